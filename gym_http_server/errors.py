@@ -1,0 +1,169 @@
+"""Every error this project raises on purpose. None of them knows HTTP: `api/problems.py` maps each to a status.
+
+    GymHttpServerError
+    ├── UsageError                      the caller asked for something that cannot be done
+    │   ├── UnknownInstanceError        no instance has that id
+    │   ├── UnknownEnvironmentError     no library registers that environment id, or it is malformed
+    │   ├── EnvironmentCreationError    the environment's constructor refused
+    │   │   └── MissingDependencyError  a package that the environment needs is not installed
+    │   ├── InvalidActionError          the action lies outside the action space
+    │   ├── InvalidValueError           any other value that the environment or its library refuses
+    │   └── RenderFormatError           the environment's render mode cannot give the format asked for
+    ├── ConflictError                   right request, wrong moment or wrong instance
+    │   ├── ResetNeededError            step before the first reset
+    │   └── RenderModeError             the instance has no render mode that gives a frame
+    ├── ReplyTooLargeError              the reply is over the setting max_reply
+    ├── EnvironmentFailure              the environment, third-party code, did something wrong
+    │   ├── EnvironmentRaisedError      it raised an exception; the instance is still usable
+    │   ├── EnvironmentDiedError        its process ended during the call
+    │   ├── CallTimeoutError            it did not answer within call_timeout and was killed
+    │   └── InstanceLostError           it died or was killed earlier
+    └── StartError                      the server cannot start
+        ├── AddressError                the address cannot be resolved or listened on
+        ├── EngineUnavailableError      this platform cannot run that engine
+        └── ImportFailedError           a module named with --import cannot be imported
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class GymHttpServerError(Exception):
+    """Base of every error raised on purpose.
+
+    Args:
+        detail: what was wrong, what was expected and what to do, for a person to read.
+        facts: further members of the problem details, for a program to read; plain JSON values.
+    """
+
+    def __init__(self, detail: str, **facts: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.facts = facts
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the plain form in which an error crosses from an environment's process to the server."""
+        return {"error": type(self).__name__, "detail": self.detail, "facts": self.facts}
+
+    @staticmethod
+    def from_wire(message: dict[str, Any]) -> GymHttpServerError:
+        """Rebuild the error that `to_wire` described; an unknown name becomes `EnvironmentRaisedError`."""
+        cls = _by_name().get(str(message.get("error")), EnvironmentRaisedError)
+        facts = message.get("facts")
+        return cls(str(message.get("detail")), **(facts if isinstance(facts, dict) else {}))
+
+
+class UsageError(GymHttpServerError):
+    """The caller asked for something that cannot be done."""
+
+
+class UnknownInstanceError(UsageError):
+    """No instance has that id."""
+
+    @classmethod
+    def of(cls, instance_id: str) -> UnknownInstanceError:
+        """Return the error for `instance_id`; its text holds the words that clients of the v1 contract look for."""
+        return cls(f"Instance_id {instance_id!r} unknown: create an instance first, or list them", instance_id=instance_id)
+
+
+class UnknownEnvironmentError(UsageError):
+    """No library registers that environment id, or it is malformed."""
+
+    @classmethod
+    def of(cls, env_id: str, reason: str) -> UnknownEnvironmentError:
+        """Return the error for `env_id`; its text holds the words that clients of the v1 contract look for."""
+        return cls(f"Attempted to look up malformed environment ID {env_id!r}: {reason}", env_id=env_id)
+
+
+class EnvironmentCreationError(UsageError):
+    """The environment's constructor refused, in the library's own words."""
+
+
+class MissingDependencyError(EnvironmentCreationError):
+    """A package that the environment needs is not installed."""
+
+
+class InvalidActionError(UsageError):
+    """The action lies outside the action space."""
+
+
+class InvalidValueError(UsageError):
+    """A value that the environment or its library refuses."""
+
+
+class RenderFormatError(UsageError):
+    """The environment's render mode cannot give the format asked for."""
+
+
+class ConflictError(GymHttpServerError):
+    """The request is right, but not at this moment or for this instance."""
+
+
+class ResetNeededError(ConflictError):
+    """Step before the first reset."""
+
+
+class RenderModeError(ConflictError):
+    """The instance has no render mode that gives a frame."""
+
+
+class ReplyTooLargeError(GymHttpServerError):
+    """The reply is over the setting `max_reply`."""
+
+    @classmethod
+    def of(cls, size: int, limit: int) -> ReplyTooLargeError:
+        """Return the error for a reply of `size` bytes where `limit` are allowed."""
+        return cls(
+            f"the reply has {size} bytes and the limit is {limit}: start the server with a larger --max-reply",
+            limit=limit,
+            setting="max_reply",
+        )
+
+
+class EnvironmentFailure(GymHttpServerError):  # noqa: N818 -- the base of four errors, itself never raised
+    """The environment, third-party code, did something wrong."""
+
+
+class EnvironmentRaisedError(EnvironmentFailure):
+    """The environment raised an exception; the instance is still usable."""
+
+
+class EnvironmentDiedError(EnvironmentFailure):
+    """The environment's process ended during the call."""
+
+
+class CallTimeoutError(EnvironmentFailure):
+    """The environment did not answer in time and was killed."""
+
+
+class InstanceLostError(EnvironmentFailure):
+    """The environment died or was killed earlier; the instance can only be closed."""
+
+
+class StartError(GymHttpServerError):
+    """The server cannot start."""
+
+
+class AddressError(StartError):
+    """The address cannot be resolved or listened on."""
+
+
+class EngineUnavailableError(StartError):
+    """This platform cannot run that engine."""
+
+
+class ImportFailedError(StartError):
+    """A module named with --import cannot be imported."""
+
+
+def every_error() -> list[type[GymHttpServerError]]:
+    """Return all classes of this tree, the base first."""
+    found: list[type[GymHttpServerError]] = [GymHttpServerError]
+    for cls in found:
+        found.extend(cls.__subclasses__())
+    return found
+
+
+def _by_name() -> dict[str, type[GymHttpServerError]]:
+    return {cls.__name__: cls for cls in every_error()}

@@ -1,0 +1,92 @@
+"""The plain values that cross the seam between the server and an environment: what to make, what was made, replies."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..errors import ReplyTooLargeError
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """What it takes to make one environment.
+
+    Attributes:
+        env_id: the id to make, as the client wrote it.
+        seed: seed of the first reset and of the action space's sampling; None for fresh entropy.
+        kwargs: keyword arguments for the environment's constructor; plain JSON values.
+        max_episode_steps: steps after which an episode is truncated; None for the registered number.
+        render_mode: render mode to make it with; None for `rgb_array` (else `ansi`) where the environment has it.
+        library: `auto`, `gymnasium` or `gym`.
+        strict_env_ids: refuse a retired id instead of serving its successor.
+        imports: names of the modules the server was started with (`--import`).
+    """
+
+    env_id: str
+    seed: int | None = None
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    max_episode_steps: int | None = None
+    render_mode: str | None = None
+    library: str = "auto"
+    strict_env_ids: bool = False
+    imports: tuple[str, ...] = ()
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the form in which it is sent to an environment's process."""
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, message: dict[str, Any]) -> CreateRequest:
+        """Rebuild what `to_wire` returned."""
+        return cls(**{**message, "imports": tuple(message["imports"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What was made.
+
+    Attributes:
+        env_id: the id really served; differs from the one asked for where that is retired.
+        library: library and version, such as `gymnasium 1.4.0`.
+        render_mode: the render mode it was made with, or None.
+        action_space: descriptor of the action space (see `spaces.describe`).
+        observation_space: descriptor of the observation space.
+        notice: what the caller should know, such as that the id is retired; or None.
+    """
+
+    env_id: str
+    library: str
+    render_mode: str | None
+    action_space: dict[str, Any]
+    observation_space: dict[str, Any]
+    notice: str | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the form in which it is sent to the server."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an environment answered, already encoded: the server sends `body` unchanged.
+
+    Attributes:
+        body: the encoded reply.
+        media_type: its media type.
+        steps: environment steps that this call took.
+        episodes: episodes that this call ended.
+    """
+
+    body: bytes
+    media_type: str = JSON
+    steps: int = 0
+    episodes: int = 0
+
+    def within(self, limit: int) -> Reply:
+        """Return this reply, or raise `ReplyTooLargeError` where its body is over `limit` bytes."""
+        if len(self.body) > limit:
+            raise ReplyTooLargeError.of(len(self.body), limit)
+        return self
