@@ -1,27 +1,27 @@
 """Every error this project raises on purpose. None of them knows HTTP: `api/problems.py` maps each to a status.
 
-    GymHttpServerError
-    ├── UsageError                      the caller asked for something that cannot be done
-    │   ├── UnknownInstanceError        no instance has that id
-    │   ├── UnknownEnvironmentError     no library registers that environment id, or it is malformed
-    │   ├── EnvironmentCreationError    the environment's constructor refused
-    │   │   └── MissingDependencyError  a package that the environment needs is not installed
-    │   ├── InvalidActionError          the action lies outside the action space
-    │   ├── InvalidValueError           any other value that the environment or its library refuses
-    │   └── RenderFormatError           the environment's render mode cannot give the format asked for
-    ├── ConflictError                   right request, wrong moment or wrong instance
-    │   ├── ResetNeededError            step before the first reset
-    │   └── RenderModeError             the instance has no render mode that gives a frame
-    ├── ReplyTooLargeError              the reply is over the setting max_reply
-    ├── EnvironmentFailure              the environment, third-party code, did something wrong
-    │   ├── EnvironmentRaisedError      it raised an exception; the instance is still usable
-    │   ├── EnvironmentDiedError        its process ended during the call
-    │   ├── CallTimeoutError            it did not answer within call_timeout and was killed
-    │   └── InstanceLostError           it died or was killed earlier
-    └── StartError                      the server cannot start
-        ├── AddressError                the address cannot be resolved or listened on
-        ├── EngineUnavailableError      this platform cannot run that engine
-        └── ImportFailedError           a module named with --import cannot be imported
+GymHttpServerError
+├── UsageError                      the caller asked for something that cannot be done
+│   ├── UnknownInstanceError        no instance has that id
+│   ├── UnknownEnvironmentError     no library registers that environment id, or it is malformed
+│   ├── EnvironmentCreationError    the environment's constructor refused
+│   │   └── MissingDependencyError  a package that the environment needs is not installed
+│   ├── InvalidActionError          the action lies outside the action space
+│   ├── InvalidValueError           any other value that the environment or its library refuses
+│   └── RenderFormatError           the environment's render mode cannot give the format asked for
+├── ConflictError                   right request, wrong moment or wrong instance
+│   ├── ResetNeededError            step before the first reset
+│   └── RenderModeError             the instance has no render mode that gives a frame
+├── ReplyTooLargeError              the reply is over the setting max_reply
+├── EnvironmentFailure              the environment, third-party code, did something wrong
+│   ├── EnvironmentRaisedError      it raised an exception; the instance is still usable
+│   ├── EnvironmentDiedError        its process ended during the call
+│   ├── CallTimeoutError            it did not answer within call_timeout and was killed
+│   └── InstanceLostError           it died or was killed earlier
+└── StartError                      the server cannot start
+    ├── AddressError                the address cannot be resolved or listened on
+    ├── EngineUnavailableError      this platform cannot run that engine
+    └── ImportFailedError           a module named with --import cannot be imported
 """
 
 from __future__ import annotations
@@ -50,8 +50,10 @@ class GymHttpServerError(Exception):
     def from_wire(message: dict[str, Any]) -> GymHttpServerError:
         """Rebuild the error that `to_wire` described; an unknown name becomes `EnvironmentRaisedError`."""
         cls = _by_name().get(str(message.get("error")), EnvironmentRaisedError)
+        error = cls(str(message.get("detail")))
         facts = message.get("facts")
-        return cls(str(message.get("detail")), **(facts if isinstance(facts, dict) else {}))
+        error.facts = facts if isinstance(facts, dict) else {}
+        return error
 
 
 class UsageError(GymHttpServerError):
@@ -64,7 +66,9 @@ class UnknownInstanceError(UsageError):
     @classmethod
     def of(cls, instance_id: str) -> UnknownInstanceError:
         """Return the error for `instance_id`; its text holds the words that clients of the v1 contract look for."""
-        return cls(f"Instance_id {instance_id!r} unknown: create an instance first, or list them", instance_id=instance_id)
+        return cls(
+            f"Instance_id {instance_id!r} unknown: create an instance first, or list them", instance_id=instance_id
+        )
 
 
 class UnknownEnvironmentError(UsageError):
@@ -121,7 +125,7 @@ class ReplyTooLargeError(GymHttpServerError):
         )
 
 
-class EnvironmentFailure(GymHttpServerError):  # noqa: N818 -- the base of four errors, itself never raised
+class EnvironmentFailure(GymHttpServerError):
     """The environment, third-party code, did something wrong."""
 
 

@@ -1,0 +1,36 @@
+"""Use any OpenAI Gym or Gymnasium environment over HTTP, from any language.
+
+Importing this package loads neither connexion nor gym: what it exports is loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .app import create_app as create_app
+    from .config import Settings as Settings
+    from .server import start_server as start_server
+
+_HOME_OF = {
+    "Settings": ".config",
+    "create_app": ".app",
+    "start_server": ".server",
+}
+
+__all__ = ["Settings", "__version__", "create_app", "start_server"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("gym-http-server")
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(_HOME_OF[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

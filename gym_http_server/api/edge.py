@@ -1,0 +1,160 @@
+"""The edge: what is done to every request before connexion sees it, so that each ends in a proper answer.
+
+One path has one form, whether its final slash was sent or not; unknown paths are 404 and other methods 405 with all that
+are allowed; bodies are read here, within the limit; the type of an empty body is dropped and a missing one is JSON; a
+body where the contract declares none is ignored.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.http import parse_options_header
+
+from .problems import HttpProblem, Problem, problem_of
+
+if TYPE_CHECKING:
+    from ..spec import Contract
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+DRAIN_FACTOR = 4
+"""A body over the limit is read on to this many times the limit, so that the client comes to read the answer."""
+
+CONTEXT = "connexion_context"
+"""Where connexion looks for further arguments of a handler, by name."""
+
+
+class ClientDisconnected(Exception):
+    """The client went away while it was sending its body."""
+
+
+class Edge:
+    """An ASGI app in front of the API.
+
+    Args:
+        app: the API.
+        contract: the contract that the API serves.
+        max_body: the largest body, in bytes.
+    """
+
+    def __init__(self, app: App, contract: Contract, max_body: int) -> None:
+        self._app = app
+        self._contract = contract
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Make the request fit for connexion, or answer the problem with it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            operation, scope = self._route(scope)
+            body = await read_body(scope, receive, self._max_body)
+            scope = _with_body(scope, body if "requestBody" in operation else b"")
+        except ClientDisconnected:
+            return
+        except HttpProblem as error:
+            await send_problem(problem_of(error), send)
+            return
+        await self._app(scope, _replay(scope["gym_http_server.body"], receive), send)
+
+    def _route(self, scope: Scope) -> tuple[dict[str, Any], Scope]:
+        found = self._contract.match(scope["path"])
+        if found is None:
+            raise HttpProblem(
+                404, "not-found", f"there is no path {scope['path']!r} here: see /openapi.yaml for those there are"
+            )
+        item, path = found
+        operation = item.operations.get(scope["method"])
+        if operation is None:
+            allowed = ", ".join(sorted(item.operations))
+            detail = f"{scope['method']} is not served at {path!r}: it takes {allowed}"
+            raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": allowed})
+        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), None)
+        extensions = {**scope.get("extensions", {}), CONTEXT: {"accept": accept}}
+        return operation, {**scope, "path": path, "raw_path": path.encode(), "extensions": extensions}
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        HttpProblem: 413 where it is over `limit` bytes.
+        ClientDisconnected: it never came to its end.
+    """
+    declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
+    parts: list[bytes] = []
+    size, more = 0, declared <= limit * DRAIN_FACTOR
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        part = message.get("body", b"")
+        size += len(part)
+        if max(size, declared) > limit:
+            parts.clear()
+            if size > limit * DRAIN_FACTOR:
+                break
+        else:
+            parts.append(part)
+        more = message.get("more_body", False)
+    if max(size, declared) > limit:
+        detail = f"the body has more than {limit} bytes: start the server with a larger --max-body"
+        # Where there may be more to come, the connection cannot be used for another request.
+        headers = {"connection": "close"} if more or not size else None
+        raise HttpProblem(413, "body-too-large", detail, headers=headers, limit=limit, setting="max_body")
+    return b"".join(parts)
+
+
+async def send_problem(problem: Problem, send: Send) -> None:
+    """Send a problem as an ASGI response."""
+    headers = {**problem.headers, "content-length": str(len(problem.body))}
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": problem.body})
+
+
+def _with_body(scope: Scope, body: bytes) -> Scope:
+    """Return the scope with the headers that fit the body: JSON without parameters, its length, or nothing at all."""
+    dropped = (b"content-type", b"content-length", b"transfer-encoding")
+    headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
+    if body:
+        sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), "")
+        headers += [(b"content-type", _media_type(sent).encode("latin-1")), (b"content-length", b"%d" % len(body))]
+    return {**scope, "headers": headers, "gym_http_server.body": body}
+
+
+def _media_type(content_type: str) -> str:
+    media_type, options = parse_options_header(content_type)
+    media_type = media_type.strip().lower() or "application/json"
+    if media_type != "application/json":
+        detail = f"a body of type {media_type!r} is not read here: send application/json"
+        raise HttpProblem(415, "unsupported-media-type", detail)
+    charset = options.get("charset", "utf-8")
+    try:
+        known = codecs.lookup(charset.strip("'\"")).name
+    except (LookupError, ValueError):
+        known = None
+    if known not in ("utf-8", "ascii"):
+        raise HttpProblem(415, "unsupported-media-type", f"the charset {charset!r} is not read here: JSON is UTF-8")
+    return media_type
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,49 @@
+"""The handlers, a module per tag of the contract, and the table that binds them to its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from .episodes import EpisodeHandlers
+from .instances import InstanceHandlers
+from .server import ServerHandlers
+from .spaces import SpaceHandlers
+
+if TYPE_CHECKING:
+    from ...config import Settings
+    from ...instances import Instances
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+def handler_table(settings: Settings, instances: Instances, shut_down: Callable[[], None]) -> dict[str, Handler]:
+    """Return the handler of every operation, by operationId.
+
+    Args:
+        settings: the server's settings.
+        instances: the live instances.
+        shut_down: has the server stop, after the reply under way.
+    """
+    of_instances = InstanceHandlers(settings, instances)
+    of_episodes = EpisodeHandlers(instances)
+    of_spaces = SpaceHandlers(instances)
+    of_server = ServerHandlers(instances, shut_down)
+    return {
+        "createEnv": of_instances.create,
+        "listEnvs": of_instances.list,
+        "getEnv": of_instances.get,
+        "deleteEnv": of_instances.close,
+        "closeEnv": of_instances.close,
+        "resetEnv": of_episodes.reset,
+        "stepEnv": of_episodes.step,
+        "renderEnv": of_episodes.render,
+        "getActionSpace": of_spaces.action_space,
+        "getObservationSpace": of_spaces.observation_space,
+        "sampleAction": of_spaces.sample_action,
+        "actionSpaceContainsValue": of_spaces.contains_action_text,
+        "actionSpaceContains": of_spaces.contains_action,
+        "observationSpaceContains": of_spaces.contains_observation,
+        "shutdownServer": of_server.shutdown,
+        "getHealth": of_server.health,
+    }

@@ -1,0 +1,87 @@
+"""Operations of the tag `instances`: make, list, describe and close environments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...runtime.messages import CreateRequest
+from ..responses import json_response, void_response
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from connexion.lifecycle import ConnexionResponse
+
+    from ...config import Settings
+    from ...instances import Instances
+
+
+class InstanceHandlers:
+    """The handlers.
+
+    Args:
+        settings: the server's settings.
+        instances: the live instances.
+    """
+
+    def __init__(self, settings: Settings, instances: Instances) -> None:
+        self._settings = settings
+        self._instances = instances
+
+    async def create(self, body: dict[str, Any]) -> ConnexionResponse:
+        """Make an environment."""
+        request = CreateRequest(
+            env_id=body["env_id"],
+            seed=body.get("seed"),
+            kwargs=body.get("kwargs") or {},
+            max_episode_steps=body.get("max_episode_steps"),
+            render_mode=body.get("render_mode"),
+            library=body.get("library", "auto"),
+            strict_env_ids=self._settings.strict_env_ids,
+            imports=self._settings.imports,
+        )
+        instance = await self._instances.create(request, body.get("call_timeout"))
+        made = instance.description
+        headers = {"Warning": f'299 - "{_quotable(made.notice)}"'} if made.notice else None
+        reply = {"instance_id": instance.instance_id, "env_id": made.env_id, "library": made.library}
+        return json_response(reply, headers)
+
+    async def list(self) -> ConnexionResponse:
+        """List the live instances."""
+        envs = {instance.instance_id: instance.description.env_id for instance in self._instances.all()}
+        return json_response({"envs": envs, "all_envs": envs})
+
+    async def get(self, instance_id: str) -> ConnexionResponse:
+        """Describe an instance."""
+        instance = self._instances.get(instance_id)
+        made = instance.description
+        return json_response(
+            {
+                "instance_id": instance.instance_id,
+                "env_id": made.env_id,
+                "library": made.library,
+                "engine": instance.engine,
+                "render_mode": made.render_mode,
+                "action_space": made.action_space,
+                "observation_space": made.observation_space,
+                "created_at": _rfc3339(instance.created_at),
+                "last_used_at": _rfc3339(instance.last_used_at),
+                "steps": instance.steps,
+                "episodes": instance.episodes,
+                "state": instance.state,
+            }
+        )
+
+    async def close(self, instance_id: str, accept: str | None = None) -> ConnexionResponse:
+        """Close an instance."""
+        await self._instances.close(instance_id)
+        return void_response(accept)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _quotable(text: str) -> str:
+    """Return a text as the inside of a quoted string of a header, which is printable ASCII without quotes."""
+    return "".join(each if " " <= each <= "~" and each not in '"\\' else "?" for each in text)

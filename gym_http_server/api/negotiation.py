@@ -1,0 +1,32 @@
+"""Content negotiation: which media types `Accept` allows, the best first (RFC 9110, 12.5.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def acceptable(accept: str | None, offered: Sequence[str]) -> list[str]:
+    """Return those of the media types `offered` that `accept` allows, the best first.
+
+    Of those that it likes equally, the order of `offered` holds; without the header all will do.
+    """
+    if not accept or not accept.strip():
+        return list(offered)
+    # Parameters such as charset say how a type is to be encoded, and nothing here comes in two encodings.
+    parsed = parse_accept_header(accept, MIMEAccept)
+    header = MIMEAccept([(media_type.split(";")[0].strip(), quality) for media_type, quality in parsed])
+    liked = [media_type for media_type in offered if header.quality(media_type) > 0]
+    return sorted(liked, key=header.quality, reverse=True)
+
+
+def wants_html_only(accept: str | None) -> bool:
+    """Return whether a client takes HTML and not JSON, as the Haskell binding of the v1 contract does."""
+    return "application/json" not in acceptable(
+        accept, ["application/json", "text/html"]
+    ) and "text/html" in acceptable(accept, ["text/html"])

@@ -1,0 +1,142 @@
+"""Problem details: the one function that makes a response of any error, wherever it was raised.
+
+Format: RFC 9457 `application/problem+json`, with the member `message` that clients of the v1 contract read.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import warnings
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from .. import errors
+from ..runtime.encoding import json_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+with warnings.catch_warnings():
+    # connexion imports Starlette's test client, which warns that it wants another HTTP library.
+    warnings.simplefilter("ignore")
+    from connexion.exceptions import ProblemException
+    from starlette.exceptions import HTTPException
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_JSON = "application/problem+json"
+TYPE_PREFIX = "urn:gym-http-server:problem:"
+
+STATUS: dict[type[errors.GymHttpServerError], int] = {
+    # The v1 contract answers 400 for unknown ids, and its own tests assert it.
+    errors.UsageError: 400,
+    errors.UnknownInstanceError: 400,
+    errors.UnknownEnvironmentError: 400,
+    errors.EnvironmentCreationError: 400,
+    errors.MissingDependencyError: 400,
+    errors.InvalidActionError: 400,
+    errors.InvalidValueError: 400,
+    errors.RenderFormatError: 406,
+    errors.ConflictError: 409,
+    errors.ResetNeededError: 409,
+    errors.RenderModeError: 409,
+    errors.ReplyTooLargeError: 413,
+    errors.EnvironmentFailure: 502,
+    errors.EnvironmentRaisedError: 502,
+    errors.EnvironmentDiedError: 502,
+    errors.CallTimeoutError: 504,
+    errors.InstanceLostError: 410,
+    errors.StartError: 500,
+    errors.AddressError: 500,
+    errors.EngineUnavailableError: 500,
+    errors.ImportFailedError: 500,
+    errors.GymHttpServerError: 500,
+}
+"""The status of every error of this project; a test holds that none is missing."""
+
+
+class HttpProblem(Exception):
+    """An error that is about HTTP itself, not about environments.
+
+    Args:
+        status: the HTTP status.
+        slug: the kind of problem, the end of its `type`.
+        detail: what was wrong, what was expected and what to do.
+        headers: response headers.
+        facts: further members of the problem details.
+    """
+
+    def __init__(
+        self, status: int, slug: str, detail: str, *, headers: Mapping[str, str] | None = None, **facts: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.slug = slug
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.facts = facts
+
+
+class Problem:
+    """A response that tells of an error.
+
+    Attributes:
+        status: the HTTP status.
+        body: the problem details as JSON.
+        headers: the response headers, Content-Type among them.
+    """
+
+    def __init__(
+        self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None, **facts: Any
+    ) -> None:
+        self.status = status
+        self.headers = {"content-type": PROBLEM_JSON, **(headers or {})}
+        self.body = json_bytes(
+            {
+                **facts,
+                "type": TYPE_PREFIX + slug,
+                "title": slug.replace("-", " ").capitalize(),
+                "status": status,
+                "detail": detail,
+                "message": detail,
+            }
+        )
+
+
+def problem_of(error: BaseException) -> Problem:
+    """Return the response for any error: one of this project, of connexion, of Starlette, or a defect of ours."""
+    match error:
+        case HttpProblem():
+            return Problem(error.status, error.slug, error.detail, error.headers, **error.facts)
+        case errors.GymHttpServerError():
+            return Problem(STATUS[type(error)], slug_of(type(error)), error.detail, **error.facts)
+        case ProblemException():
+            return Problem(error.status, _slug_of_status(error.status), _first_line(error.detail), error.headers)
+        case HTTPException():
+            return Problem(
+                error.status_code, _slug_of_status(error.status_code), _first_line(error.detail), error.headers
+            )
+    reference = secrets.token_hex(4)
+    logger.error("internal error %s", reference, exc_info=error)
+    return Problem(
+        500,
+        "internal-error",
+        f"the server has a defect; its log tells more under the reference {reference}, please report it",
+        reference=reference,
+    )
+
+
+def slug_of(cls: type[errors.GymHttpServerError]) -> str:
+    """Return the end of the problem type of an error class, such as `unknown-instance` for UnknownInstanceError."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__.removesuffix("Error")).lower()
+
+
+def _slug_of_status(status: int) -> str:
+    return HTTPStatus(status).phrase.lower().replace(" ", "-").replace("'", "")
+
+
+def _first_line(detail: object) -> str:
+    # connexion puts a dump of schema and instance below the first line of a parameter's error.
+    return str(detail).strip().split("\n", 1)[0]

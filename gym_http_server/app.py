@@ -1,0 +1,200 @@
+"""The application: the only place that wires the contract, the handlers, the engine and the console together."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from a2wsgi import WSGIMiddleware
+
+from . import __version__
+from .api.edge import App, Edge, Receive, Scope, Send, send_problem
+from .api.handlers import handler_table
+from .api.json_body import StrictJsonValidator
+from .api.problems import HttpProblem, problem_of
+from .config import Settings
+from .console import create_console
+from .console.view import InstanceRow
+from .engines import make_engine
+from .instances import Instances
+from .runtime.library import installed
+from .spec import Contract, load_contract
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+with warnings.catch_warnings():
+    # connexion imports Starlette's test client, which warns that it wants another HTTP library.
+    warnings.simplefilter("ignore")
+    from connexion import AsyncApp
+    from connexion.exceptions import ProblemException
+    from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+    from connexion.options import SwaggerUIOptions
+    from connexion.resolver import Resolver
+    from starlette.exceptions import HTTPException
+
+
+class Application:
+    """The server as an ASGI app: the API under `/v1`, its page under `/ui/`, its document, and the console.
+
+    Args:
+        settings: the server's settings.
+        shut_down: has whoever serves this app stop; called by the operation `shutdownServer`.
+        validate_responses: hold every reply against the contract, which costs time; the tests do.
+    """
+
+    def __init__(
+        self, settings: Settings, *, shut_down: Callable[[], None] = lambda: None, validate_responses: bool = False
+    ) -> None:
+        self.settings = settings
+        self.engine = make_engine(settings)
+        self.instances = Instances(settings, self.engine)
+        self._contract = load_contract()
+        handlers = handler_table(settings, self.instances, shut_down)
+        self._api = make_api(self._contract, handlers, validate_responses=validate_responses)
+        self._edge = Edge(self._api, self._contract, settings.max_body)
+        console: Any = create_console(ServerView(self.engine.name, self.instances))
+        self._console = WSGIMiddleware(console)
+        self._running = False
+
+    async def start(self) -> None:
+        """Start the engine; does nothing the second time.
+
+        Raises:
+            StartError: it cannot be started.
+        """
+        if not self._running:
+            await self.engine.start()
+            self._running = True
+
+    async def stop(self) -> None:
+        """Close every environment and end the engine; does nothing the second time."""
+        if self._running:
+            self._running = False
+            try:
+                await self.instances.close_all()
+            finally:
+                await self.engine.stop()
+                self._console.executor.shutdown(wait=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            raise ValueError(f"{scope['type']} is not served: only HTTP is")
+        await self._app_for(scope["path"])(scope, receive, send)
+
+    def _app_for(self, path: str) -> App:
+        # Ahead of Flask, which has the rest: mounted inside connexion's router it would answer these paths with HTML.
+        if path == "/v1" or path.startswith("/v1/"):
+            return self._edge
+        if path == "/ui" or path.startswith("/ui/"):
+            return _only_get(self._api)
+        if path in ("/openapi.yaml", "/openapi.json"):
+            return _only_get(self._document)
+        return self._console  # type: ignore[return-value]  # a2wsgi names the same messages by its own types
+
+    async def _document(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
+        is_yaml = scope["path"].endswith(".yaml")
+        body = self._contract.text if is_yaml else self._contract.json
+        media_type = b"application/yaml" if is_yaml else b"application/json"
+        headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class ServerView:
+    """What the console sees of the server; safe to read from Flask's threads.
+
+    Args:
+        engine: name of the engine.
+        instances: the live instances.
+    """
+
+    def __init__(self, engine: str, instances: Instances) -> None:
+        self.version = __version__
+        self.started_at = datetime.now(UTC)
+        self.engine = engine
+        self._instances = instances
+
+    def libraries(self) -> dict[str, str]:
+        """Return the libraries of environments that are installed, with their versions."""
+        return installed()
+
+    def instances(self) -> list[InstanceRow]:
+        """Return a row for each live instance."""
+        return [
+            InstanceRow(
+                instance_id=each.instance_id,
+                env_id=each.description.env_id,
+                library=each.description.library,
+                engine=each.engine,
+                state=each.state,
+                steps=each.steps,
+                episodes=each.episodes,
+                created_at=each.created_at,
+                last_used_at=each.last_used_at,
+            )
+            for each in self._instances.all()
+        ]
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    shut_down: Callable[[], None] = lambda: None,
+    validate_responses: bool = False,
+) -> Application:
+    """Return the ASGI app of a server; see `Application` for the arguments."""
+    return Application(settings or Settings(), shut_down=shut_down, validate_responses=validate_responses)
+
+
+def make_api(contract: Contract, handlers: dict[str, Any], *, validate_responses: bool) -> AsyncApp:
+    """Return the connexion app that binds the handlers to the contract.
+
+    Args:
+        contract: the contract.
+        handlers: the handler of every operation, by operationId.
+        validate_responses: hold every reply against the contract.
+    """
+    options = SwaggerUIOptions(serve_spec=False, swagger_ui_path="/ui", spec_path="/openapi.json")
+    api = AsyncApp("gym_http_server", swagger_ui_options=options)
+    api.add_api(
+        # A dict, for connexion runs files through a template engine; a copy, for it resolves references in place.
+        copy.deepcopy(contract.document),
+        resolver=Resolver(function_resolver=handlers.__getitem__),
+        validate_responses=validate_responses,
+        validator_map={"body": {"application/json": StrictJsonValidator}},
+    )
+    for kind in (ProblemException, HTTPException, Exception):
+        api.add_error_handler(kind, _on_error)
+    return api
+
+
+def _on_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001 -- connexion's signature
+    problem = problem_of(error)
+    return ConnexionResponse(problem.status, body=problem.body, headers=dict(problem.headers))
+
+
+def _only_get(app: App) -> App:
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in ("GET", "HEAD"):
+            await app(scope, receive, send)
+            return
+        detail = f"{scope['method']} is not served at {scope['path']!r}: it takes GET, HEAD"
+        error = HttpProblem(405, "method-not-allowed", detail, headers={"allow": "GET, HEAD"})
+        await send_problem(problem_of(error), send)
+
+    return checked

@@ -1,0 +1,90 @@
+"""The command `gym-http-server`: the settings as options and environment variables, and one line for every mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import __version__
+from .config import ENVIRONMENT_PREFIX, Settings, option_name, variable_name
+from .errors import GymHttpServerError
+
+PROGRAM = "gym-http-server"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; exits with status 0, 1 where the server cannot start, or 2 where the usage is wrong."""
+    try:
+        status = command().main(arguments, prog_name=PROGRAM, standalone_mode=False)
+    except click.ClickException as error:
+        _fail(f"{error.format_message()} (try '{PROGRAM} --help')", error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except (GymHttpServerError, ValueError) as error:
+        _fail(str(error), 1)
+    sys.exit(status or 0)
+
+
+def command() -> click.Command:
+    """Return the command, its options made of the settings table."""
+    hints = typing.get_type_hints(Settings)
+    options: list[click.Parameter] = [_option(each, hints[each.name]) for each in dataclasses.fields(Settings)]
+    version = click.version_option(__version__, "-v", "--version", prog_name=PROGRAM, message="%(prog)s %(version)s")
+    made = click.Command(
+        PROGRAM,
+        params=options,
+        callback=serve,
+        help="Serve any OpenAI Gym or Gymnasium environment over HTTP.",
+        epilog=f"Each option is also an environment variable, such as {ENVIRONMENT_PREFIX}PORT.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    return version(made)
+
+
+def serve(**options: Any) -> None:
+    """Serve with these settings and say where."""
+    options["imports"] = tuple(options["imports"])
+    if options["imports"]:
+        # A module beside which the command was started, as with `python -m`.
+        sys.path.insert(0, str(Path.cwd()))
+    settings = Settings(**options)
+
+    from .server import start_server
+
+    def announce(url: str) -> None:
+        click.echo(f"{PROGRAM} {__version__} listening on {url} ({settings.engine} engine; Ctrl-C stops it)")
+        click.echo(f"  home page  {url}/")
+        click.echo(f"  API page   {url}/ui/")
+        click.echo(f"  contract   {url}/openapi.yaml")
+
+    start_server(on_start=announce, **dataclasses.asdict(settings))
+
+
+def _option(each: dataclasses.Field[Any], hint: Any) -> click.Option:
+    meta = each.metadata
+    multiple = typing.get_origin(hint) is tuple
+    is_flag = hint is bool
+    kind: click.ParamType[Any] | type | None = click.Choice(meta["choices"]) if meta["choices"] else hint
+    default = each.default if each.default is not dataclasses.MISSING else typing.cast("Any", each.default_factory)()
+    unit = f" ({meta['unit']})" if meta["unit"] else ""
+    return click.Option(
+        [*(flag for flag in meta["flags"] if flag != option_name(each.name)), option_name(each.name), each.name],
+        help=meta["text"].removesuffix(".") + unit + ".",
+        type=None if is_flag else str if multiple else kind,
+        is_flag=is_flag,
+        multiple=multiple,
+        default=default,
+        show_default=not multiple and not is_flag,
+        envvar=variable_name(each.name),
+        show_envvar=True,
+    )
+
+
+def _fail(text: str, status: int) -> typing.NoReturn:
+    click.echo(f"{PROGRAM}: {' '.join(text.split())}", err=True)
+    sys.exit(status)

@@ -1,0 +1,57 @@
+"""`ServerProblem`: what the server answered instead of a reply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+_KNOWN_MEMBERS = frozenset({"type", "title", "status", "detail", "message"})
+_LONGEST_TEXT = 500
+
+
+class ServerProblem(Exception):
+    """The server answered with an error.
+
+    Args:
+        status: the HTTP status.
+        type: names the kind of problem, for a program to compare: a URI, or `about:blank`.
+        title: the kind of problem in words.
+        message: what was wrong, what was expected and what to do, for a person to read.
+        facts: the further members of the problem details, such as `instance_id`.
+    """
+
+    def __init__(self, status: int, type: str, title: str, message: str, facts: dict[str, Any] | None = None) -> None:  # noqa: A002 -- the member of the problem details
+        super().__init__(status, type, title, message, facts)
+        self.status = status
+        self.type = type
+        self.title = title
+        self.message = message
+        self.facts: dict[str, Any] = facts or {}
+
+    def __str__(self) -> str:
+        title = "" if self.title == self.message else f"{self.title}: "
+        return f"{self.status} {title}{self.message}"
+
+    @classmethod
+    def of(cls, status: int, reason: str, content: bytes) -> ServerProblem:
+        """Return the problem in a reply with `status`, whose body may be problem details, v1's JSON or any text."""
+        title = reason or f"HTTP {status}"
+        try:
+            members = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            members = None
+        if not isinstance(members, dict):
+            text = content.decode(errors="replace").strip()
+            # A page of a proxy says nothing in its first characters that the status does not say better.
+            return cls(
+                status, "about:blank", title, title if not text or text.startswith("<") else text[:_LONGEST_TEXT]
+            )
+        title = str(members.get("title") or title)
+        return cls(
+            status,
+            str(members.get("type") or "about:blank"),
+            title,
+            str(members.get("detail") or members.get("message") or title),
+            {name: value for name, value in members.items() if name not in _KNOWN_MEMBERS},
+        )

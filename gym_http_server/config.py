@@ -1,0 +1,107 @@
+"""The settings: one table that makes the command-line options, the environment variables and the README's rows."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .errors import EngineUnavailableError
+
+ENVIRONMENT_PREFIX = "GYM_HTTP_SERVER_"
+
+MIB = 1024 * 1024
+
+
+def can_fork() -> bool:
+    """Return whether this platform can run the `process` engine: it forks and passes descriptors between processes."""
+    return sys.platform != "win32"
+
+
+def default_engine() -> str:
+    """Return the engine to use where none is asked for."""
+    return "process" if can_fork() else "inline"
+
+
+def setting(
+    default: Any,
+    text: str,
+    *,
+    flags: tuple[str, ...] = (),
+    choices: tuple[str, ...] | None = None,
+    least: float | None = None,
+    unit: str = "",
+) -> Any:
+    """Return a dataclass field that carries what the option, the variable and the documentation need.
+
+    Args:
+        default: value where nothing is set; a callable makes it when the settings are made.
+        text: what the setting does, one sentence.
+        flags: names of the option besides `--<name with dashes>`.
+        choices: the values allowed, where there are few.
+        least: the smallest number allowed.
+        unit: unit of the number.
+    """
+    metadata = {"text": text, "flags": flags, "choices": choices, "least": least, "unit": unit}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a server is started with; each field is an option of the command line and of `start_server`.
+
+    Raises:
+        ValueError: where a value is not one of its choices or under its least.
+        EngineUnavailableError: where this platform cannot run the engine.
+    """
+
+    listen: str = setting("127.0.0.1", "Address or host name to listen on.", flags=("-l",))
+    port: int = setting(5000, "Port to listen on; 0 takes a free one.", flags=("-p",), least=0)
+    engine: str = setting(
+        default_engine,
+        "Where environments run: a process each, or inside the server's process without isolation.",
+        choices=("process", "inline"),
+    )
+    imports: tuple[str, ...] = setting(
+        (), "Module to import so that its environments can be made, such as ale_py; repeatable.", flags=("--import",)
+    )
+    strict_env_ids: bool = setting(False, "Refuse a retired environment id instead of serving its successor.")
+    call_timeout: float = setting(
+        300.0, "Time that one call may take before the environment is killed.", least=0.001, unit="s"
+    )
+    max_body: int = setting(16 * MIB, "Largest request body.", least=1, unit="bytes")
+    max_reply: int = setting(64 * MIB, "Largest reply.", least=1024, unit="bytes")
+    keep_alive: int = setting(75, "Time that an idle connection is kept.", least=1, unit="s")
+    shutdown_timeout: int = setting(
+        30, "Time that requests under way get to finish when the server stops.", least=1, unit="s"
+    )
+    log_level: str = setting(
+        "warning", "How much is logged to stderr.", choices=("debug", "info", "warning", "error", "critical")
+    )
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, choices, least = getattr(self, each.name), each.metadata["choices"], each.metadata["least"]
+            if choices is not None and value not in choices:
+                raise ValueError(f"{each.name} is {value!r} and must be one of {', '.join(choices)}")
+            if least is not None and not value >= least:
+                raise ValueError(f"{each.name} is {value!r} and must be at least {least}")
+        if self.port > 65535:
+            raise ValueError(f"port is {self.port} and must be at most 65535")
+        if self.engine == "process" and not can_fork():
+            raise EngineUnavailableError(
+                "the process engine needs fork and descriptor passing, which this platform does not have: "
+                "use --engine inline"
+            )
+
+
+def option_name(name: str) -> str:
+    """Return the long option of the setting `name`, such as `--max-body`."""
+    return "--import" if name == "imports" else "--" + name.replace("_", "-")
+
+
+def variable_name(name: str) -> str:
+    """Return the environment variable of the setting `name`, such as `GYM_HTTP_SERVER_MAX_BODY`."""
+    return ENVIRONMENT_PREFIX + option_name(name)[2:].replace("-", "_").upper()

@@ -1,0 +1,90 @@
+"""`create_console`: the Flask app, its headers and its error pages."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import flask
+from jinja2 import StrictUndefined
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
+
+from .pages import pages
+from .words import age, since
+
+if TYPE_CHECKING:
+    from .view import ConsoleView
+
+# Pages show text that comes from clients (environment ids): nothing but this app's own files may run or style them.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_PROBLEM = "application/problem+json"
+
+
+def create_console(view: ConsoleView) -> flask.Flask:
+    """Return the Flask app that shows `view` to people."""
+    app = flask.Flask("gym_http_server.console")
+    # A misspelt name in a template fails the tests and does not leave a hole in a page.
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters["age"] = age
+    app.jinja_env.filters["since"] = since
+    app.extensions["console_view"] = view
+    app.register_blueprint(pages)
+    # Flask logs an unexpected exception, then comes here with an InternalServerError made of it.
+    app.register_error_handler(HTTPException, _on_error)
+    app.after_request(_add_headers)
+    app.context_processor(lambda: {"server_version": view.version})
+    return app
+
+
+def _on_error(error: HTTPException) -> flask.Response | HTTPException:
+    if error.response is not None or error.code is None:
+        return error
+    status, title, detail = error.code, error.name, _detail(error)
+    if _prefers_html():
+        body, media_type = flask.render_template("error.html", status=status, title=title, detail=detail), "text/html"
+    else:
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "message": detail}
+        body, media_type = json.dumps(problem), _PROBLEM
+    response = flask.Response(body, status, content_type=media_type)
+    if media_type == "text/html":
+        response.content_type = "text/html; charset=utf-8"
+    for name, value in error.get_headers():
+        # Allow, Retry-After and the like say what to do next.
+        if name.lower() not in {"content-type", "content-length"}:
+            response.headers.add(name, value)
+    return response
+
+
+def _detail(error: HTTPException) -> str:
+    request = flask.request
+    own_words = error.description
+    if own_words and own_words != type(error).description:
+        return own_words
+    # Werkzeug's words are for a person who mistyped an address; who comes here is as often a program.
+    if isinstance(error, NotFound):
+        return f"Nothing is served at {request.path!r}: the operations are under '/v1/', and '/ui/' lists them"
+    if isinstance(error, MethodNotAllowed):
+        methods = ", ".join(sorted(error.valid_methods or ()))
+        return f"{request.method} is not served at {request.path!r}: it takes {methods}"
+    if isinstance(error, InternalServerError):
+        return "The page could not be made: the server's log says why"
+    return own_words or error.name
+
+
+def _prefers_html() -> bool:
+    accepted = flask.request.accept_mimetypes
+    return accepted["text/html"] > max(accepted[_PROBLEM], accepted["application/json"])
+
+
+def _add_headers(response: flask.Response) -> flask.Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if flask.request.endpoint != "static":
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.vary.add("Accept")
+    return response

@@ -1,0 +1,23 @@
+"""Where instances run, behind one seam (`base.py`). Knows no HTTP.
+
+Engines are looked up by name and imported on first use, so that one which this platform cannot run costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from .base import Engine
+
+
+def make_engine(settings: Settings) -> Engine:
+    """Return the engine that the settings name, not yet started."""
+    if settings.engine == "inline":
+        from .inline import InlineEngine
+
+        return InlineEngine(settings)
+    from .process import ProcessEngine
+
+    return ProcessEngine(settings)

@@ -1,0 +1,68 @@
+"""The `inline` engine: environments inside the server's process, on its event loop. Fast, and without isolation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..runtime.environment import Environment
+from ..runtime.library import declare_imports
+from .base import Engine, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..config import Settings
+    from ..runtime.messages import CreateRequest, Reply
+
+
+class InlineEngine(Engine):
+    """Environments inside the server's process.
+
+    Args:
+        settings: the server's settings.
+    """
+
+    name = "inline"
+    caveat = (
+        "environments run inside the server's process, one call at a time in all: one that hangs stops the server, "
+        "one that crashes ends it, and call_timeout has no effect"
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def start(self) -> None:
+        """Import the modules that the settings name."""
+        declare_imports(self._settings.imports)
+
+    async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> Worker:  # noqa: ARG002 -- the seam's signature
+        """Make the environment here."""
+        return InlineWorker(Environment(request), self._settings.max_reply)
+
+    async def stop(self) -> None:
+        """Do nothing: the environments are closed by whoever holds them."""
+
+
+class InlineWorker(Worker):
+    """An environment in this process.
+
+    Args:
+        environment: the environment.
+        max_reply: the largest reply, in bytes.
+    """
+
+    def __init__(self, environment: Environment, max_reply: int) -> None:
+        self._environment: Environment | None = environment
+        self._max_reply = max_reply
+        self.description = environment.description
+
+    async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
+        """Call the environment, on the event loop."""
+        assert self._environment is not None, "a closed worker is not called"  # noqa: S101 -- for the type checker
+        return self._environment.call(operation, arguments).within(self._max_reply)
+
+    async def close(self) -> None:
+        """Close the environment."""
+        if self._environment is not None:
+            environment, self._environment = self._environment, None
+            environment.close()

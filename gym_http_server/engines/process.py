@@ -1,0 +1,446 @@
+"""The `process` engine: a process for each environment, forked from a small fork server (`zygote.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..config import ENVIRONMENT_PREFIX
+from ..errors import CallTimeoutError, EnvironmentDiedError, ImportFailedError, InvalidValueError, StartError
+from ..runtime.messages import CreateRequest, Description, Reply
+from ..runtime.wire import CLOSE, CREATE, REPLY_HEADER, pack_request, unpack_reply
+from .base import Engine, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..config import Settings
+
+logger = logging.getLogger(__name__)
+output_logger = logging.getLogger("gym_http_server.environment")
+
+CLOSE_SECONDS = 5.0
+"""How long an environment may take to close before its process is killed."""
+EXIT_SECONDS = 2.0
+"""How long after the end of its socket the fork server's word on how a process ended is waited for."""
+READ_SIZE = 1 << 18
+OUTPUT_LINES = 20
+
+
+class ProcessEngine(Engine):
+    """A process for each environment.
+
+    Args:
+        settings: the server's settings.
+    """
+
+    name = "process"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._fork_server: ForkServer | None = None
+        self._starting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Start the fork server."""
+        await self._forks()
+
+    async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> Worker:
+        """Fork a process and have it make the environment."""
+        forks = await self._forks()
+        worker = await ProcessWorker.fork(forks, instance_id, call_timeout, self._settings.max_reply)
+        try:
+            await worker.make(request)
+        except BaseException:
+            worker.abandon()
+            raise
+        return worker
+
+    async def stop(self) -> None:
+        """End the fork server, and with it every process that it forked."""
+        if self._fork_server is not None:
+            forks, self._fork_server = self._fork_server, None
+            await forks.stop()
+
+    async def _forks(self) -> ForkServer:
+        async with self._starting:
+            if self._fork_server is None or self._fork_server.ended:
+                if self._fork_server is not None:
+                    logger.error("the fork server ended; starting another")
+                    await self._fork_server.stop()
+                self._fork_server = await ForkServer.start(self._settings.imports)
+            return self._fork_server
+
+
+class ForkServer:
+    """The server's side of the fork server."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        self._process = process
+        self._control = control
+        self._loop = asyncio.get_running_loop()
+        self._received = b""
+        self._ready: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._forking: dict[str, asyncio.Future[int]] = {}
+        self._workers: dict[int, ProcessWorker] = {}
+        self.ended = False
+        self._loop.add_reader(control, self._on_readable)
+
+    @classmethod
+    async def start(cls, imports: tuple[str, ...]) -> ForkServer:
+        """Start one, with the modules `imports` loaded.
+
+        Raises:
+            ImportFailedError: one of them cannot be imported.
+            StartError: the process ended before it was ready.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            environment = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+            environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+            # One thread each: many environments share the processors, and a process with threads is not safely forked.
+            environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+            environment.setdefault("OMP_NUM_THREADS", "1")
+            process = subprocess.Popen(  # noqa: ASYNC220, S603 -- returns once the process is spawned
+                [sys.executable, "-P", "-m", "gym_http_server.engines.zygote", str(theirs.fileno())],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        self = cls(process, ours)
+        self._send({"prepare": {"imports": list(imports)}})
+        answer = await self._ready
+        if "failed" in answer:
+            await self.stop()
+            raise ImportFailedError(answer["failed"])
+        if "ready" not in answer:
+            await self.stop()
+            raise StartError(f"the fork server ended with exit status {process.returncode} before it was ready")
+        return self
+
+    async def fork(self, instance_id: str, worker: ProcessWorker, connection: int, output: int) -> int:
+        """Fork a process that serves on `connection` and writes to `output`; return its pid."""
+        if self.ended:
+            raise EnvironmentDiedError("the fork server ended; try again")
+        answer: asyncio.Future[int] = self._loop.create_future()
+        self._forking[instance_id] = answer
+        self._send({"fork": instance_id}, [connection, output])
+        pid = await answer
+        self._workers[pid] = worker
+        return pid
+
+    def kill(self, pid: int) -> None:
+        """End a process and all that it started."""
+        if pid in self._workers and not self.ended:
+            self._send({"kill": pid})
+
+    async def stop(self) -> None:
+        """Close the socket, which ends the fork server and every process, and wait for that."""
+        if self._control.fileno() >= 0:
+            self._loop.remove_reader(self._control)
+            self._control.close()
+        self._end()
+        await asyncio.to_thread(self._process.wait)
+
+    def _send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        # A handful of bytes in a socket buffer of hundreds of kilobytes: the fork server reads faster than we ask.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(self._control, [data], descriptors or [])
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._control.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._control)
+            self._end()
+            return
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            self._on_message(json.loads(line))
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        if "exited" in message:
+            worker = self._workers.pop(message["exited"], None)
+            if worker is not None:
+                worker.on_exit(message["status"])
+        elif "forked" in message:
+            answer = self._forking.pop(message["forked"])
+            if answer.cancelled():
+                return
+            if "pid" in message:
+                answer.set_result(message["pid"])
+            else:
+                answer.set_exception(EnvironmentDiedError(f"no process could be forked: {message['error']}"))
+        elif not self._ready.done():
+            self._ready.set_result(message)
+
+    def _end(self) -> None:
+        self.ended = True
+        if not self._ready.done():
+            self._ready.set_result({})
+        for answer in self._forking.values():
+            if not answer.done():
+                answer.set_exception(EnvironmentDiedError("the fork server ended; try again"))
+        self._forking.clear()
+        workers, self._workers = self._workers, {}
+        for pid, worker in workers.items():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            worker.on_exit(signal.SIGKILL)
+
+
+class ProcessWorker(Worker):
+    """A handle on an environment's process. Made by `fork`."""
+
+    def __init__(self, forks: ForkServer, instance_id: str, call_timeout: float, max_reply: int) -> None:
+        self._forks = forks
+        self._instance_id = instance_id
+        self._call_timeout = call_timeout
+        self._max_reply = max_reply
+        self._loop = asyncio.get_running_loop()
+        self._connection, self._theirs = socket.socketpair()
+        self._connection.setblocking(False)
+        self._output, self._their_output = os.pipe()
+        os.set_blocking(self._output, False)
+        self._pid = 0
+        self._buffer = bytearray()
+        self._answer: asyncio.Future[Reply | Description] | None = None
+        self._unclaimed = 0
+        self._exited = self._loop.create_future()
+        self._killed_because: str | None = None
+        self._lines: collections.deque[str] = collections.deque(maxlen=OUTPUT_LINES)
+        self._partial_line = b""
+
+    @classmethod
+    async def fork(cls, forks: ForkServer, instance_id: str, call_timeout: float, max_reply: int) -> ProcessWorker:
+        """Fork a process that waits for `make`."""
+        self = cls(forks, instance_id, call_timeout, max_reply)
+        try:
+            self._pid = await forks.fork(instance_id, self, self._theirs.fileno(), self._their_output)
+        except BaseException:
+            self._release()
+            raise
+        finally:
+            self._theirs.close()
+            os.close(self._their_output)
+        self._loop.add_reader(self._connection, self._on_readable)
+        self._loop.add_reader(self._output, self._on_output)
+        return self
+
+    async def make(self, request: CreateRequest) -> None:
+        """Have the process make the environment."""
+        arguments = {"request": request.to_wire(), "max_reply": self._max_reply}
+        description = await self._exchange(CREATE, arguments)
+        if not isinstance(description, Description):
+            self._kill("it broke the protocol")
+            raise EnvironmentDiedError("the environment's process broke the protocol and was killed")
+        self.description = description
+
+    async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
+        """Send the operation to the process and return its reply."""
+        reply = await self._exchange(operation, arguments)
+        assert isinstance(reply, Reply), "only `create` is answered by a description"  # noqa: S101 -- for the type checker
+        return reply
+
+    async def close(self) -> None:
+        """Have the process close the environment and end; kill it where that takes too long."""
+        if self.loss is None:
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._loop.sock_sendall(self._connection, pack_request(CLOSE, {}))
+                    await asyncio.shield(self._exited)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Kill the process, where it still lives, and give back what this handle holds."""
+        self._kill("it was closed")
+        self._release()
+
+    async def _exchange(self, operation: str, arguments: Mapping[str, Any]) -> Reply | Description:
+        if self.loss is not None:
+            raise self._died(operation)
+        try:
+            frame = pack_request(operation, arguments)
+        except (OverflowError, ValueError) as error:
+            raise InvalidValueError(f"the body cannot be passed on: {error}") from None
+        answer: asyncio.Future[Reply | Description] = self._loop.create_future()
+        self._answer = answer
+        timer = self._loop.call_later(self._call_timeout, self._on_timeout, operation)
+        try:
+            await self._send(frame)
+            return await answer
+        except asyncio.CancelledError:
+            # Nobody waits any more, but the environment answers all the same: that reply must not be the next call's.
+            self._unclaimed += not answer.done() or answer.cancelled()
+            raise
+        except EnvironmentDiedError:
+            raise self._died(operation) from None
+        finally:
+            timer.cancel()
+            self._answer = None
+
+    async def _send(self, frame: bytes) -> None:
+        try:
+            sent = self._connection.send(frame)
+            if sent < len(frame):
+                await self._loop.sock_sendall(self._connection, memoryview(frame)[sent:])
+        except BlockingIOError:
+            await self._loop.sock_sendall(self._connection, frame)
+        except OSError:
+            await self._await_exit()
+
+    def _on_timeout(self, operation: str) -> None:
+        why = (
+            f"{operation} took longer than {self._call_timeout:g} s and the environment was killed: "
+            "raise --call-timeout, or call_timeout at createEnv"
+        )
+        self._kill(why)
+        self._fail(CallTimeoutError(why, seconds=self._call_timeout))
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._connection.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._connection)
+            # Its last words and how it ended come another way, a moment later.
+            self._loop.create_task(self._await_exit())
+            return
+        self._buffer += data
+        while len(self._buffer) >= REPLY_HEADER.size:
+            kind, steps, episodes, length = REPLY_HEADER.unpack_from(self._buffer)
+            # Errors and descriptions are not replies, and have room for the spaces of an image.
+            if length > max(self._max_reply, 64 << 20):
+                self._protocol_error()
+                return
+            end = REPLY_HEADER.size + length
+            if len(self._buffer) < end:
+                return
+            body = bytes(memoryview(self._buffer)[REPLY_HEADER.size : end])
+            del self._buffer[:end]
+            self._deliver(kind, steps, episodes, body)
+
+    def _deliver(self, kind: int, steps: int, episodes: int, body: bytes) -> None:
+        if self._unclaimed:
+            self._unclaimed -= 1
+            return
+        if self._answer is None or self._answer.done():
+            self._protocol_error()
+            return
+        try:
+            self._answer.set_result(unpack_reply(kind, steps, episodes, body))
+        except ValueError:
+            self._protocol_error()
+        except Exception as error:  # noqa: BLE001 -- the error of this project that the frame holds
+            self._answer.set_exception(error)
+
+    def _protocol_error(self) -> None:
+        self._kill("it broke the protocol between it and the server")
+        self._fail(EnvironmentDiedError(""))
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+    def _kill(self, why: str) -> None:
+        if self.loss is None:
+            self.loss = why
+            self._killed_because = why
+        if self._pid and not self._exited.done():
+            self._forks.kill(self._pid)
+
+    async def _await_exit(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with asyncio.timeout(EXIT_SECONDS):
+                await asyncio.shield(self._exited)
+        if not self._exited.done():
+            self._kill("it closed its connection to the server")
+            self._fail(EnvironmentDiedError(""))
+
+    def on_exit(self, status: int) -> None:
+        """Note how the process ended (a wait status), and tell whoever waits for its reply."""
+        if self._exited.done():
+            return
+        self._exited.set_result(status)
+        self._on_output()
+        if self.loss is None:
+            self.loss = f"its process ended with {describe_status(status)}"
+            logger.info("instance %s: %s", self._instance_id, self.loss)
+        self._fail(EnvironmentDiedError(""))
+
+    def _died(self, operation: str) -> EnvironmentDiedError:
+        facts: dict[str, Any] = {}
+        if self._killed_because is None and self._exited.done():
+            code = os.waitstatus_to_exitcode(self._exited.result())
+            facts = {"exit_code": code} if code >= 0 else {"signal": signal_name(-code)}
+        lines = list(self._lines)
+        if lines:
+            facts["stderr"] = lines
+        last = f"; the last that it wrote: {lines[-1][:200]}" if lines else ""
+        return EnvironmentDiedError(f"the environment was lost during {operation}: {self.loss}{last}", **facts)
+
+    def _on_output(self) -> None:
+        while self._output >= 0:
+            try:
+                data = os.read(self._output, 65536)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._loop.remove_reader(self._output)
+                os.close(self._output)
+                self._output = -1
+                data, self._partial_line = self._partial_line + b"\n" * bool(self._partial_line), b""
+            *lines, self._partial_line = (self._partial_line + data).split(b"\n")
+            self._partial_line = self._partial_line[-4096:]
+            for line in lines:
+                text = line[-4096:].decode("utf-8", "replace").rstrip()
+                if text:
+                    self._lines.append(text)
+                    output_logger.info("%s: %s", self._instance_id, text)
+            if not self._exited.done():
+                # One read a turn, so that an environment that never stops printing does not stop the server.
+                return
+
+    def _release(self) -> None:
+        if self._connection.fileno() >= 0:
+            self._loop.remove_reader(self._connection)
+            self._connection.close()
+        if self._output >= 0:
+            self._loop.remove_reader(self._output)
+            os.close(self._output)
+            self._output = -1
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as `SIGSEGV`."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def describe_status(status: int) -> str:
+    """Return a wait status in words, such as `exit code 1` or `signal SIGSEGV`."""
+    code = os.waitstatus_to_exitcode(status)
+    return f"exit code {code}" if code >= 0 else f"signal {signal_name(-code)}"

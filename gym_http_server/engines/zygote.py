@@ -1,0 +1,237 @@
+"""The fork server: a small process with the environment library loaded, from which every environment's process is forked.
+
+It is started with `python -m gym_http_server.engines.zygote FD`, where FD is its end of a stream socket to the server.
+The server sends JSON lines, and two descriptors (the environment's socket, a pipe for its output) with each `fork`:
+
+    {"prepare": {"imports": [...]}}    → {"ready": true} or {"failed": "why"}
+    {"fork": "5f2b9c1e"}               → {"forked": "5f2b9c1e", "pid": 123} or {"forked": "5f2b9c1e", "error": "why"}
+    {"kill": 123}                      → nothing
+                                       ← {"exited": 123, "status": 9} (a wait status), whenever a process ends
+
+Each environment's process leads a session of its own. It ends, with every process that it started, when the server asks
+for it, when it exits by itself, and when the server's socket closes, which is how the end of the server shows, whatever
+its cause. A process apart is needed because forking the server's own would copy its threads' locks and its sockets, and
+multiprocessing's fork server imports the caller's `__main__` and outlives a killed caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+MAX_MESSAGE = 65536
+
+
+class Zygote:
+    """The fork server's loop.
+
+    Args:
+        control: the stream socket to the server.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._children: dict[int, int] = {}
+        """The inode of each process's output pipe, which tells whose an orphan is."""
+        self._received = b""
+        self._descriptors: list[int] = []
+        self._wake_read, self._wake_write = os.pipe()
+
+    def run(self) -> None:
+        """Serve until the server's socket closes; then end every process that was forked."""
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        # The server decides when to end: a Ctrl-C or a service manager's signal reaches its whole group.
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        selector = selectors.DefaultSelector()
+        selector.register(self._control, selectors.EVENT_READ)
+        selector.register(self._wake_read, selectors.EVENT_READ)
+        try:
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._control:
+                        if not self._receive():
+                            return
+                    else:
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(self._wake_read, 4096)
+                        self._reap()
+        except BrokenPipeError:
+            return
+        finally:
+            for pid in list(self._children):
+                _kill_tree(pid)
+            for pid in _children_of(os.getpid()):
+                _kill_tree(pid)
+
+    def _receive(self) -> bool:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 64)
+        except ConnectionResetError:
+            return False
+        self._descriptors += descriptors
+        if not data:
+            return False
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "fork" in message:
+                self._fork(message["fork"], self._descriptors.pop(0), self._descriptors.pop(0))
+            elif "kill" in message:
+                if message["kill"] in self._children:
+                    _kill_tree(message["kill"])
+            else:
+                self._send(_prepare(**message["prepare"]))
+        return True
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._control.sendall(json.dumps(message).encode() + b"\n")
+
+    def _fork(self, instance_id: str, connection: int, output: int) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._send({"forked": instance_id, "error": str(error)})
+        else:
+            if pid == 0:
+                self._become_environment(connection, output)
+            self._children[pid] = os.fstat(output).st_ino
+            self._send({"forked": instance_id, "pid": pid})
+        finally:
+            os.close(connection)
+            os.close(output)
+
+    def _become_environment(self, connection: int, output: int) -> NoReturn:
+        """Turn this forked process into an environment's; it never returns into the fork server's loop."""
+        status = 1
+        try:
+            os.setsid()
+            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.set_wakeup_fd(-1)
+            for each in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(each, signal.SIG_DFL)
+            for descriptor in (self._wake_read, self._wake_write):
+                os.close(descriptor)
+            self._control.close()
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, 0)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.close(nothing)
+            os.close(output)
+            faulthandler.enable()
+            _reseed()
+            from ..runtime.worker import serve
+
+            with socket.socket(fileno=connection) as channel:
+                channel.setblocking(True)
+                serve(channel)
+            status = 0
+        except BaseException:  # noqa: BLE001 -- the last of this process
+            # The last of this process: whatever it was, its words go to the output that the server reads.
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._children:
+                output = self._children.pop(pid)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+                # What it started in a session of its own is an orphan now, and so this process's child.
+                for orphan in _children_of(os.getpid()):
+                    if orphan not in self._children and _holds(orphan, output):
+                        _kill_tree(orphan)
+                self._send({"exited": pid, "status": status})
+
+
+def _prepare(imports: list[str]) -> dict[str, Any]:
+    """Load what every environment needs, so that a fork shares it; and the modules named with --import."""
+    from ..errors import ImportFailedError
+    from ..runtime import worker  # noqa: F401 -- loads the runtime and Gymnasium
+    from ..runtime.library import declare_imports
+
+    try:
+        declare_imports(imports)
+    except ImportFailedError as error:
+        return {"failed": error.detail}
+    # What lives now is shared by every fork for as long as nobody writes to it; a collection would.
+    gc.collect()
+    gc.freeze()
+    return {"ready": True}
+
+
+def _reseed() -> None:
+    """Give this process its own global random state: a fork starts with a copy, so all would draw the same numbers."""
+    import numpy as np
+
+    np.random.seed(int.from_bytes(os.urandom(4), "little"))
+
+
+def _children_of(pid: int) -> list[int]:
+    """Return the processes that `pid` started, where the platform tells (Linux, /proc)."""
+    with contextlib.suppress(OSError):
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [int(each) for each in text.split()]
+    return []
+
+
+def _holds(pid: int, inode: int) -> bool:
+    """Return whether a process has the pipe of that inode open (Linux, /proc)."""
+    with contextlib.suppress(OSError):
+        return any(each.stat().st_ino == inode for each in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
+def _kill_tree(pid: int) -> None:
+    """End an environment's process, its group, and those of its descendants that left the group."""
+    found = [pid]
+    for each in found:
+        found += _children_of(each)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    for each in found:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(each, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    """Set an attribute of this process (Linux only; prctl(2)). Elsewhere the socket's end has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def main() -> None:
+    """Run the fork server on the descriptor named on the command line."""
+    # Its own words belong to the server's log; what it imports may print, and that reaches stderr as well.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper in every real process
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        Zygote(control).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The directory of live instances: create, look up, call in order, close."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from .errors import InstanceLostError, UnknownInstanceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .config import Settings
+    from .engines.base import Engine, Worker
+    from .runtime.messages import CreateRequest, Description, Reply
+
+logger = logging.getLogger(__name__)
+
+
+class Instance:
+    """One live environment, and how much it has been used.
+
+    Args:
+        instance_id: its name, 8 hex digits.
+        engine: name of the engine that it runs in.
+        worker: the handle on the environment.
+
+    Attributes:
+        created_at, last_used_at: moments in UTC.
+        steps: environment steps since it was made.
+        episodes: episodes that have ended since it was made.
+    """
+
+    def __init__(self, instance_id: str, engine: str, worker: Worker) -> None:
+        self.instance_id = instance_id
+        self.engine = engine
+        self.created_at = self.last_used_at = datetime.now(UTC)
+        self.steps = 0
+        self.episodes = 0
+        self._worker = worker
+        self._turn = asyncio.Lock()
+        self._closing = False
+
+    @property
+    def description(self) -> Description:
+        """What was made."""
+        return self._worker.description
+
+    @property
+    def state(self) -> str:
+        """`ready`, `busy`, `closed` or `lost`."""
+        if self._closing:
+            return "closed"
+        if self._worker.loss is not None:
+            return "lost"
+        return "busy" if self._turn.locked() else "ready"
+
+    async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
+        """Have the environment serve an operation, after all calls that came before.
+
+        Raises:
+            UnknownInstanceError: it was closed while this call waited for its turn.
+            InstanceLostError: it died or was killed earlier.
+            GymHttpServerError: what the environment's side answers.
+        """
+        async with self._turn:
+            if self._closing:
+                raise UnknownInstanceError.of(self.instance_id)
+            if self._worker.loss is not None:
+                raise InstanceLostError(
+                    f"instance {self.instance_id} is lost: {self._worker.loss}; close it and create another",
+                    instance_id=self.instance_id,
+                )
+            try:
+                reply = await self._worker.call(operation, arguments)
+            finally:
+                self.last_used_at = datetime.now(UTC)
+            self.steps += reply.steps
+            self.episodes += reply.episodes
+            return reply
+
+    async def close(self) -> None:
+        """Close the environment after the calls that came before; those that come after find no instance."""
+        async with self._turn:
+            self._closing = True
+            await self._worker.close()
+
+
+class Instances:
+    """The live instances of a server.
+
+    Args:
+        settings: the server's settings.
+        engine: where instances run.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self.engine = engine
+        self._live: dict[str, Instance] = {}
+
+    async def create(self, request: CreateRequest, call_timeout: float | None = None) -> Instance:
+        """Make an environment and return its instance.
+
+        Raises:
+            GymHttpServerError: as `engines.base.Engine.create`.
+        """
+        instance_id = self._new_id()
+        worker = await self.engine.create(instance_id, request, call_timeout or self._settings.call_timeout)
+        instance = Instance(instance_id, self.engine.name, worker)
+        self._live[instance_id] = instance
+        return instance
+
+    def get(self, instance_id: str) -> Instance:
+        """Return a live instance.
+
+        Raises:
+            UnknownInstanceError: there is none of that id.
+        """
+        try:
+            return self._live[instance_id]
+        except KeyError:
+            raise UnknownInstanceError.of(instance_id) from None
+
+    def all(self) -> list[Instance]:
+        """Return the live instances, the oldest first."""
+        return list(self._live.values())
+
+    async def close(self, instance_id: str) -> None:
+        """Close an instance and forget it.
+
+        Raises:
+            UnknownInstanceError: there is none of that id, or another call closed it first.
+        """
+        instance = self.get(instance_id)
+        try:
+            await instance.close()
+        finally:
+            closed_here = self._live.pop(instance_id, None) is not None
+        if not closed_here:
+            raise UnknownInstanceError.of(instance_id)
+
+    async def close_all(self) -> None:
+        """Close every instance, all at the same time."""
+        instances, self._live = self.all(), {}
+        for outcome in await asyncio.gather(*(instance.close() for instance in instances), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                logger.error("closing an instance failed", exc_info=outcome)
+
+    def _new_id(self) -> str:
+        while (instance_id := secrets.token_hex(4)) in self._live:
+            pass
+        return instance_id

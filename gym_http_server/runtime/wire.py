@@ -1,0 +1,104 @@
+"""Framing between the server and an environment's process: what goes each way over their socket.
+
+To the process: `<I` length, then that many bytes of msgpack `[operation, arguments]`.
+From the process: `<BIIQ` kind, steps, episodes and length, then that many bytes: an error or a description as JSON, or an
+encoded reply whose media type is `KINDS[kind]`. The server takes nothing else from it, for the environment is
+third-party code: no pickle, no length over the limit.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from ..errors import GymHttpServerError
+from .encoding import json_bytes
+from .frame import JPEG, PNG, TEXT
+from .messages import JSON, Description, Reply
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+REQUEST_HEADER = struct.Struct("<I")
+REPLY_HEADER = struct.Struct("<BIIQ")
+
+ERROR, DESCRIPTION = 0, 1
+KINDS = {2: JSON, 3: PNG, 4: JPEG, 5: TEXT}
+_KIND_OF = {media_type: kind for kind, media_type in KINDS.items()}
+
+CREATE, CLOSE = "create", "close"
+
+
+def pack_request(operation: str, arguments: Mapping[str, Any]) -> bytes:
+    """Return the frame of a request."""
+    body: bytes = msgpack.packb([operation, arguments])
+    return REQUEST_HEADER.pack(len(body)) + body
+
+
+def pack_reply(reply: Reply) -> bytes:
+    """Return the frame of a reply."""
+    header = REPLY_HEADER.pack(_KIND_OF[reply.media_type], reply.steps, reply.episodes, len(reply.body))
+    return header + reply.body
+
+
+def pack_error(error: GymHttpServerError) -> bytes:
+    """Return the frame of an error."""
+    body = json_bytes(error.to_wire())
+    return REPLY_HEADER.pack(ERROR, 0, 0, len(body)) + body
+
+
+def pack_description(description: Description) -> bytes:
+    """Return the frame of the description of what was made."""
+    body = json_bytes(description.to_wire())
+    return REPLY_HEADER.pack(DESCRIPTION, 0, 0, len(body)) + body
+
+
+def unpack_reply(kind: int, steps: int, episodes: int, body: bytes) -> Reply | Description:
+    """Return what a frame from the process holds.
+
+    Raises:
+        GymHttpServerError: the error that it holds.
+        ValueError: it is not of this format.
+    """
+    if kind in KINDS:
+        return Reply(body, KINDS[kind], steps, episodes)
+    message = json.loads(body)
+    if not isinstance(message, dict):
+        raise ValueError("a frame from the environment's process is not an object")  # noqa: TRY004 -- a value of the wrong form
+    if kind == ERROR:
+        raise GymHttpServerError.from_wire(message)
+    if kind == DESCRIPTION:
+        try:
+            return Description(**message)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+    raise ValueError(f"a frame from the environment's process is of the unknown kind {kind}")
+
+
+def receive_request(connection: socket.socket) -> tuple[str, dict[str, Any]] | None:
+    """Return the next request of a blocking socket, or None at its end."""
+    header = _receive_exactly(connection, REQUEST_HEADER.size)
+    if header is None:
+        return None
+    body = _receive_exactly(connection, REQUEST_HEADER.unpack(header)[0])
+    if body is None:
+        return None
+    operation, arguments = msgpack.unpackb(body, strict_map_key=False)
+    return operation, arguments
+
+
+def _receive_exactly(connection: socket.socket, size: int) -> bytes | bytearray | None:
+    first = connection.recv(size)
+    if len(first) == size:
+        return first
+    data = bytearray(first)
+    while len(data) < size:
+        part = connection.recv(min(size - len(data), 1 << 20))
+        if not part:
+            return None
+        data += part
+    return data

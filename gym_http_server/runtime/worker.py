@@ -1,0 +1,47 @@
+"""The loop of an environment's own process: one request after another, until the server closes the socket."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..errors import EnvironmentRaisedError, GymHttpServerError
+from .environment import Environment
+from .messages import CreateRequest
+from .wire import CLOSE, CREATE, pack_description, pack_error, pack_reply, receive_request
+
+if TYPE_CHECKING:
+    import socket
+
+logger = logging.getLogger(__name__)
+
+
+def serve(connection: socket.socket) -> None:
+    """Serve the requests on a blocking socket: first `create`, then operations, then `close` or the socket's end."""
+    environment: Environment | None = None
+    max_reply = 0
+    try:
+        while (request := receive_request(connection)) is not None:
+            operation, arguments = request
+            if operation == CLOSE:
+                break
+            try:
+                if environment is None:
+                    if operation != CREATE:
+                        raise EnvironmentRaisedError(f"{operation} before the environment was made")  # noqa: TRY301 -- answered like every other error
+                    max_reply = arguments["max_reply"]
+                    environment = Environment(CreateRequest.from_wire(arguments["request"]))
+                    answer = pack_description(environment.description)
+                else:
+                    answer = pack_reply(environment.call(operation, arguments).within(max_reply))
+            except GymHttpServerError as error:
+                answer = pack_error(error)
+            except (Exception, SystemExit) as error:
+                logger.exception("unexpected error in %s", operation)
+                answer = pack_error(EnvironmentRaisedError(f"{operation} failed with {type(error).__name__}: {error}"))
+            connection.sendall(answer)
+            if environment is None:
+                break
+    finally:
+        if environment is not None:
+            environment.close()

@@ -1,0 +1,180 @@
+"""The server: an address, an application, and uvicorn between them, until somebody has it stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from . import __version__
+from .api.problems import Problem
+from .app import Application
+from .config import Settings
+from .errors import AddressError, StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2048
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, with problem details for requests that cannot even be parsed."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are not an HTTP request."""
+        problem = Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {msg}")
+        headers = {**problem.headers, "content-length": str(len(problem.body)), "connection": "close"}
+        head = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items())
+        self.transport.write(STATUS_LINE[400] + head + b"\r\n" + problem.body)
+        self.transport.close()
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn's server, which keeps a signal that stopped it for itself: a graceful stop exits with status 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGINT and SIGTERM, at once on the second, where signals can be had: in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        captured = (signal.SIGINT, signal.SIGTERM)
+        before = {each: signal.signal(each, self.handle_exit) for each in captured}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+def start_server(*, on_start: Callable[[str], None] | None = None, **options: Any) -> None:
+    """Serve until shutdown: by `POST /v1/shutdown/`, SIGINT or SIGTERM (the last two in the main thread only).
+
+    It blocks. It can run in any thread, and again after it returned.
+
+    Args:
+        on_start: called with the URL once the server listens.
+        **options: the settings, such as `listen="127.0.0.1"` and `port=5000`; see `Settings`.
+
+    Raises:
+        AddressError: the address cannot be resolved or listened on.
+        StartError: the engine cannot be started.
+        TypeError, ValueError: an option is unknown or has a value that is not allowed.
+    """
+    settings = Settings(**options)
+    _configure_logging(settings.log_level)
+    sockets = listen(settings.listen, settings.port)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            runner.run(_serve(settings, sockets, on_start))
+        finally:
+            for each in sockets:
+                each.close()
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Return sockets that listen on every address that `host` resolves to, all on the same port.
+
+    Raises:
+        AddressError: it cannot be resolved, or one of the addresses cannot be listened on.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise AddressError(f"cannot resolve the address {host!r}: {why}") from None
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            each = socket.socket(family, kind, protocol)
+            sockets.append(each)
+            if sys.platform != "win32":
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            each.bind((address[0], port or sockets[0].getsockname()[1], *address[2:]))
+            each.listen(BACKLOG)
+            each.setblocking(False)
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        raise AddressError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another address with --listen or --port"
+        ) from None
+    return sockets
+
+
+async def _serve(settings: Settings, sockets: list[socket.socket], on_start: Callable[[str], None] | None) -> None:
+    server: HttpServer | None = None
+
+    def shut_down() -> None:
+        if server is not None:
+            server.should_exit = True
+
+    application = Application(settings, shut_down=shut_down)
+    config = uvicorn.Config(
+        application,
+        http=HttpProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=settings.log_level in ("debug", "info"),
+        server_header=False,
+        headers=[("server", f"gym-http-server/{__version__}")],
+        timeout_keep_alive=settings.keep_alive,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
+        proxy_headers=False,
+    )
+    server = HttpServer(config)
+    # Here and not in the lifespan, whose failure uvicorn would log as a traceback.
+    await application.start()
+    try:
+        url = f"http://{_authority(sockets[0])}"
+        if application.engine.caveat:
+            logger.warning("the %s engine: %s", application.engine.name, application.engine.caveat)
+        if on_start is not None:
+            asyncio.get_running_loop().call_soon(_once_started, server, on_start, url)
+        await server.serve(sockets)
+    finally:
+        await application.stop()
+    if not server.started:
+        raise StartError("the HTTP server did not start: its log tells why")
+
+
+def _once_started(server: HttpServer, on_start: Callable[[str], None], url: str) -> None:
+    if server.started:
+        on_start(url)
+    elif not server.should_exit:
+        asyncio.get_running_loop().call_later(0.005, _once_started, server, on_start, url)
+
+
+def _authority(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def _configure_logging(level: str) -> None:
+    """Log to stderr at `level`, unless the program that this is part of has set its own logging up."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("gym_http_server").setLevel(level.upper())
+    logging.getLogger("uvicorn").setLevel(level.upper())

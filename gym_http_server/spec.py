@@ -1,0 +1,117 @@
+"""The contract: the OpenAPI document, read once, and the paths and operations compiled from it.
+
+Format: OpenAPI 3.0.3, https://spec.openapis.org/oas/v3.0.3. Path templates as in RFC 6570 level 1, but a parameter of
+`format: path` also takes slashes.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+
+@dataclass(frozen=True, slots=True)
+class PathItem:
+    """One path of the contract.
+
+    Attributes:
+        template: the path as the contract writes it.
+        pattern: matches a decoded path, with or without its final slash, and names the parameters.
+        operations: the operations by upper-case method.
+    """
+
+    template: str
+    pattern: re.Pattern[str]
+    operations: dict[str, dict[str, Any]]
+
+    def canonical(self, match: re.Match[str]) -> str:
+        """Return the decoded path of `match` in the form of the template, with its final slash or without."""
+        return re.sub(r"\{(\w+)\}", lambda name: match[name[1]], self.template)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The document and what is compiled from it.
+
+    Attributes:
+        document: the parsed document.
+        text: the bytes of the file, served verbatim.
+        paths: its paths, those with the fewest parameters first.
+    """
+
+    document: dict[str, Any]
+    text: bytes
+    paths: tuple[PathItem, ...]
+
+    @property
+    def json(self) -> bytes:
+        """The document as JSON."""
+        return json.dumps(self.document, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def match(self, path: str) -> tuple[PathItem, str] | None:
+        """Return the path item that serves a decoded path and the path in the contract's form, or None."""
+        for item in self.paths:
+            match = item.pattern.fullmatch(path)
+            if match is not None:
+                return item, item.canonical(match)
+        return None
+
+    def operation_ids(self) -> list[str]:
+        """Return the operationId of every operation, in the order of the document."""
+        return [
+            operation["operationId"]
+            for item in self.document["paths"].values()
+            for method, operation in item.items()
+            if method in METHODS
+        ]
+
+
+def document_path() -> Path:
+    """Return where the document lies: inside the installed package, or beside it in a source tree."""
+    package = Path(__file__).parent
+    inside = package / "openapi" / "openapi.yaml"
+    return inside if inside.is_file() else package.parent / "openapi" / "openapi.yaml"
+
+
+@functools.cache
+def load_contract() -> Contract:
+    """Return the contract; it is read and compiled once."""
+    text = document_path().read_bytes()
+    document = yaml.safe_load(text)
+    items = [_path_item(document, template, item) for template, item in document["paths"].items()]
+    return Contract(document, text, tuple(sorted(items, key=lambda item: item.template.count("{"))))
+
+
+def resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """Return what a local `$ref` points at, or `value` itself where it is none."""
+    while "$ref" in value:
+        pointer = value["$ref"].removeprefix("#/").split("/")
+        value = functools.reduce(lambda node, key: node[key], pointer, document)
+    return value
+
+
+def _path_item(document: dict[str, Any], template: str, item: dict[str, Any]) -> PathItem:
+    operations = {method.upper(): operation for method, operation in item.items() if method in METHODS}
+    shared = item.get("parameters", [])
+    parameters = [
+        resolve(document, parameter)
+        for operation in operations.values()
+        for parameter in [*shared, *operation.get("parameters", [])]
+    ]
+    greedy = {
+        parameter["name"] for parameter in parameters if resolve(document, parameter["schema"]).get("format") == "path"
+    }
+    names = re.split(r"\{(\w+)\}", template.removesuffix("/"))
+    pattern = "".join(
+        re.escape(part) if index % 2 == 0 else f"(?P<{part}>{'.+?' if part in greedy else '[^/]+'})"
+        for index, part in enumerate(names)
+    )
+    return PathItem(template, re.compile(pattern + "/?", re.DOTALL), operations)

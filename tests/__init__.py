@@ -1,0 +1,1 @@
+"""The tests: each is a sentence about what a user or a client sees."""

@@ -1,0 +1,78 @@
+"""The structure of the code: layers, exports, import costs, and the sentences of the tests."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gym_http_server
+from gym_http_server import config
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "gym_http_server").rglob("*.py"))
+
+
+def test_a_room_imports_only_from_rooms_below_it() -> None:
+    """import-linter holds the layers that pyproject.toml declares."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("module", ["gym_http_server", "gym_http_server.client", "gym_http_server.errors"])
+def test_importing_the_package_or_its_client_loads_neither_connexion_nor_gym(module: str) -> None:
+    """What a client needs costs a client nothing more."""
+    code = f"import sys, {module}; print([m for m in ('connexion', 'flask', 'gym', 'gymnasium', 'numpy') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_everything_that_is_exported_exists() -> None:
+    """`__all__` names what can be imported, and nothing else can be got by mistake."""
+    for name in gym_http_server.__all__:
+        assert getattr(gym_http_server, name) is not None
+        assert name in dir(gym_http_server)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = gym_http_server.nonsense
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(ROOT)) for path in MODULES])
+def test_every_module_says_what_it_is(path: Path) -> None:
+    """Each module begins with a docstring, and none has grown past 500 lines."""
+    text = path.read_text()
+    assert ast.get_docstring(ast.parse(text))
+    assert len(text.splitlines()) <= 500
+
+
+def test_every_test_is_a_sentence() -> None:
+    """The docstring of every test states the behaviour in one paragraph that ends with a full stop."""
+    for path in Path(__file__).parent.glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_"):
+                text = ast.get_docstring(node)
+                assert text, f"{path.name}: {node.name}"
+                assert text.endswith("."), f"{path.name}: {node.name}"
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    """The README's table has the option, the variable and the default of each setting."""
+    import dataclasses
+
+    readme = (ROOT / "README.md").read_text()
+    for each in dataclasses.fields(config.Settings):
+        assert f"`{config.option_name(each.name)}`" in readme
+        assert f"`{config.variable_name(each.name)}`" in readme
+
+
+def test_the_top_level_holds_nothing_else() -> None:
+    """Beside dot-files, the top level is as the project's layout says."""
+    tracked = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split("\n")  # noqa: S607 -- git is found as everything is
+    top = {name.split("/")[0] for name in tracked if name and not name.startswith(".")}
+    assert top <= {"openapi", "gym_http_server", "tests", "pyproject.toml", "README.md", "LICENSE"}

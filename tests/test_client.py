@@ -1,0 +1,542 @@
+"""The Python client and the example programs, against a loopback server that answers as each test wants."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import select
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from gym_http_server import example_agent, example_client
+from gym_http_server.client import Client, ServerProblem
+
+SECONDS = 30.0
+
+
+@dataclass
+class Request:
+    connection: int
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+def reply(body=b"{}", status="200 OK", media_type="application/json", headers=""):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {len(content)}\r\n{headers}\r\n"
+    return head.encode() + content
+
+
+@dataclass
+class Loopback:
+    """Records requests; `answer` gives the bytes of each reply, or None to close the connection unanswered."""
+
+    answer: object = staticmethod(lambda _request: reply())
+    closes_after_reply: bool = False
+    resets: bool = False
+    requests: list[Request] = field(default_factory=list)
+    closed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    _sockets: list[socket.socket] = field(default_factory=list)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+        self._listener.close()
+
+    def _start(self, target, *arguments):
+        thread = threading.Thread(target=target, args=arguments)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                accepted, _ = self._listener.accept()
+                self._sockets.append(accepted)
+                self._start(self._serve, accepted, len(self._sockets))
+
+    def _serve(self, accepted, number):
+        with accepted, accepted.makefile("rb") as stream, contextlib.suppress(ConnectionError):
+            while line := stream.readline():
+                method, path, _ = line.decode().split()
+                headers = {}
+                while (line := stream.readline()) != b"\r\n":
+                    name, _, value = line.decode().partition(":")
+                    headers[name.lower()] = value.strip()
+                body = b"" if self.resets_at(headers) else stream.read(int(headers.get("content-length", 0)))
+                request = Request(number, method, path, headers, body)
+                self.requests.append(request)
+                data = self.answer(request)
+                if data is None:
+                    break
+                accepted.sendall(data)
+                if self.closes_after_reply or self.resets_at(headers):
+                    break
+            if self.resets:
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.closed.release()
+
+    @staticmethod
+    def resets_at(headers):
+        return int(headers.get("content-length", 0)) > 1_000_000
+
+
+@pytest.fixture
+def loopback():
+    with Loopback() as server:
+        yield server
+
+
+@pytest.fixture
+def client(loopback):
+    with Client(loopback.url, timeout=SECONDS) as made:
+        yield made
+
+
+@pytest.fixture
+def unreachable():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def blind(monkeypatch):
+    """Hide from the client that a connection has ended, as if it ended just after the look at it."""
+
+    class Poll:
+        def register(self, *_):
+            pass
+
+        def poll(self, *_):
+            return []
+
+    monkeypatch.setattr(select, "poll", Poll)
+
+
+def test_importing_the_client_loads_no_server_library_and_no_environment_library():
+    """Importing the client loads neither connexion, flask, gym, gymnasium nor numpy."""
+    code = (
+        "import gym_http_server.client, sys; "
+        "print([name for name in ('connexion', 'flask', 'gym', 'gymnasium', 'numpy') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+CALLS = [
+    (lambda c: c.list_envs(), "GET", "/v1/envs/", None),
+    (lambda c: c.get_env("a1"), "GET", "/v1/envs/a1/", None),
+    (lambda c: c.get_env("a/ b"), "GET", "/v1/envs/a%2F%20b/", None),
+    (
+        lambda c: c.create_env("A-v0", seed=0, kwargs={}),
+        "POST",
+        "/v1/envs/",
+        {"env_id": "A-v0", "seed": 0, "kwargs": {}},
+    ),
+    (lambda c: c.reset_env("a1"), "POST", "/v1/envs/a1/reset/", {}),
+    (lambda c: c.reset_env("a1", 0, {"x": None}), "POST", "/v1/envs/a1/reset/", {"seed": 0, "options": {"x": None}}),
+    (lambda c: c.step_env("a1", 0), "POST", "/v1/envs/a1/step/", {"action": 0}),
+    (lambda c: c.step_env("a1", [], render=True), "POST", "/v1/envs/a1/step/", {"action": [], "render": True}),
+    (lambda c: c.get_action_space("a1"), "GET", "/v1/envs/a1/action_space/", None),
+    (lambda c: c.get_observation_space("a1"), "GET", "/v1/envs/a1/observation_space/", None),
+    (lambda c: c.sample_action("a1"), "GET", "/v1/envs/a1/action_space/sample", None),
+    (lambda c: c.action_space_contains("a1", 1), "POST", "/v1/envs/a1/action_space/contains", {"action": 1}),
+    (
+        lambda c: c.observation_space_contains("a1", [0.5]),
+        "POST",
+        "/v1/envs/a1/observation_space/contains",
+        {"observation": [0.5]},
+    ),
+    (lambda c: c.render_env("a1"), "GET", "/v1/envs/a1/render/", None),
+    (lambda c: c.close_env("a1"), "POST", "/v1/envs/a1/close/", None),
+    (lambda c: c.shutdown_server(), "POST", "/v1/shutdown/", None),
+    (lambda c: c.get_health(), "GET", "/v1/health/", None),
+]
+
+
+@pytest.mark.parametrize(("call", "method", "path", "body"), CALLS)
+def test_each_method_sends_the_request_of_its_operation(loopback, client, call, method, path, body):
+    """A method sends the method, the path and the members that the contract gives to its operation."""
+    loopback.answer = lambda _: reply({"envs": {}, "info": {}, "action": 1, "member": True})
+    call(client)
+    (request,) = loopback.requests
+    assert (request.method, request.path) == (method, path)
+    assert (request.json if request.body else None) == body
+    assert request.headers.get("content-type") == (None if body is None else "application/json")
+
+
+def test_replies_are_unwrapped_where_they_hold_one_thing(loopback, client):
+    """A reply with one member is returned as that member, a frame as its bytes, and any other as a dict."""
+    loopback.answer = lambda _: reply(
+        {"envs": {"a1": "A-v0"}, "info": {"name": "Discrete"}, "action": 7, "member": False}
+    )
+    assert client.list_envs() == {"a1": "A-v0"}
+    assert client.get_action_space("a1") == client.get_observation_space("a1") == {"name": "Discrete"}
+    assert client.sample_action("a1") == 7
+    assert client.action_space_contains("a1", 9) is client.observation_space_contains("a1", 9) is False
+    assert client.close_env("a1") is None
+    loopback.answer = lambda request: reply(request.headers["accept"].encode(), media_type="image/jpeg")
+    assert client.render_env("a1", "image/jpeg") == b"image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("action", "sent"),
+    [
+        (np.int64(3), 3),
+        (np.arange(4, dtype=np.float32).reshape(2, 2), [[0, 1], [2, 3]]),
+        (np.arange(4)[::2], [0, 2]),
+        ({"a": np.bool_(True)}, {"a": True}),
+        ((1, None), [1, None]),
+        (np.array([np.inf, -np.inf, np.nan]), [1e100, -1e100, None]),
+        ([float("inf"), {"x": (float("-inf"),)}], [1e100, {"x": [-1e100]}]),
+    ],
+)
+def test_numpy_values_and_infinities_are_sent_as_the_contract_writes_them(loopback, client, action, sent):
+    """Arrays and scalars of numpy are plain JSON, NaN is null and infinities are ±1e100 in a request."""
+    client.step_env("a1", action)
+    assert loopback.requests[0].json == {"action": sent}
+
+
+def test_a_value_without_a_json_form_is_a_type_error_and_nothing_is_sent(loopback, client):
+    """A value that has no JSON form raises TypeError before anything is sent."""
+    with pytest.raises(TypeError, match="set has no JSON form"):
+        client.step_env("a1", {1, 2})
+    assert loopback.requests == []
+
+
+def test_the_connection_is_kept_and_used_again(loopback, client):
+    """All requests of one thread go over one connection, on which Nagle's algorithm is off."""
+    for _ in range(3):
+        client.get_health()
+    assert [request.connection for request in loopback.requests] == [1, 1, 1]
+    connection = client._transport._connection()
+    assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_connection_is_kept_after_a_problem(loopback, client):
+    """An error that the server answers leaves the connection usable."""
+    loopback.answer = lambda _: reply({"message": "no"}, "400 Bad Request")
+    for _ in range(2):
+        with pytest.raises(ServerProblem):
+            client.get_health()
+    assert [request.connection for request in loopback.requests] == [1, 1]
+
+
+def test_a_request_is_one_write(client, monkeypatch):
+    """The head and the body of a request go out in one write."""
+    writes = []
+    sendall = socket.socket.sendall
+
+    def recording(self, data, *arguments):
+        writes.append(bytes(data))
+        return sendall(self, data, *arguments)
+
+    monkeypatch.setattr(socket.socket, "sendall", recording)
+    client.step_env("a1", 1)
+    (request,) = [data for data in writes if not data.startswith(b"HTTP/")]
+    assert request.startswith(b"POST /v1/envs/a1/step/ HTTP/1.1\r\n")
+    assert request.endswith(b'\r\n\r\n{"action":1}')
+
+
+def test_a_connection_that_the_server_closed_is_replaced_before_a_step_is_sent(loopback, client):
+    """A step after the server has closed the idle connection goes over a new one, once."""
+    loopback.closes_after_reply = True
+    client.step_env("a1", 0)
+    assert loopback.closed.acquire(timeout=SECONDS)
+    client.step_env("a1", 1)
+    assert [(request.connection, request.json["action"]) for request in loopback.requests] == [(1, 0), (2, 1)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the look at the connection is another one there")
+@pytest.mark.usefixtures("blind")
+class TestConnectionEndsUnderTheRequest:
+    def test_a_step_that_could_not_be_sent_is_sent_again(self, loopback, client):
+        """A step whose connection was reset before it could be sent is sent once more and executed once."""
+        loopback.closes_after_reply = loopback.resets = True
+        client.step_env("a1", 0)
+        assert loopback.closed.acquire(timeout=SECONDS)
+        client.step_env("a1", 1)
+        assert [(request.connection, request.json["action"]) for request in loopback.requests] == [(1, 0), (2, 1)]
+
+    def test_a_step_that_was_sent_is_not_sent_again(self, loopback, client):
+        """A step that was sent whole and not answered raises ConnectionError, which says that it may have happened."""
+        loopback.closes_after_reply = True
+        client.step_env("a1", 0)
+        assert loopback.closed.acquire(timeout=SECONDS)
+        with pytest.raises(ConnectionError, match=r"step/: .*whether the server executed it is not known"):
+            client.step_env("a1", 1)
+        assert len(loopback.requests) == 1
+
+    def test_a_request_that_changes_nothing_is_sent_again(self, loopback, client):
+        """A request that changes nothing is sent once more when a kept connection ended without an answer."""
+        loopback.closes_after_reply = True
+        client.get_health()
+        assert loopback.closed.acquire(timeout=SECONDS)
+        assert client.get_health() == {}
+        assert [request.connection for request in loopback.requests] == [1, 2]
+
+
+def test_nothing_is_sent_twice_on_a_new_connection(loopback, client):
+    """A new connection that ends without an answer raises ConnectionError after one request."""
+    loopback.answer = lambda _: None
+    with pytest.raises(ConnectionError, match="without an answer"):
+        client.get_health()
+    assert len(loopback.requests) == 1
+
+
+def test_the_answer_to_a_body_that_was_not_read_is_seen(loopback, client):
+    """A server that refuses a large body before reading it is heard."""
+    loopback.answer = lambda _: reply({"detail": "too large"}, "413 Content Too Large")
+    with pytest.raises(ServerProblem, match="too large") as caught:
+        client.step_env("a1", "x" * 20_000_000)
+    assert caught.value.status == 413
+
+
+def test_an_answer_that_breaks_off_is_a_connection_error(loopback, client):
+    """A reply that ends before its Content-Length raises ConnectionError."""
+    loopback.closes_after_reply = True
+    loopback.answer = lambda _: reply(b'{"a": 1}')[:-3]
+    with pytest.raises(ConnectionError, match="in the middle of the answer"):
+        client.get_health()
+
+
+def test_a_late_answer_is_never_read_as_that_of_the_next_request(loopback):
+    """After a timeout the next request has a new connection and its own answer."""
+    late = threading.Event()
+
+    def answer(request):
+        if request.path.endswith("/step/"):
+            late.wait(SECONDS)
+            return reply({"late": True})
+        return reply({"status": "ok"})
+
+    loopback.answer = answer
+    with Client(loopback.url, timeout=0.05) as client:
+        with pytest.raises(TimeoutError, match="no answer in time"):
+            client.step_env("a1", 0)
+        client._transport._timeout = SECONDS
+        late.set()
+        assert client.get_health() == {"status": "ok"}
+    assert [request.connection for request in loopback.requests] == [1, 2]
+
+
+def test_an_interrupted_request_gives_up_its_connection(loopback, client, monkeypatch):
+    """After Ctrl-C in a request, the next one has a new connection."""
+    client.get_health()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client._transport._connection(), "getresponse", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            client.get_health()
+    client.get_health()
+    assert loopback.requests[-1].connection == 2
+
+
+def test_each_thread_has_its_own_connection(loopback, client):
+    """Two threads that share a client use two connections, and that of a thread that ended is closed."""
+    client.get_health()
+    thread = threading.Thread(target=client.get_health)
+    thread.start()
+    thread.join(SECONDS)
+    assert loopback.closed.acquire(timeout=SECONDS)
+    client.get_health()
+    assert [request.connection for request in loopback.requests] == [1, 2, 1]
+
+
+def test_a_forked_process_opens_its_own_connection(loopback, client, monkeypatch):
+    """In another process than the one that opened it, a connection is not used."""
+    client.get_health()
+    pid = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    client.get_health()
+    assert [request.connection for request in loopback.requests] == [1, 2]
+
+
+def test_a_closed_client_opens_a_new_connection(loopback, client):
+    """Closing a client closes its connection, and a later call opens another."""
+    client.get_health()
+    client.close()
+    assert loopback.closed.acquire(timeout=SECONDS)
+    client.get_health()
+    assert [request.connection for request in loopback.requests] == [1, 2]
+
+
+PROBLEM = {
+    "type": "urn:gym-http-server:problem:unknown-instance",
+    "title": "Unknown instance",
+    "status": 400,
+    "detail": "Instance_id 'a1' unknown",
+    "message": "Instance_id 'a1' unknown",
+    "instance_id": "a1",
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "members"),
+    [
+        (
+            reply(PROBLEM, "400 Bad Request", "application/problem+json"),
+            (400, PROBLEM["type"], "Unknown instance", "Instance_id 'a1' unknown", {"instance_id": "a1"}),
+        ),
+        (reply({"message": "old"}, "400 Bad Request"), (400, "about:blank", "Bad Request", "old", {})),
+        (reply(b"plain", "502 Bad Gateway", "text/plain"), (502, "about:blank", "Bad Gateway", "plain", {})),
+        (reply(b"<html>", "502 Bad Gateway", "text/html"), (502, "about:blank", "Bad Gateway", "Bad Gateway", {})),
+        (reply(b"", "500 Oh"), (500, "about:blank", "Oh", "Oh", {})),
+        (reply(b"[1]", "500 Oh"), (500, "about:blank", "Oh", "[1]", {})),
+        (reply(b"", "307 Temporary Redirect"), (307, "about:blank", "Temporary Redirect", "Temporary Redirect", {})),
+    ],
+)
+def test_an_error_is_a_server_problem_with_what_the_reply_says(loopback, client, answer, members):
+    """Problem details, v1's message and plain text all become a ServerProblem, which survives pickling."""
+    loopback.answer = lambda _: answer
+    with pytest.raises(ServerProblem) as caught:
+        client.step_env("a1", 0)
+    for problem in (caught.value, pickle.loads(pickle.dumps(caught.value))):  # noqa: S301 -- pickled two lines above
+        assert (problem.status, problem.type, problem.title, problem.message, problem.facts) == members
+        assert str(problem).startswith(str(problem.status))
+        assert str(problem).endswith(problem.message)
+
+
+def test_another_server_is_told_apart(loopback, client):
+    """A reply that is no JSON object, and bytes that are no HTTP, say that no gym-http-server answers there."""
+    loopback.answer = lambda _: reply(b"<html>", media_type="text/html")
+    with pytest.raises(ServerProblem, match="not a gym-http-server"):
+        client.get_health()
+    loopback.answer = lambda _: b"+OK ready\r\n"
+    with pytest.raises(ConnectionError, match="does not speak HTTP"):
+        client.get_health()
+
+
+def test_an_unreachable_server_says_what_was_tried_and_how_to_start_one(unreachable):
+    """A refused connection names the address and the command that starts a server there."""
+    port = unreachable.rpartition(":")[2]
+    with Client(unreachable) as client, pytest.raises(ConnectionError) as caught:
+        client.get_health()
+    assert unreachable in str(caught.value)
+    assert f"gym-http-server --port {port}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:5000", "ftp://x", "http://", "http://x:y", "http://x:0", "http://x y", "http://a:b@x", "http://x?q"],
+)
+def test_what_is_no_address_is_refused_at_once(url):
+    """An address that is not that of an HTTP server raises ValueError when the client is made."""
+    with pytest.raises(ValueError, match="is not the address of a server"):
+        Client(url)
+
+
+def test_a_path_in_the_address_goes_before_every_path(loopback):
+    """A server behind a proxy is reached under the path of its address."""
+    with Client(loopback.url + "/gym/") as client:
+        client.get_health()
+    assert loopback.requests[0].path == "/gym/v1/health/"
+
+
+def play(request):
+    """Answer as a server does whose episodes have two steps of reward 1."""
+    if request.path == "/v1/envs/":
+        return reply({"instance_id": "a1", "env_id": "CartPole-v0", "library": "gymnasium 1.0"})
+    if request.path.endswith("/sample"):
+        return reply({"action": 1})
+    if request.path.endswith("/step/"):
+        play.steps += 1
+        done = play.steps % 2 == 0
+        return reply({"observation": [0.5] * 99, "reward": 1.0, "done": done, "info": {}})
+    return reply({"observation": [0.0], "info": {"name": "Box"}})
+
+
+@pytest.fixture
+def played(loopback):
+    play.steps = 0
+    loopback.answer = play
+    return loopback
+
+
+def test_the_example_client_takes_one_step_and_closes(played, capsys):
+    """The example client makes an environment, takes one step, prints it with long values cut, and closes."""
+    assert example_client.main(["--url", played.url]) == 0
+    paths = [request.path for request in played.requests]
+    assert paths[0] == "/v1/envs/"
+    assert paths.count("/v1/envs/a1/step/") == 1
+    assert paths[-1] == "/v1/envs/a1/close/"
+    printed = capsys.readouterr().out
+    assert "instance:           a1, CartPole-v0 of gymnasium 1.0\n" in printed
+    assert "… (495 characters)\n" in printed
+
+
+def test_the_example_agent_plays_its_episodes_and_prints_the_mean_return(played, capsys):
+    """The example agent plays the episodes asked for, closes the instance and prints return and speed."""
+    assert example_agent.main(["--url", played.url, "--episodes", "3", "--seed", "0"]) == 0
+    assert played.requests[0].json == {"env_id": "CartPole-v0", "seed": 0}
+    assert played.requests[-1].path == "/v1/envs/a1/close/"
+    printed = capsys.readouterr()
+    assert "3 episodes, 6 steps: mean return 2.00 ± 0.00, " in printed.out
+    assert "mean return 2.00" in printed.err
+
+
+def test_the_example_agent_closes_its_instance_when_interrupted(played, monkeypatch, capsys):
+    """Ctrl-C ends the example agent with the instance closed and exit code 130."""
+    step = Client.step_env
+
+    def interrupted(self, *arguments):
+        if play.steps == 3:
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    monkeypatch.setattr(Client, "step_env", interrupted)
+    assert example_agent.main(["--url", played.url]) == 130
+    assert played.requests[-1].path == "/v1/envs/a1/close/"
+    assert "1 episodes, 2 steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", [example_agent, example_client])
+def test_an_example_closes_its_instance_when_the_server_refuses(loopback, program, capsys):
+    """A refused request ends an example with one line on stderr, exit code 1 and the instance closed."""
+    play.steps = 0
+    loopback.answer = lambda request: (
+        reply({"detail": "it broke"}, "502 Bad Gateway") if "/step/" in request.path else play(request)
+    )
+    assert program.main(["--url", loopback.url]) == 1
+    assert loopback.requests[-1].path == "/v1/envs/a1/close/"
+    assert capsys.readouterr().err.endswith("error: 502 Bad Gateway: it broke\n")
+
+
+@pytest.mark.parametrize("program", [example_agent, example_client])
+def test_an_example_without_a_server_says_so_in_one_line(unreachable, program, capsys):
+    """An example whose server is not running prints one line on stderr, no traceback, and exits with 1."""
+    assert program.main(["--url", unreachable]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith(f"error: cannot connect to {unreachable}")

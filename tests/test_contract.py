@@ -1,0 +1,175 @@
+"""The contract itself: the document is valid, complete and bound to handlers; every error has its status."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from openapi_schema_validator import OAS30Validator
+from openapi_spec_validator import OpenAPIV30SpecValidator
+
+from gym_http_server import errors
+from gym_http_server.api import handlers
+from gym_http_server.api.handlers import handler_table
+from gym_http_server.api.problems import STATUS, problem_of, slug_of
+from gym_http_server.config import Settings
+from gym_http_server.engines import make_engine
+from gym_http_server.instances import Instances
+from gym_http_server.spec import METHODS, load_contract, resolve
+
+from .contract import DOCUMENT, inlined
+
+COMPONENTS = [(kind, name, value) for kind, named in DOCUMENT["components"].items() for name, value in named.items()]
+OPERATIONS = [
+    (template, method, operation)
+    for template, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+    if method in METHODS
+]
+
+
+def table() -> dict[str, Any]:
+    settings = Settings(engine="inline")
+    return handler_table(settings, Instances(settings, make_engine(settings)), lambda: None)
+
+
+def test_the_document_is_valid_openapi() -> None:
+    """openapi-spec-validator accepts the document, examples of schemas included."""
+    OpenAPIV30SpecValidator(DOCUMENT).validate()
+    assert DOCUMENT["openapi"] == "3.0.3"
+
+
+def test_the_handler_table_has_exactly_the_operations_of_the_document() -> None:
+    """No operation is without a handler, and no handler without an operation."""
+    ids = load_contract().operation_ids()
+    assert sorted(table()) == sorted(ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_each_tag_is_a_handler_module() -> None:
+    """The folder of handlers shows the tags, and each handler lies in the module of its operation's tag."""
+    tags = {tag["name"] for tag in DOCUMENT["tags"]}
+    of_operations = table()
+    for _, _, operation in OPERATIONS:
+        [tag] = operation["tags"]
+        assert tag in tags
+        assert of_operations[operation["operationId"]].__func__.__module__ == f"{handlers.__name__}.{tag}"
+
+
+@pytest.mark.parametrize(
+    ("template", "method", "operation"), OPERATIONS, ids=[each[2]["operationId"] for each in OPERATIONS]
+)
+def test_every_operation_is_described_and_names_its_parts(
+    template: str, method: str, operation: dict[str, Any]
+) -> None:
+    """Summary, description, camelCase name; bodies, parameters and responses are named components."""
+    assert re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", operation["operationId"])
+    assert operation["summary"], method
+    assert operation["description"]
+    parts = [*operation["responses"].values(), *DOCUMENT["paths"][template].get("parameters", [])]
+    parts += [operation["requestBody"]] if "requestBody" in operation else []
+    assert all(set(part) == {"$ref"} for part in parts)
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), COMPONENTS, ids=[f"{kind}-{name}" for kind, name, _ in COMPONENTS])
+def test_every_component_has_a_description_and_a_real_example(kind: str, name: str, value: dict[str, Any]) -> None:
+    """Examples are valid under their own schema; media types name a schema."""
+    assert value["description"]
+    if kind == "schemas":
+        assert value["title"] == name
+        if value.get("format") != "binary":
+            OAS30Validator(inlined(value)).validate(value["example"])
+        for inner in value.get("properties", {}).values():
+            assert resolve(DOCUMENT, inner)["description"]
+    for media in value.get("content", {}).values():
+        assert set(media["schema"]) == {"$ref"}
+        if media["schema"]["$ref"] != "#/components/schemas/Image":
+            OAS30Validator(inlined(media["schema"])).validate(media["example"])
+
+
+def test_no_component_is_unused() -> None:
+    """Every component is referred to from somewhere."""
+    text = json.dumps(DOCUMENT)
+    unused = [f"{kind}/{name}" for kind, name, _ in COMPONENTS if f'"#/components/{kind}/{name}"' not in text]
+    assert not unused
+
+
+def test_the_schemas_keep_what_old_clients_need() -> None:
+    """The body of reset has no type and may be null; close and shutdown declare no body."""
+    reset = DOCUMENT["components"]["schemas"]["ResetRequest"]
+    assert "type" not in reset
+    assert reset["nullable"] is True
+    for path in ("/v1/envs/{instance_id}/close/", "/v1/shutdown/"):
+        assert "requestBody" not in DOCUMENT["paths"][path]["post"]
+
+
+def test_every_error_of_the_tree_has_a_status_and_a_name() -> None:
+    """No class of errors.py is without a status, and each has a problem type of its own."""
+    classes = errors.every_error()
+    assert set(STATUS) == set(classes)
+    assert len({slug_of(cls) for cls in classes}) == len(classes)
+    for cls in classes:
+        problem = problem_of(cls("words", fact=1))
+        body = json.loads(problem.body)
+        assert problem.status == STATUS[cls]
+        assert body["detail"] == body["message"] == "words"
+        assert body["fact"] == 1
+
+
+def test_every_error_is_drawn_in_the_docstring_of_its_module() -> None:
+    """The tree at the top of errors.py is the tree of the classes."""
+    drawn = re.findall(r"(\w+(?:Error|Failure))\b", errors.__doc__ or "")
+    assert {cls.__name__ for cls in errors.every_error()} <= set(drawn)
+
+
+def test_an_error_crosses_from_a_process_as_what_it_is() -> None:
+    """Each error comes back from its plain form as the same class with the same words and facts."""
+    for cls in errors.every_error():
+        error = errors.GymHttpServerError.from_wire(json.loads(json.dumps(cls("words", detail_of=[1]).to_wire())))
+        assert (type(error), error.detail, error.facts) == (cls, "words", {"detail_of": [1]})
+    assert type(errors.GymHttpServerError.from_wire({"error": "os.system"})) is errors.EnvironmentRaisedError
+
+
+def test_a_defect_of_ours_is_a_problem_with_a_reference_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception that nobody foresaw is logged under a reference that the client is told."""
+    problem = problem_of(ZeroDivisionError("secret"))
+    body = json.loads(problem.body)
+    assert problem.status == 500
+    assert "secret" not in body["detail"]
+    assert body["reference"] in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "template", "canonical"),
+    [
+        ("/v1/envs", "/v1/envs/", "/v1/envs/"),
+        ("/v1/envs/a", "/v1/envs/{instance_id}/", "/v1/envs/a/"),
+        (
+            "/v1/envs/a/action_space/contains/1/",
+            "/v1/envs/{instance_id}/action_space/contains/{x}",
+            "/v1/envs/a/action_space/contains/1",
+        ),
+        (
+            "/v1/envs/a/action_space/contains/a/b",
+            "/v1/envs/{instance_id}/action_space/contains/{x}",
+            "/v1/envs/a/action_space/contains/a/b",
+        ),
+        (
+            "/v1/envs/a/action_space/contains",
+            "/v1/envs/{instance_id}/action_space/contains",
+            "/v1/envs/a/action_space/contains",
+        ),
+        (
+            "/v1/envs/a/action_space/contains/",
+            "/v1/envs/{instance_id}/action_space/contains",
+            "/v1/envs/a/action_space/contains",
+        ),
+    ],
+)
+def test_a_path_is_matched_with_and_without_its_final_slash(path: str, template: str, canonical: str) -> None:
+    """Both forms lead to the one form of the contract."""
+    found = load_contract().match(path)
+    assert found is not None
+    assert (found[0].template, found[1]) == (template, canonical)
