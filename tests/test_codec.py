@@ -170,6 +170,10 @@ def test_a_discrete_value_has_the_dtype_of_its_space(kind):
         (Discrete(3), np.array(2), 2),
         (Box(-INF, INF, (3,)), [1e100, -1e100, 1e300], [INF, -INF, INF]),
         (Box(-INF, INF, (2, 1), np.float64), [[1e100], [-1e200]], [[INF], [-INF]]),
+        (Box(-INF, INF, (2,), np.float64), [1e100, -1e100], [INF, -INF]),
+        (Box(-INF, INF, (2,), np.float64), np.array([1e100, -1e100]), [INF, -INF]),
+        (Box(-INF, INF, (2,)), np.array([1e39, NAN]), [INF, NAN]),
+        (Box(-INF, INF, (2,)), [1e39, 1], [INF, 1]),
         (Box(-INF, INF, (2,), np.float64), [10**400, -(10**100)], [INF, -INF]),
         (Box(-INF, INF, (2,)), [None, 1], [NAN, 1]),
         (Box(-INF, INF, (2,)), [None, -(10**400)], [NAN, -INF]),
@@ -207,6 +211,7 @@ GRAPH = Graph(Box(-1, 1, (2,)), Discrete(3))
         (Box(-1, 1, (2, 2)), [1, 2, 3, 4], r"expected shape \[2, 2\], got \[4\]"),
         (Box(-1, 1, (2,)), [], r"expected shape \[2\], got \[0\]"),
         (Box(-1, 1, (2,)), np.zeros((2, 1)), r"expected shape \[2\], got \[2, 1\]"),
+        (Box(-1, 1, (0, 3)), 0.5, r"expected shape \[0, 3\], got \[\]"),
         (Box(-1, 1, (0, 3)), [[]], r"expected shape \[0, 3\], got \[1, 0\]"),
         (Box(-1, 1, (2,)), ["0", "1"], "expected numbers, got '0'"),
         (Box(-1, 1, (2,)), "01", "expected numbers, got '01'"),
@@ -445,6 +450,12 @@ def test_a_value_that_does_not_fit_its_space_is_encoded_all_the_same(space):
     encode_one = encoder(space)
     for misfit in MISFITS:
         json.loads(json_bytes(encode_one(misfit)))
+
+
+@pytest.mark.parametrize("misfit", [None, "text", object(), [[1], [1, 2]], ["a"], {1}, 1j])
+def test_what_is_no_array_of_numbers_is_not_made_one(misfit):
+    """A value that numpy would wrap into an array of objects or texts goes out untouched."""
+    assert encode(Box(-1, 1, (2,)), misfit) is misfit
 
 
 def test_only_the_part_that_does_not_fit_stays_as_it_is():

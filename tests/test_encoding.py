@@ -8,8 +8,11 @@ import enum
 import json
 import math
 import pathlib
+import subprocess
+import sys
 import uuid
 from collections import OrderedDict, defaultdict, deque, namedtuple
+from functools import partial
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -261,9 +264,12 @@ def test_the_same_value_twice_is_written_twice():
     assert read([shared, shared, {"a": shared}]) == [[1, None], [1, None], {"a": [1, None]}]
 
 
+@pytest.mark.parametrize("limit", [1000, 50_000])
 @pytest.mark.parametrize("levels", [100, 300, 100_000])
-def test_depth_ends_in_text(levels):
-    """A hundred levels are written, more become text at some depth, and none exhausts the stack."""
+def test_depth_ends_in_text(levels, limit, request):
+    """A hundred levels are written, more become text at some depth, however much of the stack Python allows."""
+    request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))
+    sys.setrecursionlimit(limit)
     value: Any = None
     for _ in range(levels):
         value = [value]
@@ -319,6 +325,12 @@ def test_what_a_step_usually_returns_takes_the_way_without_a_walk(monkeypatch):
     )
     with pytest.raises(AssertionError, match="walked"):
         json_bytes({"observation": np.array([INF])})
+
+
+def test_encoding_loads_no_environment_library():
+    """The server encodes its own replies too, and needs neither Gymnasium nor gym for it."""
+    code = "import sys, gym_http_server.runtime.encoding; print(sorted({'gym', 'gymnasium'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 class Odd(str):

@@ -36,7 +36,7 @@ from gymnasium.spaces import (
     Tuple,
 )
 
-from .spaces import FAR
+from .encoding import FAR
 
 Convert: TypeAlias = Callable[[Any], Any]
 Check: TypeAlias = Callable[[Any], bool]
@@ -383,7 +383,7 @@ def _array_decoder(shape: tuple[int, ...], dtype: np.dtype[Any], *, booleans: bo
             return array
         one = size == 1 and not batch and array.shape in ((), (1,))
         # A list shows no dimension beyond the first empty one.
-        empty = array.ndim > 0 and 0 in expected and array.shape == expected[: array.ndim]
+        empty = array.size == 0 and 0 in expected and array.shape == expected[: array.ndim]
         if one or empty:
             return array.reshape(expected)
         wanted = ["n", *shape] if batch else list(shape)

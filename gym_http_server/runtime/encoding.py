@@ -26,7 +26,8 @@ from uuid import UUID
 import numpy as np
 import orjson
 
-from .spaces import FAR
+FAR: Final = 1e100
+"""What stands for infinity in JSON, which has none."""
 
 MAX_DEPTH: Final = 128
 """Containers nested deeper than this become text; orjson goes to 254, an array of numpy has up to 64 of its own."""

@@ -27,8 +27,7 @@ from gymnasium.spaces import (
     Tuple,
 )
 
-FAR: Final = 1e100
-"""What stands for infinity in JSON, which has none."""
+from .encoding import FAR
 
 _DTYPES: Final = {np.dtype(code).name: np.dtype(code) for code in "?bhilqBHILQefdg"}
 

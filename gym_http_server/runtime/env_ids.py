@@ -1,0 +1,148 @@
+"""Environment ids: which library registers one, and which successor serves one that is retired."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+from gymnasium.envs.registration import parse_env_id, registry
+
+from ..errors import UnknownEnvironmentError
+from . import gym_compat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .messages import CreateRequest
+
+OWN_NAMESPACE = "gym_http_server"
+"""The namespace of the client's own environment, which a server never serves: it would serve itself."""
+
+ATARI = re.compile(r"(?P<game>[A-Z][A-Za-z0-9]*?)(?P<ram>-ram)?(?P<kind>Deterministic|NoFrameskip)?")
+"""The names of Atari environments before they had a namespace, from gym 0.21's registration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What serves an id.
+
+    Attributes:
+        env_id: the id really served.
+        library: `gymnasium` or `gym`.
+        specification: the library's specification of it (`EnvSpec`).
+        kwargs: keyword arguments that make a successor what the retired id was.
+        notice: that another id is served than the one asked for, or None.
+    """
+
+    env_id: str
+    library: str
+    specification: Any
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    notice: str | None = None
+
+
+def find(request: CreateRequest) -> Found:
+    """Return what serves the id of a request: exactly that id, or its successor where it is retired.
+
+    Raises:
+        UnknownEnvironmentError: nothing does.
+    """
+    env_id = _without_module(request)
+    try:
+        namespace, name, version = parse_env_id(env_id)
+    except gymnasium.error.Error as error:
+        raise UnknownEnvironmentError.of(request.env_id, str(error)) from None
+    if namespace == OWN_NAMESPACE:
+        raise UnknownEnvironmentError.of(request.env_id, "it is the client's own, and no server serves it")
+    libraries = ("gymnasium", "gym") if request.library == "auto" else (request.library,)
+    for library in libraries:
+        specification = _registry(library).get(env_id)
+        if specification is not None:
+            return Found(env_id, library, specification)
+    successor = _successor(libraries, namespace, name, version)
+    if successor is None:
+        raise UnknownEnvironmentError.of(request.env_id, _why(libraries[0], env_id, namespace, name))
+    notice = f"{env_id} is retired; {successor.env_id} is served"
+    if version is None:
+        notice = f"{env_id} names no version; {successor.env_id} is served"
+    elif request.strict_env_ids:
+        raise UnknownEnvironmentError.of(
+            request.env_id,
+            f"it is retired and the server was started with --strict-env-ids: ask for {successor.env_id}",
+        )
+    return Found(successor.env_id, successor.library, successor.specification, successor.kwargs, notice)
+
+
+def _without_module(request: CreateRequest) -> str:
+    module, colon, env_id = request.env_id.partition(":")
+    if not colon:
+        return request.env_id
+    if module not in request.imports:
+        raise UnknownEnvironmentError.of(
+            request.env_id, f"it names the module {module!r}: start the server with --import {module}"
+        )
+    return env_id
+
+
+def _registry(library: str) -> Mapping[str, Any]:
+    return registry if library == "gymnasium" else gym_compat.load().envs.registration.registry
+
+
+def _successor(libraries: tuple[str, ...], namespace: str | None, name: str, version: int | None) -> Found | None:
+    for library in libraries:
+        newest = _newest(library, namespace, name)
+        if newest is not None and (version is None or version < newest.version):
+            return Found(newest.id, library, newest)
+        if library == "gymnasium" and namespace is None and version in (0, 4):
+            atari = _atari(name, version)
+            if atari is not None:
+                return atari
+    return None
+
+
+def _newest(library: str, namespace: str | None, name: str) -> Any:
+    versions = [
+        each
+        for each in _registry(library).values()
+        if (each.namespace, each.name) == (namespace, name) and each.version is not None
+    ]
+    return max(versions, key=lambda each: each.version, default=None)
+
+
+def _atari(name: str, version: int) -> Found | None:
+    match = ATARI.fullmatch(name)
+    if match is None:
+        return None
+    env_id = f"ALE/{match['game']}-v5"
+    specification = registry.get(env_id)
+    if specification is None:
+        return None
+    # As gym 0.21 registered them: v0 repeats the last action one time in four, v4 never.
+    kwargs: dict[str, Any] = {"repeat_action_probability": 0.25 if version == 0 else 0.0}
+    kwargs["frameskip"] = {"NoFrameskip": 1, "Deterministic": 4}.get(match["kind"], (2, 5))
+    if match["ram"]:
+        kwargs["obs_type"] = "ram"
+    return Found(env_id, "gymnasium", specification, kwargs)
+
+
+def _why(library: str, env_id: str, namespace: str | None, name: str) -> str:
+    """Return why an id is unknown, in the library's own words, and what to do where that is known."""
+    try:
+        (gymnasium if library == "gymnasium" else gym_compat.load()).spec(env_id)
+        words = "no library registers it"
+    except Exception as error:  # noqa: BLE001 -- each library has its own tree, and all of it is words here
+        words = str(error)
+    if namespace == "ALE" or name in ATARI_GAMES:
+        return f"{words} Install ale-py (pip install ale-py) and start the server with --import ale_py"
+    if namespace is not None:
+        return f"{words} Where a package registers it, start the server with --import and that package's module"
+    return words
+
+
+ATARI_GAMES = {
+    *("Breakout", "Pong", "Skiing", "SpaceInvaders", "Seaquest", "Qbert", "MsPacman", "Enduro", "BeamRider", "Freeway"),
+    *("Pong-ram", "Breakout-ram", "PongNoFrameskip", "BreakoutNoFrameskip", "PongDeterministic"),
+}
+"""Names that old clients send most, so that a server without ale-py can say what they need."""

@@ -1,0 +1,107 @@
+"""gym 0.26, unmaintained since 2022, on a current numpy: loaded when it is needed, mended, and its spaces turned into Gymnasium's.
+
+The mends, each for an environment that fails without it: `np.bool8` and `np.float_`, which numpy 2 removed (Acrobot's
+integrator uses one, the environment checker the other); and actions of float64, because numpy 2 no longer promotes a
+float32 scalar to the precision of Python's floats (NEP 50), which Box2D and pygame refuse (CarRacing, Pendulum's
+rendering).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from ..errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+REMOVED = {"bool8": np.bool_, "float_": np.float64}
+"""Names that numpy 2 removed and gym 0.26 uses."""
+
+ERRORS_ONLY = 40
+"""gym's own level for errors (`gym.logger.ERROR`)."""
+
+
+@functools.cache
+def load() -> ModuleType:
+    """Return the module gym, mended.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    for name, value in REMOVED.items():
+        if name not in np.__dict__:
+            setattr(np, name, value)
+    try:
+        # It would print, at each start of an environment, that it is unmaintained: whoever asks for it knows.
+        importlib.import_module("gym_notices.notices").notices.clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gym = importlib.import_module("gym")
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"gym is not installed ({error}); install it with: pip install gym==0.26.2", package="gym"
+        ) from None
+    gym.logger.set_level(ERRORS_ONLY)
+    return gym
+
+
+def convert_space(space: Any) -> gymnasium.Space[Any]:
+    """Return gym's space as the equal one of Gymnasium; one that is Gymnasium's already comes back as it is.
+
+    Raises:
+        TypeError: it is of a kind that gym 0.26 does not have.
+    """
+    if isinstance(space, gymnasium.Space):
+        return space
+    made = gymnasium.spaces
+    match type(space).__name__:
+        case "Box":
+            return made.Box(space.low, space.high, space.shape, space.dtype.type)
+        case "Discrete":
+            return made.Discrete(int(space.n), start=int(space.start))
+        case "MultiDiscrete":
+            return made.MultiDiscrete(space.nvec, dtype=space.dtype.type)
+        case "MultiBinary":
+            return made.MultiBinary(list(space.n) if isinstance(space.n, (tuple, list, np.ndarray)) else int(space.n))
+        case "Text":
+            return made.Text(
+                int(space.max_length), min_length=int(space.min_length), charset=frozenset(space.character_set)
+            )
+        case "Tuple":
+            return made.Tuple([convert_space(each) for each in space.spaces])
+        case "Dict":
+            return made.Dict([(key, convert_space(each)) for key, each in space.spaces.items()])
+        case "Sequence":
+            return made.Sequence(convert_space(space.feature_space))
+        case "Graph":
+            edges = None if space.edge_space is None else convert_space(space.edge_space)
+            return made.Graph(convert_space(space.node_space), edges)
+    raise TypeError(f"gym's space {space!r} of the class {type(space).__name__} has no counterpart")
+
+
+def prepare_action_for(space: gymnasium.Space[Any]) -> Callable[[Any], Any] | None:
+    """Return what makes an action of the space fit for gym's environments: its float arrays as float64. None if nothing does."""
+    match space:
+        case gymnasium.spaces.Box() if np.issubdtype(space.dtype, np.floating) and space.dtype != np.float64:
+            return lambda action: action.astype(np.float64)
+        case gymnasium.spaces.Tuple():
+            inner = [prepare_action_for(each) for each in space.spaces]
+            if any(inner):
+                return lambda action: tuple(
+                    each(part) if each else part for each, part in zip(inner, action, strict=True)
+                )
+        case gymnasium.spaces.Dict():
+            named = {key: prepare_action_for(each) for key, each in space.spaces.items()}
+            if any(named.values()):
+                return lambda action: {
+                    key: each(action[key]) if (each := named[key]) else action[key] for key in action
+                }
+    return None
