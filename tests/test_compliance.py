@@ -269,6 +269,8 @@ def quote_json(value: Any) -> str:
         ("-1", False),
         ("%22a%22", False),
         ("a%2Fb", None),
+        ("%5B%0A1%0A%5D", False),
+        ("%0A1%0A", True),
         ("nope", None),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -34,9 +35,9 @@ CONFIG = SchemathesisConfig.from_dict(
         "generation": {"mode": "all"},
     }
 )
-SCHEMA = schemathesis.openapi.from_dict(load_contract().document, config=CONFIG)
+SCHEMA = schemathesis.openapi.from_dict(copy.deepcopy(load_contract().document), config=CONFIG)
 SETTINGS = hypothesis.settings(
-    max_examples=60,
+    max_examples=100,
     deadline=None,
     # Each example is a request to a live server, and examples share it by design.
     suppress_health_check=list(HealthCheck),
@@ -145,7 +146,7 @@ class Sequences(SCHEMA.as_state_machine()):  # type: ignore[misc]  # a class tha
 @pytest.mark.usefixtures("_sequences_know_the_url")
 class TestSequences(Sequences.TestCase):
     settings = hypothesis.settings(
-        max_examples=25, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=50, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
     )
 
 

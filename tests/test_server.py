@@ -167,7 +167,7 @@ def test_start_server_runs_in_a_thread_and_again_after_a_shutdown() -> None:
         assert running.post("/v1/shutdown/") == {}
         running.thread.join(60)
         assert not running.thread.is_alive()
-    assert not [each for each in psutil.Process().children(recursive=True) if "zygote" in " ".join(each.cmdline())]
+    assert not [each for each in psutil.Process().children() if "zygote" in " ".join(each.cmdline())]
 
 
 def test_start_server_raises_errors_that_say_what_was_wrong() -> None:

@@ -20,7 +20,7 @@ from ..errors import (
     RenderModeError,
     ResetNeededError,
 )
-from .codec import contains, decoder, encoder
+from .codec import checker, contains, decoder, encoder
 from .encoding import json_bytes
 from .frame import encode_frame
 from .library import make
@@ -57,6 +57,7 @@ class Environment:
             made.env_id, made.library, made.render_mode, action_space, observation_space, made.notice
         )
         self._decode_action = decoder(made.action_space)
+        self._is_action = checker(made.action_space)
         self._encode_action = encoder(made.action_space)
         self._encode_observation = encoder(made.observation_space)
         self._seed = request.seed
@@ -88,7 +89,7 @@ class Environment:
             decoded = self._decode_action(action)
         except ValueError as error:
             raise self._outside(action, str(error)) from None
-        if not self._action_space.contains(decoded):
+        if not self._is_action(decoded):
             raise self._outside(action, None)
         if not self._has_reset:
             raise ResetNeededError("step before the first reset: call reset first")
