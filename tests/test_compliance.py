@@ -126,7 +126,10 @@ def test_a_retired_id_is_served_by_its_successor_and_says_so(server: Server) -> 
     assert "warning" not in server.post("/v1/envs/", {"env_id": "FrozenLake-v1"}).headers
 
 
-@pytest.mark.parametrize("env_id", ["Nope-v0", "bad id!", "", "CartPole-v99", "gym_http_server/Remote-v0", "os:system-v0", "tests.secret:Env-v0"])
+@pytest.mark.parametrize(
+    "env_id",
+    ["Nope-v0", "bad id!", "", "CartPole-v99", "gym_http_server/Remote-v0", "os:system-v0", "tests.secret:Env-v0"],
+)
 def test_an_unknown_or_malformed_id_is_a_400_that_says_so(server: Server, env_id: str) -> None:
     """The message holds the words that the original used."""
     answer = server.post("/v1/envs/", {"env_id": env_id})

@@ -11,14 +11,11 @@ dict or tuple of batches for Dict and Tuple, and a tuple of values for every oth
 
 from __future__ import annotations
 
-import math
 import operator
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import singledispatch
-from itertools import chain
-from typing import Any, Final, TypeAlias
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import (
@@ -36,16 +33,19 @@ from gymnasium.spaces import (
     Tuple,
 )
 
-from .encoding import FAR
-
-Convert: TypeAlias = Callable[[Any], Any]
-Check: TypeAlias = Callable[[Any], bool]
-_Array: TypeAlias = np.ndarray[Any, Any]
-
-_REAL: Final = frozenset((int, float))
-_WHOLE: Final = frozenset((int,))
-_MAX_DEPTH: Final = 64  # dimensions of an array of numpy
-_FEW: Final = 16  # elements up to which a loop over Python floats is faster than numpy
+from .arrays import (
+    Check,
+    Convert,
+    array_decoder,
+    beyond,
+    encode_array,
+    has_booleans,
+    integer,
+    limits,
+    show,
+    value_range,
+    within,
+)
 
 
 def decoder(space: Space[Any]) -> Convert:
@@ -159,15 +159,15 @@ def _each(codec: _Codec) -> _Codec:
 @_codec.register(Discrete)
 def _discrete(space: Discrete[Any]) -> _Codec:
     dtype = np.dtype(space.dtype)
-    scalar, (least, most) = dtype.type, _limits(dtype)
+    scalar, (least, most) = dtype.type, limits(dtype)
     start, stop = int(space.start), int(space.start) + int(space.n)
 
     def decode(value: Any) -> Any:
         if type(value) is not int:
-            value = _integer(value)
+            value = integer(value)
         if least <= value <= most:
             return scalar(value)
-        raise ValueError(_beyond(dtype))
+        raise ValueError(beyond(dtype))
 
     def check(value: Any) -> bool:
         return start <= int(value) < stop
@@ -184,10 +184,10 @@ def _discrete(space: Discrete[Any]) -> _Codec:
 @_codec.register(MultiDiscrete)
 @_codec.register(MultiBinary)
 def _array_like(space: Box[Any] | MultiDiscrete[Any] | MultiBinary) -> _Codec:
-    dtype, low, high = _range(space)
-    decode = _array_decoder(space.shape, dtype, booleans=_has_booleans(space), batch=False)
+    dtype, low, high = value_range(space)
+    decode = array_decoder(space.shape, dtype, booleans=has_booleans(space), batch=False)
     kind = next(kind for kind in (Box, MultiDiscrete, MultiBinary) if isinstance(space, kind))
-    return _Codec(decode, _overridden(space, kind) or _within(low, high), _lenient(_encode_array))
+    return _Codec(decode, _overridden(space, kind) or within(low, high), _lenient(encode_array))
 
 
 @_batch.register(Box)
@@ -195,13 +195,13 @@ def _array_like(space: Box[Any] | MultiDiscrete[Any] | MultiBinary) -> _Codec:
 @_batch.register(MultiDiscrete)
 @_batch.register(MultiBinary)
 def _array_batch(space: Box[Any] | Discrete[Any] | MultiDiscrete[Any] | MultiBinary) -> _Codec:
-    dtype, low, high = _range(space)
-    decode = _array_decoder(space.shape or (), dtype, booleans=_has_booleans(space), batch=True)
+    dtype, low, high = value_range(space)
+    decode = array_decoder(space.shape or (), dtype, booleans=has_booleans(space), batch=True)
 
     def check(value: Any) -> bool:
         return bool((value >= low).all() and (value <= high).all())
 
-    return _Codec(decode, check, _lenient(_encode_array))
+    return _Codec(decode, check, _lenient(encode_array))
 
 
 @_codec.register(Text)
@@ -209,7 +209,7 @@ def _text(space: Text) -> _Codec:
     def decode(value: Any) -> Any:
         if isinstance(value, str):
             return str(value)
-        raise ValueError(f"expected a string, got {_show(value)}")
+        raise ValueError(f"expected a string, got {show(value)}")
 
     return _Codec(decode, space.contains, lambda value: value)
 
@@ -282,7 +282,7 @@ def _even(codec: _Codec, parts: list[tuple[Any, _Codec]]) -> _Codec:
         decoded = codec.decode(value)
         lengths = [part.length(decoded[key]) for key, part in parts]
         if len(set(lengths)) > 1:
-            raise ValueError(f"the parts of a batch have different lengths: {_show(lengths)}")
+            raise ValueError(f"the parts of a batch have different lengths: {show(lengths)}")
         return decoded
 
     return _Codec(decode, codec.check, codec.encode, length)
@@ -298,7 +298,7 @@ def _sequence(space: Sequence) -> _Codec:
 def _graph(space: Graph) -> _Codec:
     nodes = _batch(space.node_space)
     edges = None if space.edge_space is None else _batch(space.edge_space)
-    links = _array_decoder((2,), np.dtype(np.int32), booleans=False, batch=True)
+    links = array_decoder((2,), np.dtype(np.int32), booleans=False, batch=True)
 
     def decode(value: Any) -> Any:
         given = {key for key, part in _object(value).items() if part is not None}
@@ -329,7 +329,7 @@ def _graph(space: Graph) -> _Codec:
         if value.edges is not None:
             plain["edges"] = value.edges if edges is None else edges.encode(value.edges)
         if value.edge_links is not None:
-            plain["edge_links"] = _encode_array(value.edge_links)
+            plain["edge_links"] = encode_array(value.edge_links)
         return plain
 
     return _Codec(decode, _overridden(space, Graph) or check, _lenient(encode))
@@ -343,9 +343,9 @@ def _one_of(space: OneOf[Any]) -> _Codec:
         items = _items(value)
         if len(items) != 2:
             raise ValueError(f"expected an index and a value, got {len(items)} items")
-        index = _at("index", _integer, items[0])
+        index = _at("index", integer, items[0])
         if not 0 <= index < len(parts):
-            raise ValueError(f"expected an index from 0 to {len(parts) - 1}, got {_show(index)}")
+            raise ValueError(f"expected an index from 0 to {len(parts) - 1}, got {show(index)}")
         return np.int64(index), _at("value", parts[index].decode, items[1])
 
     def check(value: Any) -> bool:
@@ -357,170 +357,6 @@ def _one_of(space: OneOf[Any]) -> _Codec:
         return [index, parts[index].encode(part)] if len(value) == 2 and index >= 0 else value
 
     return _Codec(decode, _overridden(space, OneOf) or check, _lenient(encode))
-
-
-def _array_decoder(shape: tuple[int, ...], dtype: np.dtype[Any], *, booleans: bool, batch: bool) -> Convert:
-    """Return the decoder for arrays of `shape`, or for a batch: of one dimension more, of any length, before it."""
-    size = math.prod(shape)
-    length = size if len(shape) == 1 and not batch and dtype.kind in "iuf" else 0
-    usual = _REAL if dtype.kind == "f" else _WHOLE
-    least, most = _limits(dtype)
-
-    def decode(value: Any) -> Any:
-        # The usual case, a flat list of numbers, in a fifth of the time.
-        if (
-            length
-            and type(value) is list
-            and len(value) == length
-            and usual.issuperset(map(type, value))
-            and least <= min(value)  # false for NaN
-            and max(value) <= most
-        ):
-            return np.array(value, dtype)
-        array = _to_array(value, dtype, booleans=booleans)
-        expected = (*(array.shape[:1] or (1,)), *shape) if batch else shape
-        if array.shape == expected:
-            return array
-        one = size == 1 and not batch and array.shape in ((), (1,))
-        # A list shows no dimension beyond the first empty one.
-        empty = array.size == 0 and 0 in expected and array.shape == expected[: array.ndim]
-        if one or empty:
-            return array.reshape(expected)
-        wanted = ["n", *shape] if batch else list(shape)
-        raise ValueError(f"expected shape {wanted}, got {list(array.shape)}")
-
-    return decode
-
-
-def _to_array(value: Any, dtype: np.dtype[Any], *, booleans: bool) -> _Array:
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind == "f" and dtype.kind == "f":
-            return _narrow(np.array(value), dtype)
-        if np.can_cast(value.dtype, dtype) and (booleans or value.dtype.kind != "b"):
-            return value.astype(dtype)
-        if value.dtype.kind not in "biufO":
-            raise ValueError(f"expected numbers, got an array of dtype {value.dtype}")
-        value = value.tolist()
-    shape, leaves = _flatten(value)
-    allowed = {int, float}
-    if booleans:
-        allowed.add(bool)
-    if dtype.kind == "f":
-        allowed.add(type(None))
-    if not allowed.issuperset(map(type, leaves)):
-        odd = next(leaf for leaf in leaves if type(leaf) not in allowed)
-        raise ValueError(f"expected {'numbers' if dtype.kind == 'f' else 'integers'}, got {_show(odd)}")
-    array = _floats(leaves, dtype) if dtype.kind == "f" else _integers(leaves, dtype)
-    return array.reshape(shape)
-
-
-def _flatten(value: Any) -> tuple[list[int], list[Any]]:
-    """Return the shape of nested lists and their leaves in C order; one level at a time, each in C code."""
-    level: list[Any] = [value]
-    shape: list[int] = []
-    while True:
-        kinds = set(map(type, level))
-        if any(issubclass(kind, np.ndarray | np.generic) for kind in kinds):
-            level = [item.tolist() if isinstance(item, np.ndarray | np.generic) else item for item in level]
-            kinds = set(map(type, level))
-        if kinds.isdisjoint((list, tuple)):
-            return shape, level
-        lengths = set(map(len, level)) if kinds <= {list, tuple} else set()
-        if len(lengths) != 1:
-            raise ValueError(f"ragged: the items at depth {len(shape)} differ in length or kind")
-        if len(shape) == _MAX_DEPTH:
-            raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
-        shape.append(lengths.pop())
-        level = list(chain.from_iterable(level))
-        if not level:
-            return shape, level
-
-
-def _floats(leaves: list[Any], dtype: np.dtype[Any]) -> _Array:
-    try:
-        wide = np.array(leaves, np.float64)
-    except OverflowError:
-        wide = np.array([_finite(leaf) for leaf in leaves], np.float64)
-    return _narrow(wide, dtype)
-
-
-def _finite(leaf: Any) -> Any:
-    return leaf if leaf is None or -FAR < leaf < FAR else math.copysign(FAR, leaf > 0 or -1)
-
-
-def _narrow(wide: _Array, dtype: np.dtype[Any]) -> _Array:
-    with np.errstate(all="ignore"):
-        return np.where(np.abs(wide) >= FAR, np.copysign(np.inf, wide), wide).astype(dtype)
-
-
-def _integers(leaves: list[Any], dtype: np.dtype[Any]) -> _Array:
-    if not {int, bool}.issuperset(map(type, leaves)):
-        leaves = list(map(_integer, leaves))
-    if dtype.kind == "b" and not {0, 1}.issuperset(leaves):
-        raise ValueError(_beyond(dtype))
-    try:
-        return np.array(leaves, dtype)
-    except OverflowError:
-        raise ValueError(_beyond(dtype)) from None
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        value = value.item()
-    if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer()):
-        return int(value)
-    raise ValueError(f"expected an integer, got {_show(value)}")
-
-
-def _beyond(dtype: np.dtype[Any]) -> str:
-    least, most = _limits(dtype)
-    return f"a value is out of the range of {dtype} ({least} to {most})"
-
-
-def _limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """Return the least and greatest value that `dtype` holds; for floats, that stays finite."""
-    if dtype.kind == "b":
-        return 0, 1
-    if dtype.kind == "f":
-        most = min(float(np.finfo(dtype).max), math.nextafter(FAR, 0))
-        return -most, most
-    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-
-
-def _range(space: Box[Any] | Discrete[Any] | MultiDiscrete[Any] | MultiBinary) -> tuple[np.dtype[Any], Any, Any]:
-    """Return the dtype and the least and greatest members of an array-like space."""
-    dtype = np.dtype(space.dtype)
-    if isinstance(space, Box):
-        return dtype, space.low, space.high
-    if isinstance(space, Discrete):
-        return dtype, int(space.start), int(space.start) + int(space.n) - 1
-    if isinstance(space, MultiDiscrete):
-        return dtype, space.start, space.start + (space.nvec - 1)
-    return dtype, np.zeros(space.shape, dtype), np.ones(space.shape, dtype)
-
-
-def _has_booleans(space: Space[Any]) -> bool:
-    return isinstance(space, MultiBinary) or np.dtype(space.dtype).kind == "b"
-
-
-def _within(low: _Array, high: _Array) -> Check:
-    if low.dtype.kind in "biu":
-        least, most = _limits(low.dtype)
-        if (low == least).all() and (high == most).all():
-            return lambda _: True
-    if low.size <= _FEW:
-        floor, ceiling = low.ravel().tolist(), high.ravel().tolist()
-        return lambda value: all(
-            least <= item <= most for least, item, most in zip(floor, value.ravel().tolist(), ceiling, strict=True)
-        )
-    return lambda value: bool((value >= low).all() and (value <= high).all())
-
-
-def _encode_array(value: Any) -> Any:
-    if type(value) is np.ndarray:
-        return value
-    array = np.asarray(value)
-    return array if array.dtype.kind in "biuf" else value
 
 
 def _overridden(space: Space[Any], kind: type[Space[Any]]) -> Check | None:
@@ -540,13 +376,13 @@ def _lenient(encode: Convert) -> Convert:
 def _object(value: Any) -> Mapping[Any, Any]:
     if isinstance(value, Mapping):
         return value
-    raise ValueError(f"expected an object, got {_show(value)}")
+    raise ValueError(f"expected an object, got {show(value)}")
 
 
 def _items(value: Any) -> Any:
     if _is_row(value):
         return value
-    raise ValueError(f"expected an array, got {_show(value)}")
+    raise ValueError(f"expected an array, got {show(value)}")
 
 
 def _is_row(value: Any) -> bool:
@@ -563,11 +399,4 @@ def _at(place: object, decode: Convert, value: Any) -> Any:
 def _refuse_keys(given: Any, expected: set[str]) -> None:
     missing = sorted(expected - set(given))
     unexpected = sorted(set(given) - expected, key=str)
-    raise ValueError(f"an object with the wrong keys: missing {_show(missing)}, unexpected {_show(unexpected)}")
-
-
-def _show(value: Any) -> str:
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python writes no integer of more than 4300 digits
-        return "an integer of thousands of digits"
+    raise ValueError(f"an object with the wrong keys: missing {show(missing)}, unexpected {show(unexpected)}")
