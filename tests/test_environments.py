@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
-from gym_http_server.runtime.library import declare_imports, make
 from PIL import Image
 
 from gym_http_server.runtime.codec import decode
+from gym_http_server.runtime.library import declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
 from gym_http_server.runtime.spaces import rebuild
 
@@ -62,9 +62,7 @@ def same(left: Any, right: Any) -> bool:
 def test_a_seeded_trajectory_over_http_equals_the_local_one(server: Server, library: str, env_id: str) -> None:
     """Observations, rewards, ends, infos and samples are equal, step by step, and across episodes."""
     declare_imports(["ale_py"])
-    made = make(
-        CreateRequest(env_id, library=library, render_mode="rgb_array" if env_id == "x" else None, imports=("ale_py",))
-    )
+    made = make(CreateRequest(env_id, library=library, imports=("ale_py",)))
     local = made.environment
     env = server.create(env_id, library=library, seed=SEED)
     described = [server.get(f"{env}/{name}/").json["info"] for name in ("action_space", "observation_space")]
@@ -120,8 +118,8 @@ def test_atari_names_of_old_clients_are_served_by_their_successors(process_serve
 
 def test_an_environment_that_needs_a_missing_package_says_which(process_server: Server) -> None:
     """A JAX environment without JAX names the package to install."""
-    if gymnasium.envs.registration.registry.get("phys2d/CartPole-v1") is None:
-        pytest.skip("this Gymnasium registers no environment whose package the test extra leaves out")
+    if importlib.util.find_spec("jax") is not None:
+        pytest.skip("JAX is installed here; the test extra, and so CI, leaves it out")
     answer = process_server.post("/v1/envs/", {"env_id": "phys2d/CartPole-v1"})
     assert answer.status == 400
     assert "pip install" in answer.message

@@ -24,6 +24,22 @@ ATARI = re.compile(r"(?P<game>[A-Z][A-Za-z0-9]*?)(?P<ram>-ram)?(?P<kind>Determin
 """The names of Atari environments before they had a namespace, from gym 0.21's registration."""
 
 
+ATARI_GAMES = frozenset(
+    """
+    Adventure AirRaid Alien Amidar Assault Asterix Asteroids Atlantis BankHeist BattleZone BeamRider Berzerk Bowling
+    Boxing Breakout Carnival Centipede ChopperCommand CrazyClimber Defender DemonAttack DoubleDunk ElevatorAction
+    Enduro FishingDerby Freeway Frostbite Gopher Gravitar Hero IceHockey Jamesbond JourneyEscape Kangaroo Krull
+    KungFuMaster MontezumaRevenge MsPacman NameThisGame Phoenix Pitfall Pong Pooyan PrivateEye Qbert Riverraid
+    RoadRunner Robotank Seaquest Skiing Solaris SpaceInvaders StarGunner Tennis TimePilot Tutankham UpNDown Venture
+    VideoPinball WizardOfWor YarsRevenge Zaxxon
+    """.split()  # noqa: SIM905 -- a list would take a line for each
+)
+"""The games that gym had, so that a server without ale-py can say what it needs."""
+
+GATEWAYS = frozenset({"GymV21Environment", "GymV26Environment"})
+"""Environments of shimmy that hand an id of the caller's to gym, which imports the module named in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What serves an id.
@@ -52,11 +68,17 @@ def find(request: CreateRequest) -> Found:
     env_id = _without_module(request)
     try:
         namespace, name, version = parse_env_id(env_id)
-    except gymnasium.error.Error as error:
+    except (gymnasium.error.Error, ValueError) as error:  # ValueError: a version of more digits than int() takes
         raise UnknownEnvironmentError.of(request.env_id, str(error)) from None
     if namespace == OWN_NAMESPACE:
         raise UnknownEnvironmentError.of(request.env_id, "it is the client's own, and no server serves it")
+    if name in GATEWAYS:
+        raise UnknownEnvironmentError.of(
+            request.env_id, f"it makes what its own env_id names, modules included: ask for that with library {'gym'!r}"
+        )
     libraries = ("gymnasium", "gym") if request.library == "auto" else (request.library,)
+    if request.library == "auto" and not gym_compat.available():
+        libraries = ("gymnasium",)
     for library in libraries:
         specification = _registry(library).get(env_id)
         if specification is not None:
@@ -79,11 +101,13 @@ def _without_module(request: CreateRequest) -> str:
     module, colon, env_id = request.env_id.partition(":")
     if not colon:
         return request.env_id
-    if module not in request.imports:
-        raise UnknownEnvironmentError.of(
-            request.env_id, f"it names the module {module!r}: start the server with --import {module}"
-        )
-    return env_id
+    if module in request.imports:
+        return env_id
+    if not all(part.isidentifier() for part in module.split(".")):
+        return request.env_id  # names no module, and the library says what is wrong with it
+    raise UnknownEnvironmentError.of(
+        request.env_id, f"it names the module {module!r}: start the server with --import {module}"
+    )
 
 
 def _registry(library: str) -> Mapping[str, Any]:
@@ -121,7 +145,8 @@ def _atari(name: str, version: int) -> Found | None:
         return None
     # As gym 0.21 registered them: v0 repeats the last action one time in four, v4 never.
     kwargs: dict[str, Any] = {"repeat_action_probability": 0.25 if version == 0 else 0.0}
-    kwargs["frameskip"] = {"NoFrameskip": 1, "Deterministic": 4}.get(match["kind"], (2, 5))
+    deterministic = 3 if match["game"] == "SpaceInvaders" else 4
+    kwargs["frameskip"] = {"NoFrameskip": 1, "Deterministic": deterministic}.get(match["kind"], (2, 5))
     if match["ram"]:
         kwargs["obs_type"] = "ram"
     return Found(env_id, "gymnasium", specification, kwargs)
@@ -134,15 +159,13 @@ def _why(library: str, env_id: str, namespace: str | None, name: str) -> str:
         words = "no library registers it"
     except Exception as error:  # noqa: BLE001 -- each library has its own tree, and all of it is words here
         words = str(error)
-    if namespace == "ALE" or name in ATARI_GAMES:
-        return f"{words} Install ale-py (pip install ale-py) and start the server with --import ale_py"
+    atari = ATARI.fullmatch(name)
+    if namespace == "ALE" or (namespace is None and atari is not None and atari["game"] in ATARI_GAMES):
+        if library == "gym":
+            return f"{words} ale-py registers Atari games with Gymnasium: ask for library 'auto'"
+        if not any(each.namespace == "ALE" for each in registry.values()):
+            return f"{words} Install ale-py (pip install ale-py) and start the server with --import ale_py"
+        return words
     if namespace is not None:
         return f"{words} Where a package registers it, start the server with --import and that package's module"
     return words
-
-
-ATARI_GAMES = {
-    *("Breakout", "Pong", "Skiing", "SpaceInvaders", "Seaquest", "Qbert", "MsPacman", "Enduro", "BeamRider", "Freeway"),
-    *("Pong-ram", "Breakout-ram", "PongNoFrameskip", "BreakoutNoFrameskip", "PongDeterministic"),
-}
-"""Names that old clients send most, so that a server without ale-py can say what they need."""

@@ -3,13 +3,14 @@
 The mends, each for an environment that fails without it: `np.bool8` and `np.float_`, which numpy 2 removed (Acrobot's
 integrator uses one, the environment checker the other); and actions of float64, because numpy 2 no longer promotes a
 float32 scalar to the precision of Python's floats (NEP 50), which Box2D and pygame refuse (CarRacing, Pendulum's
-rendering).
+rendering). gym's continuous lunar lander narrows its action to float32 again by itself, and so gets one that stays wide.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,11 @@ def load() -> ModuleType:
     return gym
 
 
+def available() -> bool:
+    """Return whether gym is installed; does not import it."""
+    return importlib.util.find_spec("gym") is not None
+
+
 def convert_space(space: Any) -> gymnasium.Space[Any]:
     """Return gym's space as the equal one of Gymnasium; one that is Gymnasium's already comes back as it is.
 
@@ -62,7 +68,9 @@ def convert_space(space: Any) -> gymnasium.Space[Any]:
     if isinstance(space, gymnasium.Space):
         return space
     made = gymnasium.spaces
-    match type(space).__name__:
+    # A subclass is what the class of gym's is that it comes from.
+    kinds = (cls.__name__ for cls in type(space).__mro__ if cls.__module__.startswith("gym.spaces."))
+    match next(kinds, None):
         case "Box":
             return made.Box(space.low, space.high, space.shape, space.dtype.type)
         case "Discrete":
@@ -73,7 +81,7 @@ def convert_space(space: Any) -> gymnasium.Space[Any]:
             return made.MultiBinary(list(space.n) if isinstance(space.n, (tuple, list, np.ndarray)) else int(space.n))
         case "Text":
             return made.Text(
-                int(space.max_length), min_length=int(space.min_length), charset=frozenset(space.character_set)
+                int(space.max_length), min_length=int(space.min_length), charset="".join(sorted(space.character_set))
             )
         case "Tuple":
             return made.Tuple([convert_space(each) for each in space.spaces])
@@ -87,9 +95,28 @@ def convert_space(space: Any) -> gymnasium.Space[Any]:
     raise TypeError(f"gym's space {space!r} of the class {type(space).__name__} has no counterpart")
 
 
-def prepare_action_for(space: gymnasium.Space[Any]) -> Callable[[Any], Any] | None:
-    """Return what makes an action of the space fit for gym's environments: its float arrays as float64. None if nothing does."""
+class _Wide(np.ndarray[Any, Any]):
+    """An action that stays float64 when an environment narrows it."""
+
+    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().astype(np.float64 if dtype == np.float32 else dtype, *args, **kwargs)
+
+
+def narrows(environment: Any) -> bool:
+    """Return whether an environment turns its action into float32 itself and then gives parts of it to Box2D."""
+    return type(environment.unwrapped).__module__ == "gym.envs.box2d.lunar_lander"
+
+
+def prepare_action_for(space: gymnasium.Space[Any], *, narrows: bool = False) -> Callable[[Any], Any] | None:
+    """Return what makes an action of the space fit for gym's environments: its float arrays as float64. None if nothing does.
+
+    Args:
+        space: the action space.
+        narrows: the environment would turn them into float32 again, and is kept from it.
+    """
     match space:
+        case gymnasium.spaces.Box() if narrows:
+            return lambda action: action.astype(np.float64).view(_Wide)
         case gymnasium.spaces.Box() if np.issubdtype(space.dtype, np.floating) and space.dtype != np.float64:
             return lambda action: action.astype(np.float64)
         case gymnasium.spaces.Tuple():

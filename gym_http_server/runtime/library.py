@@ -9,27 +9,19 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
-import inspect
 import sys
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
-from gymnasium.envs.registration import load_env_creator
-
-from ..errors import (
-    EnvironmentCreationError,
-    GymHttpServerError,
-    ImportFailedError,
-    InvalidValueError,
-    MissingDependencyError,
-)
+from ..errors import ImportFailedError, InvalidValueError
 from . import gym_compat
-from .env_ids import Found, find
+from .construct import closing_on_error, construct, constructing, distribution_of, quiet
+from .env_ids import find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
+
+    import gymnasium
 
     from .messages import CreateRequest
 
@@ -37,20 +29,11 @@ PACKAGES = ("gymnasium", "gym", "ale-py", "box2d", "mujoco", "minigrid", "pettin
 """The distributions that the home page looks for."""
 
 OWN_PROPERTIES = {"max_episode_steps", "render_mode"}
-RESERVED = {"id", "disable_env_checker", "autoreset", "apply_api_compatibility"} | OWN_PROPERTIES
-"""Arguments of the libraries' own `make`, which are no keyword arguments of an environment."""
-
-DISTRIBUTION_OF = {
-    "Box2D": "gymnasium[box2d]",
-    "ale_py": "ale-py",
-    "cv2": "opencv-python",
-    "flax": "gymnasium[jax]",
-    "jax": "gymnasium[jax]",
-    "mujoco": "gymnasium[mujoco]",
-    "mujoco_py": "gymnasium[mujoco]",
-    "pygame": "gymnasium[classic-control]",
+RESERVED = OWN_PROPERTIES | {
+    *("id", "disable_env_checker", "autoreset", "apply_api_compatibility", "new_step_api", "order_enforce"),
+    *("vectorization_mode", "vector_kwargs"),
 }
-"""What to install for a module that is missing, where it goes by another name."""
+"""Arguments of the libraries' own `make`, which are no keyword arguments of an environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +72,21 @@ def make(request: CreateRequest) -> Made:
     _check_kwargs(request.kwargs)
     found = find(request)
     kwargs = {**found.kwargs, **request.kwargs}
-    with _constructing(found.env_id), _quiet():
-        environment = _construct(found, kwargs, request)
-        spaces = environment.action_space, environment.observation_space
-    if found.library == "gym":
-        spaces = gym_compat.convert_space(spaces[0]), gym_compat.convert_space(spaces[1])
+    prepare_action = None
+    with constructing(found.env_id), quiet():
+        environment, render_mode = construct(found, kwargs, request)
+        with closing_on_error(environment):
+            spaces = environment.action_space, environment.observation_space
+            if found.library == "gym":
+                spaces = gym_compat.convert_space(spaces[0]), gym_compat.convert_space(spaces[1])
+                prepare_action = gym_compat.prepare_action_for(spaces[0], narrows=gym_compat.narrows(environment))
     return Made(
         environment,
         found.env_id,
         f"{found.library} {importlib.metadata.version(found.library)}",
-        getattr(environment, "render_mode", None),
+        render_mode,
         *spaces,
-        prepare_action=gym_compat.prepare_action_for(spaces[0]) if found.library == "gym" else None,
+        prepare_action=prepare_action,
         notice=found.notice,
     )
 
@@ -128,114 +114,13 @@ def declare_imports(names: Iterable[str]) -> None:
             raise ImportFailedError(
                 f"--import {name}: {error}; install it with: pip install {distribution_of(missing)}", module=name
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ImportFailedError(f"--import {name}: {type(error).__name__}: {error}", module=name) from error
     if "gym" in sys.modules:
         gym_compat.load()
-
-
-def distribution_of(module: str) -> str:
-    """Return what pip is to install for a missing module, quoted for a shell where that is needed."""
-    top = module.split(".")[0]
-    name = DISTRIBUTION_OF.get(top, top.replace("_", "-"))
-    return f'"{name}"' if "[" in name else name
 
 
 def _check_kwargs(kwargs: dict[str, Any]) -> None:
     for name in sorted(RESERVED & kwargs.keys()):
         how = f"it is a property beside kwargs, {name!r}" if name in OWN_PROPERTIES else "it cannot be set"
         raise InvalidValueError(f"kwargs are for the environment's constructor, and {name!r} is not one of them: {how}")
-
-
-def _construct(found: Found, kwargs: dict[str, Any], request: CreateRequest) -> Any:
-    creator = _creator(found)
-    takes_mode = _takes(creator, "render_mode") and "render_mode" not in found.specification.kwargs
-    modes = _render_modes(creator)
-    mode = request.render_mode
-
-    def construct(mode: str | None) -> Any:
-        module = gymnasium if found.library == "gymnasium" else gym_compat.load()
-        return module.make(
-            found.specification,
-            max_episode_steps=request.max_episode_steps,
-            disable_env_checker=True,
-            **kwargs,
-            **({} if mode is None else {"render_mode": mode}),
-        )
-
-    if mode is not None:
-        if modes is not None and mode not in _possible(modes):
-            have = ", ".join(sorted(modes)) or "none at all"
-            raise InvalidValueError(f"{found.env_id} has no render mode {mode!r}: it has {have}", render_modes=modes)
-        return construct(mode)
-    if modes is not None or not takes_mode:
-        return construct(_preferred(modes or []) if takes_mode else None)
-    # An entry point that is a function tells its modes only by what it makes.
-    environment = construct(None)
-    preferred = _preferred(_render_modes(environment) or [])
-    if preferred is None or getattr(environment, "render_mode", None) is not None:
-        return environment
-    environment.close()
-    return construct(preferred)
-
-
-def _creator(found: Found) -> Any:
-    entry_point = found.specification.entry_point
-    return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-
-
-def _takes(creator: Any, name: str) -> bool:
-    try:
-        parameters = inspect.signature(creator).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    return any(each.name == name or each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
-
-
-def _render_modes(holder: Any) -> list[str] | None:
-    metadata = getattr(holder, "metadata", None)
-    if not isinstance(metadata, dict):
-        return None
-    modes = metadata.get("render_modes", metadata.get("render.modes"))
-    return None if modes is None else [str(mode) for mode in modes]
-
-
-def _possible(modes: list[str]) -> set[str]:
-    """Return the modes that the library's `make` gives: its own, lists of them, and a window around the pictures."""
-    window = {"human"} if {"rgb_array", "rgb_array_list"} & set(modes) else set()
-    return {*modes, *(f"{mode}_list" for mode in modes), *window}
-
-
-def _preferred(modes: list[str]) -> str | None:
-    return next((mode for mode in ("rgb_array", "ansi") if mode in modes), None)
-
-
-@contextlib.contextmanager
-def _constructing(env_id: str) -> Iterator[None]:
-    """Turn whatever a constructor raises into an error of ours, in its own words."""
-    try:
-        yield
-    except GymHttpServerError:
-        raise
-    except ModuleNotFoundError as error:
-        package = distribution_of(str(error.name or error))
-        raise MissingDependencyError(
-            f"{env_id} needs a package that is not installed: {error}; install it with: pip install {package}",
-            package=package.strip('"'),
-        ) from error
-    except Exception as error:
-        if type(error).__name__ == "DependencyNotInstalled":
-            raise MissingDependencyError(f"{env_id} needs a package that is not installed: {error}") from error
-        raise EnvironmentCreationError(f"{env_id} could not be made: {type(error).__name__}: {error}") from error
-    except SystemExit as error:
-        raise EnvironmentCreationError(f"{env_id} could not be made: its constructor exited ({error})") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what the libraries say about ids and numpy: the caller asked for that id, and cannot change numpy."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", PendingDeprecationWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        yield

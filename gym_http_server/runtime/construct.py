@@ -1,0 +1,203 @@
+"""How a library's `make` is called: with which render mode, and what its errors become."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import re
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+import gymnasium
+from gymnasium.envs.registration import load_env_creator
+
+from ..errors import EnvironmentCreationError, GymHttpServerError, InvalidValueError, MissingDependencyError
+from . import gym_compat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .env_ids import Found
+    from .messages import CreateRequest
+
+DISTRIBUTION_OF: Final = {
+    "Box2D": "gymnasium[box2d]",
+    "ale_py": "ale-py",
+    "cv2": "opencv-python",
+    "flax": "gymnasium[jax]",
+    "jax": "gymnasium[jax]",
+    "jaxlib": "gymnasium[jax]",
+    "mujoco": "gymnasium[mujoco]",
+    "mujoco_py": "mujoco-py",
+    "pygame": "gymnasium[classic-control]",
+    "torch": "gymnasium[torch]",
+}
+"""What to install for a module that is missing, where it goes by another name."""
+
+
+def distribution_of(module: str) -> str:
+    """Return what pip is to install for a missing module, quoted for a shell where that is needed."""
+    top = module.split(".")[0]
+    name = DISTRIBUTION_OF.get(top, top.replace("_", "-"))
+    return f'"{name}"' if "[" in name else name
+
+
+def construct(found: Found, kwargs: dict[str, Any], request: CreateRequest) -> tuple[Any, str | None]:
+    """Return the environment, and the render mode it has.
+
+    Raises:
+        InvalidValueError: the environment has not the render mode that the request names.
+        Exception: whatever the constructor raises.
+    """
+    entry_point = found.specification.entry_point
+    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    modes = _render_modes(creator)
+
+    def call(mode: str | None) -> tuple[Any, str | None]:
+        module = gymnasium if found.library == "gymnasium" else gym_compat.load()
+        environment = module.make(
+            found.specification,
+            max_episode_steps=request.max_episode_steps,
+            disable_env_checker=True,
+            **kwargs,
+            **({} if mode is None else {"render_mode": mode}),
+        )
+        # Some name the argument and keep it to themselves; where it only vanished in **kwargs, it has no effect.
+        return environment, getattr(environment, "render_mode", None) or (mode if takes else None)
+
+    # gym's own wrapper around an environment of the old API takes the mode in the constructor's stead.
+    wrapped = bool(getattr(found.specification, "apply_api_compatibility", False))
+    takes = wrapped or _takes(creator)
+    may_take = "render_mode" not in found.specification.kwargs and (takes or _takes(creator, in_kwargs=True))
+    if request.render_mode is not None:
+        _check(found, request.render_mode, modes)
+        made = call(request.render_mode)
+        if modes is None:
+            with closing_on_error(made[0]):
+                _check(found, request.render_mode, _render_modes(made[0]))
+        return made
+    if not may_take:
+        return call(None)
+    if modes is None:
+        return _by_its_own_modes(call)
+    preferred = _preferred(modes)
+    try:
+        return call(preferred)
+    except Exception as error:
+        # Nobody asked for this mode: without it the environment may do, when its **kwargs go to somebody who does not
+        # know the argument, or what it draws with is not installed. Nothing else is tried twice.
+        unknown = isinstance(error, TypeError) and not takes
+        if preferred is None or not (unknown or is_missing_dependency(error)):
+            raise
+    return call(None)
+
+
+def _by_its_own_modes(call: Callable[[str | None], tuple[Any, str | None]]) -> tuple[Any, str | None]:
+    """Make what tells its modes only when it is made, as a function's result does: without one, then with the best."""
+    plain, mode = call(None)
+    preferred = _preferred(_render_modes(plain) or [])
+    if preferred is None or mode is not None:
+        return plain, mode
+    try:
+        better = call(preferred)
+    except Exception:  # noqa: BLE001 -- nobody asked for a mode, and without it the environment is made
+        return plain, None
+    with contextlib.suppress(Exception):
+        plain.close()
+    return better
+
+
+def _takes(creator: Any, *, in_kwargs: bool = False) -> bool:
+    """Return whether an entry point names `render_mode`; `in_kwargs` where it may only pass it on."""
+    try:
+        parameters = inspect.signature(creator).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    if in_kwargs:
+        return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+    return any(each.name == "render_mode" for each in parameters)
+
+
+def _render_modes(holder: Any) -> list[str] | None:
+    metadata = getattr(holder, "metadata", None)
+    if not isinstance(metadata, dict):
+        return None
+    modes = metadata.get("render_modes", metadata.get("render.modes"))
+    return None if modes is None else [str(mode) for mode in modes]
+
+
+def _check(found: Found, mode: str, modes: list[str] | None) -> None:
+    if modes is None:
+        return
+    # A library's make gives more than the environment's own: lists of frames, and a window around its pictures.
+    window = {"human"} if {"rgb_array", "rgb_array_list"} & set(modes) else set()
+    if mode not in {*modes, *(f"{each}_list" for each in modes), *window}:
+        have = ", ".join(sorted(modes)) or "none at all"
+        raise InvalidValueError(f"{found.env_id} has no render mode {mode!r}: it has {have}", render_modes=modes)
+
+
+def _preferred(modes: list[str]) -> str | None:
+    return next((mode for mode in ("rgb_array", "ansi") if mode in modes), None)
+
+
+def is_missing_dependency(error: BaseException) -> bool:
+    """Return whether an error says that a package is missing, in Python's words or in a library's."""
+    return isinstance(error, ImportError) or type(error).__name__ == "DependencyNotInstalled"
+
+
+@contextlib.contextmanager
+def closing_on_error(environment: Any) -> Iterator[None]:
+    """Close an environment that nobody is going to get."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            environment.close()
+        raise
+
+
+@contextlib.contextmanager
+def constructing(env_id: str) -> Iterator[None]:
+    """Turn whatever a constructor raises into an error of ours, in its own words."""
+    try:
+        yield
+    except GymHttpServerError:
+        raise
+    except Exception as error:
+        if is_missing_dependency(error):
+            raise _missing(env_id, error) from error
+        raise EnvironmentCreationError(f"{env_id} could not be made: {type(error).__name__}: {error}") from error
+    except SystemExit as error:
+        raise EnvironmentCreationError(f"{env_id} could not be made: SystemExit: {error}") from error
+
+
+def _missing(env_id: str, error: BaseException) -> MissingDependencyError:
+    # A library that catches the ImportError to say it nicer leaves it as the cause or the context.
+    causes = (error, error.__cause__, error.__context__)
+    module = next((each.name for each in causes if isinstance(each, ModuleNotFoundError) and each.name), None)
+    if module is None and (named := re.search(r"No module named '([\w.]+)'", str(error))):
+        module = named[1]  # gym's MuJoCo keeps the text of the ImportError alone
+    text = f"{env_id} needs a package that is not installed: {error}"
+    if module is None:
+        return MissingDependencyError(text)
+    package = distribution_of(module)
+    # gym's own advice (gym[box2d]) names packages that no longer build; Gymnasium's is right.
+    if f"pip install {package}" not in str(error):
+        text += f"; install it with: pip install {package}"
+    return MissingDependencyError(text, package=package.strip('"'))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back what the libraries themselves say while they make an environment: the caller asked for just that.
+
+    What an environment of another package warns of is let through.
+    """
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, PendingDeprecationWarning):
+            warnings.simplefilter("ignore", category)
+        # Both conditions: a warning of an environment with stacklevel 2 has the library's module, and one that it
+        # gives through the library's logger has the prefix.
+        warnings.filterwarnings("ignore", message=r".*(WARN|ERROR): ", module=r"(gym|gymnasium)(\.|$)")
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # pygame's
+        yield
