@@ -69,12 +69,17 @@ class Application:
             await self.engine.start()
             self._running = True
 
-    async def stop(self) -> None:
-        """Close every environment and end the engine; does nothing the second time."""
+    async def stop(self, *, at_once: bool = False) -> None:
+        """Close every environment and end the engine; does nothing the second time.
+
+        Args:
+            at_once: do not wait for calls under way, and leave it to the engine to end the environments.
+        """
         if self._running:
             self._running = False
             try:
-                await self.instances.close_all()
+                if not at_once:
+                    await self.instances.close_all()
             finally:
                 await self.engine.stop()
                 self._console.executor.shutdown(wait=False)

@@ -22,6 +22,7 @@ from .errors import AddressError, StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,11 @@ class HttpServer(uvicorn.Server):
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- the signature of a handler
+        """Stop gracefully on the first signal, and at once on the next."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 def start_server(*, on_start: Callable[[str], None] | None = None, **options: Any) -> None:
@@ -147,7 +153,7 @@ async def _serve(settings: Settings, sockets: list[socket.socket], on_start: Cal
             asyncio.get_running_loop().call_soon(_once_started, server, on_start, url)
         await server.serve(sockets)
     finally:
-        await application.stop()
+        await application.stop(at_once=server.force_exit)
     if not server.started:
         raise StartError("the HTTP server did not start: its log tells why")
 

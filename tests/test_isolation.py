@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -111,7 +112,8 @@ def test_a_constructor_that_hangs_or_dies_is_told_and_leaves_nothing(process_ser
 def test_a_refused_creation_leaves_no_process(process_server: Server) -> None:
     """A constructor that raises ends its process."""
     before = process_server.pids()
-    assert process_server.post("/v1/envs/", {"env_id": "Nope-v0"}).status == 400
+    body = {"env_id": TROUBLE, "kwargs": {"construct": "raise no"}}
+    assert {process_server.post("/v1/envs/", body).status for _ in range(40)} == {400}
     eventually(lambda: process_server.pids() == before)
 
 
@@ -210,6 +212,36 @@ def test_after_the_end_of_the_server_no_environment_lives_on(number: signal.Sign
             server.kill(number)
             _, alive = psutil.wait_procs(processes, 2)
             assert not alive
+
+
+def test_a_second_signal_ends_the_server_at_once() -> None:
+    """A step that hangs holds up the first Ctrl-C, and not the second."""
+    with Server("--engine", "process", *IMPORTS) as server:
+        hung = ready(server)
+
+        def step() -> None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                server.request("POST", f"{hung}/step/", {"action": "hang"}, check=False)
+
+        with threads(step):
+            eventually(lambda: server.get(f"{hung}/").json["state"] == "busy")
+            processes = psutil.Process(server.process.pid).children(recursive=True)
+            server.process.send_signal(signal.SIGINT)
+            eventually(lambda: is_refused(server))
+            assert server.process.poll() is None
+            begun = time.monotonic()
+            server.kill(signal.SIGINT)
+            assert time.monotonic() - begun < 10
+            _, alive = psutil.wait_procs(processes, 2)
+            assert not alive
+
+
+def is_refused(server: Server) -> bool:
+    try:
+        socket.create_connection(server.address, 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_two_servers_do_not_touch_each_other() -> None:

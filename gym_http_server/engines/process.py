@@ -186,17 +186,26 @@ class ProcessWorker(Worker):
         self._fail(CallTimeoutError(why, seconds=self._call_timeout))
 
     def _on_readable(self) -> None:
-        try:
-            data = self._connection.recv(READ_SIZE)
-        except (BlockingIOError, InterruptedError):
+        data = self._receive()
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self._loop.remove_reader(self._connection)
             # Its last words and how it ended come another way, a moment later.
             self._loop.create_task(self._await_exit())
             return
+        self._take(data)
+
+    def _receive(self) -> bytes | None:
+        """Return what has come, nothing at the end of the stream, or None where there is nothing yet."""
+        try:
+            return self._connection.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
+
+    def _take(self, data: bytes) -> None:
         self._buffer += data
         while len(self._buffer) >= REPLY_HEADER.size:
             kind, steps, episodes, length = REPLY_HEADER.unpack_from(self._buffer)
@@ -253,6 +262,9 @@ class ProcessWorker(Worker):
         if self._exited.done():
             return
         self._exited.set_result(status)
+        # A reply or a refusal that it sent before it ended still counts, though word of its end was faster.
+        while data := self._receive():
+            self._take(data)
         self._on_output()
         if self.loss is None:
             self.loss = f"its process ended with {describe_status(status)}"
