@@ -155,8 +155,7 @@ def test_the_children_of_an_environment_end_with_it(process_server: Server, spaw
         process_server.post(f"{env}/close/")
     else:
         act(process_server, env, how)
-    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
-    eventually(lambda: not psutil.pid_exists(child.pid))
+    eventually(lambda: not child.is_running())
 
 
 def test_the_output_of_an_environment_does_not_stop_it(process_server: Server) -> None:
