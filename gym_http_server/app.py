@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from a2wsgi import WSGIMiddleware
 
 from . import __version__
+from .api.binding import bound
+from .api.bodies import MsgpackValidator, StrictJsonValidator
 from .api.edge import App, Edge, Receive, Scope, Send, send_problem
-from .api.handlers import handler_table
-from .api.json_body import StrictJsonValidator
+from .api.handlers import Handler, handler_table
+from .api.hot_path import HotPath
 from .api.problems import HttpProblem, problem_of
 from .config import Settings
 from .console import create_console
@@ -20,10 +23,11 @@ from .console.view import InstanceRow
 from .engines import make_engine
 from .instances import Instances
 from .runtime.library import installed
+from .runtime.messages import JSON, MSGPACK
 from .spec import Contract, load_contract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 with warnings.catch_warnings():
     # connexion imports Starlette's test client, which warns that it wants another HTTP library.
@@ -31,6 +35,7 @@ with warnings.catch_warnings():
     from connexion import AsyncApp
     from connexion.exceptions import ProblemException
     from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+    from connexion.middleware import MiddlewarePosition
     from connexion.options import SwaggerUIOptions
     from connexion.resolver import Resolver
     from starlette.exceptions import HTTPException
@@ -42,19 +47,26 @@ class Application:
     Args:
         settings: the server's settings.
         shut_down: has whoever serves this app stop; called by the operation `shutdownServer`.
-        validate_responses: hold every reply against the contract, which costs time; the tests do.
+        validate_responses: hold every reply that connexion sends against the contract, which costs time; the tests do.
+        hot_path: answer the operations of a training loop ahead of connexion's stack.
     """
 
     def __init__(
-        self, settings: Settings, *, shut_down: Callable[[], None] = lambda: None, validate_responses: bool = False
+        self,
+        settings: Settings,
+        *,
+        shut_down: Callable[[], None] = lambda: None,
+        validate_responses: bool = False,
+        hot_path: bool = True,
     ) -> None:
         self.settings = settings
         self.engine = make_engine(settings)
         self.instances = Instances(settings, self.engine)
         self._contract = load_contract()
         handlers = handler_table(settings, self.instances, shut_down)
-        self._api = make_api(self._contract, handlers, validate_responses=validate_responses)
-        self._edge = Edge(self._api, self._contract, settings.max_body)
+        self._api = make_api(
+            self._contract, handlers, settings, validate_responses=validate_responses, hot_path=hot_path
+        )
         console: Any = create_console(ServerView(self.engine.name, self.instances))
         self._console = WSGIMiddleware(console)
         self._running = False
@@ -96,7 +108,7 @@ class Application:
     def _app_for(self, path: str) -> App:
         # Ahead of Flask, which has the rest: mounted inside connexion's router it would answer these paths with HTML.
         if path == "/v1" or path.startswith("/v1/"):
-            return self._edge
+            return self._api  # type: ignore[no-any-return]  # connexion has no types
         if path == "/ui" or path.startswith("/ui/"):
             return _only_get(self._api)
         if path in ("/openapi.yaml", "/openapi.json"):
@@ -161,28 +173,50 @@ def create_app(
     *,
     shut_down: Callable[[], None] = lambda: None,
     validate_responses: bool = False,
+    hot_path: bool = True,
 ) -> Application:
     """Return the ASGI app of a server; see `Application` for the arguments."""
-    return Application(settings or Settings(), shut_down=shut_down, validate_responses=validate_responses)
+    return Application(
+        settings or Settings(), shut_down=shut_down, validate_responses=validate_responses, hot_path=hot_path
+    )
 
 
-def make_api(contract: Contract, handlers: dict[str, Any], *, validate_responses: bool) -> AsyncApp:
+def make_api(
+    contract: Contract,
+    handlers: Mapping[str, Handler],
+    settings: Settings,
+    *,
+    validate_responses: bool,
+    hot_path: bool,
+) -> AsyncApp:
     """Return the connexion app that binds the handlers to the contract.
 
     Args:
         contract: the contract.
         handlers: the handler of every operation, by operationId.
+        settings: the server's settings.
         validate_responses: hold every reply against the contract.
+        hot_path: put the hot path in front.
     """
     options = SwaggerUIOptions(serve_spec=False, swagger_ui_path="/ui", spec_path="/openapi.json")
     api = AsyncApp("gym_http_server", swagger_ui_options=options)
     api.add_api(
         # A dict, for connexion runs files through a template engine; a copy, for it resolves references in place.
         copy.deepcopy(contract.document),
-        resolver=Resolver(function_resolver=handlers.__getitem__),
+        resolver=Resolver(function_resolver=lambda operation_id: bound(handlers[operation_id])),
         validate_responses=validate_responses,
-        validator_map={"body": {"application/json": StrictJsonValidator}},
+        validator_map={"body": {JSON: StrictJsonValidator, MSGPACK: MsgpackValidator}},
     )
+    # A later one is nearer to connexion.
+    if hot_path:
+        api.add_middleware(
+            HotPath, position=MiddlewarePosition.BEFORE_EXCEPTION, handlers=handlers, max_body=settings.max_body
+        )
+    api.add_middleware(
+        Edge, position=MiddlewarePosition.BEFORE_EXCEPTION, contract=contract, max_body=settings.max_body
+    )
+    # At each request it warns that an operation takes two media types.
+    logging.getLogger("connexion.operations.openapi").setLevel(logging.ERROR)
     for kind in (ProblemException, HTTPException, Exception):
         api.add_error_handler(kind, _on_error)
     return api

@@ -11,6 +11,7 @@ GymHttpServerError
 │   └── RenderFormatError           the environment's render mode cannot give the format asked for
 ├── ConflictError                   right request, wrong moment or wrong instance
 │   ├── ResetNeededError            step before the first reset
+│   ├── InstanceKindError           an operation of batches for a single environment, or the reverse
 │   └── RenderModeError             the instance has no render mode that gives a frame
 ├── ReplyTooLargeError              the reply is over the setting max_reply
 ├── EnvironmentFailure              the environment, third-party code, did something wrong
@@ -106,6 +107,10 @@ class ConflictError(GymHttpServerError):
 
 class ResetNeededError(ConflictError):
     """Step before the first reset."""
+
+
+class InstanceKindError(ConflictError):
+    """An operation of batches was asked of a single environment, or the reverse."""
 
 
 class RenderModeError(ConflictError):

@@ -64,6 +64,10 @@ class Contract:
                 return item, item.canonical(match)
         return None
 
+    def body_types(self, operation: dict[str, Any]) -> list[str]:
+        """Return the media types of an operation's request body, the default first; none where it takes no body."""
+        return list(resolve(self.document, operation.get("requestBody", {})).get("content", {}))
+
     def operation_ids(self) -> list[str]:
         """Return the operationId of every operation, in the order of the document."""
         return [

@@ -17,6 +17,7 @@ from gym_http_server.api.problems import STATUS, problem_of, slug_of
 from gym_http_server.config import Settings
 from gym_http_server.engines import make_engine
 from gym_http_server.instances import Instances
+from gym_http_server.runtime.messages import MSGPACK
 from gym_http_server.spec import METHODS, load_contract, resolve
 
 from .contract import DOCUMENT, inlined
@@ -83,9 +84,10 @@ def test_every_component_has_a_description_and_a_real_example(kind: str, name: s
             OAS30Validator(inlined(value)).validate(value["example"])
         for inner in value.get("properties", {}).values():
             assert resolve(DOCUMENT, inner)["description"]
-    for media in value.get("content", {}).values():
+    for media_type, media in value.get("content", {}).items():
         assert set(media["schema"]) == {"$ref"}
-        if media["schema"]["$ref"] != "#/components/schemas/Image":
+        # MessagePack has the members of the JSON beside it; a picture has none to show.
+        if media_type != MSGPACK and not media_type.startswith("image/"):
             OAS30Validator(inlined(media["schema"])).validate(media["example"])
 
 

@@ -1,18 +1,19 @@
 """The edge: what is done to every request before connexion sees it, so that each ends in a proper answer.
 
 One path has one form, whether its final slash was sent or not; unknown paths are 404 and other methods 405 with all that
-are allowed; bodies are read here, within the limit; the type of an empty body is dropped and a missing one is JSON; a
-body where the contract declares none is ignored.
+are allowed; bodies are read here, within the limit; the type of an empty body is dropped and a missing one is JSON, and any
+other than the operation declares is a 415; a body where the contract declares none is ignored.
 """
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.http import parse_options_header
 
+from ..runtime.messages import JSON
 from .problems import HttpProblem, Problem, problem_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DRAIN_FACTOR = 4
 """A body over the limit is read on to this many times the limit, so that the client comes to read the answer."""
+
+API = "/v1"
+"""Where the API is; connexion's page about it, elsewhere, is none of the edge's business."""
 
 CONTEXT = "connexion_context"
 """Where connexion looks for further arguments of a handler, by name."""
@@ -51,13 +55,14 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Make the request fit for connexion, or answer the problem with it."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not scope["path"].startswith(API):
             await self._app(scope, receive, send)
             return
         try:
             operation, scope = self._route(scope)
             body = await read_body(scope, receive, self._max_body)
-            scope = _with_body(scope, body if "requestBody" in operation else b"")
+            media_types = self._contract.body_types(operation)
+            scope = _with_body(scope, body if media_types else b"", media_types)
         except ClientDisconnected:
             return
         except HttpProblem as error:
@@ -123,22 +128,24 @@ async def send_problem(problem: Problem, send: Send) -> None:
     await send({"type": "http.response.body", "body": problem.body})
 
 
-def _with_body(scope: Scope, body: bytes) -> Scope:
-    """Return the scope with the headers that fit the body: JSON without parameters, its length, or nothing at all."""
+def _with_body(scope: Scope, body: bytes, media_types: Sequence[str]) -> Scope:
+    """Return the scope with the headers that fit the body: its type without parameters, its length, or nothing at all."""
     dropped = (b"content-type", b"content-length", b"transfer-encoding")
     headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
     if body:
         sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), "")
-        headers += [(b"content-type", _media_type(sent).encode("latin-1")), (b"content-length", b"%d" % len(body))]
+        headers += [(b"content-type", _media_type(sent, media_types).encode()), (b"content-length", b"%d" % len(body))]
     return {**scope, "headers": headers, "gym_http_server.body": body}
 
 
-def _media_type(content_type: str) -> str:
-    media_type, options = parse_options_header(content_type)
-    media_type = media_type.strip().lower() or "application/json"
-    if media_type != "application/json":
-        detail = f"a body of type {media_type!r} is not read here: send application/json"
+def _media_type(content_type: str, media_types: Sequence[str]) -> str:
+    name, options = parse_options_header(content_type)
+    media_type = name.strip().lower() or JSON
+    if media_type not in media_types:
+        detail = f"a body of type {media_type!r} is not read here: send {' or '.join(media_types)}"
         raise HttpProblem(415, "unsupported-media-type", detail)
+    if media_type != JSON:
+        return media_type
     charset = options.get("charset", "utf-8")
     try:
         known = codecs.lookup(charset.strip("'\"")).name

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
+
+from ..runtime.messages import JSON, MSGPACK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +26,17 @@ def acceptable(accept: str | None, offered: Sequence[str]) -> list[str]:
     header = MIMEAccept([(media_type.split(";")[0].strip(), quality) for media_type, quality in parsed])
     liked = [media_type for media_type in offered if header.quality(media_type) > 0]
     return sorted(liked, key=header.quality, reverse=True)
+
+
+@functools.lru_cache(maxsize=256)
+def form_of(accept: str | None) -> dict[str, Any]:
+    """Return the argument that has an environment answer in the form that `accept` asks for: none for JSON.
+
+    JSON wins a tie, because generated clients list every type that the contract declares; and where neither is
+    allowed, it is better than nothing.
+    """
+    liked = acceptable(accept, (JSON, MSGPACK))
+    return {"media_type": MSGPACK} if liked[:1] == [MSGPACK] else {}
 
 
 def wants_html_only(accept: str | None) -> bool:

@@ -41,6 +41,7 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.RenderFormatError: 406,
     errors.ConflictError: 409,
     errors.ResetNeededError: 409,
+    errors.InstanceKindError: 409,
     errors.RenderModeError: 409,
     errors.ReplyTooLargeError: 413,
     errors.EnvironmentFailure: 502,

@@ -1,35 +1,49 @@
-"""The responses that handlers answer with, already encoded so that connexion passes them on unchanged."""
+"""The responses that handlers answer with, already encoded."""
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.encoding import json_bytes
+from ..runtime.encoding import ENCODERS, json_bytes
 from ..runtime.messages import JSON, Reply
-from .negotiation import wants_html_only
+from .negotiation import form_of, wants_html_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-with warnings.catch_warnings():
-    # See problems.py.
-    warnings.simplefilter("ignore")
-    from connexion.lifecycle import ConnexionResponse
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response with status 200.
+
+    Attributes:
+        body: its bytes.
+        media_type: its Content-Type.
+        headers: further headers.
+    """
+
+    body: bytes
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def json_response(value: Any, headers: Mapping[str, str] | None = None) -> ConnexionResponse:
+def json_response(value: Any, headers: Mapping[str, str] | None = None) -> Response:
     """Return a value as JSON."""
-    return ConnexionResponse(200, content_type=JSON, body=json_bytes(value), headers=dict(headers or {}))
+    return Response(json_bytes(value), JSON, headers or {})
 
 
-def reply_response(reply: Reply) -> ConnexionResponse:
+def encoded_response(value: Any, accept: str | None) -> Response:
+    """Return a value in the form that `accept` asks for."""
+    media_type = form_of(accept).get("media_type", JSON)
+    return Response(ENCODERS[media_type](value), media_type)
+
+
+def reply_response(reply: Reply) -> Response:
     """Return what an environment answered, as it is."""
-    return ConnexionResponse(200, content_type=reply.media_type, body=reply.body)
+    return Response(reply.body, reply.media_type)
 
 
-def void_response(accept: str | None) -> ConnexionResponse:
+def void_response(accept: str | None) -> Response:
     """Return the reply of an operation that has nothing to say: `{}`, typed as HTML for a client that takes only that."""
-    return ConnexionResponse(
-        200, content_type="text/html; charset=utf-8" if wants_html_only(accept) else JSON, body=b"{}"
-    )
+    return Response(b"{}", "text/html; charset=utf-8" if wants_html_only(accept) else JSON)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.environment import Environment
 from ..runtime.library import declare_imports
+from ..runtime.served import open_served
 from .base import Engine, Worker
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ..config import Settings
     from ..runtime.messages import CreateRequest, Reply
+    from ..runtime.served import Served
 
 
 class InlineEngine(Engine):
@@ -37,7 +38,7 @@ class InlineEngine(Engine):
 
     async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> Worker:  # noqa: ARG002 -- the seam's signature
         """Make the environment here."""
-        return InlineWorker(Environment(request), self._settings.max_reply)
+        return InlineWorker(open_served(request, may_fork=False), self._settings.max_reply)
 
     async def stop(self) -> None:
         """Do nothing: the environments are closed by whoever holds them."""
@@ -51,8 +52,8 @@ class InlineWorker(Worker):
         max_reply: the largest reply, in bytes.
     """
 
-    def __init__(self, environment: Environment, max_reply: int) -> None:
-        self._environment: Environment | None = environment
+    def __init__(self, environment: Served, max_reply: int) -> None:
+        self._environment: Served | None = environment
         self._max_reply = max_reply
         self.description = environment.description
 

@@ -6,7 +6,8 @@ import contextlib
 import inspect
 import re
 import warnings
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
@@ -15,10 +16,12 @@ from ..errors import EnvironmentCreationError, GymHttpServerError, InvalidValueE
 from . import gym_compat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from .env_ids import Found
     from .messages import CreateRequest
+
+Make: TypeAlias = Callable[..., Any]
 
 DISTRIBUTION_OF: Final = {
     "Box2D": "gymnasium[box2d]",
@@ -42,26 +45,36 @@ def distribution_of(module: str) -> str:
     return f'"{name}"' if "[" in name else name
 
 
-def construct(found: Found, kwargs: dict[str, Any], request: CreateRequest) -> tuple[Any, str | None]:
+def make_single(found: Found, request: CreateRequest, **kwargs: Any) -> Any:
+    """Return what the library's `make` makes of a specification."""
+    module = gymnasium if found.library == "gymnasium" else gym_compat.load()
+    return module.make(
+        found.specification, max_episode_steps=request.max_episode_steps, disable_env_checker=True, **kwargs
+    )
+
+
+def construct(
+    found: Found, kwargs: dict[str, Any], request: CreateRequest, entry_point: Any = None, make: Make = make_single
+) -> tuple[Any, str | None]:
     """Return the environment, and the render mode it has.
+
+    Args:
+        found: what serves the id.
+        kwargs: keyword arguments for the environment's constructor.
+        request: what is asked for.
+        entry_point: the constructor or its name, where it is not the specification's own.
+        make: makes it, given `found`, `request` and the keyword arguments.
 
     Raises:
         InvalidValueError: the environment has not the render mode that the request names.
         Exception: whatever the constructor raises.
     """
-    entry_point = found.specification.entry_point
+    entry_point = entry_point or found.specification.entry_point
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
     modes = _render_modes(creator)
 
     def call(mode: str | None) -> tuple[Any, str | None]:
-        module = gymnasium if found.library == "gymnasium" else gym_compat.load()
-        environment = module.make(
-            found.specification,
-            max_episode_steps=request.max_episode_steps,
-            disable_env_checker=True,
-            **kwargs,
-            **({} if mode is None else {"render_mode": mode}),
-        )
+        environment = make(found, request, **kwargs, **({} if mode is None else {"render_mode": mode}))
         # Some name the argument and keep it to themselves; where it only vanished in **kwargs, it has no effect.
         return environment, getattr(environment, "render_mode", None) or (mode if takes else None)
 

@@ -1,39 +1,27 @@
-"""One environment and its operations: decode the arguments, call the environment, encode the reply.
-
-Every operation takes plain values and answers a `Reply` that is already encoded, so that encoding happens beside the
-environment and the server never looks inside an observation.
-"""
+"""One environment and its operations: decode the arguments, call the environment, encode the reply."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..errors import (
-    EnvironmentRaisedError,
-    GymHttpServerError,
-    InvalidActionError,
-    InvalidValueError,
-    RenderModeError,
-    ResetNeededError,
-)
-from .codec import checker, contains, decoder, encoder
-from .encoding import json_bytes
+from ..errors import InvalidValueError, RenderModeError, ResetNeededError
+from .codec import checker, decoder, encoder
+from .encoding import ENCODERS
 from .frame import encode_frame
 from .library import make
-from .messages import CreateRequest, Description, Reply
+from .messages import JSON, CreateRequest, Description, Reply
+from .served import SPACE_OPERATIONS, Served, as_object, calling, encoded, number, outside
 from .spaces import describe
+from .trajectory import Trajectory, planned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
 logger = logging.getLogger(__name__)
 
 
-class Environment:
+class Environment(Served):
     """One live environment.
 
     Args:
@@ -46,82 +34,88 @@ class Environment:
     def __init__(self, request: CreateRequest) -> None:
         made = make(request)
         self._environment = made.environment
-        self._action_space = made.action_space
-        self._observation_space = made.observation_space
         self._prepare_action = made.prepare_action
         try:
             action_space, observation_space = describe(made.action_space), describe(made.observation_space)
         except TypeError as error:
             raise InvalidValueError(f"{made.env_id} has a space that has no JSON form: {error}") from None
-        self.description = Description(
+        description = Description(
             made.env_id, made.library, made.render_mode, action_space, observation_space, made.notice
         )
+        super().__init__(description, made.action_space, made.observation_space, request.seed)
         self._decode_action = decoder(made.action_space)
         self._is_action = checker(made.action_space)
-        self._encode_action = encoder(made.action_space)
         self._encode_observation = encoder(made.observation_space)
         self._seed = request.seed
-        self._action_space.seed(request.seed)
+        self._observation: Any = None
         self._has_reset = False
+        self._under_way = False
 
-    def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
-        """Serve the operation of that name in `OPERATIONS` and return its reply.
-
-        Raises:
-            UsageError, ConflictError: what the operation refuses.
-            EnvironmentRaisedError: the environment raised an exception.
-        """
-        return OPERATIONS[operation](self, **arguments)
-
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Reply:
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None, media_type: str = JSON) -> Reply:
         """Start an episode; reply `{"observation", "info"}`. Without a seed the first one takes that of the creation."""
-        if seed is None:
-            seed, self._seed = self._seed, None
-        refused = None if options is None else InvalidValueError
-        with _calling("reset", refused):
-            observation, info = self._environment.reset(seed=seed, options=options)
-        self._has_reset = True
-        return Reply(json_bytes({"observation": self._encode_observation(observation), "info": _object(info)}))
+        observation, info = self._reset(seed, options)
+        return encoded({"observation": self._encode_observation(observation), "info": as_object(info)}, media_type)
 
-    def step(self, action: Any) -> Reply:
+    def step(self, action: Any, media_type: str = JSON) -> Reply:
         """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`."""
-        try:
-            decoded = self._decode_action(action)
-        except ValueError as error:
-            raise self._outside(action, str(error)) from None
-        if not self._is_action(decoded):
-            raise self._outside(action, None)
+        decoded = self._decoded(action)
         if not self._has_reset:
             raise ResetNeededError("step before the first reset: call reset first")
-        if self._prepare_action is not None:
-            decoded = self._prepare_action(decoded)
-        with _calling("step"):
-            observation, reward, terminated, truncated, info = self._environment.step(decoded)
-            reward, terminated, truncated = _number(reward), bool(terminated), bool(truncated)
+        observation, reward, terminated, truncated, info = self._step(decoded)
         done = terminated or truncated
-        body = json_bytes(
+        body = ENCODERS[media_type](
             {
                 "observation": self._encode_observation(observation),
                 "reward": reward,
                 "done": done,
                 "terminated": terminated,
                 "truncated": truncated,
-                "info": _object(info),
+                "info": as_object(info),
             }
         )
-        return Reply(body, steps=1, episodes=int(done))
+        return Reply(body, media_type, 1, int(done))
 
-    def sample(self) -> Reply:
-        """Draw from the action space; reply `{"action"}`."""
-        return Reply(json_bytes({"action": self._encode_action(self._action_space.sample())}))
+    def rollout(
+        self,
+        limit: int,
+        actions: Any = None,
+        steps: int | None = None,
+        episodes: int | None = None,
+        seed: int | None = None,
+        media_type: str = JSON,
+    ) -> Reply:
+        """Take many steps; reply the trajectory (see `Trajectory`).
 
-    def contains_action(self, action: Any) -> Reply:
-        """Reply `{"member"}`: whether `step` would take the action."""
-        return Reply(json_bytes({"member": contains(self._action_space, action)}))
+        Args:
+            limit: the largest reply, in bytes.
+            actions: the actions to take, in order; None for random ones.
+            steps: how many random ones to take.
+            episodes: or for how many episodes to take them.
+            seed: of a reset at the beginning and, for random actions, of the action space.
+            media_type: the media type of the reply.
 
-    def contains_observation(self, observation: Any) -> Reply:
-        """Reply `{"member"}`: whether the observation space contains the value."""
-        return Reply(json_bytes({"member": contains(self._observation_space, observation)}))
+        Raises:
+            ReplyTooLargeError: the trajectory is over the limit.
+        """
+        plan = (
+            None if actions is None else [self._decoded(action, f"actions[{at}]: ") for at, action in planned(actions)]
+        )
+        trajectory = Trajectory(self._observation_space, self._action_space, limit)
+        trajectory.refuse_beyond(steps if plan is None else len(plan))
+        if plan is None and seed is not None:
+            self._action_space.seed(seed)
+        if seed is not None or not self._under_way:
+            self._reset(seed, None)
+        trajectory.start(self._observation)
+        remaining = None if plan is None else iter(plan)
+        while trajectory.goes_on(steps if plan is None else len(plan), episodes):
+            if not self._under_way:
+                self._reset(None, None)
+                trajectory.restart(self._observation)
+            action = self._action_space.sample() if remaining is None else next(remaining)
+            observation, reward, terminated, truncated, _ = self._step(action)
+            trajectory.add(action, observation, reward, terminated=terminated, truncated=truncated)
+        return encoded(trajectory.arrays(), media_type, steps=trajectory.steps, episodes=trajectory.episodes)
 
     def render(self, media_types: Sequence[str]) -> Reply:
         """Reply the current frame in the first of the media types that the render mode can give.
@@ -137,7 +131,7 @@ class Environment:
             raise RenderModeError(f"this instance {why}: create it with render_mode 'rgb_array' or 'ansi' for a frame")
         if not self._has_reset:
             raise ResetNeededError("render before the first reset: call reset first")
-        with _calling("render"):
+        with calling("render"):
             frame = self._environment.render()
             body, media_type = encode_frame(frame, mode, media_types)
         return Reply(body, media_type)
@@ -149,47 +143,38 @@ class Environment:
         except Exception:
             logger.exception("closing %s failed", self.description.env_id)
 
-    def _outside(self, action: Any, reason: str | None) -> InvalidActionError:
-        because = f" ({reason})" if reason else ""
-        return InvalidActionError(
-            f"action {_short(action)} is not in the action space {_short(self._action_space)}{because}"
-        )
+    def _reset(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, Any]:
+        if seed is None:
+            seed, self._seed = self._seed, None
+        with calling("reset", None if options is None else InvalidValueError):
+            observation, info = self._environment.reset(seed=seed, options=options)
+        self._has_reset = self._under_way = True
+        self._observation = observation
+        return observation, info
 
+    def _decoded(self, action: Any, where: str = "") -> Any:
+        try:
+            decoded = self._decode_action(action)
+        except ValueError as error:
+            raise outside(action, self._action_space, f"{where}{error}") from None
+        if not self._is_action(decoded):
+            raise outside(action, self._action_space, where.removesuffix(": ") or None)
+        return decoded
 
-OPERATIONS: dict[str, Callable[..., Reply]] = {
-    "reset": Environment.reset,
-    "step": Environment.step,
-    "sample": Environment.sample,
-    "contains_action": Environment.contains_action,
-    "contains_observation": Environment.contains_observation,
-    "render": Environment.render,
-}
+    def _step(self, action: Any) -> tuple[Any, float, bool, bool, Any]:
+        if self._prepare_action is not None:
+            action = self._prepare_action(action)
+        with calling("step"):
+            observation, reward, terminated, truncated, info = self._environment.step(action)
+            reward, terminated, truncated = number(reward), bool(terminated), bool(truncated)
+        self._observation = observation
+        self._under_way = not (terminated or truncated)
+        return observation, reward, terminated, truncated, info
 
-
-@contextlib.contextmanager
-def _calling(operation: str, refused: type[GymHttpServerError] | None = None) -> Iterator[None]:
-    """Turn whatever the environment raises into an error of ours; `refused` is the class where the caller's to blame."""
-    try:
-        yield
-    except GymHttpServerError:
-        raise
-    except (Exception, SystemExit) as error:
-        if refused is None:
-            logger.exception("the environment raised during %s", operation)
-        cls = refused or EnvironmentRaisedError
-        raise cls(f"the environment raised {type(error).__name__} during {operation}: {error}") from error
-
-
-def _number(reward: Any) -> float:
-    return float(reward) if isinstance(reward, (float, int, np.generic)) else float(np.asarray(reward).item())
-
-
-def _object(info: Any) -> Any:
-    if isinstance(info, dict):
-        return info
-    return {} if info is None else {"info": info}
-
-
-def _short(value: Any, limit: int = 200) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[:limit]}…"
+    OPERATIONS = {  # noqa: RUF012 -- declared by the base as a ClassVar
+        "reset": reset,
+        "step": step,
+        "rollout": rollout,
+        "render": render,
+        **SPACE_OPERATIONS,
+    }

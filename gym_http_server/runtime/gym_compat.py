@@ -102,6 +102,45 @@ class _Wide(np.ndarray[Any, Any]):
         return super().astype(np.float64 if dtype == np.float32 else dtype, *args, **kwargs)
 
 
+class Adapted(gymnasium.Env[Any, Any]):
+    """An environment of gym as one of Gymnasium, so that it can be a lane of Gymnasium's batches.
+
+    Args:
+        environment: what gym made.
+
+    Raises:
+        TypeError: one of its spaces has no counterpart.
+    """
+
+    def __init__(self, environment: Any) -> None:
+        self.environment = environment
+        self.action_space = convert_space(environment.action_space)
+        self.observation_space = convert_space(environment.observation_space)
+        self.metadata = environment.metadata
+        self.render_mode = environment.render_mode
+        self._prepare_action = prepare_action_for(self.action_space, narrows=narrows(environment))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
+        observation, info = self.environment.reset(seed=seed, options=options)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take one action."""
+        if self._prepare_action is not None:
+            action = self._prepare_action(action)
+        observation, reward, terminated, truncated, info = self.environment.step(action)
+        return observation, reward, terminated, truncated, info
+
+    def render(self) -> Any:
+        """Return the current frame."""
+        return self.environment.render()
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.environment.close()
+
+
 def narrows(environment: Any) -> bool:
     """Return whether an environment turns its action into float32 itself and then gives parts of it to Box2D."""
     return type(environment.unwrapped).__module__ == "gym.envs.box2d.lunar_lander"

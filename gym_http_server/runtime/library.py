@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 PACKAGES = ("gymnasium", "gym", "ale-py", "box2d", "mujoco", "minigrid", "pettingzoo", "highway-env")
 """The distributions that the home page looks for."""
 
-OWN_PROPERTIES = {"max_episode_steps", "render_mode"}
+OWN_PROPERTIES = {"max_episode_steps", "render_mode", "num_envs", "vectorization_mode"}
 RESERVED = OWN_PROPERTIES | {
     *("id", "disable_env_checker", "autoreset", "apply_api_compatibility", "new_step_api", "order_enforce"),
-    *("vectorization_mode", "vector_kwargs"),
+    *("vector_kwargs", "wrappers"),
 }
 """Arguments of the libraries' own `make`, which are no keyword arguments of an environment."""
 
@@ -69,7 +69,7 @@ def make(request: CreateRequest) -> Made:
         MissingDependencyError: a package that it needs is not installed.
         EnvironmentCreationError: its constructor refused.
     """
-    _check_kwargs(request.kwargs)
+    check_kwargs(request.kwargs)
     found = find(request)
     kwargs = {**found.kwargs, **request.kwargs}
     prepare_action = None
@@ -120,7 +120,12 @@ def declare_imports(names: Iterable[str]) -> None:
         gym_compat.load()
 
 
-def _check_kwargs(kwargs: dict[str, Any]) -> None:
+def check_kwargs(kwargs: dict[str, Any]) -> None:
+    """Refuse keyword arguments that are the libraries' own.
+
+    Raises:
+        InvalidValueError: there is one.
+    """
     for name in sorted(RESERVED & kwargs.keys()):
         how = f"it is a property beside kwargs, {name!r}" if name in OWN_PROPERTIES else "it cannot be set"
         raise InvalidValueError(f"kwargs are for the environment's constructor, and {name!r} is not one of them: {how}")

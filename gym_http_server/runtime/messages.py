@@ -8,11 +8,12 @@ from typing import Any
 from ..errors import ReplyTooLargeError
 
 JSON = "application/json"
+MSGPACK = "application/msgpack"
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """What it takes to make one environment.
+    """What it takes to make one environment, or a batch of them.
 
     Attributes:
         env_id: the id to make, as the client wrote it.
@@ -23,6 +24,9 @@ class CreateRequest:
         library: `auto`, `gymnasium` or `gym`.
         strict_env_ids: refuse a retired id instead of serving its successor.
         imports: names of the modules the server was started with (`--import`).
+        num_envs: number of lanes of a batch; None for a single environment.
+        vectorization_mode: how a batch is made: `auto`, `sync`, `async` or `vector_entry_point`.
+        autoreset_mode: `next_step`, `same_step` or `disabled`; None for what the batch's own way is.
     """
 
     env_id: str
@@ -33,6 +37,9 @@ class CreateRequest:
     library: str = "auto"
     strict_env_ids: bool = False
     imports: tuple[str, ...] = ()
+    num_envs: int | None = None
+    vectorization_mode: str = "auto"
+    autoreset_mode: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form in which it is sent to an environment's process."""
@@ -55,6 +62,9 @@ class Description:
         action_space: descriptor of the action space (see `spaces.describe`).
         observation_space: descriptor of the observation space.
         notice: what the caller should know, such as that the id is retired; or None.
+        num_envs: number of lanes of a batch, whose spaces above are those of one lane; None for a single environment.
+        vectorization_mode: how the batch was made, or None.
+        autoreset_mode: what the batch does with a lane whose episode has ended, or None.
     """
 
     env_id: str
@@ -63,6 +73,9 @@ class Description:
     action_space: dict[str, Any]
     observation_space: dict[str, Any]
     notice: str | None = None
+    num_envs: int | None = None
+    vectorization_mode: str | None = None
+    autoreset_mode: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form in which it is sent to the server."""

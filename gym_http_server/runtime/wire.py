@@ -12,12 +12,11 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any
 
-import msgpack
-
 from ..errors import GymHttpServerError
 from .encoding import json_bytes
 from .frame import JPEG, PNG, TEXT
-from .messages import JSON, Description, Reply
+from .messages import JSON, MSGPACK, Description, Reply
+from .packing import pack, unpack
 
 if TYPE_CHECKING:
     import socket
@@ -27,7 +26,7 @@ REQUEST_HEADER = struct.Struct("<I")
 REPLY_HEADER = struct.Struct("<BIIQ")
 
 ERROR, DESCRIPTION = 0, 1
-KINDS = {2: JSON, 3: PNG, 4: JPEG, 5: TEXT}
+KINDS = {2: JSON, 3: PNG, 4: JPEG, 5: TEXT, 6: MSGPACK}
 _KIND_OF = {media_type: kind for kind, media_type in KINDS.items()}
 
 CREATE, CLOSE = "create", "close"
@@ -35,7 +34,7 @@ CREATE, CLOSE = "create", "close"
 
 def pack_request(operation: str, arguments: Mapping[str, Any]) -> bytes:
     """Return the frame of a request."""
-    body: bytes = msgpack.packb([operation, arguments])
+    body = pack([operation, arguments])
     return REQUEST_HEADER.pack(len(body)) + body
 
 
@@ -87,7 +86,7 @@ def receive_request(connection: socket.socket) -> tuple[str, dict[str, Any]] | N
     body = _receive_exactly(connection, REQUEST_HEADER.unpack(header)[0])
     if body is None:
         return None
-    operation, arguments = msgpack.unpackb(body, strict_map_key=False)
+    operation, arguments = unpack(body)
     return operation, arguments
 
 

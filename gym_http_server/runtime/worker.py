@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..errors import EnvironmentRaisedError, GymHttpServerError
-from .environment import Environment
 from .messages import CreateRequest
+from .served import Served, open_served
 from .wire import CLOSE, CREATE, pack_description, pack_error, pack_reply, receive_request
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def serve(connection: socket.socket) -> None:
     """Serve the requests on a blocking socket: first `create`, then operations, then `close` or the socket's end."""
-    environment: Environment | None = None
+    environment: Served | None = None
     max_reply = 0
     try:
         while (request := receive_request(connection)) is not None:
@@ -30,7 +30,7 @@ def serve(connection: socket.socket) -> None:
                     if operation != CREATE:
                         raise EnvironmentRaisedError(f"{operation} before the environment was made")  # noqa: TRY301 -- answered like every other error
                     max_reply = arguments["max_reply"]
-                    environment = Environment(CreateRequest.from_wire(arguments["request"]))
+                    environment = open_served(CreateRequest.from_wire(arguments["request"]))
                     answer = pack_description(environment.description)
                 else:
                     answer = pack_reply(environment.call(operation, arguments).within(max_reply))
@@ -40,7 +40,7 @@ def serve(connection: socket.socket) -> None:
                 logger.exception("unexpected error in %s", operation)
                 answer = pack_error(EnvironmentRaisedError(f"{operation} failed with {type(error).__name__}: {error}"))
             connection.sendall(answer)
-            if environment is None:
+            if environment is None or environment.is_broken:
                 break
     finally:
         if environment is not None:

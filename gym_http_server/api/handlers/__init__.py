@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
+from .batches import BatchHandlers
 from .episodes import EpisodeHandlers
 from .instances import InstanceHandlers
 from .server import ServerHandlers
 from .spaces import SpaceHandlers
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ...config import Settings
     from ...instances import Instances
+    from ..responses import Response
 
-Handler = Callable[..., Awaitable[Any]]
+Handler: TypeAlias = "Callable[..., Awaitable[Response]]"
 
 
 def handler_table(settings: Settings, instances: Instances, shut_down: Callable[[], None]) -> dict[str, Handler]:
@@ -26,7 +29,8 @@ def handler_table(settings: Settings, instances: Instances, shut_down: Callable[
         shut_down: has the server stop, after the reply under way.
     """
     of_instances = InstanceHandlers(settings, instances)
-    of_episodes = EpisodeHandlers(instances)
+    of_episodes = EpisodeHandlers(settings, instances)
+    of_batches = BatchHandlers(instances)
     of_spaces = SpaceHandlers(instances)
     of_server = ServerHandlers(instances, shut_down)
     return {
@@ -37,6 +41,9 @@ def handler_table(settings: Settings, instances: Instances, shut_down: Callable[
         "closeEnv": of_instances.close,
         "resetEnv": of_episodes.reset,
         "stepEnv": of_episodes.step,
+        "rollout": of_episodes.rollout,
+        "resetBatch": of_batches.reset,
+        "stepBatch": of_batches.step,
         "renderEnv": of_episodes.render,
         "getActionSpace": of_spaces.action_space,
         "getObservationSpace": of_spaces.observation_space,

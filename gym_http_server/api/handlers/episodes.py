@@ -1,16 +1,17 @@
-"""Operations of the tag `episodes`: reset, step and render."""
+"""Operations of the tag `episodes`: reset, step, rollout and render."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..negotiation import acceptable
+from ...errors import InvalidValueError
+from ..negotiation import acceptable, form_of
 from ..responses import reply_response
 
 if TYPE_CHECKING:
-    from connexion.lifecycle import ConnexionResponse
-
+    from ...config import Settings
     from ...instances import Instances
+    from ..responses import Response
 
 FRAME_TYPES = ("image/png", "image/jpeg", "text/plain")
 
@@ -19,23 +20,49 @@ class EpisodeHandlers:
     """The handlers.
 
     Args:
+        settings: the server's settings.
         instances: the live instances.
     """
 
-    def __init__(self, instances: Instances) -> None:
+    def __init__(self, settings: Settings, instances: Instances) -> None:
+        self._max_reply = settings.max_reply
         self._instances = instances
 
-    async def reset(self, instance_id: str, body: Any = None) -> ConnexionResponse:
+    async def reset(self, instance_id: str, body: Any = None, accept: str | None = None) -> Response:
         """Start an episode. Old clients send null, "", [] or nothing: only an object says anything."""
         asked = body if isinstance(body, dict) else {}
-        arguments = {"seed": asked.get("seed"), "options": asked.get("options")}
+        arguments = {"seed": asked.get("seed"), "options": asked.get("options"), **form_of(accept)}
         return reply_response(await self._instances.get(instance_id).call("reset", arguments))
 
-    async def step(self, instance_id: str, body: dict[str, Any]) -> ConnexionResponse:
+    async def step(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
         """Take one action."""
-        return reply_response(await self._instances.get(instance_id).call("step", {"action": body["action"]}))
+        arguments = {"action": body["action"], **form_of(accept)}
+        return reply_response(await self._instances.get(instance_id).call("step", arguments))
 
-    async def render(self, instance_id: str, accept: str | None = None) -> ConnexionResponse:
+    async def rollout(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
+        """Take many steps."""
+        instance = self._instances.get(instance_id)
+        arguments = {"limit": self._max_reply, **rollout_arguments(body), **form_of(accept)}
+        return reply_response(await instance.call("rollout", arguments))
+
+    async def render(self, instance_id: str, accept: str | None = None) -> Response:
         """Answer the current frame."""
         arguments = {"media_types": acceptable(accept, FRAME_TYPES)}
         return reply_response(await self._instances.get(instance_id).call("render", arguments))
+
+
+def rollout_arguments(body: dict[str, Any]) -> dict[str, Any]:
+    """Return what is asked of a rollout: either actions, or a policy and for how long.
+
+    Raises:
+        InvalidValueError: it is neither, or both.
+    """
+    asked = {name: body.get(name) for name in ("actions", "policy", "steps", "episodes", "seed")}
+    given = [name for name in ("actions", "policy", "steps", "episodes") if asked[name] is not None]
+    if given not in (["actions"], ["policy", "steps"], ["policy", "episodes"]):
+        raise InvalidValueError(
+            "a rollout takes either actions, or policy with steps or with episodes; "
+            f"this one has {', '.join(given) or 'none of them'}"
+        )
+    del asked["policy"]
+    return asked

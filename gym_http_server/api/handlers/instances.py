@@ -10,10 +10,9 @@ from ..responses import json_response, void_response
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from connexion.lifecycle import ConnexionResponse
-
     from ...config import Settings
     from ...instances import Instances
+    from ..responses import Response
 
 
 class InstanceHandlers:
@@ -28,7 +27,7 @@ class InstanceHandlers:
         self._settings = settings
         self._instances = instances
 
-    async def create(self, body: dict[str, Any]) -> ConnexionResponse:
+    async def create(self, body: dict[str, Any]) -> Response:
         """Make an environment."""
         request = CreateRequest(
             env_id=body["env_id"],
@@ -39,6 +38,9 @@ class InstanceHandlers:
             library=body.get("library", "auto"),
             strict_env_ids=self._settings.strict_env_ids,
             imports=self._settings.imports,
+            num_envs=body.get("num_envs"),
+            vectorization_mode=body.get("vectorization_mode", "auto"),
+            autoreset_mode=body.get("autoreset_mode"),
         )
         instance = await self._instances.create(request, body.get("call_timeout"))
         made = instance.description
@@ -46,12 +48,12 @@ class InstanceHandlers:
         reply = {"instance_id": instance.instance_id, "env_id": made.env_id, "library": made.library}
         return json_response(reply, headers)
 
-    async def list(self) -> ConnexionResponse:
+    async def list(self) -> Response:
         """List the live instances."""
         envs = {instance.instance_id: instance.description.env_id for instance in self._instances.all()}
         return json_response({"envs": envs, "all_envs": envs})
 
-    async def get(self, instance_id: str) -> ConnexionResponse:
+    async def get(self, instance_id: str) -> Response:
         """Describe an instance."""
         instance = self._instances.get(instance_id)
         made = instance.description
@@ -62,6 +64,9 @@ class InstanceHandlers:
                 "library": made.library,
                 "engine": instance.engine,
                 "render_mode": made.render_mode,
+                "num_envs": made.num_envs,
+                "vectorization_mode": made.vectorization_mode,
+                "autoreset_mode": made.autoreset_mode,
                 "action_space": made.action_space,
                 "observation_space": made.observation_space,
                 "created_at": _rfc3339(instance.created_at),
@@ -72,7 +77,7 @@ class InstanceHandlers:
             }
         )
 
-    async def close(self, instance_id: str, accept: str | None = None) -> ConnexionResponse:
+    async def close(self, instance_id: str, accept: str | None = None) -> Response:
         """Close an instance."""
         await self._instances.close(instance_id)
         return void_response(accept)

@@ -10,9 +10,8 @@ from ..responses import json_response, void_response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from connexion.lifecycle import ConnexionResponse
-
     from ...instances import Instances
+    from ..responses import Response
 
 
 class ServerHandlers:
@@ -27,14 +26,14 @@ class ServerHandlers:
         self._instances = instances
         self._shut_down = shut_down
 
-    async def health(self) -> ConnexionResponse:
+    async def health(self) -> Response:
         """Answer that the server is up."""
         engine = self._instances.engine.name
         return json_response(
             {"status": "ok", "version": __version__, "engine": engine, "instances": len(self._instances.all())}
         )
 
-    async def shutdown(self, accept: str | None = None) -> ConnexionResponse:
+    async def shutdown(self, accept: str | None = None) -> Response:
         """Answer, and have the server stop."""
         self._shut_down()
         return void_response(accept)

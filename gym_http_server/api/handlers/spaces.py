@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...errors import InvalidValueError
-from ..json_body import parse_json
+from ..bodies import parse_json
+from ..negotiation import form_of
 from ..problems import HttpProblem
-from ..responses import json_response, reply_response
+from ..responses import encoded_response, json_response, reply_response
 
 if TYPE_CHECKING:
-    from connexion.lifecycle import ConnexionResponse
-
     from ...instances import Instances
+    from ..responses import Response
 
 
 class SpaceHandlers:
@@ -25,19 +27,19 @@ class SpaceHandlers:
     def __init__(self, instances: Instances) -> None:
         self._instances = instances
 
-    async def action_space(self, instance_id: str) -> ConnexionResponse:
+    async def action_space(self, instance_id: str) -> Response:
         """Describe the action space."""
         return json_response({"info": self._instances.get(instance_id).description.action_space})
 
-    async def observation_space(self, instance_id: str) -> ConnexionResponse:
+    async def observation_space(self, instance_id: str) -> Response:
         """Describe the observation space."""
         return json_response({"info": self._instances.get(instance_id).description.observation_space})
 
-    async def sample_action(self, instance_id: str) -> ConnexionResponse:
+    async def sample_action(self, instance_id: str, accept: str | None = None) -> Response:
         """Answer a random action."""
-        return reply_response(await self._instances.get(instance_id).call("sample", {}))
+        return reply_response(await self._instances.get(instance_id).call("sample", form_of(accept)))
 
-    async def contains_action_text(self, instance_id: str, x: str) -> ConnexionResponse:
+    async def contains_action_text(self, instance_id: str, x: str, accept: str | None = None) -> Response:
         """Answer whether the action space contains the value that the path holds as JSON."""
         instance = self._instances.get(instance_id)
         try:
@@ -47,19 +49,23 @@ class SpaceHandlers:
             raise InvalidValueError(
                 f"x is to be an action as URL-encoded JSON, such as 1 or %5B0.5%5D; {why}"
             ) from None
-        return reply_response(await instance.call("contains_action", {"action": action}))
+        return reply_response(await instance.call("contains_action", {"action": action, **form_of(accept)}))
 
-    async def contains_action(self, instance_id: str, body: dict[str, Any]) -> ConnexionResponse:
+    async def contains_action(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
         """Answer whether the action space contains a value."""
-        return reply_response(
-            await self._instances.get(instance_id).call("contains_action", {"action": body["action"]})
-        )
+        arguments = {"action": body["action"], **form_of(accept)}
+        return reply_response(await self._instances.get(instance_id).call("contains_action", arguments))
 
-    async def contains_observation(self, instance_id: str, body: dict[str, Any]) -> ConnexionResponse:
+    async def contains_observation(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
         """Answer whether the observation space contains a value, or has the members of the body in its description."""
         instance = self._instances.get(instance_id)
         if "observation" in body:
-            arguments = {"observation": body["observation"]}
+            arguments = {"observation": body["observation"], **form_of(accept)}
             return reply_response(await instance.call("contains_observation", arguments))
         description = instance.description.observation_space
-        return json_response({"member": all(key in description and description[key] == body[key] for key in body)})
+        member = all(key in description and _plain(body[key]) == description[key] for key in body)
+        return encoded_response({"member": member}, accept)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

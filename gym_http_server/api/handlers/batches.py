@@ -1,0 +1,36 @@
+"""Operations of the tag `batches`: reset and step of many environments at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..negotiation import form_of
+from ..responses import reply_response
+
+if TYPE_CHECKING:
+    from ...instances import Instances
+    from ..responses import Response
+
+
+class BatchHandlers:
+    """The handlers.
+
+    Args:
+        instances: the live instances.
+    """
+
+    def __init__(self, instances: Instances) -> None:
+        self._instances = instances
+
+    async def reset(self, instance_id: str, body: Any = None, accept: str | None = None) -> Response:
+        """Start an episode in every lane."""
+        asked = body if isinstance(body, dict) else {}
+        arguments = {name: asked.get(name) for name in ("seed", "seeds", "options", "reset_mask")}
+        return reply_response(
+            await self._instances.get(instance_id).call("batch_reset", {**arguments, **form_of(accept)})
+        )
+
+    async def step(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
+        """Take an action in every lane."""
+        arguments = {"actions": body["actions"], **form_of(accept)}
+        return reply_response(await self._instances.get(instance_id).call("batch_step", arguments))

@@ -1,0 +1,224 @@
+"""The operations inside a training loop, compiled from the contract: which request is one of them, plain and valid.
+
+Compiled are the operations that the contract marks `x-hot-path: true`. What is compiled may decline a request that
+connexion would accept, and never takes one that connexion would reject.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import jsonschema_rs
+
+from ..runtime.messages import JSON, MSGPACK
+from .bodies import parse_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .handlers import Handler
+
+MARK: Final = "x-hot-path"
+
+MEDIA_TYPES: Final[dict[bytes | None, str]] = {
+    None: JSON,
+    b"application/json": JSON,
+    b"application/json; charset=utf-8": JSON,
+    b"application/json;charset=utf-8": JSON,
+    b"application/json; charset=UTF-8": JSON,
+    b"application/json;charset=UTF-8": JSON,
+    b"application/msgpack": MSGPACK,
+}
+"""The Content-Types that are plain."""
+
+_METHODS: Final = frozenset(("get", "put", "post", "delete", "options", "head", "patch", "trace"))
+_ANNOTATIONS: Final = frozenset(("title", "description", "example", "default", "format"))
+_CHECKED: Final = frozenset(
+    ("type", "properties", "required", "items", "additionalProperties", "enum", "minimum", "maximum", "nullable")
+)
+_FORMATS: Final = frozenset(("int32", "int64", "double", "float", "path"))
+"""Formats that connexion's validator does not check either."""
+
+
+class NotPlainError(Exception):
+    """The request is not plain and valid; connexion's stack is to answer it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HotOperation:
+    """One compiled operation.
+
+    Attributes:
+        operation_id: as in the contract.
+        handler: the handler.
+        takes_body: the operation declares a body.
+        requires_body: and requires it.
+        takes_accept: the handler wants the Accept header.
+        media_types: what may be in the body.
+    """
+
+    operation_id: str
+    handler: Handler
+    takes_body: bool
+    requires_body: bool
+    takes_accept: bool
+    media_types: frozenset[str]
+    _free: frozenset[str]
+    _validator: jsonschema_rs.Draft4Validator
+
+    def read(self, content_type: bytes | None, body: bytes) -> Any:
+        """Return the value of a body.
+
+        Raises:
+            NotPlainError: it is not plain and valid.
+        """
+        if not body:
+            if self.requires_body:
+                raise NotPlainError
+            return None
+        media_type = MEDIA_TYPES.get(content_type)
+        if media_type is None or media_type not in self.media_types:
+            raise NotPlainError
+        try:
+            value = parse_plain(media_type, body)
+            checked = value
+            if type(value) is dict:
+                # What the contract leaves open is not looked into: an observation may be large.
+                checked = {key: None if key in self._free else item for key, item in value.items()}
+            if self._validator.is_valid(checked):
+                return value
+        except ValueError:
+            pass
+        raise NotPlainError
+
+
+class HotOperations:
+    """All compiled operations.
+
+    Args:
+        paths: the paths of the contract, its references resolved.
+        handlers: the handler of every operation, by operationId.
+
+    Raises:
+        ValueError: a marked operation's schema has a keyword that is not compiled here.
+    """
+
+    def __init__(self, paths: Mapping[str, Any], handlers: Mapping[str, Handler]) -> None:
+        self._by_suffix: dict[tuple[str, str, str], HotOperation] = {}
+        self._by_pattern: list[tuple[str, re.Pattern[str], HotOperation]] = []
+        self._prefixes: dict[str, tuple[str, int]] = {}
+        for template, method, operation, parameters in _marked(paths):
+            compiled = _compile(operation, handlers)
+            lengths = {each["name"]: _lengths(each) for each in parameters}
+            prefix, name, suffix = re.split(r"\{(\w+)\}", template, maxsplit=1)
+            if "{" in suffix:
+                self._by_pattern.append((method, _pattern(template, lengths), compiled))
+                continue
+            self._prefixes[prefix] = (name, lengths[name][1])
+            for each in (suffix.removesuffix("/"), suffix.removesuffix("/") + "/"):
+                self._by_suffix[method, prefix, each] = compiled
+
+    def find(self, method: str, path: str) -> tuple[HotOperation, dict[str, str]] | None:
+        """Return the operation that serves a method at a decoded path, and the path's parameters; None for no other."""
+        for prefix, (name, longest) in self._prefixes.items():
+            if path.startswith(prefix):
+                start = len(prefix)
+                end = path.find("/", start)
+                operation = (
+                    self._by_suffix.get((method, prefix, path[end:])) if start < end <= start + longest else None
+                )
+                if operation is not None:
+                    return operation, {name: path[start:end]}
+        for each, pattern, operation in self._by_pattern:
+            if each == method and (match := pattern.fullmatch(path)):
+                return operation, match.groupdict()
+        return None
+
+
+def _marked(paths: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any], list[Mapping[str, Any]]]]:
+    for template, item in paths.items():
+        for method in _METHODS & item.keys():
+            if item[method].get(MARK):
+                yield (
+                    template,
+                    method.upper(),
+                    item[method],
+                    [
+                        *item.get("parameters", ()),
+                        *item[method].get("parameters", ()),
+                    ],
+                )
+
+
+def _compile(operation: Mapping[str, Any], handlers: Mapping[str, Handler]) -> HotOperation:
+    operation_id = operation["operationId"]
+    handler = handlers[operation_id]
+    body = operation.get("requestBody")
+    content = body["content"] if body else {}
+    schemas = [each["schema"] for each in content.values()]
+    if any(schema != schemas[0] for schema in schemas):
+        raise ValueError(f"{operation_id}: the media types of the body have different schemas")
+    schema = schemas[0] if schemas else {}
+    return HotOperation(
+        operation_id,
+        handler,
+        takes_body=body is not None,
+        requires_body=bool(body and body.get("required", False)),
+        takes_accept="accept" in inspect.signature(handler).parameters,
+        media_types=frozenset(content),
+        _free=frozenset(name for name, part in schema.get("properties", {}).items() if not part.keys() & _CHECKED),
+        _validator=jsonschema_rs.Draft4Validator(draft4(schema)),
+    )
+
+
+def draft4(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema of OpenAPI 3.0 as JSON Schema draft 4, where null is a type and not a property of one.
+
+    Raises:
+        ValueError: it has a keyword or format that is not known here.
+    """
+    unknown = schema.keys() - _CHECKED - _ANNOTATIONS
+    if unknown or schema.get("format", "int64") not in _FORMATS:
+        raise ValueError(f"a schema of the hot path has what is not compiled: {sorted(unknown) or schema['format']}")
+    made = {key: value for key, value in schema.items() if key in _CHECKED and key != "nullable"}
+    if schema.get("nullable") and "type" in made:
+        made["type"] = [made["type"], "null"]
+    if schema.get("nullable") and "enum" in made:
+        made["enum"] = [*made["enum"], None]
+    if "properties" in made:
+        made["properties"] = {name: draft4(part) for name, part in made["properties"].items()}
+    for name in ("items", "additionalProperties"):
+        if isinstance(made.get(name), dict):
+            made[name] = draft4(made[name])
+    return made
+
+
+def _lengths(parameter: Mapping[str, Any]) -> tuple[int, int]:
+    schema = parameter["schema"]
+    known = {"type", "minLength", "maxLength"} | _ANNOTATIONS
+    if parameter["in"] != "path" or schema["type"] != "string" or schema.keys() - known:
+        raise ValueError(f"the parameter {parameter['name']!r} of a hot operation is not a plain text in the path")
+    # The empty text is in no path.
+    return max(1, schema.get("minLength", 1)), schema.get("maxLength", 1 << 16)
+
+
+def _pattern(template: str, lengths: Mapping[str, tuple[int, int]]) -> re.Pattern[str]:
+    *parts, last = re.split(r"\{(\w+)\}", template.removesuffix("/"))
+    if last:
+        raise ValueError(f"{template}: only the last of several parameters may hold slashes")
+    text = ""
+    for index, part in enumerate(parts):
+        if index % 2 == 0:
+            text += re.escape(part)
+            continue
+        least, most = lengths[part]
+        # The last parameter may hold slashes, but for a final one. No dot matches a newline, which is not plain.
+        text += (
+            f"(?P<{part}>.{{{least},{most}}}?)/?"
+            if index == len(parts) - 1
+            else f"(?P<{part}>[^/\\n]{{{least},{most}}})"
+        )
+    return re.compile(text)

@@ -1,0 +1,216 @@
+"""A batch of environments that step together, and its operations; each lane is one environment."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.vector.utils import iterate
+
+from ..errors import EnvironmentDiedError, EnvironmentFailure, InvalidValueError, ResetNeededError
+from .codec import checker, decoder, encoder
+from .messages import JSON, CreateRequest, Description, Reply
+from .served import SPACE_OPERATIONS, Served, as_object, calling, encoded, outside
+from .spaces import describe
+from .vectorize import ENTRY_POINT, make_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..errors import GymHttpServerError
+
+logger = logging.getLogger(__name__)
+
+
+class Batch(Served):
+    """A batch of environments.
+
+    Args:
+        request: what to make; `num_envs` is given.
+        may_fork: this process is an environment's own, which may have children.
+
+    Raises:
+        UsageError: it cannot be made as asked.
+    """
+
+    def __init__(self, request: CreateRequest, *, may_fork: bool = True) -> None:
+        made = make_batch(request, may_fork=may_fork)
+        # Any: the base class names int alone as a seed, and its subclasses take lists.
+        self._environment: Any = made.environment
+        self._lanes = made.environment.num_envs
+        action_space, observation_space = (
+            made.environment.single_action_space,
+            made.environment.single_observation_space,
+        )
+        try:
+            self._decode_actions = decoder(made.environment.action_space)
+            self._encode_observations = encoder(made.environment.observation_space)
+            description = Description(
+                made.env_id,
+                made.library,
+                made.render_mode,
+                describe(action_space),
+                describe(observation_space),
+                made.notice,
+                num_envs=self._lanes,
+                vectorization_mode=made.vectorization_mode,
+                autoreset_mode=made.autoreset_mode,
+            )
+        except TypeError as error:
+            made.environment.close()
+            raise InvalidValueError(f"{made.env_id} has a space that has no JSON form: {error}") from None
+        super().__init__(description, action_space, observation_space, request.seed)
+        self._are_actions = checker(made.environment.action_space)
+        self._is_action = checker(action_space)
+        self._seed = request.seed
+        self._has_reset = False
+        self._ended = np.zeros(self._lanes, np.bool_)
+
+    def reset(
+        self,
+        seed: int | None = None,
+        seeds: list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+        reset_mask: list[bool] | None = None,
+        media_type: str = JSON,
+    ) -> Reply:
+        """Start an episode in every lane, or in those of the mask; reply `{"observations", "infos"}`.
+
+        Args:
+            seed: seed of the batch; without one the first reset takes that of the creation.
+            seeds: or one for each lane.
+            options: for the environments' own reset.
+            reset_mask: which lanes to reset; None for all.
+            media_type: the media type of the reply.
+        """
+        options = dict(options or {})
+        mask = self._mask(options.pop("reset_mask", None) if reset_mask is None else reset_mask)
+        whose = InvalidValueError if options or seeds is not None else None
+        if mask is not None:
+            options["reset_mask"] = mask
+        chosen = self._chosen_seed(seed, seeds)
+        with self._calling("reset", whose):
+            observations, infos = self._environment.reset(seed=chosen, options=options or None)
+        self._has_reset = True
+        self._ended[... if mask is None else mask] = False
+        return encoded({"observations": self._encode_observations(observations), "infos": as_object(infos)}, media_type)
+
+    def step(self, actions: Any, media_type: str = JSON) -> Reply:
+        """Take an action in every lane; reply `{"observations", "rewards", "terminated", "truncated", "infos"}`."""
+        decoded = self._decoded(actions)
+        if not self._has_reset:
+            raise ResetNeededError("step before the first reset: call resetBatch first")
+        if self.description.autoreset_mode == "disabled" and self._ended.any():
+            lanes = np.flatnonzero(self._ended).tolist()
+            raise ResetNeededError(
+                f"the episodes of {_some(lanes)} have ended, and the autoreset mode is 'disabled': "
+                "call resetBatch with a reset_mask",
+                lanes=lanes,
+            )
+        with self._calling("step"):
+            observations, rewards, terminated, truncated, infos = self._environment.step(decoded)
+            rewards, terminated, truncated = _reals(rewards), _flags(terminated), _flags(truncated)
+        steps = self._lanes
+        if self.description.autoreset_mode == "next_step":
+            steps -= int(np.count_nonzero(self._ended))  # these lanes were only reset
+        self._ended = terminated | truncated
+        reply = {
+            "observations": self._encode_observations(observations),
+            "rewards": rewards,
+            "terminated": terminated,
+            "truncated": truncated,
+            "infos": as_object(infos),
+        }
+        return encoded(reply, media_type, steps=steps, episodes=int(np.count_nonzero(self._ended)))
+
+    def close(self) -> None:
+        """Close the environments. What they raise is logged, for there is nobody left whom it concerns."""
+        try:
+            if self.is_broken:
+                self._environment.close(terminate=True)
+            else:
+                self._environment.close()
+        except Exception:
+            logger.exception("closing %s failed", self.description.env_id)
+
+    def _chosen_seed(self, seed: int | None, seeds: list[int | None] | None) -> int | list[int | None] | None:
+        if seeds is None:
+            if seed is None:
+                seed, self._seed = self._seed, None
+            return seed
+        if seed is not None:
+            raise InvalidValueError("both seed and seeds are given: give one of them")
+        if len(seeds) != self._lanes:
+            raise InvalidValueError(f"expected {self._lanes} seeds, one for each lane, got {len(seeds)}")
+        return seeds
+
+    def _mask(self, mask: Any) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+        if mask is None:
+            return None
+        made = self.description
+        if made.vectorization_mode == ENTRY_POINT and made.autoreset_mode != "disabled":
+            raise InvalidValueError(
+                "the environment's own vector implementation resets all lanes together: leave reset_mask out, or create "
+                "the batch with vectorization_mode 'sync' or 'async'"
+            )
+        given = np.asarray(mask)
+        if given.shape != (self._lanes,) or given.dtype != np.bool_:
+            raise InvalidValueError(f"reset_mask is to be {self._lanes} booleans, one for each lane")
+        if not given.any():
+            raise InvalidValueError("reset_mask names no lane: at least one is to be true")
+        if not (self._has_reset or given.all()):
+            raise ResetNeededError("the first reset is one of all lanes: call resetBatch without a reset_mask first")
+        return given
+
+    def _decoded(self, actions: Any) -> Any:
+        try:
+            decoded = self._decode_actions(actions)
+        except ValueError as error:
+            why = f"an action for each of the {self._lanes} lanes: {error}"
+            raise outside(actions, self._environment.action_space, why) from None
+        if not self._are_actions(decoded):
+            for lane, action in enumerate(iterate(self._environment.action_space, decoded)):
+                if not self._is_action(action):
+                    plain = action.tolist() if isinstance(action, np.ndarray | np.generic) else action
+                    raise outside(plain, self._action_space, f"lane {lane}")
+            raise outside(actions, self._environment.action_space, None)
+        return decoded
+
+    @contextlib.contextmanager
+    def _calling(self, operation: str, refused: type[GymHttpServerError] | None = None) -> Iterator[None]:
+        if self.description.vectorization_mode != "async":
+            with calling(operation, refused):
+                yield
+            return
+        # Gymnasium ends the processes of lanes that raise, and then cannot go on with the others.
+        try:
+            with calling(operation):
+                yield
+        except EnvironmentFailure as error:
+            self.is_broken = True
+            cause = error.__cause__
+            ended = isinstance(cause, EOFError | ConnectionError)
+            text = "the process of a lane ended" if ended else f"a lane raised {type(cause).__name__}: {cause}"
+            raise EnvironmentDiedError(f"{text} during {operation}, which ends the batch") from error
+
+    OPERATIONS = {  # noqa: RUF012 -- declared by the base as a ClassVar
+        "batch_reset": reset,
+        "batch_step": step,
+        **SPACE_OPERATIONS,
+    }
+
+
+def _reals(rewards: Any) -> np.ndarray[Any, Any]:
+    array = np.asarray(rewards)
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def _flags(ended: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.asarray(ended, np.bool_)
+
+
+def _some(lanes: list[int], most: int = 10) -> str:
+    text = ", ".join(map(str, lanes[:most]))
+    return f"lanes {text}" if len(lanes) <= most else f"lanes {text} and {len(lanes) - most} more"

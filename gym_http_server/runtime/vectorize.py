@@ -1,0 +1,128 @@
+"""How a batch is made: by Gymnasium's `make_vec`, or as Gymnasium's `SyncVectorEnv` of environments of gym.
+
+https://gymnasium.farama.org/api/vector/
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import gymnasium
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from ..errors import InvalidValueError
+from . import gym_compat
+from .construct import closing_on_error, construct, constructing, make_single, quiet
+from .env_ids import find
+from .library import check_kwargs
+
+if TYPE_CHECKING:
+    from .env_ids import Found
+    from .messages import CreateRequest
+
+ENTRY_POINT: Final = "vector_entry_point"
+
+AUTORESET_MODES: Final = {mode.name.lower(): mode for mode in AutoresetMode}
+
+
+@dataclass(frozen=True, slots=True)
+class MadeBatch:
+    """A new batch, and what there is to know about it.
+
+    Attributes:
+        environment: a `gymnasium.vector.VectorEnv`.
+        env_id: the id really served.
+        library: library and version.
+        render_mode: the render mode of its lanes, or None.
+        vectorization_mode: `sync`, `async` or `vector_entry_point`.
+        autoreset_mode: `next_step`, `same_step` or `disabled`; None where the environment does not tell.
+        notice: that another id is served than the one asked for, or None.
+    """
+
+    environment: gymnasium.vector.VectorEnv[Any, Any, Any]
+    env_id: str
+    library: str
+    render_mode: str | None
+    vectorization_mode: str
+    autoreset_mode: str | None
+    notice: str | None
+
+
+def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
+    """Make a batch of `request.num_envs` lanes.
+
+    Raises:
+        UnknownEnvironmentError: no library registers the id, or it is malformed.
+        InvalidValueError: it cannot be made in that mode, a keyword argument belongs to `make_vec` itself, or the
+            environment has no such render mode.
+        MissingDependencyError: a package that it needs is not installed.
+        EnvironmentCreationError: its constructor refused.
+    """
+    check_kwargs(request.kwargs)
+    found = find(request)
+    mode = _mode(found, request, may_fork=may_fork)
+    vector_kwargs: dict[str, Any] = {}
+    if mode != ENTRY_POINT:
+        # A reply is encoded before the next call: nothing keeps the observations that a copy would protect.
+        vector_kwargs = {"copy": False, "autoreset_mode": AUTORESET_MODES[request.autoreset_mode or "next_step"]}
+    if mode == "async":
+        vector_kwargs["context"] = "fork"  # what else there is would import the server's own main module
+
+    def make(found: Found, request: CreateRequest, **kwargs: Any) -> Any:
+        lanes = request.num_envs or 1
+        if found.library == "gym":
+            return SyncVectorEnv(
+                [lambda: gym_compat.Adapted(make_single(found, request, **kwargs))] * lanes, **vector_kwargs
+            )
+        if mode != ENTRY_POINT:
+            kwargs = {"disable_env_checker": True, **kwargs}
+        if request.max_episode_steps is not None:
+            kwargs["max_episode_steps"] = request.max_episode_steps
+        return gymnasium.make_vec(
+            found.specification, num_envs=lanes, vectorization_mode=mode, vector_kwargs=vector_kwargs, **kwargs
+        )
+
+    entry_point = found.specification.vector_entry_point if mode == ENTRY_POINT else None
+    with constructing(found.env_id), quiet():
+        environment, render_mode = construct(
+            found, {**found.kwargs, **request.kwargs}, request, entry_point=entry_point, make=make
+        )
+        with closing_on_error(environment):
+            autoreset_mode = environment.metadata.get("autoreset_mode")
+    return MadeBatch(
+        environment,
+        found.env_id,
+        f"{found.library} {importlib.metadata.version(found.library)}",
+        render_mode,
+        mode,
+        autoreset_mode.name.lower() if isinstance(autoreset_mode, AutoresetMode) else None,
+        found.notice,
+    )
+
+
+def _mode(found: Found, request: CreateRequest, *, may_fork: bool) -> str:
+    """Return the mode to make it in, or refuse the one asked for."""
+    specification, asked = found.specification, request.vectorization_mode
+    own = getattr(specification, "vector_entry_point", None)
+    wrappers = getattr(specification, "additional_wrappers", ())
+    autoreset = request.autoreset_mode
+    if asked == "auto":
+        asked = ENTRY_POINT if own is not None and not wrappers and autoreset is None else "sync"
+    why = None
+    if found.library == "gym" and asked != "sync":
+        why = "environments of gym are made in mode 'sync'"
+    elif asked == ENTRY_POINT and own is None:
+        why = "it has no vector entry point: ask for 'sync' or 'async'"
+    elif asked == ENTRY_POINT and autoreset is not None:
+        why = f"a vector entry point takes no autoreset mode (asked for: {autoreset!r}): ask for 'sync' or 'async'"
+    elif asked == ENTRY_POINT and wrappers:
+        why = "a vector entry point takes no wrappers, and its registration has some: ask for 'sync' or 'async'"
+    elif asked != ENTRY_POINT and specification.entry_point is None:
+        why = f"it has a vector entry point alone: ask for {ENTRY_POINT!r}, without an autoreset mode"
+    elif asked == "async" and not may_fork:
+        why = "it takes a process for each lane, which the engine 'inline' has not: start the server with --engine process"
+    if why is not None:
+        raise InvalidValueError(f"{found.env_id} cannot be made in vectorization_mode {asked!r}: {why}")
+    return asked
