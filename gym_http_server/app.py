@@ -13,6 +13,7 @@ from a2wsgi import WSGIMiddleware
 from . import __version__
 from .api.binding import bound
 from .api.bodies import MsgpackValidator, StrictJsonValidator
+from .api.compression import Compression
 from .api.edge import App, Edge, Receive, Scope, Send, send_problem
 from .api.handlers import Handler, handler_table
 from .api.hot_path import HotPath
@@ -69,6 +70,8 @@ class Application:
         )
         console: Any = create_console(ServerView(self.engine.name, self.instances))
         self._console = WSGIMiddleware(console)
+        self._pages = compressed(self._console, settings)  # type: ignore[arg-type]  # a2wsgi names the same messages by its own types
+        self._documents = compressed(self._document, settings)
         self._running = False
 
     async def start(self) -> None:
@@ -112,8 +115,8 @@ class Application:
         if path == "/ui" or path.startswith("/ui/"):
             return _only_get(self._api)
         if path in ("/openapi.yaml", "/openapi.json"):
-            return _only_get(self._document)
-        return self._console  # type: ignore[return-value]  # a2wsgi names the same messages by its own types
+            return _only_get(self._documents)
+        return self._pages
 
     async def _document(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
         is_yaml = scope["path"].endswith(".yaml")
@@ -207,14 +210,15 @@ def make_api(
         validate_responses=validate_responses,
         validator_map={"body": {JSON: StrictJsonValidator, MSGPACK: MsgpackValidator}},
     )
-    # A later one is nearer to connexion.
+    in_front: list[tuple[Any, dict[str, Any]]] = [(Edge, {"contract": contract, "max_body": settings.max_body})]
+    if settings.compression == "remote":
+        in_front.insert(0, (Compression, {}))
     if hot_path:
-        api.add_middleware(
-            HotPath, position=MiddlewarePosition.BEFORE_EXCEPTION, handlers=handlers, max_body=settings.max_body
-        )
-    api.add_middleware(
-        Edge, position=MiddlewarePosition.BEFORE_EXCEPTION, contract=contract, max_body=settings.max_body
-    )
+        in_front.insert(0, (HotPath, {"handlers": handlers, "max_body": settings.max_body}))
+    if settings.compression == "all":
+        in_front.insert(0, (Compression, {"everywhere": True}))
+    for middleware, arguments in in_front:  # a later one is nearer to connexion
+        api.add_middleware(middleware, position=MiddlewarePosition.BEFORE_EXCEPTION, **arguments)
     # At each request it warns that an operation takes two media types.
     logging.getLogger("connexion.operations.openapi").setLevel(logging.ERROR)
     for kind in (ProblemException, HTTPException, Exception):
@@ -225,6 +229,11 @@ def make_api(
 def _on_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001 -- connexion's signature
     problem = problem_of(error)
     return ConnexionResponse(problem.status, body=problem.body, headers=dict(problem.headers))
+
+
+def compressed(app: App, settings: Settings) -> App:
+    """Return an app whose replies are compressed as the settings say; none of it is on the hot path."""
+    return app if settings.compression == "off" else Compression(app, everywhere=settings.compression == "all")
 
 
 def _only_get(app: App) -> App:

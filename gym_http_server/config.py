@@ -73,6 +73,11 @@ class Settings:
     )
     max_body: int = setting(16 * MIB, "Largest request body.", least=1, unit="bytes")
     max_reply: int = setting(64 * MIB, "Largest reply.", least=1024, unit="bytes")
+    compression: str = setting(
+        "remote",
+        "Whose replies over 1 kB are compressed, if accepted: nobody's, other machines' off the hot path, or all.",
+        choices=("off", "remote", "all"),
+    )
     keep_alive: int = setting(75, "Time that an idle connection is kept.", least=1, unit="s")
     shutdown_timeout: int = setting(
         30, "Time that requests under way get to finish when the server stops.", least=1, unit="s"

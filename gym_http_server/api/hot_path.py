@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from .compression import HOT
 from .edge import send_problem
 from .hot_operations import HotOperation, HotOperations, NotPlainError
 from .problems import problem_of
@@ -56,7 +57,7 @@ class HotPath(SpecMiddleware):  # type: ignore[misc]  # connexion has no types
         try:
             accept, value = await self._read(operation, scope, receive, received)
         except NotPlainError:
-            await self._app(scope, _replay(received, receive), send)
+            await self._app({**scope, HOT: True}, _replay(received, receive), send)
             return
         if operation.takes_accept:
             arguments["accept"] = accept
