@@ -220,7 +220,7 @@ def make_api(
     for middleware, arguments in in_front:  # a later one is nearer to connexion
         api.add_middleware(middleware, position=MiddlewarePosition.BEFORE_EXCEPTION, **arguments)
     # At each request it warns that an operation takes two media types.
-    logging.getLogger("connexion.operations.openapi").setLevel(logging.ERROR)
+    logging.getLogger("connexion.operations.openapi3").setLevel(logging.ERROR)
     for kind in (ProblemException, HTTPException, Exception):
         api.add_error_handler(kind, _on_error)
     return api

@@ -14,6 +14,7 @@ GymHttpServerError
 │   ├── InstanceKindError           an operation of batches for a single environment, or the reverse
 │   └── RenderModeError             the instance has no render mode that gives a frame
 ├── ReplyTooLargeError              the reply is over the setting max_reply
+├── TooManyLanesError               a batch is to have more lanes than the setting max_lanes
 ├── EnvironmentFailure              the environment, third-party code, did something wrong
 │   ├── EnvironmentRaisedError      it raised an exception; the instance is still usable
 │   ├── EnvironmentDiedError        its process ended during the call
@@ -127,6 +128,19 @@ class ReplyTooLargeError(GymHttpServerError):
             f"the reply has {size} bytes and the limit is {limit}: start the server with a larger --max-reply",
             limit=limit,
             setting="max_reply",
+        )
+
+
+class TooManyLanesError(GymHttpServerError):
+    """A batch is to have more lanes than the setting `max_lanes` allows."""
+
+    @classmethod
+    def of(cls, lanes: int, limit: int) -> TooManyLanesError:
+        """Return the error for a batch of `lanes` where `limit` are allowed."""
+        return cls(
+            f"num_envs is {lanes} and the limit is {limit}: start the server with a larger --max-lanes",
+            limit=limit,
+            setting="max_lanes",
         )
 
 

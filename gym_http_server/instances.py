@@ -8,7 +8,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .errors import InstanceLostError, UnknownInstanceError
+from .errors import InstanceLostError, TooManyLanesError, UnknownInstanceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,8 +106,11 @@ class Instances:
         """Make an environment and return its instance.
 
         Raises:
+            TooManyLanesError: the batch is to have more lanes than the settings allow.
             GymHttpServerError: as `engines.base.Engine.create`.
         """
+        if request.num_envs is not None and request.num_envs > self._settings.max_lanes:
+            raise TooManyLanesError.of(request.num_envs, self._settings.max_lanes)
         instance_id = self._new_id()
         worker = await self.engine.create(instance_id, request, call_timeout or self._settings.call_timeout)
         instance = Instance(instance_id, self.engine.name, worker)

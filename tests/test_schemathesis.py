@@ -1,31 +1,37 @@
-"""schemathesis against the running app: every operation, generated data good and bad, and sequences of calls."""
+"""schemathesis against the running app: every operation, generated data good and bad, and sequences of calls.
+
+In full through connexion's stack, and with a smaller budget through the hot path. JSON and MessagePack alike.
+"""
 
 from __future__ import annotations
 
 import copy
-import threading
+import itertools
+import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from urllib.request import Request, urlopen
 
 import hypothesis
+import msgpack
 import pytest
 import schemathesis
-import uvicorn
 from hypothesis import HealthCheck
 from schemathesis import Case, GenerationMode
 from schemathesis.config import SchemathesisConfig
 
-from gym_http_server.app import Application, create_app
-from gym_http_server.config import Settings
-from gym_http_server.server import HttpProtocol, listen
 from gym_http_server.spec import load_contract
+
+from .live import LiveApp
 
 CONFIG = SchemathesisConfig.from_dict(
     {
         "checks": {
             # A value that fits the schema may still be refused: an environment id that nobody registers, an action
-            # outside of this environment's space (400), a step before the first reset (409).
-            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "409"]},
+            # outside of this environment's space (400), a step before the first reset (409), a rollout or batch over the
+            # server's limits (413).
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "409", "413"]},
             # The v1 contract answers 400 for an instance that is unknown, closed ones included, and its own test suite
             # asserts that; these checks want 404.
             "use_after_free": {"enabled": False},
@@ -35,53 +41,42 @@ CONFIG = SchemathesisConfig.from_dict(
     }
 )
 SCHEMA = schemathesis.openapi.from_dict(copy.deepcopy(load_contract().document), config=CONFIG)
-SETTINGS = hypothesis.settings(
-    max_examples=100,
-    deadline=None,
+HOT = SCHEMA.include(func=lambda context: bool(context.operation.definition.raw.get("x-hot-path")))
+
+
+def budget(examples: int, **further: Any) -> hypothesis.settings:
     # Each example is a request to a live server, and examples share it by design.
-    suppress_health_check=list(HealthCheck),
-)
+    return hypothesis.settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), **further)
 
 
-class LiveApp:
-    """The app under uvicorn in a thread, with a recorder in place of the shutdown and its replies validated."""
-
-    def __init__(self) -> None:
-        self.shutdowns: list[bool] = []
-        [self._socket] = listen("127.0.0.1", 0)
-        self.url = "http://{}:{}".format(*self._socket.getsockname())
-        self._started = threading.Event()
-        self._server: uvicorn.Server | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        assert self._started.wait(60)
-
-    def _run(self) -> None:
-        settings = Settings(engine="inline", imports=("tests.troublemakers",))
-        app: Application = create_app(settings, shut_down=lambda: self.shutdowns.append(True), validate_responses=True)
-        config = uvicorn.Config(app, http=HttpProtocol, ws="none", log_config=None, lifespan="on")
-        self._server = uvicorn.Server(config)
-        startup = self._server.startup
-
-        async def startup_and_say_so(**kwargs: Any) -> None:
-            await startup(**kwargs)
-            self._started.set()
-
-        self._server.startup = startup_and_say_so  # type: ignore[method-assign]
-        self._server.run([self._socket])
-
-    def stop(self) -> None:
-        assert self._server is not None
-        self._server.should_exit = True
-        self._thread.join(60)
-        assert not self._thread.is_alive()
+MSGPACK = "application/msgpack"
+turns = itertools.count()
+packed: Counter[str] = Counter()
+"""How many bodies and replies were MessagePack."""
 
 
-@pytest.fixture(scope="module")
-def live() -> Iterator[LiveApp]:
-    app = LiveApp()
-    yield app
-    app.stop()
+@schemathesis.serializer(MSGPACK)
+def serialize(context: Any, value: Any) -> bytes:  # noqa: ARG001 -- schemathesis's signature
+    """Return a generated value as MessagePack."""
+    packed["bodies"] += 1
+    if isinstance(value, bytes):
+        return value
+    try:
+        return msgpack.packb(value)
+    except (OverflowError, UnicodeEncodeError, ValueError):
+        # An integer beyond 64 bits, a lone surrogate, or too deep: as near as the format comes to it.
+        return msgpack.packb(repr(value).encode(errors="backslashreplace").decode())
+
+
+@schemathesis.deserializer(MSGPACK)
+def deserialize(context: Any, response: Any) -> Any:  # noqa: ARG001 -- schemathesis's signature
+    """Return what a reply holds; a bin as text, because JSON Schema knows no other type for it."""
+    packed["replies"] += 1
+    return msgpack.unpackb(response.content, object_hook=_with_text)
+
+
+def _with_text(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: item.decode("latin-1") if isinstance(item, bytes) else item for key, item in value.items()}
 
 
 ENVIRONMENTS = ("CartPole-v1", "Pendulum-v1", "Blackjack-v1", "tests/Everything-v0")
@@ -92,24 +87,31 @@ class Pool:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._ids: list[str] = []
-        self._made = 0
+        self._ids: dict[str, list[str]] = {}
+        self._taken = 0
 
-    def take(self, *, consume: bool) -> str:
-        if consume:
-            return self._create("CartPole-v1")
-        if not self._ids:
-            self._ids = [self._create(env_id) for env_id in ENVIRONMENTS]
-        self._made += 1
-        return self._ids[self._made % len(self._ids)]
+    def take(self, operation: dict[str, Any]) -> str:
+        """Return an instance that the operation can be asked of; a new one where that ends it."""
+        if operation["operationId"] in ("closeEnv", "deleteEnv"):
+            return self._create({"env_id": "CartPole-v1"})
+        kind = "batches" if "batches" in operation["tags"] else "environments"
+        if kind not in self._ids:
+            further = {"num_envs": 2} if kind == "batches" else {}
+            self._ids[kind] = [self._create({"env_id": env_id, **further}) for env_id in ENVIRONMENTS]
+        self._taken += 1
+        return self._ids[kind][self._taken % len(ENVIRONMENTS)]
 
-    def _create(self, env_id: str) -> str:
-        import json
-        from urllib.request import Request, urlopen
-
-        body = json.dumps({"env_id": env_id}).encode()
-        with urlopen(Request(f"{self._url}/v1/envs/", body, {"Content-Type": "application/json"})) as answer:
+    def _create(self, body: dict[str, Any]) -> str:
+        request = Request(f"{self._url}/v1/envs/", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        with urlopen(request) as answer:
             return json.load(answer)["instance_id"]
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[LiveApp]:
+    """The app without the hot path."""
+    with LiveApp(validate_responses=True, hot_path=False) as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
@@ -117,15 +119,49 @@ def pool(live: LiveApp) -> Pool:
     return Pool(live.url)
 
 
-@SCHEMA.parametrize()
-@SETTINGS
-def test_every_operation_answers_as_the_contract_says(case: Case, live: LiveApp, pool: Pool) -> None:
-    """Whatever is sent, the reply is one that the contract declares, and what it forbids is refused."""
+@pytest.fixture(scope="module")
+def hot() -> Iterator[LiveApp]:
+    """The app as it is served."""
+    with LiveApp(validate_responses=True) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def hot_pool(hot: LiveApp) -> Pool:
+    return Pool(hot.url)
+
+
+def call(case: Case, app: LiveApp, pool: Pool) -> None:
+    """Send a generated request, of a live instance where it is a good one, and validate the reply.
+
+    A MessagePack is asked for where one is sent, and in turn where nothing is.
+    """
     positive = case.meta is None or case.meta.generation.mode is GenerationMode.POSITIVE
     if positive and "instance_id" in (case.path_parameters or {}):
-        consumed = case.operation.definition.raw["operationId"] in ("closeEnv", "deleteEnv")
-        case.path_parameters["instance_id"] = pool.take(consume=consumed)
-    case.call_and_validate(base_url=live.url)
+        case.path_parameters["instance_id"] = pool.take(case.operation.definition.raw)
+    is_hot = bool(case.operation.definition.raw.get("x-hot-path"))
+    wants_packed = case.media_type == MSGPACK or (is_hot and case.media_type is None and next(turns) % 2)
+    case.call_and_validate(base_url=app.url, headers={"Accept": MSGPACK} if wants_packed else None)
+
+
+@SCHEMA.parametrize()
+@budget(100)
+def test_every_operation_answers_as_the_contract_says(case: Case, live: LiveApp, pool: Pool) -> None:
+    """Whatever is sent, the reply is one that the contract declares, and what it forbids is refused."""
+    call(case, live, pool)
+
+
+@HOT.parametrize()
+@budget(30)
+def test_the_hot_path_answers_as_the_contract_says(case: Case, hot: LiveApp, hot_pool: Pool) -> None:
+    """The same holds for the operations of a training loop where they do not go through connexion's stack."""
+    call(case, hot, hot_pool)
+
+
+def test_messagepack_was_sent_and_answered() -> None:
+    """The tests above cover the second media type as well."""
+    assert packed["bodies"] > 100
+    assert packed["replies"] > 100
 
 
 def test_the_shutdown_was_only_recorded(live: LiveApp) -> None:
@@ -142,13 +178,25 @@ class Sequences(SCHEMA.as_state_machine()):  # type: ignore[misc]  # a class tha
         return {"base_url": self.url}
 
 
+class HotSequences(Sequences):
+    """The same calls where the hot path is in front."""
+
+
 @pytest.mark.usefixtures("_sequences_know_the_url")
 class TestSequences(Sequences.TestCase):
-    settings = hypothesis.settings(
-        max_examples=50, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    settings = budget(50, stateful_step_count=12)
+
+
+@pytest.mark.usefixtures("_hot_sequences_know_the_url")
+class TestHotSequences(HotSequences.TestCase):
+    settings = budget(15, stateful_step_count=12)
 
 
 @pytest.fixture
 def _sequences_know_the_url(live: LiveApp) -> None:
     Sequences.url = live.url
+
+
+@pytest.fixture
+def _hot_sequences_know_the_url(hot: LiveApp) -> None:
+    HotSequences.url = hot.url

@@ -44,6 +44,7 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.InstanceKindError: 409,
     errors.RenderModeError: 409,
     errors.ReplyTooLargeError: 413,
+    errors.TooManyLanesError: 413,
     errors.EnvironmentFailure: 502,
     errors.EnvironmentRaisedError: 502,
     errors.EnvironmentDiedError: 502,
