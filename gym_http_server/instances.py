@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import logging
 import secrets
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ class Instance:
         worker: the handle on the environment.
 
     Attributes:
-        created_at, last_used_at: moments in UTC.
+        created_at: moment in UTC.
         steps: environment steps since it was made.
         episodes: episodes that have ended since it was made.
     """
@@ -37,11 +39,12 @@ class Instance:
     def __init__(self, instance_id: str, engine: str, worker: Worker) -> None:
         self.instance_id = instance_id
         self.engine = engine
-        self.created_at = self.last_used_at = datetime.now(UTC)
+        self.created_at = datetime.now(UTC)
+        self._used = self.created_at.timestamp()
         self.steps = 0
         self.episodes = 0
         self._worker = worker
-        self._turn = asyncio.Lock()
+        self._turn = Turn()
         self._closing = False
 
     @property
@@ -50,13 +53,18 @@ class Instance:
         return self._worker.description
 
     @property
+    def last_used_at(self) -> datetime:
+        """When the last call ended, in UTC."""
+        return datetime.fromtimestamp(self._used, UTC)
+
+    @property
     def state(self) -> str:
         """`ready`, `busy`, `closed` or `lost`."""
         if self._closing:
             return "closed"
         if self._worker.loss is not None:
             return "lost"
-        return "busy" if self._turn.locked() else "ready"
+        return "busy" if self._turn.taken else "ready"
 
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
         """Have the environment serve an operation, after all calls that came before.
@@ -66,7 +74,9 @@ class Instance:
             InstanceLostError: it died or was killed earlier.
             GymHttpServerError: what the environment's side answers.
         """
-        async with self._turn:
+        if not self._turn.take_at_once():
+            await self._turn.take()
+        try:
             if self._closing:
                 raise UnknownInstanceError.of(self.instance_id)
             if self._worker.loss is not None:
@@ -77,16 +87,59 @@ class Instance:
             try:
                 reply = await self._worker.call(operation, arguments)
             finally:
-                self.last_used_at = datetime.now(UTC)
+                self._used = time.time()
             self.steps += reply.steps
             self.episodes += reply.episodes
             return reply
+        finally:
+            self._turn.pass_on()
 
     async def close(self) -> None:
         """Close the environment after the calls that came before; those that come after find no instance."""
-        async with self._turn:
+        await self._turn.take()
+        try:
             self._closing = True
             await self._worker.close()
+        finally:
+            self._turn.pass_on()
+
+
+class Turn:
+    """Whose turn it is: a lock that is given to those who wait in their order, and in no time where nobody does."""
+
+    def __init__(self) -> None:
+        self.taken = False
+        self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
+
+    def take_at_once(self) -> bool:
+        """Take it where it is free; return whether it was."""
+        if self.taken:
+            return False
+        self.taken = True
+        return True
+
+    async def take(self) -> None:
+        """Wait for it, after all who wait already."""
+        if self.take_at_once():
+            return
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            # It may have been given just before.
+            if place.done() and not place.cancelled():
+                self.pass_on()
+            raise
+
+    def pass_on(self) -> None:
+        """Give it to who waits longest, or to nobody."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self.taken = False
 
 
 class Instances:

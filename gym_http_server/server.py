@@ -12,13 +12,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from . import __version__
-from .api.problems import Problem
 from .app import Application
 from .config import Settings
 from .errors import AddressError, StartError
+from .protocol import HttpProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,18 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
-
-
-class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with problem details for requests that cannot even be parsed."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are not an HTTP request."""
-        problem = Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {msg}")
-        headers = {**problem.headers, "content-length": str(len(problem.body)), "connection": "close"}
-        head = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items())
-        self.transport.write(STATUS_LINE[400] + head + b"\r\n" + problem.body)
-        self.transport.close()
 
 
 class HttpServer(uvicorn.Server):

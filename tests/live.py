@@ -9,7 +9,8 @@ import uvicorn
 
 from gym_http_server.app import Application
 from gym_http_server.config import Settings
-from gym_http_server.server import HttpProtocol, listen
+from gym_http_server.protocol import HttpProtocol
+from gym_http_server.server import listen
 
 SECONDS = 60
 

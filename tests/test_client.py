@@ -6,12 +6,16 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import select
+import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +23,11 @@ import pytest
 
 from gym_http_server import example_agent, example_client
 from gym_http_server.client import Client, ServerProblem
+from gym_http_server.client.connection import Connection
+from gym_http_server.client.reply import LONGEST_HEAD
+from gym_http_server.runtime.packing import pack, unpack
+
+from .contract import DOCUMENT
 
 SECONDS = 30.0
 
@@ -49,14 +58,20 @@ class Loopback:
     answer: object = staticmethod(lambda _request: reply())
     closes_after_reply: bool = False
     resets: bool = False
+    host: str = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
+    piece: int | None = None
+    pause: float = 0.0
     requests: list[Request] = field(default_factory=list)
     closed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _sockets: list[socket.socket] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, 0), family=family)
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        self.url = f"http://{name}:{self._listener.getsockname()[1]}"
         self._start(self._accept)
         return self
 
@@ -83,6 +98,13 @@ class Loopback:
                 self._start(self._serve, accepted, len(self._sockets))
 
     def _serve(self, accepted, number):
+        if self.tls is not None:
+            try:
+                accepted = self.tls.wrap_socket(accepted, server_side=True)
+            except OSError:
+                accepted.close()
+                return
+            self._sockets.append(accepted)
         with accepted, accepted.makefile("rb") as stream, contextlib.suppress(ConnectionError):
             while line := stream.readline():
                 method, path, _ = line.decode().split()
@@ -96,7 +118,10 @@ class Loopback:
                 data = self.answer(request)
                 if data is None:
                     break
-                accepted.sendall(data)
+                for start in range(0, len(data), self.piece or len(data)):
+                    accepted.sendall(data[start : start + (self.piece or len(data))])
+                    if self.pause:
+                        time.sleep(self.pause)
                 if self.closes_after_reply or self.resets_at(headers):
                     break
             if self.resets:
@@ -160,6 +185,34 @@ CALLS = [
         "/v1/envs/",
         {"env_id": "A-v0", "seed": 0, "kwargs": {}},
     ),
+    (
+        lambda c: c.create_env("A-v0", num_envs=2, vectorization_mode="sync", autoreset_mode="disabled"),
+        "POST",
+        "/v1/envs/",
+        {"env_id": "A-v0", "num_envs": 2, "vectorization_mode": "sync", "autoreset_mode": "disabled"},
+    ),
+    (lambda c: c.rollout("a1", actions=[0, 1]), "POST", "/v1/envs/a1/rollout/", {"actions": [0, 1]}),
+    (
+        lambda c: c.rollout("a1", policy="random", steps=3, seed=0),
+        "POST",
+        "/v1/envs/a1/rollout/",
+        {"policy": "random", "steps": 3, "seed": 0},
+    ),
+    (lambda c: c.reset_batch("a1"), "POST", "/v1/envs/a1/batch/reset/", {}),
+    (
+        lambda c: c.reset_batch("a1", seeds=[1, None], options={}, reset_mask=[True, False]),
+        "POST",
+        "/v1/envs/a1/batch/reset/",
+        {"seeds": [1, None], "options": {}, "reset_mask": [True, False]},
+    ),
+    (lambda c: c.step_batch("a1", [0, 1]), "POST", "/v1/envs/a1/batch/step/", {"actions": [0, 1]}),
+    (lambda c: c.delete_env("a1"), "DELETE", "/v1/envs/a1/", None),
+    (
+        lambda c: c.action_space_contains_value("a1", "[0.5]"),
+        "GET",
+        "/v1/envs/a1/action_space/contains/%5B0.5%5D",
+        None,
+    ),
     (lambda c: c.reset_env("a1"), "POST", "/v1/envs/a1/reset/", {}),
     (lambda c: c.reset_env("a1", 0, {"x": None}), "POST", "/v1/envs/a1/reset/", {"seed": 0, "options": {"x": None}}),
     (lambda c: c.step_env("a1", 0), "POST", "/v1/envs/a1/step/", {"action": 0}),
@@ -190,6 +243,13 @@ def test_each_method_sends_the_request_of_its_operation(loopback, client, call, 
     assert (request.method, request.path) == (method, path)
     assert (request.json if request.body else None) == body
     assert request.headers.get("content-type") == (None if body is None else "application/json")
+
+
+def test_every_operation_of_the_contract_has_its_method():
+    """Each operationId of the contract is, in snake case, a method of the client."""
+    operations = [each for item in DOCUMENT["paths"].values() for each in item.values() if isinstance(each, dict)]
+    for operation_id in (each["operationId"] for each in operations):
+        assert callable(getattr(Client, re.sub("([A-Z])", r"_\1", operation_id).lower()))
 
 
 def test_replies_are_unwrapped_where_they_hold_one_thing(loopback, client):
@@ -236,8 +296,8 @@ def test_the_connection_is_kept_and_used_again(loopback, client):
     for _ in range(3):
         client.get_health()
     assert [request.connection for request in loopback.requests] == [1, 1, 1]
-    connection = client._transport._connection()
-    assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    connection = client._transport._local.connection
+    assert connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_the_connection_is_kept_after_a_problem(loopback, client):
@@ -351,11 +411,11 @@ def test_an_interrupted_request_gives_up_its_connection(loopback, client, monkey
     """After Ctrl-C in a request, the next one has a new connection."""
     client.get_health()
 
-    def interrupt():
+    def interrupt(_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(client._transport._connection(), "getresponse", interrupt)
+        patch.setattr(Connection, "receive", interrupt)
         with pytest.raises(KeyboardInterrupt):
             client.get_health()
     client.get_health()
@@ -435,6 +495,220 @@ def test_another_server_is_told_apart(loopback, client):
     loopback.answer = lambda _: b"+OK ready\r\n"
     with pytest.raises(ConnectionError, match="does not speak HTTP"):
         client.get_health()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" + reply(b'{"a":1}'),
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + reply(b'{"a":1}'),
+        HEAD + b'Transfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4;x=y\r\n":1}\r\n0\r\nTrailer: x\r\n\r\n',
+        HEAD + b'content-LENGTH:7\r\n\r\n{"a":1}',
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 7\r\n\r\n" + b'{"a":1}',
+    ],
+    ids=["interim", "interims", "chunked", "case", "http-1.0-kept"],
+)
+@pytest.mark.parametrize("piece", [1, 7, 10_000])
+def test_a_reply_is_read_in_every_form_and_in_every_size_of_pieces(loopback, client, data, piece):
+    """Interim replies, chunks and odd headers are read, however they are cut up, and the connection is kept."""
+    loopback.piece = piece
+    loopback.answer = lambda _: data
+    assert client.get_health() == client.get_health() == {"a": 1}
+    assert [request.connection for request in loopback.requests] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("data", "closes"),
+    [
+        (HEAD + b'\r\n{"a":1}', True),
+        (b'HTTP/1.0 200 OK\r\n\r\n{"a":1}', True),
+        (HEAD + b'Connection: close\r\nContent-Length: 7\r\n\r\n{"a":1}', False),
+        (HEAD + b'Content-Length: 7\r\n\r\n{"a":1}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', False),
+        (HEAD + b'Content-Length: 7\r\n\r\n{"a":1}{"b":2}', False),
+    ],
+    ids=["no-length", "http-1.0", "close", "surplus-reply", "surplus-bytes"],
+)
+def test_a_connection_that_cannot_go_on_is_used_once(loopback, client, data, closes):
+    """A reply to the end of the connection, one that closes it and one with surplus bytes are read, and it is replaced."""
+    loopback.closes_after_reply = closes
+    loopback.answer = lambda _: data
+    assert client.get_health() == client.get_health() == {"a": 1}
+    assert [request.connection for request in loopback.requests] == [1, 2]
+
+
+def test_a_reply_without_a_body_is_none_of_ours(loopback, client):
+    """A 204 has no body, whatever follows: it is told as an unexpected reply, and the connection is kept."""
+    loopback.answer = lambda _: b"HTTP/1.1 204 No Content\r\n\r\n"
+    for _ in range(2):
+        with pytest.raises(ServerProblem, match="not a gym-http-server"):
+            client.close_env("a1")
+    loopback.answer = lambda _: b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"
+    with pytest.raises(ServerProblem, match="304"):
+        client.get_health()
+    assert [request.connection for request in loopback.requests] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", "does not speak HTTP"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "does not speak HTTP"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * (LONGEST_HEAD + 1), "more than 262144 bytes"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * (LONGEST_HEAD // 20), "more than 262144 bytes"),
+    ],
+    ids=["length", "lengths", "chunk", "upgrade", "long", "interims"],
+)
+def test_a_garbled_or_endless_head_is_a_connection_error(loopback, client, data, match):
+    """A reply that is no HTTP, or whose head does not end, raises ConnectionError that says so."""
+    loopback.answer = lambda _: data
+    with pytest.raises(ConnectionError, match=match):
+        client.get_health()
+
+
+def test_the_timeout_covers_the_whole_wait(loopback):
+    """A server that sends byte after byte, each in time, does not hold a call longer than the timeout."""
+    loopback.piece, loopback.pause = 1, 0.05
+    loopback.answer = lambda _: reply(b" " * 10_000)
+    with Client(loopback.url, timeout=0.5) as client:
+        started = time.monotonic()
+        with pytest.raises(TimeoutError, match=r"no answer in time .*timeout is 0.5 s"):
+            client.get_health()
+        assert time.monotonic() - started < 5
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed, which makes the certificate")
+    directory = tmp_path_factory.mktemp("tls")
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "certificate.pem"]
+    subprocess.run(command, cwd=directory, check=True, capture_output=True)
+    return directory
+
+
+def test_a_server_is_reached_over_tls(certificate, loopback, monkeypatch):
+    """An https address is spoken to over TLS on a kept connection, within the timeout, and trusted only where it should be."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "certificate.pem", certificate / "key.pem")
+    loopback.tls = context
+    url = loopback.url.replace("http://127.0.0.1", "https://localhost")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with Client(url) as client, pytest.raises(ConnectionError, match="certificate verify failed"):
+        client.get_health()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "certificate.pem"))
+    with Client(url, timeout=SECONDS) as client:
+        for _ in range(3):
+            client.step_env("a1", "x" * 100_000)
+        assert len({request.connection for request in loopback.requests}) == 1
+        loopback.piece, loopback.pause = 1, 0.05
+        loopback.answer = lambda _: reply(b" " * 10_000)
+    with Client(url, timeout=0.5) as client, pytest.raises(TimeoutError, match="no answer in time"):
+        client.get_health()
+
+
+def test_a_server_is_reached_at_an_ipv6_address():
+    """An address in brackets is connected to, and stands in brackets in the Host header."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with Loopback(host="::1") as loopback, Client(loopback.url) as client:
+        client.get_health()
+        assert loopback.requests[0].headers["host"] == loopback.url.removeprefix("http://")
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_a_timeout_that_is_no_time_is_refused(timeout):
+    """A timeout that is not above zero raises ValueError when the client is made."""
+    with pytest.raises(ValueError, match="seconds above 0"):
+        Client(timeout=timeout)
+
+
+def test_a_client_without_a_timeout_waits(loopback):
+    """With the timeout None a late answer is waited for."""
+    loopback.piece, loopback.pause = 60, 0.05
+    with Client(loopback.url, timeout=None) as client:
+        assert client.get_health() == {}
+
+
+def test_the_api_key_goes_with_every_request_and_into_no_text(loopback):
+    """The API key is sent as a bearer token, and neither the client nor its errors show it."""
+    with Client(loopback.url, "s3cret") as client:
+        client.get_health()
+        client.step_env("a1", 0)
+        assert [request.headers["authorization"] for request in loopback.requests] == ["Bearer s3cret"] * 2
+        loopback.answer = lambda _: None
+        with pytest.raises(ConnectionError) as caught:
+            client.get_health()
+        assert "s3cret" not in f"{client!r} {client} {caught.value!r} {caught.value}"
+
+
+@pytest.mark.parametrize("api_key", ["", "s3cret\r\nX: y", "s3cret\n", "s3cret\0", "s3cret key", "s3crét"])
+def test_an_api_key_that_no_header_can_carry_is_refused_unseen(api_key):
+    """A key with line breaks, control characters or spaces raises ValueError, which does not show it."""
+    with pytest.raises(ValueError, match="API key cannot be sent") as caught:
+        Client(api_key=api_key)
+    assert "s3cr" not in str(caught.value)
+
+
+def test_a_packed_client_speaks_messagepack_where_the_contract_has_it(loopback):
+    """Operations of a training loop send and take MessagePack with arrays, the others JSON."""
+    observation = np.array([[1.5, np.inf], [np.nan, 0]], np.float32)
+
+    def answer(request):
+        if request.headers["accept"] == "application/json":
+            return reply({"status": "ok", "instance_id": "a1"})
+        packed = pack({"observation": observation, "member": True, "action": 1})
+        return reply(packed, media_type="application/msgpack")
+
+    loopback.answer = answer
+    with Client(loopback.url, packed=True) as client:
+        received = client.step_env("a1", {"arm": np.array([0.5, np.nan]), "grip": np.int64(3)})["observation"]
+        np.testing.assert_array_equal(received, observation)
+        assert received.dtype == observation.dtype
+        assert client.action_space_contains("a1", [1]) is True
+        assert client.sample_action("a1") == 1
+        client.create_env("A-v0", kwargs={"goal": np.arange(2)})
+        assert "packed" in repr(client)
+    sent = unpack(loopback.requests[0].body)["action"]
+    np.testing.assert_array_equal(sent["arm"], [0.5, np.nan])
+    assert sent["grip"] == 3
+    types = [request.headers.get("content-type", "none").rpartition("/")[2] for request in loopback.requests]
+    assert types == ["msgpack", "msgpack", "none", "json"]
+    assert loopback.requests[3].json == {"env_id": "A-v0", "kwargs": {"goal": [0, 1]}}
+
+
+def test_a_packed_client_tells_another_server_apart(loopback):
+    """A reply that is no MessagePack says that no gym-http-server answers there."""
+    loopback.answer = lambda _: reply(b"<html>", media_type="text/html")
+    with Client(loopback.url, packed=True) as client, pytest.raises(ServerProblem, match="not a gym-http-server"):
+        client.step_env("a1", 0)
+
+
+class Tensor:
+    """An array of another library."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.arange(3)
+
+    def tolist(self):
+        return [0, 1, 2]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_tensors_of_other_libraries_are_taken_as_arrays(loopback, packed):
+    """Whatever makes itself an array may be an action, in both media types."""
+    loopback.answer = lambda _: reply(pack({}) if packed else b"{}")
+    with Client(loopback.url, packed=packed) as client:
+        client.step_env("a1", (Tensor(), {"x": Tensor()}))
+    body = loopback.requests[0].body
+    first, second = (unpack(body) if packed else json.loads(body))["action"]
+    assert list(first) == list(second["x"]) == [0, 1, 2]
 
 
 def test_an_unreachable_server_says_what_was_tried_and_how_to_start_one(unreachable):

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from gym_http_server.runtime import encoding
-from gym_http_server.runtime.encoding import json_bytes
+from gym_http_server.runtime.encoding import json_bytes, msgpack_bytes
+from gym_http_server.runtime.packing import unpack
 
 INF = math.inf
 NAN = math.nan
@@ -377,3 +378,48 @@ def test_both_ways_write_the_same(value):
     alone = json_bytes(value)
     if not isinstance(value, set | frozenset):
         assert json_bytes([value, None]) == b"[" + alone + b",null]"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"a": [1, (2.5, None), True], 7: {3}}, {"a": [1, [2.5, None], True], "7": [3]}),
+        ([INF, np.float32("-inf"), np.float16(0.5), np.int8(-1), np.bool_(True)], [INF, -INF, 0.5, -1, True]),
+        ([2**64 - 1, -(2**63), 2**64, -(2**63) - 1], [2**64 - 1, -(2**63), str(2**64), str(-(2**63) - 1)]),
+        ([np.array(5), np.array(0.5), np.array("text"), np.array(True)], [5, 0.5, "text", True]),
+        (np.array([None, {1}, "x", 2**70], object), [None, [1], "x", str(2**70)]),
+        (np.array(["2020-01-01", "NaT"], "datetime64[D]"), ["2020-01-01T00:00:00", None]),
+        (np.ma.masked_array([1.0, 2.0], [False, True]), [1.0, None]),
+        (np.array(["ab", "ü"]), ["ab", "ü"]),
+        ([b"raw", "\ud800", Colour.RED, Pose(1.5), Mute()],
+         ["raw", "\\ud800", "red", {"x": 1.5, "frame": None}, "<Mute object>"]),
+        ({"dtype": "<f4", "shape": [1], "data": b"\0\0\0\0"}, {"dtype": "<f4", "shape": [1], "data": "\0\0\0\0"}),
+    ],
+)  # fmt: skip
+def test_what_is_no_array_of_numbers_is_packed_as_it_is_written_in_json(value, expected):
+    """But for infinities and integers beyond 64 bits the two formats hold the same; no object is taken for an array."""
+    assert unpack(msgpack_bytes(value)) == expected
+
+
+@settings(deadline=None, max_examples=300)
+@given(ANYTHING)
+def test_nothing_at_all_fails_to_be_packed(value):
+    """Whatever an environment returns, the reply is MessagePack that a reader of ours takes."""
+    found = unpack(msgpack_bytes({"observation": value, "info": [value, None]}))
+    assert list(found) == ["observation", "info"]
+    assert len(found["info"]) == 2
+
+
+@pytest.mark.parametrize("levels", [100, 300, 100_000])
+def test_depth_ends_in_text_when_packed(levels):
+    """A value nested however deep is packed, and what stands beside it stays whole."""
+    value: Any = None
+    for _ in range(levels):
+        value = [value]
+    found = unpack(msgpack_bytes({"deep": value, "beside": 1}))
+    assert found["beside"] == 1
+    depth, deep = 0, found["deep"]
+    while isinstance(deep, list):
+        depth, deep = depth + 1, deep[0]
+    assert depth == 100 if levels == 100 else 100 < depth < 254
+    assert deep is None if levels == 100 else isinstance(deep, str)

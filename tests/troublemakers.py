@@ -5,6 +5,7 @@ The server imports this module where a test names it with `--import`.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 import signal
@@ -29,6 +30,8 @@ class Troublemaker(gymnasium.Env[Any, Any]):
 
     def __init__(self, construct: str = "", render_mode: str | None = None) -> None:
         self.render_mode = render_mode
+        # Instances in one process would share what they sample from.
+        self.action_space = copy.deepcopy(self.action_space)
         self.steps = 0
         self._act(construct)
 
@@ -136,9 +139,14 @@ class Everything(gymnasium.Env[Any, Any]):
     )
     observation_space = action_space
 
+    def __init__(self) -> None:
+        self.action_space = copy.deepcopy(self.action_space)
+        self.observation_space = copy.deepcopy(self.observation_space)
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed, options=options)
-        self.observation_space.seed(seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
         return self.observation_space.sample(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -149,3 +157,119 @@ class Everything(gymnasium.Env[Any, Any]):
 gymnasium.register("tests/Troublemaker-v0", lambda **kwargs: Troublemaker(**kwargs))
 gymnasium.register("tests/Everything-v0", lambda **kwargs: Everything(**kwargs))
 gymnasium.register("tests/Short-v0", lambda **kwargs: Troublemaker(**kwargs), max_episode_steps=3)
+
+
+class Scribe(gymnasium.Env[Any, Any]):
+    """Ends an episode with every third step, and writes all its observations into the same arrays."""
+
+    observation_space = spaces.Dict(
+        {
+            "at": spaces.Box(-np.inf, np.inf, (2,), np.float32),
+            "both": spaces.Tuple((spaces.Discrete(100), spaces.MultiBinary(2))),
+            "word": spaces.Text(9, charset="steps 0123456789"),
+            "graph": spaces.Graph(spaces.Box(0, 9, (1,), np.float32), None),
+        }
+    )
+
+    def __init__(self) -> None:
+        self.action_space = spaces.Box(-1, 1, (2,), np.float32)
+        self._at, self._bits = np.zeros(2, np.float32), np.zeros(2, np.int8)
+        self._nodes = np.zeros((1, 1), np.float32)
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        self._steps = 0
+        self._at[:] = self.np_random.random(2)
+        return self._observed(), {}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        self._at += action
+        ended = self._steps == 3
+        return (
+            self._observed(),
+            np.float32(0.1),
+            np.bool_(ended),
+            False,
+            {"steps": self._steps, "word": "x" * self._steps},
+        )
+
+    def _observed(self) -> dict[str, Any]:
+        self._bits[:] = self._steps % 2
+        self._nodes[:] = self._steps
+        return {
+            "at": self._at,
+            "both": (self._steps, self._bits),
+            "word": f"steps {self._steps}",
+            "graph": spaces.GraphInstance(self._nodes, None, None),
+        }
+
+
+class Words(Scribe):
+    """Observes no Graph."""
+
+    observation_space = spaces.Dict({"at": Scribe.observation_space["at"], "word": Scribe.observation_space["word"]})
+
+    def _observed(self) -> dict[str, Any]:
+        return {"at": self._at, "word": f"steps {self._steps}"}
+
+
+class Jax:
+    """An array as another library has it."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = np.asarray(array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(self.array, dtype)
+
+
+class OwnBatch(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """A vector implementation with arrays of another library, which does not tell its autoreset mode."""
+
+    def __init__(self, num_envs: int, reward: str = "float32", **metadata: Any) -> None:
+        self.num_envs = num_envs
+        self.metadata = metadata
+        self.single_action_space, self.single_observation_space = (
+            spaces.Discrete(3),
+            spaces.Box(0, 99, (2,), np.float32),
+        )
+        self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, num_envs)
+        self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, num_envs)
+        self._reward = reward
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return Jax(np.full((self.num_envs, 2), 7, np.float32)), {"seed": seed, "options": options}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        rewards = np.asarray(actions).astype(self._reward) / np.array(2).astype(self._reward)
+        ended = Jax(np.asarray(actions) == 2)
+        return (
+            Jax(np.ones((self.num_envs, 2), np.float32)),
+            Jax(rewards.astype(self._reward)),
+            ended,
+            ended,
+            {"a": Jax(actions)},
+        )
+
+
+class OwnBatchRaising(OwnBatch):
+    """Raises where a lane takes the action 2."""
+
+    def step(self, actions: Any) -> Any:
+        if 2 in actions:
+            raise RuntimeError("two is too much")
+        return super().step(actions)
+
+
+gymnasium.register("tests/Scribe-v0", Scribe)
+gymnasium.register("tests/Words-v0", Words)
+gymnasium.register("tests/OwnBatch-v0", vector_entry_point=OwnBatch)
+gymnasium.register("tests/OwnBatchRaising-v0", vector_entry_point=OwnBatchRaising)
+gymnasium.register(
+    "tests/Wrapped-v0",
+    lambda **kwargs: Troublemaker(**kwargs),
+    vector_entry_point=OwnBatch,
+    additional_wrappers=(gymnasium.wrappers.ClipReward.wrapper_spec(min_reward=0.0, max_reward=0.5),),
+)

@@ -67,6 +67,8 @@ class HotOperation:
     takes_accept: bool
     media_types: frozenset[str]
     _free: frozenset[str]
+    _required: frozenset[str]
+    _is_object: bool
     _validator: jsonschema_rs.Draft4Validator
 
     def read(self, content_type: bytes | None, body: bytes) -> Any:
@@ -84,10 +86,14 @@ class HotOperation:
             raise NotPlainError
         try:
             value = parse_plain(media_type, body)
-            checked = value
             if type(value) is dict:
+                names = value.keys()
+                if self._is_object and names <= self._free and names >= self._required:
+                    return value  # there is nothing in it that the schema says anything of
                 # What the contract leaves open is not looked into: an observation may be large.
-                checked = {key: None if key in self._free else item for key, item in value.items()}
+                checked: Any = {key: None if key in self._free else item for key, item in value.items()}
+            else:
+                checked = value
             if self._validator.is_valid(checked):
                 return value
         except ValueError:
@@ -170,6 +176,8 @@ def _compile(operation: Mapping[str, Any], handlers: Mapping[str, Handler]) -> H
         takes_accept="accept" in inspect.signature(handler).parameters,
         media_types=frozenset(content),
         _free=frozenset(name for name, part in schema.get("properties", {}).items() if not part.keys() & _CHECKED),
+        _required=frozenset(schema.get("required", ())),
+        _is_object=schema.get("type", "object") == "object" and "enum" not in schema,
         _validator=jsonschema_rs.Draft4Validator(draft4(schema)),
     )
 

@@ -1,4 +1,4 @@
-"""The Python client: one method per operation of the contract.
+"""The Python client: one method per operation of the contract, and environments of Gymnasium that run on a server.
 
     from gym_http_server.client import Client
 
@@ -8,12 +8,48 @@
         reply = client.step_env(env, client.sample_action(env))
         client.close_env(env)
 
-Importing it loads no part of the server, no environment library and not numpy.
+    from gym_http_server.client import RemoteEnv, RemoteVectorEnv
+
+    env = RemoteEnv("http://127.0.0.1:5000", "CartPole-v1")
+    observation, info = env.reset(seed=42)
+
+Importing it loads no part of the server, no environment library and not numpy; what it exports is loaded on first use.
+It also registers `gym_http_server/Remote-v0` with Gymnasium, as soon as a program has both:
+
+    gymnasium.make("gym_http_server.client:gym_http_server/Remote-v0", url="http://127.0.0.1:5000", env_id="CartPole-v1")
 """
 
 from __future__ import annotations
 
-from .client import Client
-from .problem import ServerProblem
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Client", "ServerProblem"]
+from .registration import register_when_gymnasium_is_there
+
+if TYPE_CHECKING:
+    from .client import Client as Client
+    from .problem import ServerProblem as ServerProblem
+    from .remote_env import RemoteEnv as RemoteEnv
+    from .remote_vector_env import RemoteVectorEnv as RemoteVectorEnv
+
+_HOME_OF = {
+    "Client": ".client",
+    "RemoteEnv": ".remote_env",
+    "RemoteVectorEnv": ".remote_vector_env",
+    "ServerProblem": ".problem",
+}
+
+__all__ = ["Client", "RemoteEnv", "RemoteVectorEnv", "ServerProblem"]
+
+register_when_gymnasium_is_there()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        value = globals()[name] = getattr(importlib.import_module(_HOME_OF[name], __name__), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

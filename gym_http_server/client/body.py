@@ -46,3 +46,42 @@ def _without_infinities(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_infinities(item) for item in value]
     return value
+
+
+def msgpack_body(value: Any) -> bytes:
+    """Return `value` as MessagePack, arrays as the contract has them; NaN and infinities are themselves.
+
+    Raises:
+        TypeError: it holds something that has no form there.
+    """
+    from ..runtime.packing import pack  # here, for it loads numpy, which JSON does without
+
+    try:
+        return pack(value)
+    except (OverflowError, TypeError):
+        return pack(_without_strangers(value))
+
+
+def msgpack_value(content: bytes) -> Any:
+    """Return the value of a MessagePack; arrays come as read-only arrays of numpy.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from ..runtime.packing import unpack
+
+    return unpack(content)
+
+
+def _without_strangers(value: Any) -> Any:
+    """Return `value` with numpy's arrays where it has tensors of other libraries, or arrays that MessagePack lacks."""
+    import numpy as np
+
+    if isinstance(value, dict):
+        return {key: _without_strangers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_strangers(item) for item in value]
+    if hasattr(value, "__array__"):
+        array = np.asarray(value)
+        return array if array.dtype.kind in "biuf" else array.tolist()
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -29,6 +29,11 @@ class ServerProblem(Exception):
         self.message = message
         self.facts: dict[str, Any] = facts or {}
 
+    @property
+    def status_code(self) -> int:
+        """The same as `status`, as the original client's error called it."""
+        return self.status
+
     def __str__(self) -> str:
         title = "" if self.title == self.message else f"{self.title}: "
         return f"{self.status} {title}{self.message}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CallTimeoutError, EnvironmentDiedError, InvalidValueError
 from ..runtime.messages import CreateRequest, Description, Reply
-from ..runtime.wire import CLOSE, CREATE, REPLY_HEADER, pack_request, unpack_reply
+from ..runtime.wire import CLOSE, CREATE, REPLY_HEADER, RequestPacker, unpack_reply
 from .base import Engine, Worker
 from .fork_server import ForkServer, describe_status, signal_name
 
@@ -28,7 +28,7 @@ CLOSE_SECONDS = 5.0
 """How long an environment may take to close before its process is killed."""
 EXIT_SECONDS = 2.0
 """How long after the end of its socket the fork server's word on how a process ended is waited for."""
-READ_SIZE = 1 << 18
+READ_SIZE = 1 << 16
 OUTPUT_LINES = 20
 
 
@@ -91,8 +91,12 @@ class ProcessWorker(Worker):
         self._output, self._their_output = os.pipe()
         os.set_blocking(self._output, False)
         self._pid = 0
+        self._packer = RequestPacker()
         self._buffer = bytearray()
         self._answer: asyncio.Future[Reply | Description] | None = None
+        self._operation = ""
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._unclaimed = 0
         self._exited = self._loop.create_future()
         self._killed_because: str | None = None
@@ -135,7 +139,7 @@ class ProcessWorker(Worker):
         if self.loss is None:
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._loop.sock_sendall(self._connection, pack_request(CLOSE, {}))
+                    await self._loop.sock_sendall(self._connection, self._packer.pack(CLOSE, {}))
                     await asyncio.shield(self._exited)
         self.abandon()
 
@@ -148,38 +152,55 @@ class ProcessWorker(Worker):
         if self.loss is not None:
             raise self._died(operation)
         try:
-            frame = pack_request(operation, arguments)
+            frame = self._packer.pack(operation, arguments)
         except (OverflowError, ValueError) as error:
             raise InvalidValueError(f"the body cannot be passed on: {error}") from None
         answer: asyncio.Future[Reply | Description] = self._loop.create_future()
         self._answer = answer
-        timer = self._loop.call_later(self._call_timeout, self._on_timeout, operation)
+        self._operation = operation
+        self._deadline = self._loop.time() + self._call_timeout
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
         try:
-            await self._send(frame)
+            sent = self._send(frame)
+            if sent < len(frame):
+                await self._send_rest(memoryview(frame)[sent:])
             return await answer
         except asyncio.CancelledError:
             # Nobody waits any more, but the environment answers all the same: that reply must not be the next call's.
             self._unclaimed += not answer.done() or answer.cancelled()
             raise
-        except EnvironmentDiedError:
+        except EnvironmentDiedError as error:
+            if error.detail:
+                # Its own last words, said before it ends.
+                self._kill(error.detail)
+                raise
             raise self._died(operation) from None
         finally:
-            timer.cancel()
             self._answer = None
 
-    async def _send(self, frame: bytes) -> None:
+    def _send(self, frame: bytes) -> int:
         try:
-            sent = self._connection.send(frame)
-            if sent < len(frame):
-                await self._loop.sock_sendall(self._connection, memoryview(frame)[sent:])
-        except BlockingIOError:
-            await self._loop.sock_sendall(self._connection, frame)
+            return self._connection.send(frame)
+        except OSError:
+            return 0
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        try:
+            await self._loop.sock_sendall(self._connection, rest)
         except OSError:
             await self._await_exit()
 
-    def _on_timeout(self, operation: str) -> None:
+    def _on_timer(self) -> None:
+        # One timer runs on over many calls, because starting and cancelling one for each takes longer than all else here.
+        self._timer = None
+        if self._answer is None or self._answer.done():
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            return
         why = (
-            f"{operation} took longer than {self._call_timeout:g} s and the environment was killed: "
+            f"{self._operation} took longer than {self._call_timeout:g} s and the environment was killed: "
             "raise --call-timeout, or call_timeout at createEnv"
         )
         self._kill(why)
@@ -206,6 +227,11 @@ class ProcessWorker(Worker):
             return b""
 
     def _take(self, data: bytes) -> None:
+        if not self._buffer and len(data) >= REPLY_HEADER.size:
+            kind, steps, episodes, length = REPLY_HEADER.unpack_from(data)
+            if len(data) == REPLY_HEADER.size + length:
+                self._deliver(kind, steps, episodes, data[REPLY_HEADER.size :])
+                return
         self._buffer += data
         while len(self._buffer) >= REPLY_HEADER.size:
             kind, steps, episodes, length = REPLY_HEADER.unpack_from(self._buffer)
@@ -307,6 +333,9 @@ class ProcessWorker(Worker):
                 return
 
     def _release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._connection.fileno() >= 0:
             self._loop.remove_reader(self._connection)
             self._connection.close()

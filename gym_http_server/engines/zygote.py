@@ -172,10 +172,11 @@ class Zygote:
 def _prepare(imports: list[str]) -> dict[str, Any]:
     """Load what every environment needs, so that a fork shares it; and the modules named with --import."""
     from ..errors import ImportFailedError
-    from ..runtime import worker  # noqa: F401 -- loads the runtime and Gymnasium
     from ..runtime.library import declare_imports
+    from ..runtime.worker import rehearse
 
     try:
+        rehearse()
         declare_imports(imports)
     except ImportFailedError as error:
         return {"failed": error.detail}

@@ -47,6 +47,7 @@ class Batch(Served):
         try:
             self._decode_actions = decoder(made.environment.action_space)
             self._encode_observations = encoder(made.environment.observation_space)
+            self._encode_observation = encoder(observation_space)
             description = Description(
                 made.env_id,
                 made.library,
@@ -94,6 +95,7 @@ class Batch(Served):
         with self._calling("reset", whose):
             observations, infos = self._environment.reset(seed=chosen, options=options or None)
         self._has_reset = True
+        self._seed = None
         self._ended[... if mask is None else mask] = False
         return encoded({"observations": self._encode_observations(observations), "infos": as_object(infos)}, media_type)
 
@@ -121,7 +123,7 @@ class Batch(Served):
             "rewards": rewards,
             "terminated": terminated,
             "truncated": truncated,
-            "infos": as_object(infos),
+            "infos": self._told(infos),
         }
         return encoded(reply, media_type, steps=steps, episodes=int(np.count_nonzero(self._ended)))
 
@@ -135,11 +137,16 @@ class Batch(Served):
         except Exception:
             logger.exception("closing %s failed", self.description.env_id)
 
+    def _told(self, infos: Any) -> Any:
+        final = infos.get("final_obs") if isinstance(infos, dict) else None
+        if isinstance(final, np.ndarray) and final.dtype == object:
+            encode = self._encode_observation
+            infos = {**infos, "final_obs": [None if each is None else encode(each) for each in final]}
+        return as_object(infos)
+
     def _chosen_seed(self, seed: int | None, seeds: list[int | None] | None) -> int | list[int | None] | None:
         if seeds is None:
-            if seed is None:
-                seed, self._seed = self._seed, None
-            return seed
+            return self._seed if seed is None else seed
         if seed is not None:
             raise InvalidValueError("both seed and seeds are given: give one of them")
         if len(seeds) != self._lanes:

@@ -38,8 +38,8 @@ MAX_DEPTH: Final = 128
 """Containers nested deeper than this become text; orjson goes to 254, an array of numpy has up to 64 of its own."""
 
 _NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
-_DOUBTS: Final = (b"null", b"1970-01-01T00:00:00", b"1677-09-21T00:12:43")
-"""What orjson writes for infinities and for NaT, in days or nanoseconds: the value may have been another."""
+_NAT_IN_DAYS: Final = b"1970-01-01T00:00:00"
+_NAT_IN_NANOSECONDS: Final = b"1677-09-21T00:12:43"
 _FAR_TEXT: Final = {math.inf: orjson.dumps(FAR), -math.inf: orjson.dumps(-FAR)}
 
 
@@ -60,7 +60,9 @@ def json_bytes(value: Any) -> bytes:
         encoded = orjson.dumps(value, option=_NUMPY)
     except Exception:  # noqa: BLE001 -- third-party code may raise anything
         return _plain_bytes(value)
-    return _plain_bytes(value) if any(map(encoded.__contains__, _DOUBTS)) or _is_open(encoded) else encoded
+    if b"null" in encoded or _NAT_IN_DAYS in encoded or _NAT_IN_NANOSECONDS in encoded or _is_open(encoded):
+        return _plain_bytes(value)
+    return encoded
 
 
 def _is_open(encoded: bytes) -> bool:

@@ -13,7 +13,7 @@ from .library import make
 from .messages import JSON, CreateRequest, Description, Reply
 from .served import SPACE_OPERATIONS, Served, as_object, calling, encoded, number, outside
 from .spaces import describe
-from .trajectory import Trajectory, planned
+from .trajectory import Trajectory, kept, planned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,8 +113,9 @@ class Environment(Served):
                 self._reset(None, None)
                 trajectory.restart(self._observation)
             action = self._action_space.sample() if remaining is None else next(remaining)
+            taken = kept(action)  # the environment may write into it
             observation, reward, terminated, truncated, _ = self._step(action)
-            trajectory.add(action, observation, reward, terminated=terminated, truncated=truncated)
+            trajectory.add(taken, observation, reward, terminated=terminated, truncated=truncated)
         return encoded(trajectory.arrays(), media_type, steps=trajectory.steps, episodes=trajectory.episodes)
 
     def render(self, media_types: Sequence[str]) -> Reply:
@@ -144,10 +145,9 @@ class Environment(Served):
             logger.exception("closing %s failed", self.description.env_id)
 
     def _reset(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, Any]:
-        if seed is None:
-            seed, self._seed = self._seed, None
         with calling("reset", None if options is None else InvalidValueError):
-            observation, info = self._environment.reset(seed=seed, options=options)
+            observation, info = self._environment.reset(seed=self._seed if seed is None else seed, options=options)
+        self._seed = None
         self._has_reset = self._under_way = True
         self._observation = observation
         return observation, info
@@ -164,9 +164,13 @@ class Environment(Served):
     def _step(self, action: Any) -> tuple[Any, float, bool, bool, Any]:
         if self._prepare_action is not None:
             action = self._prepare_action(action)
-        with calling("step"):
+        try:
             observation, reward, terminated, truncated, info = self._environment.step(action)
             reward, terminated, truncated = number(reward), bool(terminated), bool(truncated)
+        except (Exception, SystemExit):
+            # Only now, because a context manager takes as long as all the rest here.
+            with calling("step"):
+                raise
         self._observation = observation
         self._under_way = not (terminated or truncated)
         return observation, reward, terminated, truncated, info

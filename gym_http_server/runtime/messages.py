@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ReplyTooLargeError
 
@@ -82,8 +82,7 @@ class Description:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What an environment answered, already encoded: the server sends `body` unchanged.
 
     Attributes:

@@ -15,7 +15,9 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+_FIRST_BUFFER: Final = 1024
 _ARRAY: Final = frozenset(("dtype", "shape", "data"))
+_MAX_AXES: Final = 64  # of an array of numpy
 _DTYPE: Final = re.compile(r"\|b1|\|[iu]1|<[iu][248]|<f[248]")
 
 
@@ -29,8 +31,16 @@ def pack(value: Any) -> bytes:
     return packed
 
 
+def packer() -> msgpack.Packer:
+    """Return a packer of the same values, for one who packs many and can keep its buffer. It is for one thread."""
+    return msgpack.Packer(default=_pack_numpy, buf_size=_FIRST_BUFFER)
+
+
 def packed_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Return the map that an array of numbers or booleans becomes."""
+    """Return the map that an array of numbers or booleans becomes; a longdouble is narrowed to a double."""
+    if array.dtype.itemsize > np.dtype(np.float64).itemsize:
+        with np.errstate(over="ignore", under="ignore"):
+            array = array.astype(np.float64)
     if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and not _IS_LITTLE):
         array = array.astype(array.dtype.newbyteorder("<"))
     return {"dtype": array.dtype.str, "shape": list(array.shape), "data": array.tobytes()}
@@ -74,6 +84,9 @@ def _unpack_array(dtype: Any, shape: Any, data: bytes) -> np.ndarray[Any, Any]:
         raise ValueError(f"the dtype of an array is {str(dtype)[:40]!r}, expected one such as <f4, <i8 or |u1")
     if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
         raise ValueError("the shape of an array is not a list of non-negative integers")
+    # Before the product: that of a hundred thousand lengths takes minutes.
+    if len(shape) > _MAX_AXES:
+        raise ValueError(f"an array has {len(shape)} axes and the limit is {_MAX_AXES}")
     kind = np.dtype(dtype)
     if math.prod(shape) * kind.itemsize != len(data):
         raise ValueError(f"an array of dtype {dtype} and shape {shape} has not {len(data)} bytes")

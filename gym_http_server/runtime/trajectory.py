@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, GraphInstance, MultiBinary, MultiDiscrete, Space, Tuple
 
 from ..errors import InvalidValueError, ReplyTooLargeError
 from .codec import encoder
@@ -119,6 +119,8 @@ def kept(observation: Any) -> Any:
         return {key: kept(part) for key, part in observation.items()}
     if type(observation) in (tuple, list):
         return type(observation)(map(kept, observation))
+    if isinstance(observation, GraphInstance):
+        return GraphInstance(*map(kept, observation))
     return observation
 
 
@@ -129,7 +131,10 @@ def stacked(space: Space[Any], values: list[Any]) -> Any:
         Box, Discrete, MultiDiscrete, MultiBinary: one array. Dict: a dict, and Tuple: a list, of what their parts are
         stacked to. Every other space, and values that do not fit theirs: a list of the encoded values.
     """
+    encode = encoder(space)
     try:
+        if isinstance(space, Dict | Tuple) and any(len(each) != len(space.spaces) for each in values):
+            return [encode(each) for each in values]
         if isinstance(space, Dict):
             return {str(key): stacked(part, [each[key] for each in values]) for key, part in space.spaces.items()}
         if isinstance(space, Tuple):
@@ -137,12 +142,13 @@ def stacked(space: Space[Any], values: list[Any]) -> Any:
         if isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
             if not values:
                 return np.empty((0, *(space.shape or ())), space.dtype)
-            array = np.stack([np.asarray(each) for each in values])
+            array = np.stack([np.asarray(encode(each)) for each in values])
             if array.dtype.kind in "biuf":
-                return array
+                # A Discrete's value is encoded as a plain integer.
+                narrow = array.astype(space.dtype) if isinstance(space, Discrete) else array
+                return narrow if np.array_equal(narrow, array) else array
     except (KeyError, IndexError, TypeError, ValueError):
         pass
-    encode = encoder(space)
     return [encode(each) for each in values]
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ..errors import InvalidValueError
@@ -80,6 +81,8 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
             kwargs = {"disable_env_checker": True, **kwargs}
         if request.max_episode_steps is not None:
             kwargs["max_episode_steps"] = request.max_episode_steps
+        if mode == "async":
+            return _make_async(found, lanes, vector_kwargs, kwargs)
         return gymnasium.make_vec(
             found.specification, num_envs=lanes, vectorization_mode=mode, vector_kwargs=vector_kwargs, **kwargs
         )
@@ -100,6 +103,48 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
         autoreset_mode.name.lower() if isinstance(autoreset_mode, AutoresetMode) else None,
         found.notice,
     )
+
+
+def _make_async(found: Found, lanes: int, vector_kwargs: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+    """Make a process for each lane; they share memory for observations where those have a fixed layout.
+
+    Gymnasium refuses shared memory for a Graph and a Sequence, and reads a Text and a OneOf out of it once and never
+    again. Without shared memory, in `next_step`, its processes do not notice that a reset comes after an ended episode,
+    and reset once more instead of the next step. (Seen with Gymnasium 1.4.0.)
+    """
+
+    def make(**more: Any) -> Any:
+        return gymnasium.make_vec(
+            found.specification,
+            num_envs=lanes,
+            vectorization_mode="async",
+            vector_kwargs={**vector_kwargs, **more},
+            **kwargs,
+        )
+
+    try:
+        environment = make()
+    except (TypeError, ValueError) as error:
+        if "shared_memory" not in str(error):
+            raise
+    else:
+        if _has_fixed_layout(environment.single_observation_space):
+            return environment
+        environment.close()
+    if vector_kwargs["autoreset_mode"] is AutoresetMode.NEXT_STEP:
+        raise InvalidValueError(
+            f"{found.env_id} cannot be made in vectorization_mode 'async' with autoreset_mode 'next_step', because its "
+            "observations have no fixed layout: ask for autoreset_mode 'same_step' or 'disabled', or for 'sync'"
+        )
+    return make(shared_memory=False)
+
+
+def _has_fixed_layout(space: gymnasium.Space[Any]) -> bool:
+    if isinstance(space, Dict):
+        return all(map(_has_fixed_layout, space.spaces.values()))
+    if isinstance(space, Tuple):
+        return all(map(_has_fixed_layout, space.spaces))
+    return isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary)
 
 
 def _mode(found: Found, request: CreateRequest, *, may_fork: bool) -> str:

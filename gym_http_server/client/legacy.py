@@ -1,0 +1,57 @@
+"""`LegacyMethods`: the method names of the original gym-http-api client, for programs written against it.
+
+A program changes its import to `from gym_http_server.client import Client` and keeps its calls; an error of the server
+is a `ServerProblem`, whose `message` and `status_code` are those of the original's `ServerError`. New programs are
+better served by the methods of `Operations`, which return what `done` alone cannot say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .operations import Operations, _path
+
+
+class LegacyMethods(Operations):
+    """A mixin: what the original client called the operations that it had, with its arguments and its results."""
+
+    def env_create(self, env_id: str) -> str:
+        """Make an environment; return its instance id."""
+        return self.create_env(env_id)["instance_id"]
+
+    def env_list_all(self) -> dict[str, str]:
+        """Return the environment id of every live instance by instance id."""
+        return self.list_envs()
+
+    def env_reset(self, instance_id: str) -> Any:
+        """Start an episode; return its first observation."""
+        return self.reset_env(instance_id)["observation"]
+
+    def env_step(self, instance_id: str, action: Any, render: bool = False) -> list[Any]:
+        """Take one action; return a list of observation, reward, done and info."""
+        reply = self.step_env(instance_id, action, render)
+        return [reply["observation"], reply["reward"], reply["done"], reply["info"]]
+
+    def env_action_space_info(self, instance_id: str) -> dict[str, Any]:
+        """Return the action space."""
+        return self.get_action_space(instance_id)
+
+    def env_action_space_sample(self, instance_id: str) -> Any:
+        """Return a random action."""
+        return self.sample_action(instance_id)
+
+    def env_action_space_contains(self, instance_id: str, x: Any) -> bool:
+        """Return whether the action space contains `x`."""
+        return self.action_space_contains(instance_id, x)
+
+    def env_observation_space_info(self, instance_id: str) -> dict[str, Any]:
+        """Return the observation space."""
+        return self.get_observation_space(instance_id)
+
+    def env_observation_space_contains(self, instance_id: str, params: dict[str, Any]) -> bool:
+        """Return whether each member of `params`, such as `name` or `shape`, is that of the observation space."""
+        return self._is_member(_path(instance_id, "/observation_space/contains"), params)
+
+    def env_close(self, instance_id: str) -> None:
+        """Close the environment and forget the instance."""
+        self.close_env(instance_id)

@@ -1,0 +1,233 @@
+"""`Operations`: one method per operation of the contract, whatever carries them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+PNG = "image/png"
+
+
+class Operations(ABC):
+    """One method per operation of the contract.
+
+    Every method raises `ServerProblem` when the server answers with an error (an unknown instance is a 400),
+    `ConnectionError` when the server cannot be reached or went away before it answered, and `TimeoutError` when no
+    answer came in time. A call whose action, observation or options have no form on the wire raises `TypeError`.
+    """
+
+    @abstractmethod
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, hot: bool = False, repeatable: bool = False
+    ) -> dict[str, Any]:
+        """Send a request; return the members of the reply.
+
+        Args:
+            method: the HTTP method.
+            path: the path, percent-encoded.
+            body: the members of the body, or None for a request without one.
+            hot: the operation also speaks MessagePack.
+            repeatable: the request changes nothing, so it may be sent again if no answer came.
+        """
+
+    @abstractmethod
+    def _file(self, path: str, media_type: str) -> bytes:
+        """Return what is at a path as a file of a media type."""
+
+    def create_env(
+        self,
+        env_id: str,
+        *,
+        seed: int | None = None,
+        kwargs: dict[str, Any] | None = None,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        library: str | None = None,
+        call_timeout: float | None = None,
+        num_envs: int | None = None,
+        vectorization_mode: str | None = None,
+        autoreset_mode: str | None = None,
+    ) -> dict[str, str]:
+        """Make an environment, or a batch of them.
+
+        Args:
+            env_id: such as `CartPole-v1`; an id no library ships any more is served by its successor.
+            seed: makes the first episode and the sampled actions repeatable; 0 is a seed.
+            kwargs: passed to the environment's constructor.
+            max_episode_steps: truncates episodes after so many steps.
+            render_mode: `rgb_array` where the environment has it, unless given.
+            library: `auto`, `gymnasium` or `gym`.
+            call_timeout: seconds that one call of this environment may take on the server.
+            num_envs: makes a batch of so many, for `reset_batch` and `step_batch`.
+            vectorization_mode: how the batch is made: `auto`, `sync`, `async` or `vector_entry_point`.
+            autoreset_mode: what it does with an ended episode: `next_step`, `same_step` or `disabled`.
+
+        Returns:
+            `instance_id`, the `env_id` really served, and `library` with its version.
+        """
+        asked = {
+            "env_id": env_id,
+            "seed": seed,
+            "kwargs": kwargs,
+            "max_episode_steps": max_episode_steps,
+            "render_mode": render_mode,
+            "library": library,
+            "call_timeout": call_timeout,
+            "num_envs": num_envs,
+            "vectorization_mode": vectorization_mode,
+            "autoreset_mode": autoreset_mode,
+        }
+        return self._call("POST", "/v1/envs/", _given(asked))
+
+    def list_envs(self) -> dict[str, str]:
+        """Return the environment id of every live instance by instance id."""
+        envs: dict[str, str] = self._call("GET", "/v1/envs/", repeatable=True)["envs"]
+        return envs
+
+    def get_env(self, instance_id: str) -> dict[str, Any]:
+        """Return what an instance is, its spaces, its `state`, and how many `steps` and `episodes` it has made."""
+        return self._call("GET", _path(instance_id, "/"), repeatable=True)
+
+    def reset_env(
+        self, instance_id: str, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Start an episode; return its first `observation` and `info`, a dict."""
+        return self._call("POST", _path(instance_id, "/reset/"), _given({"seed": seed, "options": options}), hot=True)
+
+    def step_env(self, instance_id: str, action: Any, render: bool = False) -> dict[str, Any]:
+        """Take one action.
+
+        Returns:
+            `observation`; `reward`, a float; the bools `terminated`, `truncated` and `done` (either of them); `info`,
+            a dict.
+
+        Raises:
+            ServerProblem: 400, the action lies outside the action space; 409, the instance needs a reset first; 410,
+                the environment is lost; 502, it raised or died during the call; 504, it took too long.
+        """
+        body = {"action": action, "render": True} if render else {"action": action}
+        return self._call("POST", _path(instance_id, "/step/"), body, hot=True)
+
+    def rollout(
+        self,
+        instance_id: str,
+        *,
+        actions: Any = None,
+        policy: str | None = None,
+        steps: int | None = None,
+        episodes: int | None = None,
+        seed: int | None = None,
+    ) -> dict[str, Any]:
+        """Take many steps with one request; an episode that ends within it is followed by a reset.
+
+        Args:
+            instance_id: of a single environment.
+            actions: to take in order, a list or an array whose first axis is time.
+            policy: `random`, instead of `actions`.
+            steps: how many steps `policy` takes.
+            episodes: or after how many ended episodes it stops.
+            seed: begins with a reset with this seed.
+
+        Returns:
+            For T steps, `observations` (T+1 of them), `actions`, `rewards`, `terminated` and `truncated` (T each), and
+            `final_observations`, the last observation of each episode that ended.
+        """
+        asked = {"actions": actions, "policy": policy, "steps": steps, "episodes": episodes, "seed": seed}
+        return self._call("POST", _path(instance_id, "/rollout/"), _given(asked), hot=True)
+
+    def reset_batch(
+        self,
+        instance_id: str,
+        seed: int | None = None,
+        *,
+        seeds: list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+        reset_mask: list[bool] | None = None,
+    ) -> dict[str, Any]:
+        """Start an episode in every lane of a batch, or in those of a mask.
+
+        Args:
+            instance_id: of a batch.
+            seed: lane i is seeded with `seed + i`.
+            seeds: or one for each lane, None for fresh entropy.
+            options: for the environments' own reset.
+            reset_mask: which lanes to reset.
+
+        Returns:
+            `observations` of all lanes and `infos`.
+        """
+        asked = {"seed": seed, "seeds": seeds, "options": options, "reset_mask": reset_mask}
+        return self._call("POST", _path(instance_id, "/batch/reset/"), _given(asked), hot=True)
+
+    def step_batch(self, instance_id: str, actions: Any) -> dict[str, Any]:
+        """Take an action in each lane of a batch.
+
+        Returns:
+            `observations`, `rewards`, `terminated` and `truncated`, each with an element for each lane, and `infos`.
+        """
+        return self._call("POST", _path(instance_id, "/batch/step/"), {"actions": actions}, hot=True)
+
+    def get_action_space(self, instance_id: str) -> dict[str, Any]:
+        """Return the action space: `name`, and what such a space has (`n`, `shape`, `low`, `high`, `dtype`, …)."""
+        space: dict[str, Any] = self._call("GET", _path(instance_id, "/action_space/"), repeatable=True)["info"]
+        return space
+
+    def get_observation_space(self, instance_id: str) -> dict[str, Any]:
+        """Return the observation space: `name`, and what such a space has (`n`, `shape`, `low`, `high`, `dtype`, …)."""
+        space: dict[str, Any] = self._call("GET", _path(instance_id, "/observation_space/"), repeatable=True)["info"]
+        return space
+
+    def sample_action(self, instance_id: str) -> Any:
+        """Return a random action. It moves the generator that `seed` of `create_env` started."""
+        return self._call("GET", _path(instance_id, "/action_space/sample"), hot=True)["action"]
+
+    def action_space_contains(self, instance_id: str, action: Any) -> bool:
+        """Return whether `step_env` would take `action`."""
+        return self._is_member(_path(instance_id, "/action_space/contains"), {"action": action})
+
+    def action_space_contains_value(self, instance_id: str, x: str) -> bool:
+        """Return whether `step_env` would take the action of which `x` is the JSON, such as `[0.5]`."""
+        path = _path(instance_id, f"/action_space/contains/{quote(x, safe='')}")
+        return bool(self._call("GET", path, repeatable=True)["member"])
+
+    def observation_space_contains(self, instance_id: str, observation: Any) -> bool:
+        """Return whether the observation space contains `observation`."""
+        return self._is_member(_path(instance_id, "/observation_space/contains"), {"observation": observation})
+
+    def render_env(self, instance_id: str, media_type: str = PNG) -> bytes:
+        """Return the current frame as a file of `media_type`: `image/png`, `image/jpeg` or, for `ansi`, `text/plain`.
+
+        Raises:
+            ServerProblem: 406, the render mode cannot give that type; 409, the instance has no frame to give.
+        """
+        return self._file(_path(instance_id, "/render/"), media_type)
+
+    def close_env(self, instance_id: str) -> None:
+        """Close the environment and forget the instance."""
+        self._call("POST", _path(instance_id, "/close/"))
+
+    def delete_env(self, instance_id: str) -> None:
+        """Close the environment and forget the instance; the same as `close_env`."""
+        self._call("DELETE", _path(instance_id, "/"))
+
+    def shutdown_server(self) -> None:
+        """Stop the server: it finishes the requests under way and closes every environment."""
+        self._call("POST", "/v1/shutdown/")
+
+    def get_health(self) -> dict[str, Any]:
+        """Return `status` (`ok`), `version`, `engine` and `instances`, the number of live ones."""
+        return self._call("GET", "/v1/health/", repeatable=True)
+
+    def _is_member(self, path: str, body: dict[str, Any]) -> bool:
+        return bool(self._call("POST", path, body, hot=True, repeatable=True)["member"])
+
+
+def _given(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+@lru_cache(1024)
+def _path(instance_id: str, rest: str) -> str:
+    return f"/v1/envs/{quote(instance_id, safe='')}{rest}"

@@ -1,0 +1,171 @@
+"""`RemoteEnv`: an environment on a server, as an environment of Gymnasium."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+
+from ..runtime.spaces import rebuild
+from .client import Client
+from .problem import ServerProblem
+from .registration import ENV_ID
+from .secret import guarded
+from .values import action_writer, observation_reader, own
+
+UNKNOWN = 400
+FPS = 30
+"""Pictures a second to show: the contract does not say what the environment's own number is."""
+
+
+class RemoteEnv(gymnasium.Env[Any, Any]):
+    """An environment on a server.
+
+    Spaces, observations and rewards are those of the environment itself, with its shapes and dtypes; entries of `info`
+    are those that have a form in MessagePack. Actions are judged by the server. Each environment has a connection of
+    its own, which a thread opens with its first call.
+
+    Args:
+        url: where the server is.
+        env_id: the environment to make, such as `CartPole-v1`.
+        render_mode: `rgb_array` where the environment has it, unless given.
+        api_key: as for `Client`.
+        timeout: seconds to wait for an answer; None waits for ever.
+        packed: speak MessagePack.
+        **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
+            `call_timeout`.
+
+    Raises:
+        ServerProblem: the server refuses to make it, says what the environment did wrong, or lost it. A lost one (410)
+            cannot be called any more: close it and make another.
+        ConnectionError: the server cannot be reached, or went away.
+        TimeoutError: no answer came in time.
+        ValueError: the server answered a space that is not known here.
+    """
+
+    # Without `human`: gymnasium.make then opens the window here, and not on the server's display.
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": FPS}  # noqa: RUF012 -- as Gymnasium declares it
+
+    def __init__(
+        self,
+        url: str,
+        env_id: str,
+        *,
+        render_mode: str | None = None,
+        api_key: str | None = None,
+        timeout: float | None = 300.0,
+        packed: bool = True,
+        **create: Any,
+    ) -> None:
+        self._client = Client(url, api_key, timeout, packed=packed)
+        self._instance_id: str | None = None
+        made = self._client.create_env(env_id, render_mode=render_mode, **create)
+        self._instance_id = made["instance_id"]
+        try:
+            described = self._client.get_env(self._instance_id)
+            self.action_space = rebuild(described["action_space"])
+            self.observation_space = rebuild(described["observation_space"])
+            self._write = action_writer(self.action_space)
+            self._read = observation_reader(self.observation_space)
+        except BaseException:
+            self.close()
+            raise
+        self.render_mode = described["render_mode"]
+        self.metadata = {"render_modes": [self.render_mode] if self.render_mode else [], "render_fps": FPS}
+        given = {"url": url, "env_id": env_id, "render_mode": render_mode, "timeout": timeout, "packed": packed}
+        if api_key is not None:
+            given["api_key"] = api_key
+        self.spec = EnvSpec(
+            ENV_ID, f"{__name__}:{type(self).__qualname__}", kwargs={**given, **create}, disable_env_checker=True
+        )
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What makes the same environment again; its `repr` does not show the API key."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = guarded(spec)
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__} {self._client.url} {self._instance_id or 'closed'}>"
+
+    @property
+    def instance_id(self) -> str:
+        """The instance on the server.
+
+        Raises:
+            RuntimeError: it is closed.
+        """
+        if self._instance_id is None:
+            raise RuntimeError("the environment is closed: make another one")
+        return self._instance_id
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode; return its first observation and info."""
+        super().reset(seed=seed)
+        reply = self._client.reset_env(self.instance_id, seed, options)
+        return self._read(reply["observation"]), own(reply["info"])
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take one action; return observation, reward, terminated, truncated and info."""
+        reply = self._client.step_env(self.instance_id, self._write(action))
+        reward, info = reply["reward"], reply["info"]
+        return (
+            self._read(reply["observation"]),
+            float("nan") if reward is None else reward,
+            reply["terminated"],
+            reply["truncated"],
+            own(info) if info else info,
+        )
+
+    def render(self) -> Any:
+        """Return the current frame.
+
+        Returns:
+            For `ansi` a text; for `human` None, for the window is on the server's display; for any other render mode an
+            array of uint8 of shape (height, width, 3), or what its picture has; in a list where the mode is one of
+            lists.
+
+        Raises:
+            ServerProblem: 409, the environment was made without a render mode that gives a frame.
+        """
+        mode = self.render_mode or ""
+        if mode == "human":
+            return None
+        if mode.startswith("ansi"):
+            text = self._client.render_env(self.instance_id, "text/plain").decode()
+            return [text] if mode.endswith("_list") else text
+        frame = _pixels(self._client.render_env(self.instance_id))
+        return [frame] if mode.endswith("_list") else frame
+
+    def close(self) -> None:
+        """Close the environment and forget it on the server; closing it again, or without a server, does nothing."""
+        instance_id, self._instance_id = self._instance_id, None
+        if instance_id is not None:
+            forget(self._client, instance_id)
+
+
+def forget(client: Client, instance_id: str) -> None:
+    """Close an instance and the client, whatever has become of the server."""
+    try:
+        with contextlib.suppress(ConnectionError):
+            client.close_env(instance_id)
+    except ServerProblem as problem:
+        if problem.status != UNKNOWN:
+            raise
+    finally:
+        client.close()
+
+
+def _pixels(picture: bytes) -> Any:
+    import io
+
+    import numpy as np
+    from PIL import Image  # here, for it takes long to load and few agents look at frames
+
+    with Image.open(io.BytesIO(picture)) as image:
+        return np.array(image)

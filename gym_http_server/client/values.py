@@ -1,0 +1,69 @@
+"""Values of spaces: what comes over the wire as Gymnasium's environments return it, and actions the other way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.spaces import Box, MultiBinary, MultiDiscrete
+
+from ..runtime.codec import decoder, encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gymnasium.spaces import Space
+
+_FEW = 16  # numbers up to which a list is made, sent and read faster than an array
+
+
+def observation_reader(space: Space[Any]) -> Callable[[Any], Any]:
+    """Return the function that makes an observation of what a reply has: a value of `space` with its types and dtypes.
+
+    What does not fit `space` is returned as it came, for an environment may break its own word.
+
+    Raises:
+        TypeError: the kind of space is not known.
+    """
+    decode = decoder(space)
+    is_array = isinstance(space, Box | MultiBinary | MultiDiscrete)
+    shape, dtype = space.shape, space.dtype
+
+    def read(value: Any) -> Any:
+        # A copy: what came is a read-only view of the reply, and observations are the caller's to change.
+        if is_array and type(value) is np.ndarray and value.dtype == dtype and value.shape == shape:
+            return value.copy()
+        try:
+            return decode(value)
+        except ValueError:
+            return value
+
+    return read
+
+
+def action_writer(space: Space[Any]) -> Callable[[Any], Any]:
+    """Return the function that makes plain values and arrays of an action; it judges nothing, the server does.
+
+    Raises:
+        TypeError: the kind of space is not known.
+    """
+    encode = encoder(space)
+    is_array = isinstance(space, Box | MultiBinary | MultiDiscrete)
+
+    def write(action: Any) -> Any:
+        if not is_array or type(action) is not np.ndarray:
+            return encode(action)
+        return action.tolist() if action.size <= _FEW else action
+
+    return write
+
+
+def own(value: Any) -> Any:
+    """Return what a reply has beside observations, with arrays that may be written to."""
+    if type(value) is np.ndarray:
+        return value.copy()
+    if type(value) is dict:
+        return {key: own(item) for key, item in value.items()}
+    if type(value) is list:
+        return [own(item) for item in value]
+    return value

@@ -1,0 +1,107 @@
+"""The servers that are measured: each a process of its own, started when first asked for, and all gone at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import psutil
+
+ROOT = Path(__file__).parent.parent.parent
+STOP_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of server: a module to run, which prints `listening on http://…` when it does."""
+
+    module: str
+    arguments: tuple[str, ...] = ()
+
+
+def ours(*arguments: str) -> Kind:
+    """Return our server with these options."""
+    return Kind("gym_http_server", ("--port", "0", "--log-level", "error", *arguments))
+
+
+INLINE = ours("--engine", "inline")
+PROCESS = ours("--engine", "process")
+ATARI = ours("--engine", "process", "--import", "ale_py")
+WITHOUT_HOT_PATH = Kind("tests.benchmarks.apps.without_hot_path", ("inline",))
+BARE = Kind("tests.benchmarks.apps.bare", ("inline",))
+PIPED = Kind("tests.benchmarks.apps.bare", ("pipe",))
+ORIGINAL = Kind("tests.benchmarks.apps.original")
+
+
+class Server:
+    """A server that runs."""
+
+    def __init__(self, kind: Kind) -> None:
+        command = [sys.executable, "-m", kind.module, *kind.arguments]
+        # In a group of its own: Ctrl-C at the terminal is for this process, which then stops its servers.
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True, process_group=0)
+        self.seen = psutil.Process(self._process.pid)
+        try:
+            self.url = self._await_url()
+        except BaseException:
+            self.stop()
+            raise
+        self.address = (urlsplit(self.url).hostname, urlsplit(self.url).port)
+
+    def _await_url(self) -> str:
+        line = self._process.stdout.readline()
+        found = re.search(r"listening on (http://\S+)", line)
+        if found is None:
+            raise RuntimeError(f"{self._process.args} did not start: {line!r}")
+        return found[1]
+
+    def stop(self) -> None:
+        """End the server and whatever it leaves behind."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = self.seen.children(recursive=True)
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+            _, left = psutil.wait_procs(children, 5)
+            for each in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+        self._process.wait(STOP_SECONDS)
+        self._process.stdout.close()
+
+
+class Stage:
+    """Where subjects are measured: the servers of a group of rows, and how much work a chunk is.
+
+    Args:
+        seconds: length of a chunk of work.
+        most_instances: how many instances there may be at once, whatever a subject asks for.
+    """
+
+    def __init__(self, *, seconds: float, most_instances: int) -> None:
+        self.seconds = seconds
+        self.most_instances = most_instances
+        self._servers: dict[Kind, Server] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.ExitStack() as stack:
+            for each in self._servers.values():
+                stack.callback(each.stop)
+            self._servers.clear()
+
+    def server(self, kind: Kind) -> Server:
+        """Return the server of that kind."""
+        if kind not in self._servers:
+            self._servers[kind] = Server(kind)
+        return self._servers[kind]

@@ -1,0 +1,120 @@
+"""The rows: what is measured, against which floor, and the bar it has to clear."""
+
+from __future__ import annotations
+
+from .batches import LocalBatch, RemoteBatch
+from .connection import JSON, MSGPACK
+from .figure import Difference, megabytes, p50, rate
+from .load import Load
+from .memory import Memory
+from .row import Bar, Row, at_least, at_least_times, at_most, at_most_over, at_most_times
+from .servers import ATARI, BARE, INLINE, ORIGINAL, PIPED, PROCESS, WITHOUT_HOT_PATH, Kind
+from .steps import PONG, ClientStep, Creation, LocalRollout, LocalStep, Rollout, Step
+
+LANES = (1, 16, 256, 1024, 4096)
+CLIENTS = (1, 8, 64)
+INSTANCES = (100, 1000)
+
+BARE_APP = "bare ASGI app, env inline"
+PIPED_APP = "bare ASGI app, env over a pipe"
+LOCAL = "the same locally"
+
+
+def table() -> list[Row]:
+    """Return all rows, those of a group together."""
+    return [*_steps(), *_client(), *_rollouts(), *_batches(), *_pong(), *_load(), *_creation(), *_memory()]
+
+
+def _steps() -> list[Row]:
+    group = "one step of CartPole"
+    inline, process, bare = Step(INLINE), Step(PROCESS), p50(Step(BARE))
+    original = "the original's style"
+    return [
+        Row(group, "inline, p50", "µs", p50(inline), BARE_APP, bare, at_most_times(1.25)),
+        Row(group, "process, p50", "µs", p50(process), PIPED_APP, p50(Step(PIPED)), at_most_times(1.25)),
+        Row(group, "inline, steps", "/s", rate(inline), original, rate(Step(ORIGINAL)), at_least_times(3)),
+        Row(group, "process, steps", "/s", rate(process), original, rate(Step(ORIGINAL)), at_least_times(2)),
+        Row(group, "the original's style, p50", "µs", p50(Step(ORIGINAL)), BARE_APP, bare),
+        Row(group, "inline without the hot path, p50", "µs", p50(Step(WITHOUT_HOT_PATH)), BARE_APP, bare),
+    ]
+
+
+def _client() -> list[Row]:
+    raw, client = p50(Step(INLINE)), p50(ClientStep(INLINE))
+    return [Row("Python client", "step_env, p50", "µs", client, "raw socket", raw, at_most_over(60, "µs"))]
+
+
+def _rollouts() -> list[Row]:
+    group, floor = "rollout, random policy, 1,000 steps", rate(LocalRollout())
+    return [
+        Row(group, f"{name}, msgpack", "steps/s", rate(Rollout(kind)), LOCAL, floor)
+        for name, kind in (("inline", INLINE), ("process", PROCESS))
+    ]
+
+
+def _batches() -> list[Row]:
+    bars = {(1024, True): at_least(1_500_000, "steps/s")}
+    rows = [_batch(PROCESS, lanes, packed, bars.get((lanes, packed))) for lanes in LANES for packed in (True, False)]
+    return [*rows, _batch(INLINE, 1024, True, None)]
+
+
+def _batch(kind: Kind, lanes: int, packed: bool, bar: Bar | None) -> Row:
+    what = f"{lanes:,} lane{'s' if lanes > 1 else ''}, {'msgpack' if packed else 'json'}"
+    name = what if kind == PROCESS else f"{what} from an inline server"
+    figure, floor = rate(RemoteBatch(kind, lanes, packed)), rate(LocalBatch(lanes))
+    return Row("CartPole by RemoteVectorEnv", name, "steps/s", figure, LOCAL, floor, bar)
+
+
+def _pong() -> list[Row]:
+    group = "one frame of Pong, process"
+    packed, plain = p50(Step(ATARI, PONG, MSGPACK)), p50(Step(ATARI, PONG, JSON))
+    local, local_cartpole = p50(LocalStep(PONG)), p50(LocalStep())
+    cartpole = p50(Step(ATARI, accept=MSGPACK))
+    # The emulator takes its time with and without a server: the bar is about what a frame costs beside that.
+    over, local_over = Difference(packed, cartpole), Difference(local, local_cartpole)
+    return [
+        Row(group, "msgpack, p50", "µs", packed, LOCAL, local),
+        Row(group, "json, p50", "µs", plain, LOCAL, local),
+        Row(group, "a step of CartPole, msgpack, p50", "µs", cartpole, LOCAL, local_cartpole),
+        Row(group, "Pong over CartPole, msgpack", "µs", over, LOCAL, local_over, at_most_over(200, "µs")),
+    ]
+
+
+def _load() -> list[Row]:
+    rows = []
+    for name, kind, floor_name, floor in (("inline", INLINE, BARE_APP, BARE), ("process", PROCESS, PIPED_APP, PIPED)):
+        for clients in CLIENTS:
+            figure, least = rate(Load(kind, clients)), rate(Load(floor, clients))
+            bar = at_least_times(0.8) if clients == max(CLIENTS) else None
+            rows.append(Row("clients at once", f"{clients}, {name}", "requests/s", figure, floor_name, least, bar))
+    return rows
+
+
+def _creation() -> list[Row]:
+    return [
+        Row("create", "inline, p50", "µs", p50(Creation(INLINE)), BARE_APP, p50(Creation(BARE))),
+        Row(
+            "create",
+            "process, p50",
+            "µs",
+            p50(Creation(PROCESS)),
+            PIPED_APP,
+            p50(Creation(PIPED)),
+            at_most(25_000, "µs"),
+        ),
+    ]
+
+
+def _memory() -> list[Row]:
+    return [
+        Row(
+            f"memory of {instances:,} live instances",
+            "private, each",
+            "MB",
+            megabytes(Memory(PROCESS, instances)),
+            PIPED_APP,
+            megabytes(Memory(PIPED, instances)),
+            at_most(8, "MB"),
+        )
+        for instances in INSTANCES
+    ]
