@@ -15,6 +15,7 @@ GymHttpServerError
 │   └── RenderModeError             the instance has no render mode that gives a frame
 ├── ReplyTooLargeError              the reply is over the setting max_reply
 ├── TooManyLanesError               a batch is to have more lanes than the setting max_lanes
+├── OutOfResourcesError             the system gives no further process, descriptor or memory
 ├── EnvironmentFailure              the environment, third-party code, did something wrong
 │   ├── EnvironmentRaisedError      it raised an exception; the instance is still usable
 │   ├── EnvironmentDiedError        its process ended during the call
@@ -141,6 +142,18 @@ class TooManyLanesError(GymHttpServerError):
             f"num_envs is {lanes} and the limit is {limit}: start the server with a larger --max-lanes",
             limit=limit,
             setting="max_lanes",
+        )
+
+
+class OutOfResourcesError(GymHttpServerError):
+    """The system gives the server no further process, file descriptor or memory for an environment."""
+
+    @classmethod
+    def of(cls, reason: str) -> OutOfResourcesError:
+        """Return the error for what the system said."""
+        return cls(
+            f"there is no room for another environment ({reason}): close some, or raise the limits that the server runs "
+            "under (ulimit -n for descriptors, ulimit -u for processes)"
         )
 
 

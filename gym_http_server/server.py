@@ -67,6 +67,7 @@ def start_server(*, on_start: Callable[[str], None] | None = None, **options: An
     """
     settings = Settings(**options)
     _configure_logging(settings.log_level)
+    _allow_descriptors()
     sockets = listen(settings.listen, settings.port)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
@@ -163,6 +164,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     import uvloop
 
     return uvloop.new_event_loop
+
+
+def _allow_descriptors() -> None:
+    """Raise the limit of open descriptors as far as the system lets us: each environment takes two, each client one."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:
+            with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit than it tells
+                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _configure_logging(level: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -273,3 +274,31 @@ def test_a_script_without_a_main_guard_can_start_a_server(tmp_path) -> None:
         assert answer.status == 200
     assert process.communicate(timeout=30)[0] == "stopped\n"
     assert process.returncode == 0
+
+
+def test_without_a_descriptor_left_a_creation_is_refused_and_what_lives_goes_on() -> None:
+    """The 503 says what to do, and after a close there is room again."""
+    with Server("--engine", "process") as server:
+        made = [server.create()]
+        seen = psutil.Process(server.process.pid)
+        seen.rlimit(psutil.RLIMIT_NOFILE, (seen.num_fds() + 3,) * 2)
+        while (answer := server.post("/v1/envs/", {"env_id": "CartPole-v1"})).status == 200:
+            made.append(f"/v1/envs/{answer.json['instance_id']}")
+            assert len(made) < 10
+        assert answer.status == 503
+        assert "Too many open files" in answer.message
+        assert "ulimit -n" in answer.message
+        assert server.post(f"{made[0]}/reset/").status == 200
+        assert server.request("DELETE", made[-1]).status == 200
+        assert server.post("/v1/envs/", {"env_id": "CartPole-v1"}).status == 200
+
+
+def test_the_server_takes_as_many_descriptors_as_it_may_have() -> None:
+    """A thousand environments do not fail by the shell's soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        with Server("--engine", "process") as server:
+            assert psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

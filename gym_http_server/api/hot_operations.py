@@ -127,17 +127,16 @@ class HotOperations:
             for each in (suffix.removesuffix("/"), suffix.removesuffix("/") + "/"):
                 self._by_suffix[method, prefix, each] = compiled
 
-    def find(self, method: str, path: str) -> tuple[HotOperation, dict[str, str]] | None:
+    def find(self, method: str, path: str) -> tuple[HotOperation, dict[str, Any]] | None:
         """Return the operation that serves a method at a decoded path, and the path's parameters; None for no other."""
         for prefix, (name, longest) in self._prefixes.items():
             if path.startswith(prefix):
                 start = len(prefix)
                 end = path.find("/", start)
-                operation = (
-                    self._by_suffix.get((method, prefix, path[end:])) if start < end <= start + longest else None
-                )
-                if operation is not None:
-                    return operation, {name: path[start:end]}
+                if start < end <= start + longest:
+                    operation = self._by_suffix.get((method, prefix, path[end:]))
+                    if operation is not None:
+                        return operation, {name: path[start:end]}
         for each, pattern, operation in self._by_pattern:
             if each == method and (match := pattern.fullmatch(path)):
                 return operation, match.groupdict()

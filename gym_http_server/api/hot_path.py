@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .compression import HOT
 from .edge import send_problem
-from .hot_operations import HotOperation, HotOperations, NotPlainError
+from .hot_operations import HotOperations, NotPlainError
 from .problems import problem_of
 
 if TYPE_CHECKING:
@@ -51,18 +51,26 @@ class HotPath(SpecMiddleware):  # type: ignore[misc]  # connexion has no types
         if found is None:
             await self._app(scope, receive, send)
             return
-        operation, parameters = found
-        arguments: dict[str, Any] = {**parameters}
+        operation, arguments = found
         received: list[Message] = []
         try:
-            accept, value = await self._read(operation, scope, receive, received)
+            accept, content_type = _headers(scope, takes_body=operation.takes_body)
+            if operation.takes_body:
+                message = await receive()
+                received.append(message)
+                if message["type"] != "http.request" or message.get("more_body"):
+                    await self._read_on(receive, received)
+                    body = b"".join(each.get("body", b"") for each in received)
+                else:
+                    body = message["body"]
+                if len(body) > self._max_body:
+                    raise NotPlainError  # noqa: TRY301 -- one way to fall through
+                arguments["body"] = operation.read(content_type, body)
         except NotPlainError:
             await self._app({**scope, HOT: True}, _replay(received, receive), send)
             return
         if operation.takes_accept:
             arguments["accept"] = accept
-        if operation.takes_body:
-            arguments["body"] = value
         try:
             response = await operation.handler(**arguments)
         except Exception as error:  # noqa: BLE001 -- every error becomes a problem
@@ -75,37 +83,39 @@ class HotPath(SpecMiddleware):  # type: ignore[misc]  # connexion has no types
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _read(
-        self, operation: HotOperation, scope: Scope, receive: Receive, received: list[Message]
-    ) -> tuple[str | None, Any]:
-        """Return the Accept header and the body's value; every message that was received is in `received`.
+    async def _read_on(self, receive: Receive, received: list[Message]) -> None:
+        """Receive the rest of a body that comes in parts.
 
         Raises:
-            NotPlainError: the request is to fall through.
+            NotPlainError: the client went away, or the body is over the limit.
         """
-        accept: str | None = None
-        content_type: bytes | None = None
-        for name, value in scope["headers"]:
-            if name == b"accept":
-                accept = value.decode("latin-1") if accept is None else accept
-            elif name == b"content-type":
-                content_type = value
-            elif not operation.takes_body and name in (b"content-length", b"transfer-encoding"):
+        size = 0
+        while True:
+            message = received[-1]
+            size += len(message.get("body", b""))
+            if message["type"] != "http.request" or size > self._max_body:
                 raise NotPlainError
-        if not operation.takes_body:
-            return accept, None
-        body, more = b"", True
-        while more:
-            message = await receive()
-            received.append(message)
-            if message["type"] != "http.request":
-                raise NotPlainError
-            part = message.get("body", b"")
-            body = body + part if body else part
-            if len(body) > self._max_body:
-                raise NotPlainError
-            more = message.get("more_body", False)
-        return accept, operation.read(content_type, body)
+            if not message.get("more_body"):
+                return
+            received.append(await receive())
+
+
+def _headers(scope: Scope, *, takes_body: bool) -> tuple[str | None, bytes | None]:
+    """Return Accept and Content-Type.
+
+    Raises:
+        NotPlainError: there is a body where none is taken.
+    """
+    accept: str | None = None
+    content_type: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            content_type = value
+        elif name == b"accept":
+            accept = value.decode("latin-1") if accept is None else accept
+        elif not takes_body and name in (b"content-length", b"transfer-encoding"):
+            raise NotPlainError
+    return accept, content_type
 
 
 def _replay(received: list[Message], receive: Receive) -> Receive:

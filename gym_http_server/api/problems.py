@@ -45,6 +45,7 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.RenderModeError: 409,
     errors.ReplyTooLargeError: 413,
     errors.TooManyLanesError: 413,
+    errors.OutOfResourcesError: 503,
     errors.EnvironmentFailure: 502,
     errors.EnvironmentRaisedError: 502,
     errors.EnvironmentDiedError: 502,

@@ -73,6 +73,7 @@ class Engine(abc.ABC):
         Raises:
             UsageError: the environment cannot be made as asked.
             EnvironmentDiedError, CallTimeoutError: its process ended or was killed while it was being made.
+            OutOfResourcesError: the system gives no process or descriptor for it.
         """
 
     @abc.abstractmethod

@@ -13,7 +13,7 @@ import sys
 from typing import Any, Protocol
 
 from ..config import ENVIRONMENT_PREFIX
-from ..errors import EnvironmentDiedError, ImportFailedError, StartError
+from ..errors import EnvironmentDiedError, ImportFailedError, OutOfResourcesError, StartError
 
 READ_SIZE = 1 << 16
 
@@ -124,7 +124,7 @@ class ForkServer:
         elif "forked" in message:
             forked, answer = self._forking.pop(message["forked"])
             if "pid" not in message:
-                _answer_with(answer, EnvironmentDiedError(f"no process could be forked: {message['error']}"))
+                _answer_with(answer, OutOfResourcesError.of(message["error"]))
                 return
             self._forked[message["pid"]] = forked
             if answer.cancelled():

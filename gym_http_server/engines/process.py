@@ -8,16 +8,16 @@ import contextlib
 import logging
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import CallTimeoutError, EnvironmentDiedError, InvalidValueError
+from ..errors import CallTimeoutError, EnvironmentDiedError, InvalidValueError, OutOfResourcesError
 from ..runtime.messages import CreateRequest, Description, Reply
 from ..runtime.wire import CLOSE, CREATE, REPLY_HEADER, RequestPacker, unpack_reply
 from .base import Engine, Worker
 from .fork_server import ForkServer, describe_status, signal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from ..config import Settings
 
@@ -86,9 +86,17 @@ class ProcessWorker(Worker):
         self._call_timeout = call_timeout
         self._max_reply = max_reply
         self._loop = asyncio.get_running_loop()
-        self._connection, self._theirs = socket.socketpair()
+        try:
+            self._connection, self._theirs = socket.socketpair()
+            try:
+                self._output, self._their_output = os.pipe()
+            except OSError:
+                self._connection.close()
+                self._theirs.close()
+                raise
+        except OSError as error:
+            raise OutOfResourcesError.of(str(error)) from None
         self._connection.setblocking(False)
-        self._output, self._their_output = os.pipe()
         os.set_blocking(self._output, False)
         self._pid = 0
         self._packer = RequestPacker()
@@ -128,11 +136,10 @@ class ProcessWorker(Worker):
             raise EnvironmentDiedError("the environment's process broke the protocol and was killed")
         self.description = description
 
-    async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
+    def call(self, operation: str, arguments: Mapping[str, Any]) -> Coroutine[Any, Any, Reply]:
         """Send the operation to the process and return its reply."""
-        reply = await self._exchange(operation, arguments)
-        assert isinstance(reply, Reply), "only `create` is answered by a description"  # noqa: S101 -- for the type checker
-        return reply
+        # No coroutine of its own, for this is on every step's way. Only `create` is answered by a description.
+        return cast("Coroutine[Any, Any, Reply]", self._exchange(operation, arguments))
 
     async def close(self) -> None:
         """Have the process close the environment and end; kill it where that takes too long."""

@@ -38,6 +38,8 @@ MAX_DEPTH: Final = 128
 """Containers nested deeper than this become text; orjson goes to 254, an array of numpy has up to 64 of its own."""
 
 _NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
+_AS_THEY_ARE: Final = frozenset(map(np.dtype, "?bBhHiIlLqQefd"))
+"""The dtypes whose arrays, in this machine's byte order, every format takes as they are."""
 _NAT_IN_DAYS: Final = b"1970-01-01T00:00:00"
 _NAT_IN_NANOSECONDS: Final = b"1677-09-21T00:12:43"
 _FAR_TEXT: Final = {math.inf: orjson.dumps(FAR), -math.inf: orjson.dumps(-FAR)}
@@ -118,6 +120,8 @@ class _Walk:
             return self._form.integer(value)
         try:
             # The exact types first: asking for abstract ones takes several times as long.
+            if kind is np.ndarray and value.dtype in _AS_THEY_ARE and value.flags.c_contiguous:
+                return self._form.array(value)
             if kind is dict or kind is list or kind is tuple:
                 return self._nested(value, self._mapping if kind is dict else self._row)
             return self._other(value)
