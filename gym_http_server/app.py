@@ -16,7 +16,8 @@ from .api.bodies import MsgpackValidator, StrictJsonValidator
 from .api.compression import Compression
 from .api.edge import App, Edge, Receive, Scope, Send, send_problem
 from .api.handlers import Handler, handler_table
-from .api.hot_path import HotPath
+from .api.hot_operations import HotOperations
+from .api.hot_path import HotPath, HotPathCompiler
 from .api.problems import HttpProblem, problem_of
 from .config import Settings
 from .console import create_console
@@ -111,7 +112,7 @@ class Application:
     def _app_for(self, path: str) -> App:
         # Ahead of Flask, which has the rest: mounted inside connexion's router it would answer these paths with HTML.
         if path == "/v1" or path.startswith("/v1/"):
-            return self._api  # type: ignore[no-any-return]  # connexion has no types
+            return self._api
         if path == "/ui" or path.startswith("/ui/"):
             return _only_get(self._api)
         if path in ("/openapi.yaml", "/openapi.json"):
@@ -191,39 +192,49 @@ def make_api(
     *,
     validate_responses: bool,
     hot_path: bool,
-) -> AsyncApp:
-    """Return the connexion app that binds the handlers to the contract.
+) -> App:
+    """Return the app of everything that the contract defines, and of its page.
 
     Args:
         contract: the contract.
         handlers: the handler of every operation, by operationId.
         settings: the server's settings.
-        validate_responses: hold every reply against the contract.
+        validate_responses: hold every reply of connexion's stack against the contract.
         hot_path: put the hot path in front.
     """
+    stack = make_stack(contract, handlers, validate_responses=validate_responses)
+    app: App = stack
+    if hot_path:
+        operations = HotOperations(handlers)
+        stack.add_middleware(HotPathCompiler, position=MiddlewarePosition.BEFORE_EXCEPTION, operations=operations)
+        app = HotPath(operations, settings.max_body, stack)
+    if settings.compression == "remote":
+        stack.add_middleware(Compression, position=MiddlewarePosition.BEFORE_EXCEPTION)
+    elif settings.compression == "all":
+        app = Compression(app, everywhere=True)
+    # The last one is the nearest to connexion.
+    stack.add_middleware(
+        Edge, position=MiddlewarePosition.BEFORE_EXCEPTION, contract=contract, max_body=settings.max_body
+    )
+    return app
+
+
+def make_stack(contract: Contract, handlers: Mapping[str, Handler], *, validate_responses: bool) -> AsyncApp:
+    """Return the connexion app that binds the handlers to the contract; see `make_api` for the arguments."""
     options = SwaggerUIOptions(serve_spec=False, swagger_ui_path="/ui", spec_path="/openapi.json")
-    api = AsyncApp("gym_http_server", swagger_ui_options=options)
-    api.add_api(
+    stack = AsyncApp("gym_http_server", swagger_ui_options=options)
+    stack.add_api(
         # A dict, for connexion runs files through a template engine; a copy, for it resolves references in place.
         copy.deepcopy(contract.document),
         resolver=Resolver(function_resolver=lambda operation_id: bound(handlers[operation_id])),
         validate_responses=validate_responses,
         validator_map={"body": {JSON: StrictJsonValidator, MSGPACK: MsgpackValidator}},
     )
-    in_front: list[tuple[Any, dict[str, Any]]] = [(Edge, {"contract": contract, "max_body": settings.max_body})]
-    if settings.compression == "remote":
-        in_front.insert(0, (Compression, {}))
-    if hot_path:
-        in_front.insert(0, (HotPath, {"handlers": handlers, "max_body": settings.max_body}))
-    if settings.compression == "all":
-        in_front.insert(0, (Compression, {"everywhere": True}))
-    for middleware, arguments in in_front:  # a later one is nearer to connexion
-        api.add_middleware(middleware, position=MiddlewarePosition.BEFORE_EXCEPTION, **arguments)
     # At each request it warns that an operation takes two media types.
     logging.getLogger("connexion.operations.openapi3").setLevel(logging.ERROR)
     for kind in (ProblemException, HTTPException, Exception):
-        api.add_error_handler(kind, _on_error)
-    return api
+        stack.add_error_handler(kind, _on_error)
+    return stack
 
 
 def _on_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001 -- connexion's signature

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gym_http_server import app as wiring
 from gym_http_server.api.hot_operations import HotOperations, draft4
-from gym_http_server.api.hot_path import HotPath
+from gym_http_server.api.hot_path import HotPath, HotPathCompiler
 from gym_http_server.api.responses import Response
 
 from .contract import DOCUMENT, inlined
@@ -207,6 +207,13 @@ def test_a_step_that_changes_something_and_then_raises_is_executed_once(server: 
     server.request("DELETE", env)
 
 
+def compiled(handler: Any) -> HotOperations:
+    """Return the operations of the contract, all with one handler, compiled as connexion has them compiled."""
+    operations = HotOperations(dict.fromkeys(HOT, handler))
+    HotPathCompiler(None, operations).add_api({"paths": PATHS})
+    return operations
+
+
 PLAIN = {
     "resetEnv": {"seed": 1},
     "stepEnv": {"action": 1, "render": False},
@@ -231,8 +238,7 @@ async def test_what_is_plain_and_valid_does_not_fall_through(operation_id: str, 
     async def fall_through(*_: Any) -> None:
         raise AssertionError("it fell through")
 
-    hot = HotPath(fall_through, dict.fromkeys(HOT, handler), max_body=1000)
-    hot.add_api({"paths": PATHS})
+    hot = HotPath(compiled(handler), 1000, fall_through)
     method, path = HOT[operation_id]
     value = PLAIN.get(operation_id)
     body = b"" if value is None else written(value, media_type)
@@ -268,8 +274,7 @@ async def test_a_request_that_falls_through_brings_its_body() -> None:
     async def handler(instance_id: str, body: Any) -> Any:  # noqa: ARG001 -- the names that operations hand over
         raise AssertionError("it was executed")
 
-    hot = HotPath(stack, dict.fromkeys(HOT, handler), max_body=10)
-    hot.add_api({"paths": PATHS})
+    hot = HotPath(compiled(handler), 10, stack)
     messages = [{"type": "http.request", "body": bytes([65 + n] * 4), "more_body": n < 4} for n in range(5)]
     source = iter(messages)
 
@@ -313,4 +318,4 @@ def test_an_operation_that_cannot_be_compiled_is_refused_at_the_start(operation:
 
     paths = {"/v1/{id}/do": {"post": {"operationId": "do", "x-hot-path": True, **operation}}}
     with pytest.raises(ValueError, match=words):
-        HotOperations(paths, {"do": handler})
+        HotOperations({"do": handler}).compile(paths)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .edge import App, Message, Receive, Scope, Send
-    from .handlers import Handler
 
 with warnings.catch_warnings():
     # See problems.py.
@@ -26,24 +25,40 @@ with warnings.catch_warnings():
     from connexion.middleware.abstract import SpecMiddleware
 
 
-class HotPath(SpecMiddleware):  # type: ignore[misc]  # connexion has no types
-    """An ASGI middleware that serves the operations that the contract marks; connexion hands it the contract.
+class HotPathCompiler(SpecMiddleware):  # type: ignore[misc]  # connexion has no types
+    """A middleware of connexion, which hands it the contract: compiles the marked operations, and lets requests through.
 
     Args:
-        app: what all other requests fall through to.
-        handlers: the handler of every operation, by operationId.
-        max_body: the largest body, in bytes.
+        app: the rest of connexion's stack.
+        operations: where the operations are compiled.
     """
 
-    def __init__(self, app: App, handlers: Mapping[str, Handler], max_body: int) -> None:
+    def __init__(self, app: App, operations: HotOperations) -> None:
         self._app = app
-        self._handlers = handlers
-        self._max_body = max_body
-        self._operations = HotOperations({}, handlers)
+        self._operations = operations
 
     def add_api(self, specification: Mapping[str, Any], **_: Any) -> None:
         """Compile the contract's marked operations."""
-        self._operations = HotOperations(specification["paths"], self._handlers)
+        self._operations.compile(specification["paths"])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through."""
+        await self._app(scope, receive, send)
+
+
+class HotPath:
+    """An ASGI app that serves the operations that the contract marks.
+
+    Args:
+        operations: the compiled operations.
+        max_body: the largest body, in bytes.
+        app: what all other requests fall through to.
+    """
+
+    def __init__(self, operations: HotOperations, max_body: int, app: App) -> None:
+        self._operations = operations
+        self._max_body = max_body
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or let it fall through."""

@@ -235,6 +235,7 @@ class ProcessWorker(Worker):
 
     def _take(self, data: bytes) -> None:
         if not self._buffer and len(data) >= REPLY_HEADER.size:
+            # As good as always it is one whole frame.
             kind, steps, episodes, length = REPLY_HEADER.unpack_from(data)
             if len(data) == REPLY_HEADER.size + length:
                 self._deliver(kind, steps, episodes, data[REPLY_HEADER.size :])
