@@ -167,6 +167,7 @@ class ServerView:
                 episodes=each.episodes,
                 created_at=each.created_at,
                 last_used_at=each.last_used_at,
+                num_envs=each.description.num_envs,
             )
             for each in self._instances.all()
         ]

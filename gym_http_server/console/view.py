@@ -24,6 +24,7 @@ class InstanceRow:
         episodes: episodes ended since it was created.
         created_at: when it was created, in UTC.
         last_used_at: when its last call was made, in UTC.
+        num_envs: number of lanes of a batch; None for a single environment.
     """
 
     instance_id: str
@@ -35,6 +36,7 @@ class InstanceRow:
     episodes: int
     created_at: datetime
     last_used_at: datetime
+    num_envs: int | None = None
 
 
 class ConsoleView(Protocol):
