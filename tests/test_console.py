@@ -73,7 +73,7 @@ def test_a_batch_shows_its_lanes(view, browser):
     """A row of a batch says how many environments it is, and that of a single one does not."""
     view.rows = [replace(ROW, num_envs=16), replace(ROW, instance_id="00000000", last_used_at=ago(hours=1))]
     shown = {row[0]: row[1] for row in cells(browser.get("/", headers=BROWSER).text)}
-    assert shown == {"5f2b9c1e": "CartPole-v1 × 16", "00000000": "CartPole-v1"}
+    assert shown == {"5f2b9c1e": "CartPole-v1 \N{MULTIPLICATION SIGN} 16", "00000000": "CartPole-v1"}
 
 
 def test_the_home_page_shows_the_server(browser):
