@@ -135,9 +135,9 @@ FORMS = [
     (np.datetime64("1970-01-01"), '"1970-01-01T00:00:00"'),
     (np.datetime64("2020-01-01T10"), '"2020-01-01T10:00:00"'),
     (np.datetime64(40000, "Y"), '"41970"'),
-    (np.datetime64("NaT"), "null"),
+    (np.datetime64("NaT", "s"), "null"),
     (np.timedelta64(5, "s"), '"5 seconds"'),
-    (np.timedelta64("NaT"), "null"),
+    (np.timedelta64("NaT", "s"), "null"),
     (Colour.RED, '"red"'),
     (Colour.FAR, "1e+100"),
     (Level.HIGH, "3"),
@@ -349,7 +349,7 @@ ARRAYS = st.sampled_from(
 )
 ODDITIES = [
     object(), Mute(), Speaks(), Folded(), Mock(), Colour.FAR, Level.HIGH, Pose(NAN), int, json, len, NotImplemented,
-    Odd("x"), 10**5000, -(10**30), np.float16(INF), np.void(b"ab"), np.datetime64("NaT"), slice(1), iter([1]), "\udcff",
+    Odd("x"), 10**5000, -(10**30), np.float16(INF), np.void(b"ab"), np.datetime64("NaT", "s"), slice(1), iter([1]), "\udcff",
 ]  # fmt: skip
 KEYS = st.text(max_size=3) | st.integers() | st.floats() | st.none() | st.binary(max_size=2) | st.tuples(st.integers())
 ANYTHING = st.recursive(
