@@ -74,6 +74,7 @@ class Settings:
     max_body: int = setting(16 * MIB, "Largest request body.", least=1, unit="bytes")
     max_reply: int = setting(64 * MIB, "Largest reply.", least=1024, unit="bytes")
     max_lanes: int = setting(4096, "Largest number of environments in a batch.", least=1)
+    max_async_lanes: int = setting(64, "Largest number of environments in a batch with a process for each.", least=1)
     compression: str = setting(
         "remote",
         "Whose replies over 1 kB are compressed, if accepted: nobody's, other machines' off the hot path, or all.",

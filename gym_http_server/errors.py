@@ -14,7 +14,7 @@ GymHttpServerError
 │   ├── InstanceKindError           an operation of batches for a single environment, or the reverse
 │   └── RenderModeError             the instance has no render mode that gives a frame
 ├── ReplyTooLargeError              the reply is over the setting max_reply
-├── TooManyLanesError               a batch is to have more lanes than the setting max_lanes
+├── TooManyLanesError               a batch is to have more lanes than a setting allows
 ├── OutOfResourcesError             the system gives no further process, descriptor or memory
 ├── EnvironmentFailure              the environment, third-party code, did something wrong
 │   ├── EnvironmentRaisedError      it raised an exception; the instance is still usable
@@ -133,15 +133,16 @@ class ReplyTooLargeError(GymHttpServerError):
 
 
 class TooManyLanesError(GymHttpServerError):
-    """A batch is to have more lanes than the setting `max_lanes` allows."""
+    """A batch is to have more lanes than the setting `max_lanes` or `max_async_lanes` allows."""
 
     @classmethod
-    def of(cls, lanes: int, limit: int) -> TooManyLanesError:
-        """Return the error for a batch of `lanes` where `limit` are allowed."""
+    def of(cls, lanes: int, setting: str, limit: int) -> TooManyLanesError:
+        """Return the error for a batch of `lanes` where the setting allows `limit`."""
+        option = "--" + setting.replace("_", "-")
         return cls(
-            f"num_envs is {lanes} and the limit is {limit}: start the server with a larger --max-lanes",
+            f"num_envs is {lanes} and the limit is {limit}: start the server with a larger {option}",
             limit=limit,
-            setting="max_lanes",
+            setting=setting,
         )
 
 

@@ -163,7 +163,10 @@ class Instances:
             GymHttpServerError: as `engines.base.Engine.create`.
         """
         if request.num_envs is not None and request.num_envs > self._settings.max_lanes:
-            raise TooManyLanesError.of(request.num_envs, self._settings.max_lanes)
+            raise TooManyLanesError.of(request.num_envs, "max_lanes", self._settings.max_lanes)
+        processes = request.num_envs if request.vectorization_mode == "async" else None
+        if processes is not None and processes > self._settings.max_async_lanes:
+            raise TooManyLanesError.of(processes, "max_async_lanes", self._settings.max_async_lanes)
         instance_id = self._new_id()
         worker = await self.engine.create(instance_id, request, call_timeout or self._settings.call_timeout)
         instance = Instance(instance_id, self.engine.name, worker)
@@ -192,10 +195,13 @@ class Instances:
             UnknownInstanceError: there is none of that id, or another call closed it first.
         """
         instance = self.get(instance_id)
+        closed_here = False
         try:
             await instance.close()
         finally:
-            closed_here = self._live.pop(instance_id, None) is not None
+            # Not where the call was given up before its turn came: the environment lives on.
+            if instance.state == "closed":
+                closed_here = self._live.pop(instance_id, None) is not None
         if not closed_here:
             raise UnknownInstanceError.of(instance_id)
 

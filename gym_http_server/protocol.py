@@ -1,9 +1,10 @@
-"""The HTTP/1.1 protocol of a connection: uvicorn's, with two system calls and a timer less for each request."""
+"""The HTTP/1.1 protocol of a connection: uvicorn's, with a system call and a timer less for each request, and mended."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from .api.problems import Problem
@@ -23,16 +24,21 @@ class HttpProtocol(HttpToolsProtocol):
     - Head and body of a response go out in one write. The client would otherwise wake up for each, and for the head in
       vain.
     - The timer that closes an idle connection runs on while requests come, instead of being cancelled and started anew
-      by each.
-    - Bytes that are no HTTP request are answered with problem details.
+      by each. A connection is idle until the head of a request is complete.
+    - A request to upgrade to another protocol is served as it is without that (RFC 9110, 7.8). Java's HttpClient and
+      `curl --http2` send one; the parser would take the body for the other protocol's bytes.
+    - A client that shuts its sending side down gets the answers to what it sent.
+    - Bytes that are no HTTP request are answered with problem details, after the answers to the requests before them.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take over a new connection."""
         self._joining = JoiningTransport(transport)
-        self._idle_since: float | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
         super().connection_made(self._joining)  # type: ignore[arg-type]  # it has the methods that uvicorn calls
+        self._idle_since: float | None = self.loop.time()
+        self._idle_timer: asyncio.TimerHandle | None = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of a connection that is closed."""
@@ -40,6 +46,42 @@ class HttpProtocol(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.parser.get_method() == b"CONNECT":
+                    self.send_400_response("CONNECT is for proxies")
+                    return
+                # A loop, for in a pipeline each request may ask for it.
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                continue
+            except httptools.HttpParserError as error:
+                self.send_400_response(str(error))
+            return
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """Keep a connection, whose client sends no more, until it has its answers."""
+        if self.scheme == "https" or not self._is_answering():
+            return False
+        self.cycle.keep_alive = False
+        return True
+
+    def on_headers_complete(self) -> None:
+        """Start the request whose head is complete."""
+        if not self.parser.should_upgrade():
+            self._idle_since = None
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Give the request the end of its body."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Go on to the next request of the pipeline, or wait for one."""
@@ -66,16 +108,37 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self._idle_timer = self.loop.call_later(remaining, self.timeout_keep_alive_handler)
 
-    def _unset_keepalive_if_required(self) -> None:
-        self._idle_since = None
-
     def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are not an HTTP request."""
+        """Answer bytes that are not an HTTP request, and close the connection."""
+        if self._is_answering():
+            # Its answer is on the way, and this one would be taken for it.
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
         problem = Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {msg}")
         headers = {**problem.headers, "content-length": str(len(problem.body)), "connection": "close"}
-        head = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items())
+        lines = [*self.server_state.default_headers, *((k.encode(), v.encode("latin-1")) for k, v in headers.items())]
+        head = b"".join(b"%b: %b\r\n" % line for line in lines)
         self.transport.write(STATUS_LINE[400] + head + b"\r\n" + problem.body)
         self.transport.close()
+
+    def _is_answering(self) -> bool:
+        """Return whether the latest request has come whole and is not answered yet."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = (token.strip() for token in value.split(b","))
+                lines.append(b"connection: " + b", ".join(each for each in tokens if each.lower() != b"upgrade"))
+            elif name != b"upgrade":
+                lines.append(name + b": " + value)
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Do nothing: uvicorn's timer is not used."""
 
 
 class JoiningTransport:

@@ -377,3 +377,33 @@ def test_a_lane_that_fails_is_told_and_leaves_no_process(process_server: Server,
     assert later.status == (410 if lost else 200), later.body
     process_server.post(f"{env}/close/")
     eventually(lambda: process_server.pids() <= before and not any(map(psutil.pid_exists, pids)))
+
+
+@pytest.mark.parametrize("mask", [[[True], [True, False]], "yes", [1, 0], [], [[True, False]], {"a": 1}])
+def test_a_mask_that_is_none_is_refused(server: Server, mask: Any) -> None:
+    """What `options` hold as a reset_mask is the caller's mistake where it is not a boolean for each lane."""
+    env = server.create("CartPole-v1", num_envs=2, vectorization_mode="sync")
+    server.post(f"{env}/batch/reset/")
+    answer = server.post(f"{env}/batch/reset/", {"options": {"reset_mask": mask}})
+    assert answer.status == 400
+    assert "2 booleans" in answer.message
+
+
+def test_an_implementation_of_its_own_takes_one_seed(server: Server) -> None:
+    """The refusal of a seed for each lane says what to do."""
+    env = server.create("CartPole-v1", num_envs=2)
+    answer = server.post(f"{env}/batch/reset/", {"seeds": [1, 2]})
+    assert answer.status == 400
+    assert "takes one seed" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [({"num_envs": 4097}, "max_lanes"), ({"num_envs": 65, "vectorization_mode": "async"}, "max_async_lanes")],
+)
+def test_a_batch_over_a_limit_is_refused_with_its_name(server: Server, options: dict[str, Any], setting: str) -> None:
+    """The 413 names the limit and the option that raises it."""
+    answer = server.post("/v1/envs/", {"env_id": "CartPole-v1", **options})
+    assert answer.status == 413
+    assert answer.json["setting"] == setting
+    assert f"--{setting.replace('_', '-')}" in answer.message

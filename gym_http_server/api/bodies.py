@@ -6,6 +6,7 @@ gives up, instead of explaining, on whatever it is not sure to read as `parse` d
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import warnings
@@ -108,6 +109,11 @@ _SUSPECT = 19
 """Length from which a JSON text may hold an integer beyond 64 bits or more than `MAX_DEPTH` brackets."""
 
 
+LARGE = 1 << 14
+"""A body of more bytes is read and validated in a thread, so that other requests need not wait for it: jsonschema takes
+several µs for each element."""
+
+
 class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # connexion has no types
     """connexion's validator of JSON bodies, with `parse_json` as its reader."""
 
@@ -115,7 +121,22 @@ class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # co
 
     async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:  # noqa: ARG002 -- connexion's signature
         body = b"".join([part async for part in stream])
-        return parse(self.media_type, body) if body else None
+        self._is_checked = False
+        if not body:
+            return None
+        if len(body) <= LARGE:
+            return parse(self.media_type, body)
+        return await asyncio.to_thread(self._parse_and_validate, body)
+
+    def _parse_and_validate(self, body: bytes) -> Any:
+        value = parse(self.media_type, body)
+        self._validate(value)
+        self._is_checked = True
+        return value
+
+    def _validate(self, body: Any) -> None:
+        if not self._is_checked:
+            super()._validate(body)
 
 
 class MsgpackValidator(StrictJsonValidator):

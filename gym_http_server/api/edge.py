@@ -84,7 +84,8 @@ class Edge:
             raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": allowed})
         # connexion's router matches no newline. In JSON it is white space, and no id of ours has one.
         path = path.replace("\n", " ")
-        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), None)
+        lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
+        accept = ", ".join(lines) if lines else None
         extensions = {**scope.get("extensions", {}), CONTEXT: {"accept": accept}}
         return operation, {**scope, "path": path, "raw_path": path.encode(), "extensions": extensions}
 
@@ -133,6 +134,10 @@ def _with_body(scope: Scope, body: bytes, media_types: Sequence[str]) -> Scope:
     dropped = (b"content-type", b"content-length", b"transfer-encoding")
     headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
     if body:
+        coding = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-encoding"), "")
+        if coding.strip().lower() not in ("", "identity"):
+            detail = f"a body with the Content-Encoding {coding!r} is not read here: send it as it is"
+            raise HttpProblem(415, "unsupported-media-type", detail)
         sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), "")
         headers += [(b"content-type", _media_type(sent, media_types).encode()), (b"content-length", b"%d" % len(body))]
     return {**scope, "headers": headers, "gym_http_server.body": body}

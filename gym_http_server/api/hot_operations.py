@@ -52,7 +52,6 @@ class HotOperation:
     """One compiled operation.
 
     Attributes:
-        operation_id: as in the contract.
         handler: the handler.
         takes_body: the operation declares a body.
         requires_body: and requires it.
@@ -60,7 +59,6 @@ class HotOperation:
         media_types: what may be in the body.
     """
 
-    operation_id: str
     handler: Handler
     takes_body: bool
     requires_body: bool
@@ -136,6 +134,8 @@ class HotOperations:
 
     def find(self, method: str, path: str) -> tuple[HotOperation, dict[str, Any]] | None:
         """Return the operation that serves a method at a decoded path, and the path's parameters; None for no other."""
+        if "\n" in path:
+            return None  # the edge has a word to say about it
         for prefix, (name, longest) in self._prefixes.items():
             if path.startswith(prefix):
                 start = len(prefix)
@@ -175,7 +175,6 @@ def _compile(operation: Mapping[str, Any], handlers: Mapping[str, Handler]) -> H
         raise ValueError(f"{operation_id}: the media types of the body have different schemas")
     schema = schemas[0] if schemas else {}
     return HotOperation(
-        operation_id,
         handler,
         takes_body=body is not None,
         requires_body=bool(body and body.get("required", False)),

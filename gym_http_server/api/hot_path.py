@@ -6,6 +6,7 @@ its reply or its error, rendered by the same function as everywhere, is the answ
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ with warnings.catch_warnings():
     # See problems.py.
     warnings.simplefilter("ignore")
     from connexion.middleware.abstract import SpecMiddleware
+
+
+LARGE = 1 << 18
+"""A body of more bytes is read in a thread, so that other requests need not wait for it."""
 
 
 class HotPathCompiler(SpecMiddleware):  # type: ignore[misc]  # connexion has no types
@@ -80,7 +85,10 @@ class HotPath:
                     body = message["body"]
                 if len(body) > self._max_body:
                     raise NotPlainError  # noqa: TRY301 -- one way to fall through
-                arguments["body"] = operation.read(content_type, body)
+                if len(body) > LARGE:
+                    arguments["body"] = await asyncio.to_thread(operation.read, content_type, body)
+                else:
+                    arguments["body"] = operation.read(content_type, body)
         except NotPlainError:
             await self._app({**scope, HOT: True}, _replay(received, receive), send)
             return
@@ -119,16 +127,18 @@ def _headers(scope: Scope, *, takes_body: bool) -> tuple[str | None, bytes | Non
     """Return Accept and Content-Type.
 
     Raises:
-        NotPlainError: there is a body where none is taken.
+        NotPlainError: there is a body where none is taken, it is compressed, or there are two types.
     """
     accept: str | None = None
     content_type: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"content-type":
+            if content_type is not None:
+                raise NotPlainError
             content_type = value
         elif name == b"accept":
-            accept = value.decode("latin-1") if accept is None else accept
-        elif not takes_body and name in (b"content-length", b"transfer-encoding"):
+            accept = value.decode("latin-1") if accept is None else f"{accept}, {value.decode('latin-1')}"
+        elif name == b"content-encoding" or (not takes_body and name in (b"content-length", b"transfer-encoding")):
             raise NotPlainError
     return accept, content_type
 

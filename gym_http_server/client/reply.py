@@ -121,5 +121,5 @@ class Arriving:
         if self._reply is None:
             if self._status >= _OK:
                 self._reply = self._whole(is_kept=self._is_kept)
-            elif self._status != 101:
+            elif self._status != _SWITCHING_PROTOCOLS:
                 self._expect_head()

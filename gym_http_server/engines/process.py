@@ -168,12 +168,16 @@ class ProcessWorker(Worker):
         self._deadline = self._loop.time() + self._call_timeout
         if self._timer is None:
             self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        is_sent = False
         try:
             sent = self._send(frame)
             if sent < len(frame):
                 await self._send_rest(memoryview(frame)[sent:])
+            is_sent = True
             return await answer
         except asyncio.CancelledError:
+            if not is_sent:
+                self._kill(f"{operation} was given up while it was being sent")
             # Nobody waits any more, but the environment answers all the same: that reply must not be the next call's.
             self._unclaimed += not answer.done() or answer.cancelled()
             raise

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.vector.utils import iterate
 
-from ..errors import EnvironmentDiedError, EnvironmentFailure, InvalidValueError, ResetNeededError
+from ..errors import (
+    EnvironmentDiedError,
+    EnvironmentFailure,
+    InvalidActionError,
+    InvalidValueError,
+    ResetNeededError,
+)
 from .codec import checker, decoder, encoder
 from .messages import JSON, CreateRequest, Description, Reply
 from .served import SPACE_OPERATIONS, Served, as_object, calling, encoded, outside
@@ -149,6 +155,11 @@ class Batch(Served):
             return self._seed if seed is None else seed
         if seed is not None:
             raise InvalidValueError("both seed and seeds are given: give one of them")
+        if self.description.vectorization_mode == ENTRY_POINT:
+            raise InvalidValueError(
+                "the environment's own vector implementation takes one seed: give seed, or create the batch with "
+                "vectorization_mode 'sync' or 'async'"
+            )
         if len(seeds) != self._lanes:
             raise InvalidValueError(f"expected {self._lanes} seeds, one for each lane, got {len(seeds)}")
         return seeds
@@ -162,7 +173,10 @@ class Batch(Served):
                 "the environment's own vector implementation resets all lanes together: leave reset_mask out, or create "
                 "the batch with vectorization_mode 'sync' or 'async'"
             )
-        given = np.asarray(mask)
+        try:
+            given = np.asarray(mask)
+        except ValueError:  # lists of different lengths
+            given = np.empty(0)
         if given.shape != (self._lanes,) or given.dtype != np.bool_:
             raise InvalidValueError(f"reset_mask is to be {self._lanes} booleans, one for each lane")
         if not given.any():
@@ -175,8 +189,9 @@ class Batch(Served):
         try:
             decoded = self._decode_actions(actions)
         except ValueError as error:
-            why = f"an action for each of the {self._lanes} lanes: {error}"
-            raise outside(actions, self._environment.action_space, why) from None
+            raise InvalidActionError(
+                f"actions are to be one for each of the {self._lanes} lanes, of {self._action_space}: {error}"
+            ) from None
         if not self._are_actions(decoded):
             for lane, action in enumerate(iterate(self._environment.action_space, decoded)):
                 if not self._is_action(action):

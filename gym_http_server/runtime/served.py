@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 COUNTERPARTS: Final = {
-    "reset": "resetBatch",
-    "step": "stepBatch",
-    "rollout": "stepBatch",
-    "render": "a single environment",
-    "batch_reset": "resetEnv",
-    "batch_step": "stepEnv",
+    "reset": "use resetBatch",
+    "step": "use stepBatch",
+    "rollout": "use stepBatch",
+    "render": "it is not rendered, create a single environment for that",
+    "batch_reset": "use resetEnv",
+    "batch_step": "use stepEnv",
 }
 """What to use, where an operation is asked of the other kind of instance."""
 
@@ -79,7 +79,7 @@ class Served(abc.ABC):
         if serve is None:
             lanes = self.description.num_envs
             what = "a single environment" if lanes is None else f"a batch of {lanes}"
-            raise InstanceKindError(f"this instance is {what}: use {COUNTERPARTS[operation]}", num_envs=lanes)
+            raise InstanceKindError(f"this instance is {what}: {COUNTERPARTS[operation]}", num_envs=lanes)
         return serve(self, **arguments)
 
     def sample(self, media_type: str = JSON) -> Reply:
