@@ -44,7 +44,8 @@ class Compression:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if self._everywhere or not (HOT in scope or is_here(scope)):
-            await self._compressing(scope, receive, send)
+            # Without the extensions of the HTTP protocol, one of which sends a reply past the compression.
+            await self._compressing({**scope, "extensions": {}}, receive, send)
         else:
             await self._app(scope, receive, send)
 
