@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -132,8 +133,10 @@ def test_a_connection_without_a_whole_request_is_closed_in_time(quick: Server, s
         if is_used:
             connection.sendall(b"GET /v1/health/ HTTP/1.1\r\nHost: x\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        connection.sendall(sent)
-        assert connection.recv(65536) == b""
+        # On a busy machine the time may be over before the bytes are sent.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(sent)
+            assert connection.recv(65536) == b""
 
 
 def test_others_are_served_while_a_large_bad_body_is_refused(process_server: Server) -> None:
