@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..errors import GymHttpServerError
-
-logger = logging.getLogger(__name__)
 
 
 class Batch(Served):
@@ -133,15 +130,11 @@ class Batch(Served):
         }
         return encoded(reply, media_type, steps=steps, episodes=int(np.count_nonzero(self._ended)))
 
-    def close(self) -> None:
-        """Close the environments. What they raise is logged, for there is nobody left whom it concerns."""
-        try:
-            if self.is_broken:
-                self._environment.close(terminate=True)
-            else:
-                self._environment.close()
-        except Exception:
-            logger.exception("closing %s failed", self.description.env_id)
+    def _close(self) -> None:
+        if self.is_broken:
+            self._environment.close(terminate=True)
+        else:
+            self._environment.close()
 
     def _told(self, infos: Any) -> Any:
         final = infos.get("final_obs") if isinstance(infos, dict) else None

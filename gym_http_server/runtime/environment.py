@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidValueError, RenderModeError, ResetNeededError
@@ -17,8 +16,6 @@ from .trajectory import Trajectory, kept, planned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-logger = logging.getLogger(__name__)
 
 
 class Environment(Served):
@@ -137,12 +134,8 @@ class Environment(Served):
             body, media_type = encode_frame(frame, mode, media_types)
         return Reply(body, media_type)
 
-    def close(self) -> None:
-        """Close the environment. What it raises is logged, for there is nobody left whom it concerns."""
-        try:
-            self._environment.close()
-        except Exception:
-            logger.exception("closing %s failed", self.description.env_id)
+    def _close(self) -> None:
+        self._environment.close()
 
     def _reset(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, Any]:
         with calling("reset", None if options is None else InvalidValueError):

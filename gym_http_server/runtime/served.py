@@ -94,9 +94,16 @@ class Served(abc.ABC):
         """Reply `{"member"}`: whether the observation space contains the value."""
         return encoded({"member": contains(self._observation_space, observation)}, media_type)
 
-    @abc.abstractmethod
     def close(self) -> None:
         """Close what is served. What it raises is logged, for there is nobody left whom it concerns."""
+        try:
+            self._close()
+        except Exception:
+            logger.exception("closing %s failed", self.description.env_id)
+
+    @abc.abstractmethod
+    def _close(self) -> None:
+        """Close the library's own object."""
 
 
 SPACE_OPERATIONS: Final[dict[str, Callable[..., Reply]]] = {
