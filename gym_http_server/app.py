@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-import logging
-import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from a2wsgi import WSGIMiddleware
 
 from . import __version__
-from .api.binding import bound
-from .api.bodies import MsgpackValidator, StrictJsonValidator
 from .api.compression import Compression
 from .api.edge import App, Edge, Receive, Scope, Send, send_problem
 from .api.handlers import Handler, handler_table
 from .api.hot_operations import HotOperations
-from .api.hot_path import HotPath, HotPathCompiler
+from .api.hot_path import HotPath
 from .api.problems import HttpProblem, problem_of
+from .api.stack import MiddlewarePosition, make_stack
 from .config import Settings
 from .console import create_console
 from .console.view import InstanceRow
 from .engines import make_engine
 from .instances import Instances
 from .runtime.library import installed
-from .runtime.messages import JSON, MSGPACK
 from .spec import Contract, load_contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-with warnings.catch_warnings():
-    # connexion imports Starlette's test client, which warns that it wants another HTTP library.
-    warnings.simplefilter("ignore")
-    from connexion import AsyncApp
-    from connexion.exceptions import ProblemException
-    from connexion.lifecycle import ConnexionRequest, ConnexionResponse
-    from connexion.middleware import MiddlewarePosition
-    from connexion.options import SwaggerUIOptions
-    from connexion.resolver import Resolver
-    from starlette.exceptions import HTTPException
 
 
 class Application:
@@ -206,9 +190,7 @@ def make_api(
     stack = make_stack(contract, handlers, validate_responses=validate_responses)
     app: App = stack
     if hot_path:
-        operations = HotOperations(handlers)
-        stack.add_middleware(HotPathCompiler, position=MiddlewarePosition.BEFORE_EXCEPTION, operations=operations)
-        app = HotPath(operations, settings.max_body, stack)
+        app = HotPath(HotOperations(contract.resolved_paths(), handlers), settings.max_body, stack)
     if settings.compression == "remote":
         stack.add_middleware(Compression, position=MiddlewarePosition.BEFORE_EXCEPTION)
     elif settings.compression == "all":
@@ -218,29 +200,6 @@ def make_api(
         Edge, position=MiddlewarePosition.BEFORE_EXCEPTION, contract=contract, max_body=settings.max_body
     )
     return app
-
-
-def make_stack(contract: Contract, handlers: Mapping[str, Handler], *, validate_responses: bool) -> AsyncApp:
-    """Return the connexion app that binds the handlers to the contract; see `make_api` for the arguments."""
-    options = SwaggerUIOptions(serve_spec=False, swagger_ui_path="/ui", spec_path="/openapi.json")
-    stack = AsyncApp("gym_http_server", swagger_ui_options=options)
-    stack.add_api(
-        # A dict, for connexion runs files through a template engine; a copy, for it resolves references in place.
-        copy.deepcopy(contract.document),
-        resolver=Resolver(function_resolver=lambda operation_id: bound(handlers[operation_id])),
-        validate_responses=validate_responses,
-        validator_map={"body": {JSON: StrictJsonValidator, MSGPACK: MsgpackValidator}},
-    )
-    # At each request it warns that an operation takes two media types.
-    logging.getLogger("connexion.operations.openapi3").setLevel(logging.ERROR)
-    for kind in (ProblemException, HTTPException, Exception):
-        stack.add_error_handler(kind, _on_error)
-    return stack
-
-
-def _on_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001 -- connexion's signature
-    problem = problem_of(error)
-    return ConnexionResponse(problem.status, body=problem.body, headers=dict(problem.headers))
 
 
 def compressed(app: App, settings: Settings) -> App:

@@ -68,6 +68,11 @@ class Contract:
         """Return the media types of an operation's request body, the default first; none where it takes no body."""
         return list(resolve(self.document, operation.get("requestBody", {})).get("content", {}))
 
+    def resolved_paths(self) -> dict[str, Any]:
+        """Return the document's paths, with what every local `$ref` points at in its place."""
+        resolved: dict[str, Any] = _resolved(self.document, self.document["paths"])
+        return resolved
+
     def operation_ids(self) -> list[str]:
         """Return the operationId of every operation, in the order of the document."""
         return [
@@ -100,6 +105,12 @@ def resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
         pointer = value["$ref"].removeprefix("#/").split("/")
         value = functools.reduce(lambda node, key: node[key], pointer, document)
     return value
+
+
+def _resolved(document: dict[str, Any], value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _resolved(document, item) for name, item in resolve(document, value).items()}
+    return [_resolved(document, item) for item in value] if isinstance(value, list) else value
 
 
 def _path_item(document: dict[str, Any], template: str, item: dict[str, Any]) -> PathItem:

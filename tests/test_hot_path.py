@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gym_http_server import app as wiring
 from gym_http_server.api.hot_operations import HotOperations, draft4
-from gym_http_server.api.hot_path import HotPath, HotPathCompiler
+from gym_http_server.api.hot_path import HotPath
 from gym_http_server.api.responses import Response
 
 from .contract import DOCUMENT, inlined
@@ -216,10 +216,8 @@ def test_a_step_that_changes_something_and_then_raises_is_executed_once(server: 
 
 
 def compiled(handler: Any) -> HotOperations:
-    """Return the operations of the contract, all with one handler, compiled as connexion has them compiled."""
-    operations = HotOperations(dict.fromkeys(HOT, handler))
-    HotPathCompiler(None, operations).add_api({"paths": PATHS})
-    return operations
+    """Return the operations of the contract, all with one handler."""
+    return HotOperations(PATHS, dict.fromkeys(HOT, handler))
 
 
 PLAIN = {
@@ -326,4 +324,4 @@ def test_an_operation_that_cannot_be_compiled_is_refused_at_the_start(operation:
 
     paths = {"/v1/{id}/do": {"post": {"operationId": "do", "x-hot-path": True, **operation}}}
     with pytest.raises(ValueError, match=words):
-        HotOperations({"do": handler}).compile(paths)
+        HotOperations(paths, {"do": handler})

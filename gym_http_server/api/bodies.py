@@ -6,10 +6,8 @@ gives up, instead of explaining, on whatever it is not sure to read as `parse` d
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,14 +17,7 @@ from ..runtime.packing import unpack
 from .problems import HttpProblem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-
-    from starlette.types import Scope
-
-with warnings.catch_warnings():
-    # See problems.py.
-    warnings.simplefilter("ignore")
-    from connexion.validators import JSONRequestBodyValidator
+    from collections.abc import Callable
 
 MAX_DEPTH = 100
 """Deepest nesting of arrays and objects; numpy has at most 64 dimensions, and spaces nest a few times more."""
@@ -107,42 +98,6 @@ def parse_plain(media_type: str, body: bytes) -> Any:
 
 _SUSPECT = 19
 """Length from which a JSON text may hold an integer beyond 64 bits or more than `MAX_DEPTH` brackets."""
-
-
-LARGE = 1 << 14
-"""A body of more bytes is read and validated in a thread, so that other requests need not wait for it: jsonschema takes
-several µs for each element."""
-
-
-class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # connexion has no types
-    """connexion's validator of JSON bodies, with `parse_json` as its reader."""
-
-    media_type = JSON
-
-    async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:  # noqa: ARG002 -- connexion's signature
-        body = b"".join([part async for part in stream])
-        self._is_checked = False
-        if not body:
-            return None
-        if len(body) <= LARGE:
-            return parse(self.media_type, body)
-        return await asyncio.to_thread(self._parse_and_validate, body)
-
-    def _parse_and_validate(self, body: bytes) -> Any:
-        value = parse(self.media_type, body)
-        self._validate(value)
-        self._is_checked = True
-        return value
-
-    def _validate(self, body: Any) -> None:
-        if not self._is_checked:
-            super()._validate(body)
-
-
-class MsgpackValidator(StrictJsonValidator):
-    """The same for MessagePack, against the same schema: an array is a value of any schema that says nothing of type."""
-
-    media_type = MSGPACK
 
 
 def _refuse_constant(name: str) -> None:

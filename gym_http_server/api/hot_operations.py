@@ -100,29 +100,22 @@ class HotOperation:
 
 
 class HotOperations:
-    """All compiled operations; none before `compile`.
+    """All compiled operations.
 
     Args:
+        paths: the paths of the contract, its references resolved.
         handlers: the handler of every operation, by operationId.
+
+    Raises:
+        ValueError: a marked operation's schema has a keyword that is not compiled here.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers = handlers
+    def __init__(self, paths: Mapping[str, Any], handlers: Mapping[str, Handler]) -> None:
         self._by_suffix: dict[tuple[str, str, str], HotOperation] = {}
         self._by_pattern: list[tuple[str, re.Pattern[str], HotOperation]] = []
         self._prefixes: dict[str, tuple[str, int]] = {}
-
-    def compile(self, paths: Mapping[str, Any]) -> None:
-        """Compile the marked operations of a contract.
-
-        Args:
-            paths: the paths of the contract, its references resolved.
-
-        Raises:
-            ValueError: a marked operation's schema has a keyword that is not compiled here.
-        """
         for template, method, operation, parameters in _marked(paths):
-            compiled = _compile(operation, self._handlers)
+            compiled = _compile(operation, handlers)
             lengths = {each["name"]: _lengths(each) for each in parameters}
             prefix, name, suffix = re.split(r"\{(\w+)\}", template, maxsplit=1)
             if "{" in suffix:

@@ -7,24 +7,16 @@ its reply or its error, rendered by the same function as everywhere, is the answ
 from __future__ import annotations
 
 import asyncio
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .compression import HOT
 from .edge import send_problem
-from .hot_operations import HotOperations, NotPlainError
+from .hot_operations import NotPlainError
 from .problems import problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .edge import App, Message, Receive, Scope, Send
-
-with warnings.catch_warnings():
-    # See problems.py.
-    warnings.simplefilter("ignore")
-    from connexion.middleware.abstract import SpecMiddleware
-
+    from .hot_operations import HotOperations
 
 REPLY = "gym_http_server.reply"
 """An ASGI extension of our own HTTP protocol: a function of a media type and a body, which sends them with status 200 in
@@ -32,27 +24,6 @@ one go, or returns False and sends nothing."""
 
 LARGE = 1 << 18
 """A body of more bytes is read in a thread, so that other requests need not wait for it."""
-
-
-class HotPathCompiler(SpecMiddleware):  # type: ignore[misc]  # connexion has no types
-    """A middleware of connexion, which hands it the contract: compiles the marked operations, and lets requests through.
-
-    Args:
-        app: the rest of connexion's stack.
-        operations: where the operations are compiled.
-    """
-
-    def __init__(self, app: App, operations: HotOperations) -> None:
-        self._app = app
-        self._operations = operations
-
-    def add_api(self, specification: Mapping[str, Any], **_: Any) -> None:
-        """Compile the contract's marked operations."""
-        self._operations.compile(specification["paths"])
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through."""
-        await self._app(scope, receive, send)
 
 
 class HotPath:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-import warnings
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
@@ -17,12 +15,6 @@ from ..runtime.encoding import json_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-with warnings.catch_warnings():
-    # connexion imports Starlette's test client, which warns that it wants another HTTP library.
-    warnings.simplefilter("ignore")
-    from connexion.exceptions import ProblemException
-    from starlette.exceptions import HTTPException
 
 logger = logging.getLogger(__name__)
 
@@ -109,18 +101,12 @@ class Problem:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Return the response for any error: one of this project, of connexion, of Starlette, or a defect of ours."""
+    """Return the response for any error: one of this project, or a defect of ours."""
     match error:
         case HttpProblem():
             return Problem(error.status, error.slug, error.detail, error.headers, **error.facts)
         case errors.GymHttpServerError():
             return Problem(STATUS[type(error)], slug_of(type(error)), error.detail, **error.facts)
-        case ProblemException():
-            return Problem(error.status, _slug_of_status(error.status), _first_line(error.detail), error.headers)
-        case HTTPException():
-            return Problem(
-                error.status_code, _slug_of_status(error.status_code), _first_line(error.detail), error.headers
-            )
     reference = secrets.token_hex(4)
     logger.error("internal error %s", reference, exc_info=error)
     return Problem(
@@ -134,12 +120,3 @@ def problem_of(error: BaseException) -> Problem:
 def slug_of(cls: type[errors.GymHttpServerError]) -> str:
     """Return the end of the problem type of an error class, such as `unknown-instance` for UnknownInstanceError."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__.removesuffix("Error")).lower()
-
-
-def _slug_of_status(status: int) -> str:
-    return HTTPStatus(status).phrase.lower().replace(" ", "-").replace("'", "")
-
-
-def _first_line(detail: object) -> str:
-    # connexion puts a dump of schema and instance below the first line of a parameter's error.
-    return str(detail).strip().split("\n", 1)[0]

@@ -1,0 +1,91 @@
+"""connexion's stack, the only place that knows it besides its validators: the contract bound to the handlers."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import warnings
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from ..runtime.messages import JSON, MSGPACK
+from .bodies import parse
+from .problems import Problem, problem_of
+from .validators import MsgpackValidator, StrictJsonValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from ..spec import Contract
+    from .handlers import Handler
+    from .responses import Response
+
+with warnings.catch_warnings():
+    # connexion imports Starlette's test client, which warns that it wants another HTTP library.
+    warnings.simplefilter("ignore")
+    from connexion import AsyncApp
+    from connexion.exceptions import ProblemException
+    from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+    from connexion.middleware import MiddlewarePosition
+    from connexion.options import SwaggerUIOptions
+    from connexion.resolver import Resolver
+    from starlette.exceptions import HTTPException
+
+__all__ = ["MiddlewarePosition", "make_stack"]
+
+
+def make_stack(contract: Contract, handlers: Mapping[str, Handler], *, validate_responses: bool) -> AsyncApp:
+    """Return the connexion app that binds the handlers to the contract; see `app.make_api` for the arguments."""
+    options = SwaggerUIOptions(serve_spec=False, swagger_ui_path="/ui", spec_path="/openapi.json")
+    stack = AsyncApp("gym_http_server", swagger_ui_options=options)
+    stack.add_api(
+        # A dict, for connexion runs files through a template engine; a copy, for it resolves references in place.
+        copy.deepcopy(contract.document),
+        resolver=Resolver(function_resolver=lambda operation_id: bound(handlers[operation_id])),
+        validate_responses=validate_responses,
+        validator_map={"body": {JSON: StrictJsonValidator, MSGPACK: MsgpackValidator}},
+    )
+    # At each request it warns that an operation takes two media types.
+    logging.getLogger("connexion.operations.openapi3").setLevel(logging.ERROR)
+    for kind in (ProblemException, HTTPException, Exception):
+        stack.add_error_handler(kind, _on_error)
+    return stack
+
+
+def _on_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001 -- connexion's signature
+    match error:
+        case ProblemException():
+            problem = Problem(error.status, _slug_of_status(error.status), _first_line(error.detail), error.headers)
+        case HTTPException():
+            status = error.status_code
+            problem = Problem(status, _slug_of_status(status), _first_line(error.detail), error.headers)
+        case _:
+            problem = problem_of(error)
+    return ConnexionResponse(problem.status, body=problem.body, headers=dict(problem.headers))
+
+
+def _slug_of_status(status: int) -> str:
+    return HTTPStatus(status).phrase.lower().replace(" ", "-").replace("'", "")
+
+
+def _first_line(detail: object) -> str:
+    # connexion puts a dump of schema and instance below the first line of a parameter's error.
+    return str(detail).strip().split("\n", 1)[0]
+
+
+def bound(handler: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[ConnexionResponse]]:
+    """Return a handler as connexion is to call it; it reads the arguments' names from the handler's signature."""
+
+    @functools.wraps(handler)
+    async def call(**arguments: Any) -> ConnexionResponse:
+        body = arguments.get("body")
+        # Of a media type that it does not know, connexion hands over the bytes.
+        if isinstance(body, bytes):
+            arguments["body"] = parse(MSGPACK, body)
+        response = await handler(**arguments)
+        return ConnexionResponse(
+            200, content_type=response.media_type, body=response.body, headers=dict(response.headers)
+        )
+
+    return call
