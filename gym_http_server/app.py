@@ -26,6 +26,8 @@ from .spec import Contract, load_contract
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .engines.fork_server import Entry
+
 
 class Application:
     """The server as an ASGI app: the API under `/v1`, its page under `/ui/`, its document, and the console.
@@ -33,8 +35,14 @@ class Application:
     Args:
         settings: the server's settings.
         shut_down: has whoever serves this app stop; called by the operation `shutdownServer`.
+        entry: what an environment's own process runs; None for what only answers the server.
         validate_responses: hold every reply that connexion sends against the contract, which costs time; the tests do.
         hot_path: answer the operations of a training loop ahead of connexion's stack.
+
+    Attributes:
+        operations: those operations, compiled.
+        instances: the live instances.
+        engine: where they run.
     """
 
     def __init__(
@@ -42,16 +50,22 @@ class Application:
         settings: Settings,
         *,
         shut_down: Callable[[], None] = lambda: None,
+        entry: Entry | None = None,
         validate_responses: bool = False,
         hot_path: bool = True,
     ) -> None:
         self.settings = settings
-        self.engine = make_engine(settings)
+        self.engine = make_engine(settings, entry)
         self.instances = Instances(settings, self.engine)
         self._contract = load_contract()
         handlers = handler_table(settings, self.instances, shut_down)
+        self.operations = HotOperations(self._contract.resolved_paths(), handlers)
         self._api = make_api(
-            self._contract, handlers, settings, validate_responses=validate_responses, hot_path=hot_path
+            self._contract,
+            handlers,
+            settings,
+            validate_responses=validate_responses,
+            operations=self.operations if hot_path else None,
         )
         console: Any = create_console(ServerView(self.engine.name, self.instances))
         self._console = WSGIMiddleware(console)
@@ -176,7 +190,7 @@ def make_api(
     settings: Settings,
     *,
     validate_responses: bool,
-    hot_path: bool,
+    operations: HotOperations | None,
 ) -> App:
     """Return the app of everything that the contract defines, and of its page.
 
@@ -184,13 +198,14 @@ def make_api(
         contract: the contract.
         handlers: the handler of every operation, by operationId.
         settings: the server's settings.
+        entry: what an environment's own process runs; None for what only answers the server.
         validate_responses: hold every reply of connexion's stack against the contract.
-        hot_path: put the hot path in front.
+        operations: those of the hot path, which is put in front; None for none.
     """
     stack = make_stack(contract, handlers, validate_responses=validate_responses)
     app: App = stack
-    if hot_path:
-        app = HotPath(HotOperations(contract.resolved_paths(), handlers), settings.max_body, stack)
+    if operations is not None:
+        app = HotPath(operations, settings.max_body, stack)
     if settings.compression == "remote":
         stack.add_middleware(Compression, position=MiddlewarePosition.BEFORE_EXCEPTION)
     elif settings.compression == "all":

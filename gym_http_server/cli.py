@@ -71,9 +71,11 @@ def _option(each: dataclasses.Field[Any], hint: Any) -> click.Option:
     is_flag = hint is bool
     kind: click.ParamType[Any] | type | None = click.Choice(meta["choices"]) if meta["choices"] else hint
     default = each.default if each.default is not dataclasses.MISSING else typing.cast("Any", each.default_factory)()
+    option = option_name(each.name)
+    declared = f"{option}/--no-{option[2:]}" if is_flag and default else option
     unit = f" ({meta['unit']})" if meta["unit"] else ""
     return click.Option(
-        [*(flag for flag in meta["flags"] if flag != option_name(each.name)), option_name(each.name), each.name],
+        [*(flag for flag in meta["flags"] if flag != option), declared, each.name],
         help=meta["text"].removesuffix(".") + unit + ".",
         type=None if is_flag else str if multiple else kind,
         is_flag=is_flag,

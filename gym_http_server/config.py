@@ -71,6 +71,9 @@ class Settings:
     call_timeout: float = setting(
         300.0, "Time that one call may take before the environment is killed.", least=0.001, unit="s"
     )
+    handover: bool = setting(
+        True, "Let the process of an environment serve a connection that is used for it alone (process engine)."
+    )
     max_body: int = setting(16 * MIB, "Largest request body.", least=1, unit="bytes")
     max_reply: int = setting(64 * MIB, "Largest reply.", least=1024, unit="bytes")
     max_lanes: int = setting(4096, "Largest number of environments in a batch.", least=1)

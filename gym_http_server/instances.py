@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from .errors import InstanceLostError, TooManyLanesError, UnknownInstanceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .config import Settings
-    from .engines.base import Engine, Worker
+    from .engines.base import Engine, Returned, Worker
     from .runtime.messages import CreateRequest, Description, Reply
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,6 @@ class Instance:
 
     Attributes:
         created_at: moment in UTC.
-        steps: environment steps since it was made.
-        episodes: episodes that have ended since it was made.
     """
 
     def __init__(self, instance_id: str, engine: str, worker: Worker) -> None:
@@ -41,8 +39,6 @@ class Instance:
         self.engine = engine
         self.created_at = datetime.now(UTC)
         self._used = self.created_at.timestamp()
-        self.steps = 0
-        self.episodes = 0
         self._worker = worker
         self._turn = Turn()
         self._closing = False
@@ -53,9 +49,20 @@ class Instance:
         return self._worker.description
 
     @property
+    def steps(self) -> int:
+        """Environment steps since it was made."""
+        return self._worker.usage.steps
+
+    @property
+    def episodes(self) -> int:
+        """Episodes that have ended since it was made."""
+        return self._worker.usage.episodes
+
+    @property
     def last_used_at(self) -> datetime:
         """When the last call ended, in UTC."""
-        return datetime.fromtimestamp(self._used, UTC)
+        # The environment's own process writes the one, which is third-party code.
+        return datetime.fromtimestamp(max(self._used, min(self._worker.usage.used_at, time.time())), UTC)
 
     @property
     def state(self) -> str:
@@ -64,7 +71,7 @@ class Instance:
             return "closed"
         if self._worker.loss is not None:
             return "lost"
-        return "busy" if self._turn.taken else "ready"
+        return "busy" if self._turn.taken or self._worker.usage.busy_since is not None else "ready"
 
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
         """Have the environment serve an operation, after all calls that came before.
@@ -85,14 +92,22 @@ class Instance:
                     instance_id=self.instance_id,
                 )
             try:
-                reply = await self._worker.call(operation, arguments)
+                return await self._worker.call(operation, arguments)
             finally:
                 self._used = time.time()
-            self.steps += reply.steps
-            self.episodes += reply.episodes
-            return reply
         finally:
             self._turn.pass_on()
+
+    def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:
+        """Give a client's connection to the environment's own process; see `engines.base.Worker.hand_over`.
+
+        Not while there are calls: they would have it given back at once.
+        """
+        return not (self._closing or self._turn.taken) and self._worker.hand_over(connection, data, back)
+
+    def recall(self) -> None:
+        """Have the connection that was handed over given back as soon as the environment can."""
+        self._worker.recall()
 
     async def close(self) -> None:
         """Close the environment after the calls that came before; those that come after find no instance."""
@@ -169,9 +184,16 @@ class Instances:
             raise TooManyLanesError.of(processes, "max_async_lanes", self._settings.max_async_lanes)
         instance_id = self._new_id()
         worker = await self.engine.create(instance_id, request, call_timeout or self._settings.call_timeout)
-        instance = Instance(instance_id, self.engine.name, worker)
-        self._live[instance_id] = instance
+        return self.add(instance_id, worker)
+
+    def add(self, instance_id: str, worker: Worker) -> Instance:
+        """Add an environment that has been made, and return its instance."""
+        instance = self._live[instance_id] = Instance(instance_id, self.engine.name, worker)
         return instance
+
+    def find(self, instance_id: str) -> Instance | None:
+        """Return a live instance, or None where there is none of that id."""
+        return self._live.get(instance_id)
 
     def get(self, instance_id: str) -> Instance:
         """Return a live instance.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httptools
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from . import __version__
+from .api.edge import send_problem
 from .api.hot_path import REPLY
-from .api.problems import Problem
+from .api.problems import Problem, problem_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,10 +19,53 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+    from .api.edge import App, Receive, Scope, Send
+    from .config import Settings
+    from .errors import GymHttpServerError
+
 CONTINUE = b"HTTP/1.1 100 "
 
 FEW = 1 << 16
 """A body of fewer bytes is copied behind its head, which is faster than handing over two pieces."""
+
+
+class Beginning(NamedTuple):
+    """What a connection begins with that was served elsewhere before.
+
+    Attributes:
+        rest: what is to be written to it: the end of a reply.
+        closes: it is to be closed then.
+        data: what has come and is not answered.
+        error: what the first request in it is to be answered with.
+    """
+
+    rest: bytes = b""
+    closes: bool = False
+    data: bytes = b""
+    error: GymHttpServerError | None = None
+
+
+def configuration(app: App, settings: Settings, http: Any) -> uvicorn.Config:
+    """Return what uvicorn is to serve with.
+
+    Args:
+        app: the app.
+        settings: the server's settings.
+        http: makes the protocol of a connection.
+    """
+    return uvicorn.Config(
+        app,
+        http=http,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=settings.log_level in ("debug", "info"),
+        server_header=False,
+        headers=[("server", f"gym-http-server/{__version__}")],
+        timeout_keep_alive=settings.keep_alive,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
+        proxy_headers=False,
+    )
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -35,7 +81,17 @@ class HttpProtocol(HttpToolsProtocol):
       `curl --http2` send one; the parser would take the body for the other protocol's bytes.
     - A client that shuts its sending side down gets the answers to what it sent.
     - Bytes that are no HTTP request are answered with problem details, after the answers to the requests before them.
+
+    Args:
+        beginning: what the connection begins with, where it was served elsewhere before.
+        **options: uvicorn's own.
     """
+
+    def __init__(self, *, beginning: Beginning | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._beginning = beginning
+        self._error = beginning.error if beginning else None
+        self._has_begun = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take over a new connection."""
@@ -49,6 +105,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._idle_timer: asyncio.TimerHandle | None = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
+        if self._beginning is not None:
+            # Not at once, for a transport that has not begun to read cannot be paused; what it reads may be faster.
+            self.loop.call_soon(self._begin)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of a connection that is closed."""
@@ -58,7 +117,35 @@ class HttpProtocol(HttpToolsProtocol):
             self._idle_timer = None
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Serve what came."""
+        self._begin()
+        self._parse(data)
+
+    @property
+    def is_between(self) -> bool:
+        """Whether no request is under way, not even the beginning of one."""
+        is_answered = self.cycle is None or self.cycle.response_complete
+        return is_answered and not self._has_begun and self._beginning is None
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether there is something that the client has not taken yet."""
+        return self._joining.get_write_buffer_size() > 0
+
+    def _begin(self) -> None:
+        if self._beginning is None:
+            return
+        beginning, self._beginning = self._beginning, None
+        if self.transport.is_closing():
+            return
+        if beginning.rest:
+            self._joining.write_whole(beginning.rest, b"")
+        if beginning.closes:
+            self.transport.close()
+        elif beginning.data:
+            self._parse(beginning.data)
+
+    def _parse(self, data: bytes) -> None:
         while True:
             try:
                 self.parser.feed_data(data)
@@ -77,10 +164,16 @@ class HttpProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """Keep a connection, whose client sends no more, until it has its answers."""
+        self._begin()
         if self.scheme == "https" or not self._is_answering():
             return False
         self.cycle.keep_alive = False
         return True
+
+    def on_message_begin(self) -> None:
+        """Note that the head of a request begins."""
+        self._has_begun = True
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Start the request whose head is complete."""
@@ -92,6 +185,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Give the request the end of its body."""
         if not self.parser.should_upgrade():
+            self._has_begun = False
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -135,6 +229,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._under_way = cycle
+        if self._error is not None:
+            error, self._error = self._error, None
+            app = _answering(error)  # type: ignore[assignment]  # uvicorn names the same messages by its own types
         super()._start_asgi_task(cycle, app)
 
     def _reply(self, media_type: bytes, body: bytes) -> bool:
@@ -177,6 +274,13 @@ class HttpProtocol(HttpToolsProtocol):
         """Do nothing: uvicorn's timer is not used."""
 
 
+def _answering(error: GymHttpServerError) -> App:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 -- ASGI's signature
+        await send_problem(problem_of(error), send)
+
+    return answer
+
+
 class JoiningTransport:
     """A transport that keeps the head of each response back until there is something of its body, or its end.
 
@@ -193,6 +297,8 @@ class JoiningTransport:
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
         self.set_protocol = transport.set_protocol
+        self.get_write_buffer_size = transport.get_write_buffer_size
+        self.abort = transport.abort
 
     def write(self, data: bytes) -> None:
         """Write bytes, after the head where one was kept back."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from . import __version__
 from .app import Application
 from .config import Settings
 from .errors import AddressError, StartError
-from .protocol import HttpProtocol
+from .handover.gateway import Gateway, can_hand_over, owner_entry
+from .protocol import HttpProtocol, configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,21 +116,13 @@ async def _serve(settings: Settings, sockets: list[socket.socket], on_start: Cal
         if server is not None:
             server.should_exit = True
 
-    application = Application(settings, shut_down=shut_down)
-    config = uvicorn.Config(
-        application,
-        http=HttpProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=settings.log_level in ("debug", "info"),
-        server_header=False,
-        headers=[("server", f"gym-http-server/{__version__}")],
-        timeout_keep_alive=settings.keep_alive,
-        timeout_graceful_shutdown=settings.shutdown_timeout,
-        proxy_headers=False,
-    )
-    server = HttpServer(config)
+    if can_hand_over(settings):
+        application = Application(settings, shut_down=shut_down, entry=owner_entry(settings))
+        protocol: Any = Gateway(application.operations, application.instances).protocol
+    else:
+        application = Application(settings, shut_down=shut_down)
+        protocol = HttpProtocol
+    server = HttpServer(configuration(application, settings, protocol))
     # Here and not in the lifespan, whose failure uvicorn would log as a traceback.
     await application.start()
     try:

@@ -167,6 +167,7 @@ class Recorder:
         self.written: list[bytes] = []
         self.closed = False
         self.is_closing = self.get_extra_info = self.pause_reading = self.resume_reading = self.set_protocol = None
+        self.get_write_buffer_size = self.abort = None
 
     def write(self, data: bytes) -> None:
         self.written.append(data)

@@ -143,6 +143,16 @@ class HotOperations:
         return None
 
 
+def hot_paths(paths: Mapping[str, Any]) -> dict[str, Any]:
+    """Return that part of a contract's paths, its references resolved, that is compiled: plain JSON values."""
+    parts = ("operationId", "requestBody", MARK)
+    found: dict[str, Any] = {}
+    for template, method, operation, parameters in _marked(paths):
+        kept = {name: operation[name] for name in parts if name in operation}
+        found.setdefault(template, {})[method.lower()] = {**kept, "parameters": parameters}
+    return found
+
+
 def _marked(paths: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any], list[Mapping[str, Any]]]]:
     for template, item in paths.items():
         for method in _METHODS & item.keys():

@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..config import Settings
     from .base import Engine
+    from .fork_server import Entry
 
 
-def make_engine(settings: Settings) -> Engine:
-    """Return the engine that the settings name, not yet started."""
+def make_engine(settings: Settings, entry: Entry | None = None) -> Engine:
+    """Return the engine that the settings name, not yet started.
+
+    Args:
+        settings: the server's settings.
+        entry: what an environment's own process runs; None for what only answers the server.
+    """
     if settings.engine == "inline":
         from .inline import InlineEngine
 
         return InlineEngine(settings)
     from .process import ProcessEngine
 
-    return ProcessEngine(settings)
+    return ProcessEngine(settings, entry)

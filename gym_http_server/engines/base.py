@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from ..errors import GymHttpServerError
     from ..runtime.messages import CreateRequest, Description, Reply
+    from ..runtime.usage import Usage
+
+
+class Returned(NamedTuple):
+    """A client's connection that comes back from the process that served it.
+
+    Attributes:
+        connection: its descriptor, for the receiver to close.
+        rest: what is to be written to it: the end of a reply.
+        closes: it is to be closed then.
+        data: what came on it since all before was answered.
+        answered: how many of the requests in `data` are answered.
+        served: how many requests were answered since it was handed over.
+        error: what the first of the others is to be answered with, where the process died over it.
+    """
+
+    connection: int
+    rest: bytes
+    closes: bool
+    data: bytes
+    answered: int
+    served: int
+    error: GymHttpServerError | None
 
 
 class Worker(abc.ABC):
@@ -16,10 +40,12 @@ class Worker(abc.ABC):
 
     Attributes:
         description: what was made.
+        usage: how much it has been used; never waits for the environment.
         loss: why the environment can serve no more, in words, or None while it lives.
     """
 
     description: Description
+    usage: Usage
     loss: str | None = None
 
     @abc.abstractmethod
@@ -36,6 +62,22 @@ class Worker(abc.ABC):
             EnvironmentRaisedError: the environment raised an exception.
             EnvironmentDiedError, CallTimeoutError: the environment is lost by this very call.
         """
+
+    def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:  # noqa: ARG002 -- the seam's signature
+        """Give a client's connection to the environment's own process, where there is one that can take it.
+
+        Args:
+            connection: descriptor of the connection, which belongs to the worker if it is taken.
+            data: what has come on it: the beginning of a request, at least.
+            back: told once when the connection is given back, or with None when it has ended.
+
+        Returns:
+            Whether it was taken.
+        """
+        return False
+
+    def recall(self) -> None:  # noqa: B027 -- who takes none has none to give back
+        """Have the connection that was handed over given back as soon as the environment can."""
 
     @abc.abstractmethod
     async def close(self) -> None:

@@ -10,12 +10,25 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..config import ENVIRONMENT_PREFIX
 from ..errors import EnvironmentDiedError, ImportFailedError, OutOfResourcesError, StartError
 
 READ_SIZE = 1 << 16
+
+
+class Entry(NamedTuple):
+    """What an environment's process runs.
+
+    Attributes:
+        module: a module with `prepare(arguments)`, called before anything is forked, and `serve(channel, memory,
+            instance_id)`, which is the process.
+        arguments: plain JSON values.
+    """
+
+    module: str = "gym_http_server.runtime.worker"
+    arguments: dict[str, Any] = {}  # noqa: RUF012 -- never written to
 
 
 class Forked(Protocol):
@@ -40,7 +53,7 @@ class ForkServer:
         self._loop.add_reader(control, self._on_readable)
 
     @classmethod
-    async def start(cls, imports: tuple[str, ...]) -> ForkServer:
+    async def start(cls, entry: Entry, imports: tuple[str, ...]) -> ForkServer:
         """Start one, with the modules `imports` loaded.
 
         Raises:
@@ -63,7 +76,7 @@ class ForkServer:
             )
         ours.setblocking(False)
         self = cls(process, ours)
-        self._send({"prepare": {"imports": list(imports)}})
+        self._send({"prepare": {"entry": entry.module, "arguments": entry.arguments, "imports": list(imports)}})
         answer = await self._ready
         if "failed" in answer:
             await self.stop()
@@ -73,13 +86,19 @@ class ForkServer:
             raise StartError(f"the fork server ended with exit status {process.returncode} before it was ready")
         return self
 
-    async def fork(self, instance_id: str, forked: Forked, connection: int, output: int) -> int:
-        """Fork a process that serves on `connection` and writes to `output`; return its pid."""
+    async def fork(self, instance_id: str, forked: Forked, descriptors: list[int]) -> int:
+        """Fork a process and return its pid.
+
+        Args:
+            instance_id: whose it is.
+            forked: told of its end.
+            descriptors: the socket that it serves on, the pipe that it writes to and the memory that it shares.
+        """
         if self.ended:
             raise EnvironmentDiedError("the fork server ended; try again")
         answer: asyncio.Future[int] = self._loop.create_future()
         self._forking[instance_id] = forked, answer
-        self._send({"fork": instance_id}, [connection, output])
+        self._send({"fork": instance_id}, descriptors)
         return await answer
 
     def kill(self, pid: int) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..runtime.library import declare_imports
 from ..runtime.served import open_served
 from .base import Engine, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ..config import Settings
     from ..runtime.messages import CreateRequest, Reply
     from ..runtime.served import Served
+
+
+T = TypeVar("T")
 
 
 class InlineEngine(Engine):
@@ -38,7 +42,7 @@ class InlineEngine(Engine):
 
     async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> Worker:  # noqa: ARG002 -- the seam's signature
         """Make the environment here."""
-        return InlineWorker(open_served(request, may_fork=False), self._settings.max_reply)
+        return InlineWorker(outside_the_loop(open_served, request, may_fork=False), self._settings.max_reply)
 
     async def stop(self) -> None:
         """Do nothing: the environments are closed by whoever holds them."""
@@ -56,14 +60,25 @@ class InlineWorker(Worker):
         self._environment: Served | None = environment
         self._max_reply = max_reply
         self.description = environment.description
+        self.usage = environment.usage
 
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
         """Call the environment, on the event loop."""
         assert self._environment is not None, "a closed worker is not called"  # noqa: S101 -- for the type checker
-        return self._environment.call(operation, arguments).within(self._max_reply)
+        return outside_the_loop(self._environment.call, operation, arguments).within(self._max_reply)
 
     async def close(self) -> None:
         """Close the environment."""
         if self._environment is not None:
             environment, self._environment = self._environment, None
-            environment.close()
+            outside_the_loop(environment.close)
+
+
+def outside_the_loop(function: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """Call an environment as if no event loop were running here: it may run one of its own (`asyncio.run`)."""
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        return function(*arguments, **options)
+    finally:
+        asyncio._set_running_loop(loop)

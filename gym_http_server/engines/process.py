@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import logging
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import CallTimeoutError, EnvironmentDiedError, InvalidValueError, OutOfResourcesError
+from ..runtime.memory import Memory
 from ..runtime.messages import CreateRequest, Description, Reply
-from ..runtime.wire import CLOSE, CREATE, REPLY_HEADER, RequestPacker, unpack_reply
+from ..runtime.wire import (
+    CLOSE,
+    CREATE,
+    ENDED,
+    LAST_WORDS,
+    REPLY_HEADER,
+    RETURNED,
+    RequestPacker,
+    unpack_last_words,
+    unpack_reply,
+    unpack_returned,
+)
 from .base import Engine, Worker
-from .fork_server import ForkServer, describe_status, signal_name
+from .custody import Custody
+from .fork_server import Entry, ForkServer, describe_status, signal_name
+from .output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from ..config import Settings
+    from .base import Returned
 
 logger = logging.getLogger(__name__)
-output_logger = logging.getLogger("gym_http_server.environment")
 
 CLOSE_SECONDS = 5.0
 """How long an environment may take to close before its process is killed."""
 EXIT_SECONDS = 2.0
 """How long after the end of its socket the fork server's word on how a process ended is waited for."""
 READ_SIZE = 1 << 16
-OUTPUT_LINES = 20
 
 
 class ProcessEngine(Engine):
@@ -37,12 +50,14 @@ class ProcessEngine(Engine):
 
     Args:
         settings: the server's settings.
+        entry: what the processes run; None for what only answers the server.
     """
 
     name = "process"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, entry: Entry | None = None) -> None:
         self._settings = settings
+        self._entry = entry or Entry()
         self._fork_server: ForkServer | None = None
         self._starting = asyncio.Lock()
 
@@ -73,7 +88,7 @@ class ProcessEngine(Engine):
                 if self._fork_server is not None:
                     logger.error("the fork server ended; starting another")
                     await self._fork_server.stop()
-                self._fork_server = await ForkServer.start(self._settings.imports)
+                self._fork_server = await ForkServer.start(self._entry, self._settings.imports)
             return self._fork_server
 
 
@@ -86,45 +101,50 @@ class ProcessWorker(Worker):
         self._call_timeout = call_timeout
         self._max_reply = max_reply
         self._loop = asyncio.get_running_loop()
-        try:
-            self._connection, self._theirs = socket.socketpair()
+        with contextlib.ExitStack() as undo:
             try:
-                self._output, self._their_output = os.pipe()
-            except OSError:
-                self._connection.close()
-                self._theirs.close()
-                raise
-        except OSError as error:
-            raise OutOfResourcesError.of(str(error)) from None
+                self._connection, self._theirs = socket.socketpair()
+                undo.callback(self._connection.close)
+                undo.callback(self._theirs.close)
+                self._output = Output(instance_id)
+                undo.callback(self._output.close)
+                undo.callback(os.close, self._output.theirs)
+                self._memory, self._their_memory = Memory.make()
+            except OSError as error:
+                raise OutOfResourcesError.of(str(error)) from None
+            undo.pop_all()
         self._connection.setblocking(False)
-        os.set_blocking(self._output, False)
+        self.usage = self._memory.usage
+        self._custody = Custody(self._memory.inbox)
         self._pid = 0
         self._packer = RequestPacker()
         self._buffer = bytearray()
         self._answer: asyncio.Future[Reply | Description] | None = None
         self._operation = ""
-        self._deadline = 0.0
+        self._sent_at = 0.0
+        self._is_behind = False
         self._timer: asyncio.TimerHandle | None = None
         self._unclaimed = 0
         self._exited = self._loop.create_future()
         self._killed_because: str | None = None
-        self._lines: collections.deque[str] = collections.deque(maxlen=OUTPUT_LINES)
-        self._partial_line = b""
+        self._timed_out: CallTimeoutError | None = None
 
     @classmethod
     async def fork(cls, forks: ForkServer, instance_id: str, call_timeout: float, max_reply: int) -> ProcessWorker:
         """Fork a process that waits for `make`."""
         self = cls(forks, instance_id, call_timeout, max_reply)
+        theirs = [self._theirs.fileno(), self._output.theirs, self._their_memory]
         try:
-            self._pid = await forks.fork(instance_id, self, self._theirs.fileno(), self._their_output)
+            self._pid = await forks.fork(instance_id, self, theirs)
         except BaseException:
             self._release()
             raise
         finally:
             self._theirs.close()
-            os.close(self._their_output)
+            os.close(self._output.theirs)
+            os.close(self._their_memory)
         self._loop.add_reader(self._connection, self._on_readable)
-        self._loop.add_reader(self._output, self._on_output)
+        self._output.start()
         return self
 
     async def make(self, request: CreateRequest) -> None:
@@ -140,6 +160,21 @@ class ProcessWorker(Worker):
         """Send the operation to the process and return its reply."""
         # No coroutine of its own, for this is on every step's way. Only `create` is answered by a description.
         return cast("Coroutine[Any, Any, Reply]", self._exchange(operation, arguments))
+
+    def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:
+        """Give a client's connection to the process, where it waits for the server and serves no other."""
+        if self.loss is not None or self._answer is not None or self._unclaimed:
+            return False
+        if not self._custody.hand_over(self._connection, connection, data, back):
+            return False
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._call_timeout, self._on_timer)
+        return True
+
+    def recall(self) -> None:
+        """Have the connection given back before anything else."""
+        if self.loss is None and self._answer is None:  # a call has it given back as well
+            self._custody.recall(self._connection)
 
     async def close(self) -> None:
         """Have the process close the environment and end; kill it where that takes too long."""
@@ -165,9 +200,10 @@ class ProcessWorker(Worker):
         answer: asyncio.Future[Reply | Description] = self._loop.create_future()
         self._answer = answer
         self._operation = operation
-        self._deadline = self._loop.time() + self._call_timeout
+        self._sent_at = time.monotonic()
+        self._is_behind = self._custody.is_held
         if self._timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            self._timer = self._loop.call_later(self._call_timeout, self._on_timer)
         is_sent = False
         try:
             sent = self._send(frame)
@@ -205,17 +241,39 @@ class ProcessWorker(Worker):
     def _on_timer(self) -> None:
         # One timer runs on over many calls, because starting and cancelling one for each takes longer than all else here.
         self._timer = None
-        if self._answer is None or self._answer.done():
+        now = time.monotonic()
+        began = self._began(now)
+        if began is None:
             return
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        remaining = began + self._call_timeout - now
+        if remaining > 0:
+            self._timer = self._loop.call_later(remaining, self._on_timer)
             return
+        is_direct = self._custody.is_held and self.usage.busy_since is not None
+        operation = self.usage.operation if is_direct else self._operation
         why = (
-            f"{self._operation} took longer than {self._call_timeout:g} s and the environment was killed: "
+            f"{operation} took longer than {self._call_timeout:g} s and the environment was killed: "
             "raise --call-timeout, or call_timeout at createEnv"
         )
         self._kill(why)
-        self._fail(CallTimeoutError(why, seconds=self._call_timeout))
+        self._timed_out = CallTimeoutError(why, seconds=self._call_timeout)
+        # Who was behind that call learns at the exit that the environment is lost.
+        if not is_direct:
+            self._fail(self._timed_out)
+
+    def _began(self, now: float) -> float | None:
+        """Return when the call under way began, or `now` where one may begin at any time, or None."""
+        is_waited_for = self._answer is not None and not self._answer.done()
+        if is_waited_for and not self._is_behind:
+            return self._sent_at
+        if not (is_waited_for or self._custody.is_held):
+            return None
+        busy_since = self.usage.busy_since
+        if busy_since is not None and busy_since <= now:
+            return busy_since
+        if is_waited_for:
+            return max(self._sent_at, min(self.usage.idle_since, now))
+        return self._custody.last_sign(now)
 
     def _on_readable(self) -> None:
         data = self._receive()
@@ -240,15 +298,16 @@ class ProcessWorker(Worker):
     def _take(self, data: bytes) -> None:
         if not self._buffer and len(data) >= REPLY_HEADER.size:
             # As good as always it is one whole frame.
-            kind, steps, episodes, length = REPLY_HEADER.unpack_from(data)
+            kind, length = REPLY_HEADER.unpack_from(data)
             if len(data) == REPLY_HEADER.size + length:
-                self._deliver(kind, steps, episodes, data[REPLY_HEADER.size :])
+                self._deliver(kind, data[REPLY_HEADER.size :])
                 return
         self._buffer += data
         while len(self._buffer) >= REPLY_HEADER.size:
-            kind, steps, episodes, length = REPLY_HEADER.unpack_from(self._buffer)
-            # Errors and descriptions are not replies, and have room for the spaces of an image.
-            if length > max(self._max_reply, 64 << 20):
+            kind, length = REPLY_HEADER.unpack_from(self._buffer)
+            # Errors and descriptions are not replies, and have room for the spaces of an image; the rest of a reply that
+            # comes with a connection has a head before it.
+            if length > max(self._max_reply, 64 << 20) + READ_SIZE:
                 self._protocol_error()
                 return
             end = REPLY_HEADER.size + length
@@ -256,21 +315,33 @@ class ProcessWorker(Worker):
                 return
             body = bytes(memoryview(self._buffer)[REPLY_HEADER.size : end])
             del self._buffer[:end]
-            self._deliver(kind, steps, episodes, body)
+            self._deliver(kind, body)
 
-    def _deliver(self, kind: int, steps: int, episodes: int, body: bytes) -> None:
-        if self._unclaimed:
-            self._unclaimed -= 1
-            return
-        if self._answer is None or self._answer.done():
-            self._protocol_error()
+    def _deliver(self, kind: int, body: bytes) -> None:
+        if kind in (RETURNED, ENDED) and self._custody.is_held:
+            if kind == ENDED:
+                self._custody.end()
+            else:
+                rest, closes = unpack_returned(body)
+                self._custody.give_back(rest, closes=closes)
             return
         try:
-            self._answer.set_result(unpack_reply(kind, steps, episodes, body))
+            if kind == LAST_WORDS:
+                self._kill(unpack_last_words(body).detail)
+                return
+            if self._unclaimed:
+                self._unclaimed -= 1
+                return
+            reply = unpack_reply(kind, body)
         except ValueError:
             self._protocol_error()
         except Exception as error:  # noqa: BLE001 -- the error of this project that the frame holds
-            self._answer.set_exception(error)
+            self._fail(error)
+        else:
+            if self._answer is None or self._answer.done():
+                self._protocol_error()
+            else:
+                self._answer.set_result(reply)
 
     def _protocol_error(self) -> None:
         self._kill("it broke the protocol between it and the server")
@@ -303,10 +374,12 @@ class ProcessWorker(Worker):
         # A reply or a refusal that it sent before it ended still counts, though word of its end was faster.
         while data := self._receive():
             self._take(data)
-        self._on_output()
+        self._output.drain()
         if self.loss is None:
             self.loss = f"its process ended with {describe_status(status)}"
             logger.info("instance %s: %s", self._instance_id, self.loss)
+        # It can serve no more, and what it had of a connection is the server's again.
+        self._custody.inherit(self._timed_out or self._died(self.usage.operation))
         self._fail(EnvironmentDiedError(""))
 
     def _died(self, operation: str) -> EnvironmentDiedError:
@@ -314,35 +387,11 @@ class ProcessWorker(Worker):
         if self._killed_because is None and self._exited.done():
             code = os.waitstatus_to_exitcode(self._exited.result())
             facts = {"exit_code": code} if code >= 0 else {"signal": signal_name(-code)}
-        lines = list(self._lines)
+        lines = list(self._output.lines)
         if lines:
             facts["stderr"] = lines
         last = f"; the last that it wrote: {lines[-1][:200]}" if lines else ""
         return EnvironmentDiedError(f"the environment was lost during {operation}: {self.loss}{last}", **facts)
-
-    def _on_output(self) -> None:
-        while self._output >= 0:
-            try:
-                data = os.read(self._output, 65536)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._loop.remove_reader(self._output)
-                os.close(self._output)
-                self._output = -1
-                data, self._partial_line = self._partial_line + b"\n" * bool(self._partial_line), b""
-            *lines, self._partial_line = (self._partial_line + data).split(b"\n")
-            self._partial_line = self._partial_line[-4096:]
-            for line in lines:
-                text = line[-4096:].decode("utf-8", "replace").rstrip()
-                if text:
-                    self._lines.append(text)
-                    output_logger.info("%s: %s", self._instance_id, text)
-            if not self._exited.done():
-                # One read a turn, so that an environment that never stops printing does not stop the server.
-                return
 
     def _release(self) -> None:
         if self._timer is not None:
@@ -351,7 +400,4 @@ class ProcessWorker(Worker):
         if self._connection.fileno() >= 0:
             self._loop.remove_reader(self._connection)
             self._connection.close()
-        if self._output >= 0:
-            self._loop.remove_reader(self._output)
-            os.close(self._output)
-            self._output = -1
+        self._output.close()

@@ -1,9 +1,10 @@
 """The fork server: a small process with the environment library loaded, from which every environment's process is forked.
 
 It is started with `python -m gym_http_server.engines.zygote FD`, where FD is its end of a stream socket to the server.
-The server sends JSON lines, and two descriptors (the environment's socket, a pipe for its output) with each `fork`:
+The server sends JSON lines, and three descriptors (the environment's socket, a pipe for its output, the memory that it
+shares with the server) with each `fork`:
 
-    {"prepare": {"imports": [...]}}    → {"ready": true} or {"failed": "why"}
+    {"prepare": {...}}                 → {"ready": true} or {"failed": "why"}
     {"fork": "5f2b9c1e"}               → {"forked": "5f2b9c1e", "pid": 123} or {"forked": "5f2b9c1e", "error": "why"}
     {"kill": 123}                      → nothing
                                        ← {"exited": 123, "status": 9} (a wait status), whenever a process ends
@@ -20,6 +21,7 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -30,7 +32,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-MAX_MESSAGE = 65536
+MAX_MESSAGE = 1 << 16
 
 
 class Zygote:
@@ -44,6 +46,7 @@ class Zygote:
         self._control = control
         self._children: dict[int, int] = {}
         """The inode of each process's output pipe, which tells whose an orphan is."""
+        self._entry: Any = None
         self._received = b""
         self._descriptors: list[int] = []
         self._wake_read, self._wake_write = os.pipe()
@@ -91,32 +94,34 @@ class Zygote:
         for line in lines:
             message = json.loads(line)
             if "fork" in message:
-                self._fork(message["fork"], self._descriptors.pop(0), self._descriptors.pop(0))
+                given, self._descriptors = self._descriptors[:3], self._descriptors[3:]
+                self._fork(message["fork"], *given)
             elif "kill" in message:
                 if message["kill"] in self._children:
                     _kill_tree(message["kill"])
             else:
-                self._send(_prepare(**message["prepare"]))
+                self._entry, answer = _prepare(**message["prepare"])
+                self._send(answer)
         return True
 
     def _send(self, message: dict[str, Any]) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")
 
-    def _fork(self, instance_id: str, connection: int, output: int) -> None:
+    def _fork(self, instance_id: str, connection: int, output: int, memory: int) -> None:
         try:
             pid = os.fork()
         except OSError as error:
             self._send({"forked": instance_id, "error": str(error)})
         else:
             if pid == 0:
-                self._become_environment(connection, output)
+                self._become_environment(instance_id, connection, output, memory)
             self._children[pid] = os.fstat(output).st_ino
             self._send({"forked": instance_id, "pid": pid})
         finally:
-            os.close(connection)
-            os.close(output)
+            for each in (connection, output, memory):
+                os.close(each)
 
-    def _become_environment(self, connection: int, output: int) -> NoReturn:
+    def _become_environment(self, instance_id: str, connection: int, output: int, memory: int) -> NoReturn:
         """Turn this forked process into an environment's; it never returns into the fork server's loop."""
         status = 1
         try:
@@ -136,11 +141,13 @@ class Zygote:
             os.close(output)
             faulthandler.enable()
             _reseed()
-            from ..runtime.worker import serve
+            from ..runtime.memory import Memory
 
+            shared = Memory.open(memory)
+            os.close(memory)
             with socket.socket(fileno=connection) as channel:
                 channel.setblocking(True)
-                serve(channel)
+                self._entry.serve(channel, shared, instance_id)
             status = 0
         except BaseException:  # noqa: BLE001 -- the last of this process
             # The last of this process: whatever it was, its words go to the output that the server reads.
@@ -169,21 +176,27 @@ class Zygote:
                 self._send({"exited": pid, "status": status})
 
 
-def _prepare(imports: list[str]) -> dict[str, Any]:
-    """Load what every environment needs, so that a fork shares it; and the modules named with --import."""
+def _prepare(entry: str, arguments: dict[str, Any], imports: list[str]) -> tuple[Any, dict[str, Any]]:
+    """Load what every environment needs, so that a fork shares it; and the modules named with --import.
+
+    Args:
+        entry: the module whose `serve` is an environment's process, and whose `prepare` loads what that needs.
+        arguments: for `prepare`.
+        imports: the modules named with --import.
+    """
     from ..errors import ImportFailedError
     from ..runtime.library import declare_imports
-    from ..runtime.worker import rehearse
 
+    module = importlib.import_module(entry)
     try:
-        rehearse()
+        module.prepare(arguments)
         declare_imports(imports)
     except ImportFailedError as error:
-        return {"failed": error.detail}
+        return module, {"failed": error.detail}
     # What lives now is shared by every fork for as long as nobody writes to it; a collection would.
     gc.collect()
     gc.freeze()
-    return {"ready": True}
+    return module, {"ready": True}
 
 
 def _reseed() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..errors import GymHttpServerError
+    from .usage import Usage
 
 
 class Batch(Served):
@@ -33,12 +34,13 @@ class Batch(Served):
     Args:
         request: what to make; `num_envs` is given.
         may_fork: this process is an environment's own, which may have children.
+        usage: where to write how much it is used; None for memory of its own.
 
     Raises:
         UsageError: it cannot be made as asked.
     """
 
-    def __init__(self, request: CreateRequest, *, may_fork: bool = True) -> None:
+    def __init__(self, request: CreateRequest, *, may_fork: bool = True, usage: Usage | None = None) -> None:
         made = make_batch(request, may_fork=may_fork)
         # Any: the base class names int alone as a seed, and its subclasses take lists.
         self._environment: Any = made.environment
@@ -65,7 +67,7 @@ class Batch(Served):
         except TypeError as error:
             made.environment.close()
             raise InvalidValueError(f"{made.env_id} has a space that has no JSON form: {error}") from None
-        super().__init__(description, action_space, observation_space, request.seed)
+        super().__init__(description, action_space, observation_space, request.seed, usage)
         self._are_actions = checker(made.environment.action_space)
         self._is_action = checker(action_space)
         self._seed = request.seed
@@ -121,6 +123,7 @@ class Batch(Served):
         if self.description.autoreset_mode == "next_step":
             steps -= int(np.count_nonzero(self._ended))  # these lanes were only reset
         self._ended = terminated | truncated
+        self.usage.count(steps, int(np.count_nonzero(self._ended)))
         reply = {
             "observations": self._encode_observations(observations),
             "rewards": rewards,
@@ -128,7 +131,7 @@ class Batch(Served):
             "truncated": truncated,
             "infos": self._told(infos),
         }
-        return encoded(reply, media_type, steps=steps, episodes=int(np.count_nonzero(self._ended)))
+        return encoded(reply, media_type)
 
     def _close(self) -> None:
         if self.is_broken:
@@ -208,7 +211,8 @@ class Batch(Served):
             cause = error.__cause__
             ended = isinstance(cause, EOFError | ConnectionError)
             text = "the process of a lane ended" if ended else f"a lane raised {type(cause).__name__}: {cause}"
-            raise EnvironmentDiedError(f"{text} during {operation}, which ends the batch") from error
+            self.last_words = f"{text} during {operation}, which ends the batch"
+            raise EnvironmentDiedError(self.last_words) from error
 
     OPERATIONS = {  # noqa: RUF012 -- declared by the base as a ClassVar
         "batch_reset": reset,

@@ -17,18 +17,21 @@ from .trajectory import Trajectory, kept, planned
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .usage import Usage
+
 
 class Environment(Served):
     """One live environment.
 
     Args:
         request: what to make.
+        usage: where to write how much it is used; None for memory of its own.
 
     Raises:
         UsageError: it cannot be made as asked.
     """
 
-    def __init__(self, request: CreateRequest) -> None:
+    def __init__(self, request: CreateRequest, *, usage: Usage | None = None) -> None:
         made = make(request)
         self._environment = made.environment
         self._prepare_action = made.prepare_action
@@ -39,7 +42,7 @@ class Environment(Served):
         description = Description(
             made.env_id, made.library, made.render_mode, action_space, observation_space, made.notice
         )
-        super().__init__(description, made.action_space, made.observation_space, request.seed)
+        super().__init__(description, made.action_space, made.observation_space, request.seed, usage)
         self._decode_action = decoder(made.action_space)
         self._is_action = checker(made.action_space)
         self._encode_observation = encoder(made.observation_space)
@@ -70,7 +73,7 @@ class Environment(Served):
                 "info": as_object(info),
             }
         )
-        return Reply(body, media_type, 1, int(done))
+        return Reply(body, media_type)
 
     def rollout(
         self,
@@ -113,7 +116,7 @@ class Environment(Served):
             taken = kept(action)  # the environment may write into it
             observation, reward, terminated, truncated, _ = self._step(action)
             trajectory.add(taken, observation, reward, terminated=terminated, truncated=truncated)
-        return encoded(trajectory.arrays(), media_type, steps=trajectory.steps, episodes=trajectory.episodes)
+        return encoded(trajectory.arrays(), media_type)
 
     def render(self, media_types: Sequence[str]) -> Reply:
         """Reply the current frame in the first of the media types that the render mode can give.
@@ -165,7 +168,9 @@ class Environment(Served):
             with calling("step"):
                 raise
         self._observation = observation
-        self._under_way = not (terminated or truncated)
+        ended = terminated or truncated
+        self._under_way = not ended
+        self.usage.count(1, int(ended))
         return observation, reward, terminated, truncated, info
 
     OPERATIONS = {  # noqa: RUF012 -- declared by the base as a ClassVar

@@ -88,14 +88,10 @@ class Reply(NamedTuple):
     Attributes:
         body: the encoded reply.
         media_type: its media type.
-        steps: environment steps that this call took.
-        episodes: episodes that this call ended.
     """
 
     body: bytes
     media_type: str = JSON
-    steps: int = 0
-    episodes: int = 0
 
     def within(self, limit: int) -> Reply:
         """Return this reply, or raise `ReplyTooLargeError` where its body is over `limit` bytes."""

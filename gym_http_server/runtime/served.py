@@ -23,6 +23,7 @@ from ..errors import (
 from .codec import contains, encoder
 from .encoding import ENCODERS
 from .messages import JSON, CreateRequest, Description, Reply
+from .usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,9 +50,12 @@ class Served(abc.ABC):
         OPERATIONS: the operations by name, methods of the class.
         description: what was made.
         is_broken: no further call can be served.
+        last_words: why not, where it is broken.
+        usage: how much it has been used.
     """
 
     is_broken = False
+    last_words = ""
     OPERATIONS: ClassVar[Mapping[str, Callable[..., Reply]]]
 
     def __init__(
@@ -60,8 +64,10 @@ class Served(abc.ABC):
         action_space: gymnasium.Space[Any],
         observation_space: gymnasium.Space[Any],
         seed: int | None,
+        usage: Usage | None,
     ) -> None:
         self.description = description
+        self.usage = usage or Usage()
         self._action_space = action_space
         self._observation_space = observation_space
         self._encode_sample = encoder(action_space)
@@ -80,7 +86,11 @@ class Served(abc.ABC):
             lanes = self.description.num_envs
             what = "a single environment" if lanes is None else f"a batch of {lanes}"
             raise InstanceKindError(f"this instance is {what}: {COUNTERPARTS[operation]}", num_envs=lanes)
-        return serve(self, **arguments)
+        self.usage.begin(operation)
+        try:
+            return serve(self, **arguments)
+        finally:
+            self.usage.end()
 
     def sample(self, media_type: str = JSON) -> Reply:
         """Draw from the action space; reply `{"action"}`."""
@@ -113,12 +123,13 @@ SPACE_OPERATIONS: Final[dict[str, Callable[..., Reply]]] = {
 }
 
 
-def open_served(request: CreateRequest, *, may_fork: bool = True) -> Served:
+def open_served(request: CreateRequest, *, may_fork: bool = True, usage: Usage | None = None) -> Served:
     """Make what is asked for.
 
     Args:
         request: what to make.
         may_fork: this process is an environment's own, which may have children.
+        usage: where to write how much it is used; None for memory of its own.
 
     Raises:
         UsageError: it cannot be made as asked.
@@ -126,7 +137,7 @@ def open_served(request: CreateRequest, *, may_fork: bool = True) -> Served:
     if request.num_envs is not None:
         from .batch import Batch
 
-        return Batch(request, may_fork=may_fork)
+        return Batch(request, may_fork=may_fork, usage=usage)
     for name, given in (
         ("vectorization_mode", request.vectorization_mode != "auto"),
         ("autoreset_mode", request.autoreset_mode is not None),
@@ -135,12 +146,12 @@ def open_served(request: CreateRequest, *, may_fork: bool = True) -> Served:
             raise InvalidValueError(f"{name} is for a batch: give num_envs as well, or leave {name} out")
     from .environment import Environment
 
-    return Environment(request)
+    return Environment(request, usage=usage)
 
 
-def encoded(value: Any, media_type: str, *, steps: int = 0, episodes: int = 0) -> Reply:
+def encoded(value: Any, media_type: str) -> Reply:
     """Return a value as a reply in one of the media types of `encoding.ENCODERS`."""
-    return Reply(ENCODERS[media_type](value), media_type, steps, episodes)
+    return Reply(ENCODERS[media_type](value), media_type)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,20 @@
 """Framing between the server and an environment's process: what goes each way over their socket.
 
-To the process: `<I` length, then that many bytes of msgpack `[operation, arguments]`.
-From the process: `<BIIQ` kind, steps, episodes and length, then that many bytes: an error or a description as JSON, or an
-encoded reply whose media type is `KINDS[kind]`. The server takes nothing else from it, for the environment is
-third-party code: no pickle, no length over the limit.
+To the process: `<I` length, then that many bytes of msgpack `[operation, arguments]`; with `ADOPT` the descriptor of a
+client's connection, whose first bytes are in the inbox of the shared memory.
+From the process: `<BQ` kind and length, then that many bytes: an error or a description as JSON, an encoded reply whose
+media type is `KINDS[kind]`, or word of the connection: `RETURNED`, with a byte that tells whether it is to be closed after
+what follows, the rest of a reply to write to it; or `ENDED`. The server takes nothing else from it, for the environment
+is third-party code: no pickle, no length over the limit.
+
+Whatever the server sends while the process serves a connection has it give that back first; `RECALL` says nothing more.
 """
 
 from __future__ import annotations
 
+import array
 import json
+import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -21,20 +27,21 @@ from .messages import JSON, MSGPACK, Description, Reply
 from .packing import packer, unpack
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
 REQUEST_HEADER = struct.Struct("<I")
-REPLY_HEADER = struct.Struct("<BIIQ")
+REPLY_HEADER = struct.Struct("<BQ")
 
-ERROR, DESCRIPTION = 0, 1
+ERROR, DESCRIPTION, RETURNED, ENDED, LAST_WORDS = 0, 1, 7, 8, 9
 KINDS = {2: JSON, 3: PNG, 4: JPEG, 5: TEXT, 6: MSGPACK}
 _KIND_OF = {media_type: kind for kind, media_type in KINDS.items()}
 
 _READ_SIZE = 1 << 16
 _LARGE = 1 << 20
 
-CREATE, CLOSE = "create", "close"
+CREATE, CLOSE, ADOPT, RECALL = "create", "close", "adopt", "recall"
+
+_ANCILLARY = socket.CMSG_SPACE(struct.calcsize("i"))
 
 
 class RequestPacker:
@@ -57,23 +64,55 @@ class RequestPacker:
 
 def pack_reply(reply: Reply) -> bytes:
     """Return the frame of a reply."""
-    header = REPLY_HEADER.pack(_KIND_OF[reply.media_type], reply.steps, reply.episodes, len(reply.body))
-    return header + reply.body
+    return REPLY_HEADER.pack(_KIND_OF[reply.media_type], len(reply.body)) + reply.body
 
 
 def pack_error(error: GymHttpServerError) -> bytes:
     """Return the frame of an error."""
     body = json_bytes(error.to_wire())
-    return REPLY_HEADER.pack(ERROR, 0, 0, len(body)) + body
+    return REPLY_HEADER.pack(ERROR, len(body)) + body
 
 
 def pack_description(description: Description) -> bytes:
     """Return the frame of the description of what was made."""
     body = json_bytes(description.to_wire())
-    return REPLY_HEADER.pack(DESCRIPTION, 0, 0, len(body)) + body
+    return REPLY_HEADER.pack(DESCRIPTION, len(body)) + body
 
 
-def unpack_reply(kind: int, steps: int, episodes: int, body: bytes) -> Reply | Description:
+def pack_last_words(error: GymHttpServerError) -> bytes:
+    """Return the frame of the error with which the process ends."""
+    body = json_bytes(error.to_wire())
+    return REPLY_HEADER.pack(LAST_WORDS, len(body)) + body
+
+
+def pack_returned(rest: bytes, *, closes: bool) -> bytes:
+    """Return the frame of a connection that is given back, after what is to be written to it."""
+    return REPLY_HEADER.pack(RETURNED, 1 + len(rest)) + bytes([closes]) + rest
+
+
+def unpack_returned(body: bytes) -> tuple[bytes, bool]:
+    """Return what is to be written to a connection that is given back, and whether it is to be closed then."""
+    return body[1:], body[:1] != b"\0"
+
+
+def pack_ended() -> bytes:
+    """Return the frame of a connection that has ended."""
+    return REPLY_HEADER.pack(ENDED, 0)
+
+
+def unpack_last_words(body: bytes) -> GymHttpServerError:
+    """Return the error with which the process ends.
+
+    Raises:
+        ValueError: it is not of this format.
+    """
+    message = json.loads(body)
+    if not isinstance(message, dict):
+        raise ValueError("a frame from the environment's process is not an object")  # noqa: TRY004 -- a value of the wrong form
+    return GymHttpServerError.from_wire(message)
+
+
+def unpack_reply(kind: int, body: bytes) -> Reply | Description:
     """Return what a frame from the process holds.
 
     Raises:
@@ -81,7 +120,7 @@ def unpack_reply(kind: int, steps: int, episodes: int, body: bytes) -> Reply | D
         ValueError: it is not of this format.
     """
     if kind in KINDS:
-        return Reply(body, KINDS[kind], steps, episodes)
+        return Reply(body, KINDS[kind])
     message = json.loads(body)
     if not isinstance(message, dict):
         raise ValueError("a frame from the environment's process is not an object")  # noqa: TRY004 -- a value of the wrong form
@@ -104,21 +143,38 @@ class RequestReader:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._buffer: bytes | bytearray = b""
+        self._descriptors = array.array("i")
 
     def next(self) -> tuple[str, dict[str, Any]] | None:
-        """Return the next request, or None at the socket's end. The next is sent only after the reply to this one."""
-        data: bytes | bytearray = self._connection.recv(_READ_SIZE)
+        """Return the next request, or None at the socket's end."""
+        if not self._buffer:
+            self._buffer = self._receive(_READ_SIZE)
+        data = self._buffer
         if len(data) < REQUEST_HEADER.size or len(data) < _size(data):
             data = bytearray(data)
             while len(data) < REQUEST_HEADER.size or len(data) < _size(data):
-                part = self._connection.recv(1 << 20)
+                part = self._receive(1 << 20)
                 if not part:
                     return None
                 data += part
-        body = data[REQUEST_HEADER.size :]
+        end = _size(data)
+        # As good as always it is one whole frame.
+        body, self._buffer = data[REQUEST_HEADER.size : end], data[end:]
         # Without an array in it, it is read in a third of the time.
         operation, arguments = unpack(body) if b"dtype" in body else msgpack.unpackb(body)
         return operation, arguments
+
+    def next_descriptor(self) -> int:
+        """Return the descriptor that came with the latest request."""
+        return self._descriptors.pop(0)
+
+    def _receive(self, size: int) -> bytes:
+        data, ancillary, _, _ = self._connection.recvmsg(size, _ANCILLARY)
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._descriptors.frombytes(content)
+        return data
 
 
 def _size(data: bytes | bytearray) -> int:

@@ -1,0 +1,125 @@
+"""A client's connection while an environment's process serves it: the server's duplicate of it, and the way back.
+
+The server needs the duplicate where the process dies or is killed: what is not answered by then is in the inbox. Because
+a duplicate withholds the end of the stream, a process that ends a connection shuts it down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+from typing import TYPE_CHECKING
+
+from ..runtime.inbox import EXECUTING, REPLYING
+from ..runtime.wire import ADOPT, RECALL, RequestPacker
+from .base import Returned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..errors import GymHttpServerError
+    from ..runtime.inbox import Inbox
+
+_ADOPT_FRAME = RequestPacker().pack(ADOPT, {})
+_RECALL_FRAME = RequestPacker().pack(RECALL, {})
+
+
+class Custody:
+    """At most one connection: an environment serves one call at a time, and a second client would only wait there.
+
+    Args:
+        inbox: where the process keeps what is not answered.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._connection = -1
+        self._back: Callable[[Returned | None], None] | None = None
+        self._seen: tuple[int, float] | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is a connection."""
+        return self._back is not None
+
+    def hand_over(
+        self, channel: socket.socket, connection: int, data: bytes, back: Callable[[Returned | None], None]
+    ) -> bool:
+        """Send a connection to the process over its channel; return whether that could be done.
+
+        Args:
+            channel: the socket to the process, which does not block.
+            connection: descriptor of the connection, which is kept if it was sent.
+            data: what has come on it.
+            back: told once when it comes back, or with None when it has ended.
+        """
+        if self.is_held:
+            return False
+        self._inbox.start(data)
+        try:
+            # A few bytes that go whole or not at all.
+            socket.send_fds(channel, [_ADOPT_FRAME], [connection])
+        except OSError:
+            return False
+        self._connection, self._back, self._seen = connection, back, None
+        return True
+
+    def recall(self, channel: socket.socket) -> None:
+        """Ask for the connection; where the channel is full, what fills it does so already."""
+        if self.is_held:
+            with contextlib.suppress(OSError):
+                channel.send(_RECALL_FRAME)
+
+    def give_back(self, rest: bytes, *, closes: bool, error: GymHttpServerError | None = None) -> None:
+        """Pass the connection on to who is told of its return; the arguments are those of `Returned`."""
+        inbox = self._inbox
+        connection, back = self._take()
+        # With the rest of its reply, that request is answered.
+        answered = inbox.answered + bool(rest)
+        back(Returned(connection, rest, closes, inbox.data, answered, inbox.served, error))
+
+    def end(self) -> None:
+        """Let go of a connection that has ended."""
+        connection, back = self._take()
+        os.close(connection)
+        back(None)
+
+    def inherit(self, error: GymHttpServerError) -> None:
+        """Take the connection from a process that has ended.
+
+        Args:
+            error: the answer to the request that it was serving.
+        """
+        if not self.is_held:
+            return
+        phase = self._inbox.phase
+        if phase == REPLYING:
+            # Nobody knows how much of the reply has gone out.
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection)) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
+            self.end()
+        else:
+            self.give_back(b"", closes=False, error=error if phase == EXECUTING else None)
+
+    def last_sign(self, now: float) -> float:
+        """Return when the process last showed that it serves the connection: now, unless a request lies unread.
+
+        Args:
+            now: seconds of the monotonic clock.
+        """
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        served = self._inbox.served
+        if self._inbox.phase == REPLYING or not poll.poll(0):
+            self._seen = None
+        elif self._seen is None or self._seen[0] != served:
+            self._seen = served, now
+        return now if self._seen is None else self._seen[1]
+
+    def _take(self) -> tuple[int, Callable[[Returned | None], None]]:
+        assert self._back is not None  # noqa: S101 -- for the type checker
+        connection, back = self._connection, self._back
+        self._connection, self._back = -1, None
+        return connection, back

@@ -1,0 +1,202 @@
+"""An environment's process that also serves clients' connections: what the fork server runs with hand-over.
+
+It serves the hot path as the server does, by the same compiled operations, handlers, settings and protocol; the engine
+behind them is the environment beside it. All but the environment is made before the fork, and shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+from uvicorn.server import ServerState
+
+from ..api.handlers import handler_table
+from ..api.hot_operations import HotOperation, HotOperations
+from ..api.hot_path import HotPath
+from ..config import Settings
+from ..engines.base import Engine
+from ..engines.inline import InlineWorker
+from ..instances import Instances
+from ..protocol import configuration
+from ..runtime.wire import pack_ended, pack_returned
+from ..runtime.worker import Worker, rehearse
+from .owned_protocol import OwnedProtocol, give_back
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import uvicorn
+
+    from ..runtime.memory import Memory
+    from ..runtime.messages import CreateRequest
+    from ..runtime.served import Served
+
+_made: list[Serving] = []
+"""What `prepare` made for the processes that are forked afterwards."""
+
+
+def prepare(arguments: Mapping[str, Any]) -> None:
+    """Load and compile what every environment's process needs.
+
+    Args:
+        arguments: `settings`, the fields of `Settings`, and `paths`, those of the contract (see `hot_paths`).
+    """
+    rehearse()
+    settings = Settings(**{**arguments["settings"], "imports": tuple(arguments["settings"]["imports"])})
+    _made[:] = [Serving(settings, arguments["paths"])]
+
+
+def serve(channel: socket.socket, memory: Memory, instance_id: str) -> None:
+    """Serve the server's requests on a blocking socket, and the connections that it hands over."""
+    [serving] = _made
+    Worker(channel, memory, Owner(channel, memory, instance_id, serving)).run()
+
+
+class Serving:
+    """The hot path of whatever environment a process will have.
+
+    Args:
+        settings: the server's settings.
+        paths: the paths of the contract, as far as they are compiled.
+
+    Attributes:
+        settings: the server's settings.
+        instances: where the environment is to be added.
+        config: what uvicorn's protocol serves with.
+    """
+
+    def __init__(self, settings: Settings, paths: Mapping[str, Any]) -> None:
+        self.settings = settings
+        self.instances = Instances(settings, _Beside())
+        operations = _OperationsHere(paths, handler_table(settings, self.instances, _nothing), self.instances)
+        app = HotPath(operations, settings.max_body, give_back)
+        self.config: uvicorn.Config = configuration(app, settings, OwnedProtocol)
+        self.config.load()
+
+
+class Owner:
+    """Serves connections with the environment of this process, one at a time.
+
+    Args:
+        channel: the socket to the server.
+        memory: what is shared with the server.
+        instance_id: the instance that the environment is.
+        serving: the hot path.
+    """
+
+    def __init__(self, channel: socket.socket, memory: Memory, instance_id: str, serving: Serving) -> None:
+        self._channel = channel
+        self._inbox = memory.inbox
+        self._instance_id = instance_id
+        self._serving = serving
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._state = _DatedState(serving.config)
+
+    def adopt(self, descriptor: int, environment: Served) -> None:
+        """Serve a connection until it ends, is given back, or the server has a word to say."""
+        if self._loop is None:
+            self._loop = uvloop.new_event_loop()
+            worker = InlineWorker(environment, self._serving.settings.max_reply)
+            self._serving.instances.add(self._instance_id, worker)
+        self._loop.run_until_complete(self._serve(socket.socket(fileno=descriptor), environment))
+
+    async def _serve(self, connection: socket.socket, environment: Served) -> None:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[bool] = loop.create_future()
+
+        def on_leave(rest: bytes, closes: bool) -> None:
+            with contextlib.suppress(OSError):  # the server is gone, and its end is this process's
+                self._channel.sendall(pack_returned(rest, closes=closes))
+
+        protocol = OwnedProtocol(
+            connection=connection,
+            inbox=self._inbox,
+            environment=environment,
+            on_leave=on_leave,
+            on_end=done.set_result,
+            config=self._serving.config,
+            server_state=self._state,
+            app_state={},
+            _loop=loop,
+        )
+        connection.setblocking(False)
+        await loop.connect_accepted_socket(lambda: protocol, connection)
+        # Whatever it is that the server has to say, it is read when the connection has left.
+        loop.add_reader(self._channel, protocol.leave)
+        try:
+            has_ended = await done
+        finally:
+            loop.remove_reader(self._channel)
+            self._channel.setblocking(True)
+        if has_ended:
+            self._tell(pack_ended())
+
+    def _tell(self, frame: bytes) -> None:
+        # libuv has made it one that does not block.
+        self._channel.setblocking(True)
+        with contextlib.suppress(OSError):  # the server is gone, and that ends this process
+            self._channel.sendall(frame)
+
+
+class _OperationsHere(HotOperations):
+    """The compiled operations, for the instances of this process only."""
+
+    def __init__(self, paths: Mapping[str, Any], handlers: Mapping[str, Any], instances: Instances) -> None:
+        super().__init__(paths, handlers)
+        self._instances = instances
+
+    def find(self, method: str, path: str) -> tuple[HotOperation, dict[str, Any]] | None:
+        """Return the operation that serves a method at a path, unless it is of another instance."""
+        found = super().find(method, path)
+        if found is None or self._instances.find(found[1]["instance_id"]) is None:
+            return None
+        return found
+
+
+class _Beside(Engine):
+    """The engine of an environment that lies beside the hot path; its worker is made elsewhere."""
+
+    name = "process"
+
+    async def start(self) -> None:
+        """Do nothing."""
+
+    async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> InlineWorker:
+        """Refuse: this process has its environment."""
+        raise NotImplementedError
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+
+class _DatedState(ServerState):
+    """uvicorn's state of a server, with the headers of every reply made when they are asked for and not by a timer."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._headers = config.encoded_headers
+        self._second = 0
+        self._dated: list[tuple[bytes, bytes]] = []
+        super().__init__()
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._dated = [(b"date", email.utils.formatdate(second, usegmt=True).encode()), *self._headers]
+        return self._dated
+
+    @default_headers.setter
+    def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:
+        """Do nothing: the base class begins with none."""
+
+
+def _nothing() -> None:
+    """Stand for what no operation of the hot path calls."""

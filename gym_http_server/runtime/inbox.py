@@ -1,0 +1,100 @@
+"""What has come on a client's connection and is not answered yet, where it outlives the process that serves it.
+
+A process that serves a connection copies here what it reads before it looks at it. Where it dies, or gives the connection
+back, whoever takes that up goes on with the requests that are not answered: nothing is lost and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .usage import within
+
+READ_SIZE: Final = 1 << 18
+"""The most that an event loop reads at a time: uvloop 256,000 bytes, asyncio 262,144."""
+
+CAPACITY: Final = 2 * READ_SIZE
+
+WAITING, EXECUTING, REPLYING = 0.0, 1.0, 2.0
+"""Phases of the first request that is not answered: not begun, in the environment, its reply perhaps begun."""
+
+CELLS: Final = 4
+_LENGTH, _ANSWERED, _PHASE, _SERVED = range(CELLS)
+
+
+class Inbox:
+    """The bytes and the state of one connection.
+
+    Args:
+        cells: `CELLS` float64 that start as zeros.
+        data: `CAPACITY` bytes.
+    """
+
+    def __init__(self, cells: memoryview[float], data: memoryview[int]) -> None:
+        self._cells = cells
+        self._data = data
+
+    def start(self, data: bytes) -> None:
+        """Begin with another connection, and the first bytes of it."""
+        self._cells[_ANSWERED] = self._cells[_PHASE] = self._cells[_SERVED] = 0.0
+        self._cells[_LENGTH] = 0.0
+        self.put(data)
+
+    def put(self, data: bytes) -> None:
+        """Keep what has come; it has room as long as the caller stops at `is_full`."""
+        cells = self._cells
+        start = int(cells[_LENGTH])
+        end = start + len(data)
+        self._data[start:end] = data
+        cells[_LENGTH] = end
+
+    def clear(self) -> None:
+        """Forget what was kept: all of it is answered."""
+        cells = self._cells
+        # The length first: all that is kept and nothing answered would be taken for requests to serve.
+        cells[_LENGTH] = 0.0
+        cells[_ANSWERED] = 0.0
+
+    def executes(self) -> None:
+        """Note that the environment is called for the first request that is not answered."""
+        self._cells[_PHASE] = EXECUTING
+
+    def replies(self) -> None:
+        """Note that from now on some of its reply may have gone out."""
+        self._cells[_PHASE] = REPLYING
+
+    def is_answered(self) -> None:
+        """Note that its reply has gone out."""
+        cells = self._cells
+        cells[_ANSWERED] += 1.0
+        cells[_SERVED] += 1.0
+        cells[_PHASE] = WAITING
+
+    def is_given_up(self) -> None:
+        """Note that nothing was done for it after all."""
+        self._cells[_PHASE] = WAITING
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for another read."""
+        return self._cells[_LENGTH] > CAPACITY - READ_SIZE
+
+    @property
+    def phase(self) -> float:
+        """The phase of the first request that is not answered."""
+        return self._cells[_PHASE]
+
+    @property
+    def answered(self) -> int:
+        """How many of the requests that are kept have been answered."""
+        return int(within(self._cells[_ANSWERED]))
+
+    @property
+    def served(self) -> int:
+        """How many requests have been answered since the connection came."""
+        return int(within(self._cells[_SERVED]))
+
+    @property
+    def data(self) -> bytes:
+        """What is kept."""
+        return bytes(self._data[: int(within(self._cells[_LENGTH]))])
