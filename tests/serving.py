@@ -45,8 +45,10 @@ class Answer:
 class Server:
     """A server process; `with Server(...) as server` ends it and asserts that nothing of it is left."""
 
-    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "gym_http_server", "--port", "0", *arguments]
+    def __init__(
+        self, *arguments: str, environment: dict[str, str] | None = None, module: str = "gym_http_server"
+    ) -> None:
+        command = [sys.executable, "-m", module, "--port", "0", *arguments]
         variables = {**os.environ, "PYTHONWARNINGS": "default", **(environment or {})}
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=variables, text=True

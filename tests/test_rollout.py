@@ -14,7 +14,7 @@ from gym_http_server.runtime.encoding import ENCODERS
 from gym_http_server.runtime.messages import JSON, MSGPACK
 from gym_http_server.runtime.trajectory import Trajectory, kept, least_bytes, planned, stacked
 
-from .conftest import IMPORTS
+from .conftest import KINDS, start
 from .sample_spaces import SAMPLE_SPACES, same
 from .serving import Server
 from .test_batches import FORMS, TROUBLE, read, send, told
@@ -22,10 +22,10 @@ from .test_batches import FORMS, TROUBLE, read, send, told
 LIMIT = 20_000
 
 
-@pytest.fixture(scope="module", params=["process", "inline"])
+@pytest.fixture(scope="module", params=KINDS)
 def small_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server that sends small replies only."""
-    with Server("--engine", request.param, "--max-reply", str(LIMIT), *IMPORTS) as running:
+    with start(request.param, "--max-reply", str(LIMIT)) as running:
         yield running
 
 

@@ -123,7 +123,7 @@ class OwnedProtocol(HttpProtocol):
         super().on_response_complete()  # which may name the next
         if self.flow.write_paused:
             self._owes_reply = True
-        else:
+        elif not self._direct.has_failed:
             self._inbox.is_answered()
 
     def _parse(self, data: bytes) -> None:
@@ -186,6 +186,9 @@ class DirectTransport:
         transport: what writes the rest, and reads.
         connection: the socket behind it.
         inbox: told that a reply begins.
+
+    Attributes:
+        has_failed: a reply could not be begun; the connection, or this process's hold of it, is broken.
     """
 
     def __init__(self, transport: asyncio.Transport, connection: socket.socket, inbox: Inbox) -> None:
@@ -193,6 +196,7 @@ class DirectTransport:
         self._connection = connection
         self._inbox = inbox
         self._written: list[bytes] = []
+        self.has_failed = False
         self.abort = transport.abort
         self.close = transport.close
         self.is_closing = transport.is_closing
@@ -218,6 +222,8 @@ class DirectTransport:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
+            self.has_failed = True
+            self._inbox.executes()
             self._transport.abort()
             return
         if sent < sum(map(len, parts)):

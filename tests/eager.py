@@ -1,0 +1,10 @@
+"""The command `gym-http-server`, with a gateway that hands every connection over at once and never learns better."""
+
+from __future__ import annotations
+
+from gym_http_server.cli import main
+from gym_http_server.handover import gateway
+
+if __name__ == "__main__":
+    gateway.LEAST_PATIENCE = gateway.FEW = 0
+    main()
