@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .engines.fork_server import Entry
+    from .runtime.traffic import Traffic
 
 
 class Application:
@@ -64,6 +65,7 @@ class Application:
             self._contract,
             handlers,
             settings,
+            traffic_of=self.instances.traffic,
             validate_responses=validate_responses,
             operations=self.operations if hot_path else None,
         )
@@ -189,6 +191,7 @@ def make_api(
     handlers: Mapping[str, Handler],
     settings: Settings,
     *,
+    traffic_of: Callable[[str], Traffic | None],
     validate_responses: bool,
     operations: HotOperations | None,
 ) -> App:
@@ -198,14 +201,14 @@ def make_api(
         contract: the contract.
         handlers: the handler of every operation, by operationId.
         settings: the server's settings.
-        entry: what an environment's own process runs; None for what only answers the server.
+        traffic_of: tells where to count how requests for an instance are answered.
         validate_responses: hold every reply of connexion's stack against the contract.
         operations: those of the hot path, which is put in front; None for none.
     """
     stack = make_stack(contract, handlers, validate_responses=validate_responses)
     app: App = stack
     if operations is not None:
-        app = HotPath(operations, settings.max_body, stack)
+        app = HotPath(operations, settings.max_body, stack, traffic_of)
     if settings.compression == "remote":
         stack.add_middleware(Compression, position=MiddlewarePosition.BEFORE_EXCEPTION)
     elif settings.compression == "all":

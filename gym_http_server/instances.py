@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from .errors import InstanceLostError, TooManyLanesError, UnknownInstanceError
+from .runtime.traffic import Traffic, tallies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .engines.base import Engine, Returned, Worker
     from .runtime.messages import CreateRequest, Description, Reply
+    from .runtime.traffic import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +31,18 @@ class Instance:
         instance_id: its name, 8 hex digits.
         engine: name of the engine that it runs in.
         worker: the handle on the environment.
+        traffic: where to count how this process answers requests for it; None for memory of its own.
 
     Attributes:
         created_at: moment in UTC.
+        traffic: how this process answered requests for it.
     """
 
-    def __init__(self, instance_id: str, engine: str, worker: Worker) -> None:
+    def __init__(self, instance_id: str, engine: str, worker: Worker, traffic: Traffic | None = None) -> None:
         self.instance_id = instance_id
         self.engine = engine
         self.created_at = datetime.now(UTC)
+        self.traffic = traffic or Traffic()
         self._used = self.created_at.timestamp()
         self._worker = worker
         self._turn = Turn()
@@ -63,6 +68,18 @@ class Instance:
         """When the last call ended, in UTC."""
         # The environment's own process writes the one, which is third-party code.
         return datetime.fromtimestamp(max(self._used, min(self._worker.usage.used_at, time.time())), UTC)
+
+    @property
+    def busy_since(self) -> datetime | None:
+        """When the call under way began in the environment, in UTC, or None where there is none."""
+        began = self._worker.usage.busy_since
+        if began is None or self._worker.loss is not None:
+            return None
+        return datetime.fromtimestamp(time.time() - max(0.0, time.monotonic() - began), UTC)
+
+    def tallies(self) -> list[Tally]:
+        """Return how requests for it were answered, here and by its own process."""
+        return list(tallies([each for each in (self.traffic, self._worker.traffic) if each is not None]))
 
     @property
     def state(self) -> str:
@@ -186,10 +203,15 @@ class Instances:
         worker = await self.engine.create(instance_id, request, call_timeout or self._settings.call_timeout)
         return self.add(instance_id, worker)
 
-    def add(self, instance_id: str, worker: Worker) -> Instance:
-        """Add an environment that has been made, and return its instance."""
-        instance = self._live[instance_id] = Instance(instance_id, self.engine.name, worker)
+    def add(self, instance_id: str, worker: Worker, traffic: Traffic | None = None) -> Instance:
+        """Add an environment that has been made, and return its instance; see there for the arguments."""
+        instance = self._live[instance_id] = Instance(instance_id, self.engine.name, worker, traffic)
         return instance
+
+    def traffic(self, instance_id: str) -> Traffic | None:
+        """Return where requests for a live instance are counted in this process."""
+        instance = self._live.get(instance_id)
+        return None if instance is None else instance.traffic
 
     def find(self, instance_id: str) -> Instance | None:
         """Return a live instance, or None where there is none of that id."""

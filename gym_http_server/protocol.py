@@ -9,9 +9,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from . import __version__
-from .api.edge import send_problem
-from .api.hot_path import REPLY
-from .api.problems import Problem, problem_of
+from .api.hot_path import ERROR, REPLY
+from .api.problems import Problem
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from .api.edge import App, Receive, Scope, Send
+    from .api.edge import App
     from .config import Settings
     from .errors import GymHttpServerError
 
@@ -179,7 +178,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Start the request whose head is complete."""
         if not self.parser.should_upgrade():
             self._idle_since = None
-            self.scope["extensions"] = self._extensions
+            self.scope["extensions"] = self._extensions if self._error is None else self._with_error()
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -208,10 +207,18 @@ class HttpProtocol(HttpToolsProtocol):
         if self._idle_since is None:
             return  # a request is under way; its end starts the timer anew
         remaining = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if remaining <= 0:
+        if remaining > 0:
+            self._idle_timer = self.loop.call_later(remaining, self.timeout_keep_alive_handler)
+        else:
+            # A call may have held the loop up for that long. What has come meanwhile is read before the next timers.
+            self._idle_timer = self.loop.call_later(0.001, self._close_idle, self._idle_since)
+
+    def _close_idle(self, idle_since: float) -> None:
+        self._idle_timer = None
+        if self._idle_since == idle_since:
             super().timeout_keep_alive_handler()
         else:
-            self._idle_timer = self.loop.call_later(remaining, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are not an HTTP request, and close the connection."""
@@ -229,9 +236,6 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._under_way = cycle
-        if self._error is not None:
-            error, self._error = self._error, None
-            app = _answering(error)  # type: ignore[assignment]  # uvicorn names the same messages by its own types
         super()._start_asgi_task(cycle, app)
 
     def _reply(self, media_type: bytes, body: bytes) -> bool:
@@ -259,6 +263,10 @@ class HttpProtocol(HttpToolsProtocol):
         """Return whether the latest request has come whole and is not answered yet."""
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
+    def _with_error(self) -> dict[str, Any]:
+        error, self._error = self._error, None
+        return {**self._extensions, ERROR: error}
+
     def _head_without_upgrade(self) -> bytes:
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
@@ -272,13 +280,6 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _unset_keepalive_if_required(self) -> None:
         """Do nothing: uvicorn's timer is not used."""
-
-
-def _answering(error: GymHttpServerError) -> App:
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 -- ASGI's signature
-        await send_problem(problem_of(error), send)
-
-    return answer
 
 
 class JoiningTransport:

@@ -244,7 +244,7 @@ async def test_what_is_plain_and_valid_does_not_fall_through(operation_id: str, 
     async def fall_through(*_: Any) -> None:
         raise AssertionError("it fell through")
 
-    hot = HotPath(compiled(handler), 1000, fall_through)
+    hot = HotPath(compiled(handler), 1000, fall_through, lambda _: None)
     method, path = HOT[operation_id]
     value = PLAIN.get(operation_id)
     body = b"" if value is None else written(value, media_type)
@@ -280,7 +280,7 @@ async def test_a_request_that_falls_through_brings_its_body() -> None:
     async def handler(instance_id: str, body: Any) -> Any:  # noqa: ARG001 -- the names that operations hand over
         raise AssertionError("it was executed")
 
-    hot = HotPath(compiled(handler), 10, stack)
+    hot = HotPath(compiled(handler), 10, stack, lambda _: None)
     messages = [{"type": "http.request", "body": bytes([65 + n] * 4), "more_body": n < 4} for n in range(5)]
     source = iter(messages)
 

@@ -52,6 +52,7 @@ class HotOperation:
     """One compiled operation.
 
     Attributes:
+        operation_id: its operationId.
         handler: the handler.
         takes_body: the operation declares a body.
         requires_body: and requires it.
@@ -59,6 +60,7 @@ class HotOperation:
         media_types: what may be in the body.
     """
 
+    operation_id: str
     handler: Handler
     takes_body: bool
     requires_body: bool
@@ -178,6 +180,7 @@ def _compile(operation: Mapping[str, Any], handlers: Mapping[str, Handler]) -> H
         raise ValueError(f"{operation_id}: the media types of the body have different schemas")
     schema = schemas[0] if schemas else {}
     return HotOperation(
+        operation_id,
         handler,
         takes_body=body is not None,
         requires_body=bool(body and body.get("required", False)),

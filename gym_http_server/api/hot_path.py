@@ -7,23 +7,32 @@ its reply or its error, rendered by the same function as everywhere, is the answ
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
+from ..runtime.inbox import READ_SIZE
 from .compression import HOT
 from .edge import send_problem
 from .hot_operations import NotPlainError
 from .problems import problem_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..runtime.traffic import Traffic
     from .edge import App, Message, Receive, Scope, Send
-    from .hot_operations import HotOperations
+    from .hot_operations import HotOperation, HotOperations
 
 REPLY = "gym_http_server.reply"
 """An ASGI extension of our own HTTP protocol: a function of a media type and a body, which sends them with status 200 in
 one go, or returns False and sends nothing."""
 
-LARGE = 1 << 18
-"""A body of more bytes is read in a thread, so that other requests need not wait for it."""
+ERROR = "gym_http_server.error"
+"""An ASGI extension of our own HTTP protocol: the error to answer this request with, which was executed elsewhere."""
+
+LARGE = READ_SIZE
+"""A body of more bytes is read in a thread, so that other requests need not wait for it. An environment's own process,
+which has no others, gives such a request back before that."""
 
 
 class HotPath:
@@ -33,12 +42,16 @@ class HotPath:
         operations: the compiled operations.
         max_body: the largest body, in bytes.
         app: what all other requests fall through to.
+        traffic_of: tells where to count how requests for an instance are answered, by its instance_id.
     """
 
-    def __init__(self, operations: HotOperations, max_body: int, app: App) -> None:
+    def __init__(
+        self, operations: HotOperations, max_body: int, app: App, traffic_of: Callable[[str], Traffic | None]
+    ) -> None:
         self._operations = operations
         self._max_body = max_body
         self._app = app
+        self._traffic_of = traffic_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or let it fall through."""
@@ -48,6 +61,7 @@ class HotPath:
             return
         operation, arguments = found
         received: list[Message] = []
+        body = b""
         try:
             accept, content_type = _headers(scope, takes_body=operation.takes_body)
             if operation.takes_body:
@@ -65,22 +79,65 @@ class HotPath:
                 else:
                     arguments["body"] = operation.read(content_type, body)
         except NotPlainError:
-            await self._app({**scope, HOT: True}, _replay(received, receive), send)
+            await self._fall_through(found, scope, received, receive, send)
             return
         if operation.takes_accept:
             arguments["accept"] = accept
+        extensions = scope.get("extensions")
+        traffic = self._traffic_of(arguments["instance_id"])
+        began = time.perf_counter()
         try:
+            if extensions and ERROR in extensions:
+                raise extensions[ERROR]  # noqa: TRY301 -- rendered as those of the handler are
             response = await operation.handler(**arguments)
         except Exception as error:  # noqa: BLE001 -- every error becomes a problem
-            await send_problem(problem_of(error), send)
+            problem = problem_of(error)
+            if traffic is not None:
+                seconds = time.perf_counter() - began
+                traffic.count(operation.operation_id, problem.status, seconds, len(body), len(problem.body))
+            await send_problem(problem, send)
             return
+        if traffic is not None:
+            seconds = time.perf_counter() - began
+            traffic.count(operation.operation_id, 200, seconds, len(body), len(response.body))
         media_type = response.media_type.encode("latin-1")
-        extensions = scope.get("extensions")
         if extensions and REPLY in extensions and extensions[REPLY](media_type, response.body):
             return
         headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(response.body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
+
+    async def _fall_through(
+        self,
+        found: tuple[HotOperation, dict[str, Any]],
+        scope: Scope,
+        received: list[Message],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Have the rest of the stack answer a request, and count it where it does."""
+        operation, arguments = found
+        began = time.perf_counter()
+        status = sent = 0
+        size = sum(len(message.get("body", b"")) for message in received)
+
+        async def receive_counting() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            return message
+
+        async def send_counting(message: Message) -> None:
+            nonlocal status, sent
+            status = message.get("status", status)
+            sent += len(message.get("body", b""))
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                traffic = self._traffic_of(arguments["instance_id"])
+                if traffic is not None:
+                    traffic.count(operation.operation_id, status, time.perf_counter() - began, size, sent)
+            await send(message)
+
+        await self._app({**scope, HOT: True}, _replay(received, receive_counting), send_counting)
 
     async def _read_on(self, receive: Receive, received: list[Message]) -> None:
         """Receive the rest of a body that comes in parts.

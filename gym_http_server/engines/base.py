@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from ..errors import GymHttpServerError
     from ..runtime.messages import CreateRequest, Description, Reply
+    from ..runtime.traffic import Traffic
     from ..runtime.usage import Usage
 
 
@@ -41,11 +42,13 @@ class Worker(abc.ABC):
     Attributes:
         description: what was made.
         usage: how much it has been used; never waits for the environment.
+        traffic: how its own process answered clients, where it has one that does.
         loss: why the environment can serve no more, in words, or None while it lives.
     """
 
     description: Description
     usage: Usage
+    traffic: Traffic | None = None
     loss: str | None = None
 
     @abc.abstractmethod

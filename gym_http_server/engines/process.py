@@ -115,6 +115,7 @@ class ProcessWorker(Worker):
             undo.pop_all()
         self._connection.setblocking(False)
         self.usage = self._memory.usage
+        self.traffic = self._memory.traffic
         self._custody = Custody(self._memory.inbox)
         self._pid = 0
         self._packer = RequestPacker()

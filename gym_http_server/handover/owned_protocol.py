@@ -117,6 +117,11 @@ class OwnedProtocol(HttpProtocol):
         super().pause_writing()
         self._joining.pause_reading()
 
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body, and go on reading: it is served when it is whole, and the inbox limits it."""
+        super().on_body(body)
+        self.flow.resume_reading()
+
     def on_response_complete(self) -> None:
         """Note that a request is answered."""
         self._todo = None
@@ -148,9 +153,12 @@ class OwnedProtocol(HttpProtocol):
                     self._leave()
                 return
             cycle = self._todo
-            if cycle is not None and not cycle.more_body and not cycle.waiting_for_100_continue:
+            if self._inbox.is_full:
+                # Among the rest may be a body that the hot path reads in a thread, for which it would wait.
+                self._leave()
+            elif cycle is not None and not cycle.more_body and not cycle.waiting_for_100_continue:
                 self._serve(cycle)
-            elif self._is_to_leave or self._inbox.is_full or (cycle is not None and cycle.waiting_for_100_continue):
+            elif self._is_to_leave or (cycle is not None and cycle.waiting_for_100_continue):
                 self._leave()
             else:
                 if self.is_between:
@@ -166,6 +174,7 @@ class OwnedProtocol(HttpProtocol):
         except StopIteration:
             return
         running.close()
+        self.transport.abort()
         raise RuntimeError("the hot path waits for something beside the environment")
 
     def _give_back(self) -> None:

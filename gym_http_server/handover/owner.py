@@ -75,7 +75,7 @@ class Serving:
         self.settings = settings
         self.instances = Instances(settings, _Beside())
         operations = _OperationsHere(paths, handler_table(settings, self.instances, _nothing), self.instances)
-        app = HotPath(operations, settings.max_body, give_back)
+        app = HotPath(operations, settings.max_body, give_back, self.instances.traffic)
         self.config: uvicorn.Config = configuration(app, settings, OwnedProtocol)
         self.config.load()
 
@@ -93,6 +93,7 @@ class Owner:
     def __init__(self, channel: socket.socket, memory: Memory, instance_id: str, serving: Serving) -> None:
         self._channel = channel
         self._inbox = memory.inbox
+        self._traffic = memory.traffic
         self._instance_id = instance_id
         self._serving = serving
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -103,7 +104,7 @@ class Owner:
         if self._loop is None:
             self._loop = uvloop.new_event_loop()
             worker = InlineWorker(environment, self._serving.settings.max_reply)
-            self._serving.instances.add(self._instance_id, worker)
+            self._serving.instances.add(self._instance_id, worker, self._traffic)
         self._loop.run_until_complete(self._serve(socket.socket(fileno=descriptor), environment))
 
     async def _serve(self, connection: socket.socket, environment: Served) -> None:

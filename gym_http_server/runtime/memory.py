@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import tempfile
 from typing import Final
 
-from . import inbox, usage
+from . import inbox, traffic, usage
 
 _HEAD: Final = 4096
 """Bytes for all that is not the inbox's data: a page."""
@@ -22,14 +23,16 @@ class Memory:
     Attributes:
         usage: how much the environment is used.
         inbox: what is not answered on the connection that the process serves.
+        traffic: how the process answered on such connections.
     """
 
     def __init__(self, mapped: mmap.mmap) -> None:
         view = memoryview(mapped)
         cells = view[:_HEAD].cast("d")
-        middle = usage.CELLS + inbox.CELLS
-        self.usage = usage.Usage(cells[: usage.CELLS])
-        self.inbox = inbox.Inbox(cells[usage.CELLS : middle], view[_HEAD:])
+        ends = tuple(itertools.accumulate((usage.CELLS, inbox.CELLS, traffic.CELLS)))
+        self.usage = usage.Usage(cells[: ends[0]])
+        self.inbox = inbox.Inbox(cells[ends[0] : ends[1]], view[_HEAD:])
+        self.traffic = traffic.Traffic(cells[ends[1] : ends[2]])
 
     @classmethod
     def make(cls) -> tuple[Memory, int]:

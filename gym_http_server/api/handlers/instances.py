@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ...config import Settings
     from ...instances import Instances
+    from ...runtime.traffic import Tally
     from ..responses import Response
 
 
@@ -74,6 +75,8 @@ class InstanceHandlers:
                 "steps": instance.steps,
                 "episodes": instance.episodes,
                 "state": instance.state,
+                "busy_since": None if instance.busy_since is None else _rfc3339(instance.busy_since),
+                "traffic": [_told(tally) for tally in instance.tallies()],
             }
         )
 
@@ -81,6 +84,18 @@ class InstanceHandlers:
         """Close an instance."""
         await self._instances.close(instance_id)
         return void_response(accept)
+
+
+def _told(tally: Tally) -> dict[str, Any]:
+    return {
+        "operation": tally.operation,
+        "statuses": tally.statuses,
+        "received_bytes": tally.received,
+        "sent_bytes": tally.sent,
+        "mean_seconds": tally.mean,
+        "p50_seconds": tally.quantile(0.5),
+        "p99_seconds": tally.quantile(0.99),
+    }
 
 
 def _rfc3339(moment: datetime) -> str:
