@@ -18,9 +18,11 @@ import pytest
 
 from .benchmarks import report
 from .benchmarks.figure import Difference, Measure, UnavailableError, megabytes, p50
+from .benchmarks.load import Load
+from .benchmarks.memory import Memory
 from .benchmarks.rounds import Result, measure
 from .benchmarks.row import Row, at_least_times, at_most, at_most_over
-from .benchmarks.servers import Stage
+from .benchmarks.servers import BARE, PROCESS, Stage
 from .benchmarks.table import table
 from .serving import ROOT, SECONDS, eventually
 
@@ -59,6 +61,11 @@ def results(*rows: Row) -> list[Result]:
         return measure(rows, stage, 3)
 
 
+def connections(process: psutil.Process) -> int:
+    """Return how many clients' connections a process has open."""
+    return sum(each.status == psutil.CONN_ESTABLISHED for each in process.net_connections("tcp"))
+
+
 def row(subject: Fake, floor: Fake, **arguments: object) -> Row:
     return Row("a group", "a name", "µs", p50(subject), "the floor's name", p50(floor), **arguments)
 
@@ -66,12 +73,21 @@ def row(subject: Fake, floor: Fake, **arguments: object) -> Row:
 def test_a_quick_run_prints_the_table_and_writes_json(tmp_path: Path) -> None:
     """A run prints a row with its figure, floor and bar, and writes the figures of each round."""
     path = tmp_path / "figures.json"
-    arguments = ["--quick", "--only", "process, p50", "--only", "clients at once: 8, inline", "--json", str(path)]
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    parts = ("process, p50", "clients at once: 8, inline", "an instance of its own: 2", "with a connection each")
+    arguments = ["--quick", *(f"--only={each}" for each in parts), "--json", str(path)]
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     written = json.loads(path.read_text())
     assert written["quick"] is True
-    assert [each["name"] for each in written["rows"]] == ["process, p50", "8, inline", "process, p50"]
+    bars = [(each["group"], each["name"], each["reached"] is not None) for each in written["rows"]]
+    assert bars == [
+        ("one step of CartPole", "process, p50", True),
+        ("one step of CartPole, two environments in turns on a connection", "process, p50", True),
+        ("clients at once", "8, inline", False),
+        ("clients at once, each on an instance of its own", "2, process", False),
+        ("create", "process, p50", True),
+        ("memory of 100 live instances with a connection each", "private, each", True),
+    ]
     for each in written["rows"]:
         assert each["name"] in done.stdout
         assert each["problem"] is None
@@ -79,7 +95,6 @@ def test_a_quick_run_prints_the_table_and_writes_json(tmp_path: Path) -> None:
         assert len(each["figures"]) == len(each["floors"]) == written["rounds"] == 2
         assert each["figure"] > 0
         assert each["floor"] > 0
-    assert [each["reached"] is None for each in written["rows"]] == [False, True, False]
     assert "1.25 times the floor" in done.stdout
     assert socket.gethostname() not in json.dumps(written["machine"])
 
@@ -108,6 +123,26 @@ def test_a_run_that_is_stopped_leaves_no_process(number: int) -> None:
         run.send_signal(number)
         assert run.wait(SECONDS) == 1
     assert psutil.wait_procs(started, 5)[1] == []
+
+
+def test_clients_that_are_spread_have_a_server_each() -> None:
+    """Each of them keeps a connection to another copy of the server, and all copies are gone at the end."""
+    with Stage(seconds=0.0, most_instances=1) as stage:
+        with Load(BARE, 2, is_spread=True).open(stage) as chunk:
+            assert chunk()["errors"] == 0
+            servers = [stage.server(BARE, copy=at).seen for at in range(2)]
+            assert [connections(each) for each in servers] == [1, 1]
+        assert stage.server(BARE).seen == servers[0]
+    assert psutil.wait_procs(servers, 0)[1] == []
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_an_instance_whose_memory_is_measured_serves_a_connection_if_it_is_used(is_used: bool) -> None:
+    """The instances' processes have a client's connection each where they are used, and none where they are not."""
+    with Stage(seconds=0.0, most_instances=3) as stage, Memory(PROCESS, 3, is_used).open(stage) as chunk:
+        assert chunk()["errors"] == 0
+        below = stage.server(PROCESS).seen.children(recursive=True)
+        assert sum(map(connections, below)) == (3 if is_used else 0)
 
 
 def test_rows_are_named_apart_and_found_by_name() -> None:

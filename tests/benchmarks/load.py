@@ -1,4 +1,9 @@
-"""Many clients at once, each on an instance of its own: one selector loop serves all of them."""
+"""Many clients at once, each on an instance of its own: one selector loop serves all of them.
+
+The loop is one thread's work, and on few cores it takes its time from the servers; with many of them it may be what is
+waited for. Figure and floor are loaded by the same loop, so it favours neither. But what it takes is in both, and draws
+their ratio towards 1: the servers themselves differ by at least as much as the figures do.
+"""
 
 from __future__ import annotations
 
@@ -60,18 +65,24 @@ class Load:
     """Requests a second of so many clients together, and how many replies were errors.
 
     All but those that start an episode are steps.
+
+    Args:
+        kind: the server.
+        clients: how many.
+        is_spread: each has a server to itself, and they do not share one.
     """
 
     kind: Kind
     clients: int
+    is_spread: bool = False
 
     @contextlib.contextmanager
     def open(self, stage: Stage) -> Iterator[Measure]:
         with contextlib.ExitStack() as stack:
             selector = stack.enter_context(selectors.DefaultSelector())
             clients = []
-            for _ in range(self.clients):
-                client = LoadClient(stage.server(self.kind).address)
+            for at in range(self.clients):
+                client = LoadClient(stage.server(self.kind, copy=at if self.is_spread else 0).address)
                 stack.enter_context(client.socket)
                 selector.register(client.socket, selectors.EVENT_READ, client)
                 clients.append(client)

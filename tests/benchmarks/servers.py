@@ -32,6 +32,8 @@ def ours(*arguments: str) -> Kind:
 
 INLINE = ours("--engine", "inline")
 PROCESS = ours("--engine", "process")
+"""Hands a client's connection to the environment's process, as it does by default."""
+PIPE = ours("--engine", "process", "--no-handover")
 ATARI = ours("--engine", "process", "--import", "ale_py")
 WITHOUT_HOT_PATH = Kind("tests.benchmarks.apps.without_hot_path", ("inline",))
 BARE = Kind("tests.benchmarks.apps.bare", ("inline",))
@@ -89,7 +91,7 @@ class Stage:
     def __init__(self, *, seconds: float, most_instances: int) -> None:
         self.seconds = seconds
         self.most_instances = most_instances
-        self._servers: dict[Kind, Server] = {}
+        self._servers: dict[tuple[Kind, int], Server] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -100,8 +102,9 @@ class Stage:
                 stack.callback(each.stop)
             self._servers.clear()
 
-    def server(self, kind: Kind) -> Server:
-        """Return the server of that kind."""
-        if kind not in self._servers:
-            self._servers[kind] = Server(kind)
-        return self._servers[kind]
+    def server(self, kind: Kind, *, copy: int = 0) -> Server:
+        """Return a server of that kind: the same whenever it is asked for the same copy."""
+        key = kind, copy
+        if key not in self._servers:
+            self._servers[key] = Server(kind)
+        return self._servers[key]

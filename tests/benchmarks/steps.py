@@ -46,6 +46,34 @@ class Step:
 
 
 @dataclasses.dataclass(frozen=True)
+class AlternatingStep:
+    """A step over a raw socket, in one of two environments that take turns on the connection."""
+
+    kind: Kind
+
+    @contextlib.contextmanager
+    def open(self, stage: Stage) -> Iterator[Measure]:
+        with Connection(stage.server(self.kind).address) as connection:
+            paths = [connection.create() for _ in range(2)]
+            turns = itertools.cycle([(path, steps(path)) for path in paths])
+            for path in paths:
+                connection.reset(path)
+
+            def step() -> tuple[str, Answer]:
+                path, requests = next(turns)
+                return path, connection.succeed(next(requests))
+
+            def after(result: tuple[str, Answer]) -> None:
+                path, answer = result
+                if answer.ends_episode:
+                    connection.reset(path)
+
+            yield lambda: timed(step, stage.seconds, after=after)
+            for path in paths:
+                connection.remove(path)
+
+
+@dataclasses.dataclass(frozen=True)
 class LocalStep:
     """A step of the same environment in this process, with no server."""
 

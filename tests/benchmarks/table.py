@@ -8,35 +8,60 @@ from .figure import Difference, megabytes, p50, rate
 from .load import Load
 from .memory import Memory
 from .row import Bar, Row, at_least, at_least_times, at_most, at_most_over, at_most_times
-from .servers import ATARI, BARE, INLINE, ORIGINAL, PIPED, PROCESS, WITHOUT_HOT_PATH, Kind
-from .steps import PONG, ClientStep, Creation, LocalRollout, LocalStep, Rollout, Step
+from .servers import ATARI, BARE, INLINE, ORIGINAL, PIPE, PIPED, PROCESS, WITHOUT_HOT_PATH, Kind
+from .steps import PONG, AlternatingStep, ClientStep, Creation, LocalRollout, LocalStep, Rollout, Step
 
 LANES = (1, 16, 256, 1024, 4096)
 CLIENTS = (1, 8, 64)
+SPREAD_CLIENTS = (1, 2, 4, 8)
 INSTANCES = (100, 1000)
+USED_INSTANCES = 100
 
 BARE_APP = "bare ASGI app, env inline"
+BARE_APPS = "as many bare ASGI apps, one for each"
 PIPED_APP = "bare ASGI app, env over a pipe"
 LOCAL = "the same locally"
+WITHOUT_HANDOVER = "process without hand-over"
 
 
 def table() -> list[Row]:
     """Return all rows, those of a group together."""
-    return [*_steps(), *_client(), *_rollouts(), *_batches(), *_pong(), *_load(), *_creation(), *_memory()]
+    return [
+        *_steps(),
+        *_alternating(),
+        *_client(),
+        *_rollouts(),
+        *_batches(),
+        *_pong(),
+        *_load(),
+        *_spread_load(),
+        *_creation(),
+        *_memory(),
+    ]
 
 
 def _steps() -> list[Row]:
     group = "one step of CartPole"
-    inline, process, bare = Step(INLINE), Step(PROCESS), p50(Step(BARE))
-    original = "the original's style"
+    inline, process, pipe = Step(INLINE), Step(PROCESS), Step(PIPE)
+    bare, piped = p50(Step(BARE)), p50(Step(PIPED))
+    original, its_rate = "the original's style", rate(Step(ORIGINAL))
     return [
         Row(group, "inline, p50", "µs", p50(inline), BARE_APP, bare, at_most_times(1.25)),
-        Row(group, "process, p50", "µs", p50(process), PIPED_APP, p50(Step(PIPED)), at_most_times(1.25)),
-        Row(group, "inline, steps", "/s", rate(inline), original, rate(Step(ORIGINAL)), at_least_times(3)),
-        Row(group, "process, steps", "/s", rate(process), original, rate(Step(ORIGINAL)), at_least_times(2)),
+        # The process that is handed the connection steps inline, too.
+        Row(group, "process, p50", "µs", p50(process), BARE_APP, bare, at_most_times(1.25)),
+        Row(group, f"{WITHOUT_HANDOVER}, p50", "µs", p50(pipe), PIPED_APP, piped, at_most_times(1.25)),
+        Row(group, "inline, steps", "/s", rate(inline), original, its_rate, at_least_times(3)),
+        Row(group, "process, steps", "/s", rate(process), original, its_rate, at_least_times(4)),
+        Row(group, f"{WITHOUT_HANDOVER}, steps", "/s", rate(pipe), original, its_rate, at_least_times(2)),
         Row(group, "the original's style, p50", "µs", p50(Step(ORIGINAL)), BARE_APP, bare),
         Row(group, "inline without the hot path, p50", "µs", p50(Step(WITHOUT_HOT_PATH)), BARE_APP, bare),
     ]
+
+
+def _alternating() -> list[Row]:
+    group = "one step of CartPole, two environments in turns on a connection"
+    figure, floor = p50(AlternatingStep(PROCESS)), p50(AlternatingStep(PIPE))
+    return [Row(group, "process, p50", "µs", figure, WITHOUT_HANDOVER, floor, at_most_times(1.05))]
 
 
 def _client() -> list[Row]:
@@ -82,12 +107,31 @@ def _pong() -> list[Row]:
 
 def _load() -> list[Row]:
     rows = []
-    for name, kind, floor_name, floor in (("inline", INLINE, BARE_APP, BARE), ("process", PROCESS, PIPED_APP, PIPED)):
+    for name, kind, floor_name, floor in (
+        ("inline", INLINE, BARE_APP, BARE),
+        ("process", PROCESS, PIPED_APP, PIPED),
+        (WITHOUT_HANDOVER, PIPE, PIPED_APP, PIPED),
+    ):
         for clients in CLIENTS:
             figure, least = rate(Load(kind, clients)), rate(Load(floor, clients))
             bar = at_least_times(0.8) if clients == max(CLIENTS) else None
             rows.append(Row("clients at once", f"{clients}, {name}", "requests/s", figure, floor_name, least, bar))
     return rows
+
+
+def _spread_load() -> list[Row]:
+    group = "clients at once, each on an instance of its own"
+    return [
+        Row(
+            group,
+            f"{clients}, process",
+            "requests/s",
+            rate(Load(PROCESS, clients)),
+            BARE_APPS,
+            rate(Load(BARE, clients, is_spread=True)),
+        )
+        for clients in SPREAD_CLIENTS
+    ]
 
 
 def _creation() -> list[Row]:
@@ -106,15 +150,11 @@ def _creation() -> list[Row]:
 
 
 def _memory() -> list[Row]:
-    return [
-        Row(
-            f"memory of {instances:,} live instances",
-            "private, each",
-            "MB",
-            megabytes(Memory(PROCESS, instances)),
-            PIPED_APP,
-            megabytes(Memory(PIPED, instances)),
-            at_most(8, "MB"),
-        )
-        for instances in INSTANCES
-    ]
+    rows = [_weight(f"memory of {each:,} live instances", each, False, at_most(8, "MB")) for each in INSTANCES]
+    group = f"memory of {USED_INSTANCES:,} live instances with a connection each"
+    return [*rows, _weight(group, USED_INSTANCES, True, at_most(12, "MB"))]
+
+
+def _weight(group: str, instances: int, is_used: bool, bar: Bar) -> Row:
+    figure, floor = (megabytes(Memory(kind, instances, is_used)) for kind in (PROCESS, PIPED))
+    return Row(group, "private, each", "MB", figure, PIPED_APP, floor, bar)
