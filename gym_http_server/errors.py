@@ -177,6 +177,12 @@ class CallTimeoutError(EnvironmentFailure):
 class InstanceLostError(EnvironmentFailure):
     """The environment died or was killed earlier; the instance can only be closed."""
 
+    @classmethod
+    def of(cls, instance_id: str, loss: str) -> InstanceLostError:
+        """Return the error for an instance that is lost, and why."""
+        detail = f"instance {instance_id} is lost: {loss}; close it and create another"
+        return cls(detail, instance_id=instance_id)
+
 
 class StartError(GymHttpServerError):
     """The server cannot start."""

@@ -104,10 +104,7 @@ class Instance:
             if self._closing:
                 raise UnknownInstanceError.of(self.instance_id)
             if self._worker.loss is not None:
-                raise InstanceLostError(
-                    f"instance {self.instance_id} is lost: {self._worker.loss}; close it and create another",
-                    instance_id=self.instance_id,
-                )
+                raise InstanceLostError.of(self.instance_id, self._worker.loss)
             try:
                 return await self._worker.call(operation, arguments)
             finally:
@@ -126,12 +123,16 @@ class Instance:
         """Have the connection that was handed over given back as soon as the environment can."""
         self._worker.recall()
 
-    async def close(self) -> None:
-        """Close the environment after the calls that came before; those that come after find no instance."""
+    async def close(self, *, at_once: bool = False) -> None:
+        """Close the environment after the calls that came before; those that come after find no instance.
+
+        Args:
+            at_once: not after one that the environment's own process serves.
+        """
         await self._turn.take()
         try:
             self._closing = True
-            await self._worker.close()
+            await self._worker.close(at_once=at_once)
         finally:
             self._turn.pass_on()
 
@@ -250,9 +251,10 @@ class Instances:
             raise UnknownInstanceError.of(instance_id)
 
     async def close_all(self) -> None:
-        """Close every instance, all at the same time."""
+        """Close every instance, all at the same time, when clients have had their time."""
         instances, self._live = self.all(), {}
-        for outcome in await asyncio.gather(*(instance.close() for instance in instances), return_exceptions=True):
+        closings = (instance.close(at_once=True) for instance in instances)
+        for outcome in await asyncio.gather(*closings, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 logger.error("closing an instance failed", exc_info=outcome)
 

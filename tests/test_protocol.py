@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,22 +12,18 @@ import pytest
 
 from gym_http_server.protocol import FEW, JoiningTransport
 
+from .conftest import KINDS, start
+from .handing import post
 from .serving import SECONDS, Server, parse_response, raw
 
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
 
 
-@pytest.fixture(scope="module")
-def quick() -> Iterator[Server]:
-    """A server that keeps idle connections for a second."""
-    with Server("--engine", "inline", "--keep-alive", "1", "--import", "tests.troublemakers") as running:
+@pytest.fixture(scope="module", params=KINDS)
+def quick(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server of each kind that keeps idle connections for a second."""
+    with start(request.param, "--keep-alive", "1") as running:
         yield running
-
-
-def post(path: str, body: Any, further: bytes = b"") -> bytes:
-    data = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
-    return head.encode() + further + b"\r\n" + data
 
 
 def replies(data: bytes) -> list[tuple[int, Any]]:

@@ -5,6 +5,7 @@ The server imports this module where a test names it with `--import`.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import ctypes
 import os
@@ -67,6 +68,8 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                     signal.signal(each, signal.SIG_IGN)
                 while True:
                     pass
+            case ["asyncio", seconds]:
+                asyncio.run(asyncio.sleep(float(seconds)))
             case ["sleep", seconds]:
                 time.sleep(float(seconds))
             case ["raise", *words]:

@@ -83,8 +83,12 @@ class Worker(abc.ABC):
         """Have the connection that was handed over given back as soon as the environment can."""
 
     @abc.abstractmethod
-    async def close(self) -> None:
-        """Close the environment and give back all that it holds. Never fails, and does nothing the second time."""
+    async def close(self, *, at_once: bool = False) -> None:
+        """Close the environment and give back all that it holds. Never fails, and does nothing the second time.
+
+        Args:
+            at_once: do not wait for a call that came on a client's own connection.
+        """
 
 
 class Engine(abc.ABC):

@@ -6,6 +6,7 @@ a duplicate withholds the end of the stream, a process that ends a connection sh
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import select
@@ -38,6 +39,7 @@ class Custody:
         self._connection = -1
         self._back: Callable[[Returned | None], None] | None = None
         self._seen: tuple[int, float] | None = None
+        self._is_free: asyncio.Future[None] | None = None
 
     @property
     def is_held(self) -> bool:
@@ -72,12 +74,25 @@ class Custody:
             with contextlib.suppress(OSError):
                 channel.send(_RECALL_FRAME)
 
-    def give_back(self, rest: bytes, *, closes: bool, error: GymHttpServerError | None = None) -> None:
-        """Pass the connection on to who is told of its return; the arguments are those of `Returned`."""
+    def give_back(
+        self,
+        rest: bytes = b"",
+        *,
+        closes: bool = False,
+        ends_reply: bool = False,
+        error: GymHttpServerError | None = None,
+    ) -> None:
+        """Pass the connection on to who is told of its return.
+
+        Args:
+            rest: what is to be written to it.
+            closes: it is to be closed then.
+            ends_reply: a request is answered with that which the inbox does not count as answered yet.
+            error: what the first request that is not answered is to be answered with.
+        """
         inbox = self._inbox
         connection, back = self._take()
-        # With the rest of its reply, that request is answered.
-        answered = inbox.answered + bool(rest)
+        answered = inbox.answered + ends_reply
         back(Returned(connection, rest, closes, inbox.data, answered, inbox.served, error))
 
     def end(self) -> None:
@@ -86,11 +101,12 @@ class Custody:
         os.close(connection)
         back(None)
 
-    def inherit(self, error: GymHttpServerError) -> None:
+    def inherit(self, error: GymHttpServerError, *, is_unread: bool) -> None:
         """Take the connection from a process that has ended.
 
         Args:
             error: the answer to the request that it was serving.
+            is_unread: or to one that it left unread until it was killed for that.
         """
         if not self.is_held:
             return
@@ -101,7 +117,7 @@ class Custody:
                 connection.shutdown(socket.SHUT_RDWR)
             self.end()
         else:
-            self.give_back(b"", closes=False, error=error if phase == EXECUTING else None)
+            self.give_back(error=error if phase == EXECUTING or is_unread else None)
 
     def last_sign(self, now: float) -> float:
         """Return when the process last showed that it serves the connection: now, unless a request lies unread.
@@ -118,8 +134,18 @@ class Custody:
             self._seen = served, now
         return now if self._seen is None else self._seen[1]
 
+    async def returned(self) -> None:
+        """Wait until the process has no connection."""
+        if self.is_held:
+            if self._is_free is None:
+                self._is_free = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._is_free)
+
     def _take(self) -> tuple[int, Callable[[Returned | None], None]]:
         assert self._back is not None  # noqa: S101 -- for the type checker
         connection, back = self._connection, self._back
         self._connection, self._back = -1, None
+        if self._is_free is not None:
+            self._is_free.set_result(None)
+            self._is_free = None
         return connection, back

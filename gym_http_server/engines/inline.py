@@ -67,7 +67,7 @@ class InlineWorker(Worker):
         assert self._environment is not None, "a closed worker is not called"  # noqa: S101 -- for the type checker
         return outside_the_loop(self._environment.call, operation, arguments).within(self._max_reply)
 
-    async def close(self) -> None:
+    async def close(self, *, at_once: bool = False) -> None:  # noqa: ARG002 -- here is no such call
         """Close the environment."""
         if self._environment is not None:
             environment, self._environment = self._environment, None

@@ -10,7 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import CallTimeoutError, EnvironmentDiedError, InvalidValueError, OutOfResourcesError
+from ..errors import CallTimeoutError, EnvironmentDiedError, InstanceLostError, InvalidValueError, OutOfResourcesError
 from ..runtime.memory import Memory
 from ..runtime.messages import CreateRequest, Description, Reply
 from ..runtime.wire import (
@@ -129,6 +129,7 @@ class ProcessWorker(Worker):
         self._exited = self._loop.create_future()
         self._killed_because: str | None = None
         self._timed_out: CallTimeoutError | None = None
+        self._is_unread = False
 
     @classmethod
     async def fork(cls, forks: ForkServer, instance_id: str, call_timeout: float, max_reply: int) -> ProcessWorker:
@@ -177,8 +178,12 @@ class ProcessWorker(Worker):
         if self.loss is None and self._answer is None:  # a call has it given back as well
             self._custody.recall(self._connection)
 
-    async def close(self) -> None:
+    async def close(self, *, at_once: bool = False) -> None:
         """Have the process close the environment and end; kill it where that takes too long."""
+        if self.loss is None and not at_once:
+            # Until then the environment may be in a call, whose time is limited by itself.
+            self._custody.recall(self._connection)
+            await self._custody.returned()
         if self.loss is None:
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
@@ -250,16 +255,22 @@ class ProcessWorker(Worker):
         if remaining > 0:
             self._timer = self._loop.call_later(remaining, self._on_timer)
             return
-        is_direct = self._custody.is_held and self.usage.busy_since is not None
-        operation = self.usage.operation if is_direct else self._operation
+        is_busy = self.usage.busy_since is not None
+        if not self._custody.is_held:
+            what = f"{self._operation} took longer than"
+        elif is_busy:
+            what = f"{self.usage.operation} took longer than"
+        else:
+            what = "its process left a request unread for"
         why = (
-            f"{operation} took longer than {self._call_timeout:g} s and the environment was killed: "
+            f"{what} {self._call_timeout:g} s and the environment was killed: "
             "raise --call-timeout, or call_timeout at createEnv"
         )
-        self._kill(why)
+        self._is_unread = self._custody.is_held and not is_busy
         self._timed_out = CallTimeoutError(why, seconds=self._call_timeout)
-        # Who was behind that call learns at the exit that the environment is lost.
-        if not is_direct:
+        self._kill(why)
+        # Who is behind a client's own connection learns at the exit that the environment is lost.
+        if not self._custody.is_held:
             self._fail(self._timed_out)
 
     def _began(self, now: float) -> float | None:
@@ -323,8 +334,8 @@ class ProcessWorker(Worker):
             if kind == ENDED:
                 self._custody.end()
             else:
-                rest, closes = unpack_returned(body)
-                self._custody.give_back(rest, closes=closes)
+                rest, closes, ends_reply = unpack_returned(body)
+                self._custody.give_back(rest, closes=closes, ends_reply=ends_reply)
             return
         try:
             if kind == LAST_WORDS:
@@ -380,8 +391,10 @@ class ProcessWorker(Worker):
             self.loss = f"its process ended with {describe_status(status)}"
             logger.info("instance %s: %s", self._instance_id, self.loss)
         # It can serve no more, and what it had of a connection is the server's again.
-        self._custody.inherit(self._timed_out or self._died(self.usage.operation))
-        self._fail(EnvironmentDiedError(""))
+        is_before = self._custody.is_held
+        self._custody.inherit(self._timed_out or self._died(self.usage.operation), is_unread=self._is_unread)
+        # What waited for that connection to be given back was never begun.
+        self._fail(InstanceLostError.of(self._instance_id, self.loss) if is_before else EnvironmentDiedError(""))
 
     def _died(self, operation: str) -> EnvironmentDiedError:
         facts: dict[str, Any] = {}

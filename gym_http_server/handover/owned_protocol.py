@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httptools
 
 from ..protocol import Beginning, HttpProtocol
+from ..runtime.wire import pack_returned
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,8 +42,9 @@ class OwnedProtocol(HttpProtocol):
         connection: the connection's socket.
         inbox: where what is not answered is kept.
         environment: what the requests are for; a broken one serves no more.
-        on_leave: told when the connection is given back: the rest of a reply that it is to be sent, and whether it is to
-            be closed then. Nothing is read from it or written to it here from then on.
+        on_leave: told when the connection is given back, as a frame for the server. Nothing is read from it or written to
+            it here from then on.
+        is_called: tells whether the server has a word to say.
         on_end: told when the protocol is done with it, and whether it has ended.
         **options: those of the base class.
     """
@@ -53,7 +55,8 @@ class OwnedProtocol(HttpProtocol):
         connection: socket.socket,
         inbox: Inbox,
         environment: Served,
-        on_leave: Callable[[bytes, bool], None],
+        on_leave: Callable[[bytes], None],
+        is_called: Callable[[], bool],
         on_end: Callable[[bool], None],
         **options: Any,
     ) -> None:
@@ -62,6 +65,8 @@ class OwnedProtocol(HttpProtocol):
         self._inbox = inbox
         self._environment = environment
         self._on_leave = on_leave
+        self._hears_call = is_called
+        self._is_called = False
         self._on_end = on_end
         self._todo: RequestResponseCycle | None = None
         self._is_to_leave = False
@@ -95,8 +100,8 @@ class OwnedProtocol(HttpProtocol):
             self._parse(data)
 
     def leave(self) -> None:
-        """Give the connection back as soon as no request is in the environment: now, for who calls this."""
-        self._is_to_leave = True
+        """Give the connection back: no request is in the environment where this can be called."""
+        self._is_called = True
         if not self.transport.is_closing():
             self._go_on()
         elif self._direct.get_write_buffer_size() and not self._has_left:
@@ -148,16 +153,20 @@ class OwnedProtocol(HttpProtocol):
     def _go_on(self) -> None:
         """Serve what is whole, or leave where that is due."""
         while not (self._has_left or self.transport.is_closing()):
-            if self.flow.write_paused or self._environment.is_broken:
-                if self._is_to_leave or self._environment.is_broken:
+            cycle = self._todo
+            if self._is_called or self._environment.is_broken:
+                self._leave()
+            elif self.flow.write_paused:
+                if self._is_to_leave:
                     self._leave()
                 return
-            cycle = self._todo
-            if self._inbox.is_full:
+            elif self._inbox.is_full:
                 # Among the rest may be a body that the hot path reads in a thread, for which it would wait.
                 self._leave()
             elif cycle is not None and not cycle.more_body and not cycle.waiting_for_100_continue:
                 self._serve(cycle)
+                # The next of a pipeline is no reason for others to wait.
+                self._is_called |= self._todo is not None and self._hears_call()
             elif self._is_to_leave or (cycle is not None and cycle.waiting_for_100_continue):
                 self._leave()
             else:
@@ -184,7 +193,8 @@ class OwnedProtocol(HttpProtocol):
 
     def _leave(self) -> None:
         self._has_left = True
-        self._on_leave(self._direct.unsent(), self.transport.is_closing())
+        closes = self.transport.is_closing()
+        self._on_leave(pack_returned(self._direct.unsent(), closes=closes, ends_reply=self._owes_reply))
         self.transport.abort()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import select
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,10 @@ from ..api.hot_path import HotPath
 from ..config import Settings
 from ..engines.base import Engine
 from ..engines.inline import InlineWorker
+from ..errors import EnvironmentDiedError
 from ..instances import Instances
 from ..protocol import configuration
-from ..runtime.wire import pack_ended, pack_returned
+from ..runtime.wire import pack_ended, pack_last_words
 from ..runtime.worker import Worker, rehearse
 from .owned_protocol import OwnedProtocol, give_back
 
@@ -111,15 +113,21 @@ class Owner:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[bool] = loop.create_future()
 
-        def on_leave(rest: bytes, closes: bool) -> None:
-            with contextlib.suppress(OSError):  # the server is gone, and its end is this process's
-                self._channel.sendall(pack_returned(rest, closes=closes))
+        def tell(frame: bytes) -> None:
+            words = pack_last_words(EnvironmentDiedError(environment.last_words)) if environment.is_broken else b""
+            # libuv has made it one that does not block.
+            self._channel.setblocking(True)
+            with contextlib.suppress(OSError):  # the server is gone, and that ends this process
+                self._channel.sendall(words + frame)
 
+        listener = select.poll()
+        listener.register(self._channel, select.POLLIN)
         protocol = OwnedProtocol(
             connection=connection,
             inbox=self._inbox,
             environment=environment,
-            on_leave=on_leave,
+            on_leave=tell,
+            is_called=lambda: bool(listener.poll(0)),
             on_end=done.set_result,
             config=self._serving.config,
             server_state=self._state,
@@ -136,13 +144,7 @@ class Owner:
             loop.remove_reader(self._channel)
             self._channel.setblocking(True)
         if has_ended:
-            self._tell(pack_ended())
-
-    def _tell(self, frame: bytes) -> None:
-        # libuv has made it one that does not block.
-        self._channel.setblocking(True)
-        with contextlib.suppress(OSError):  # the server is gone, and that ends this process
-            self._channel.sendall(frame)
+            tell(pack_ended())
 
 
 class _OperationsHere(HotOperations):

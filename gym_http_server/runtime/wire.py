@@ -3,8 +3,8 @@
 To the process: `<I` length, then that many bytes of msgpack `[operation, arguments]`; with `ADOPT` the descriptor of a
 client's connection, whose first bytes are in the inbox of the shared memory.
 From the process: `<BQ` kind and length, then that many bytes: an error or a description as JSON, an encoded reply whose
-media type is `KINDS[kind]`, or word of the connection: `RETURNED`, with a byte that tells whether it is to be closed after
-what follows, the rest of a reply to write to it; or `ENDED`. The server takes nothing else from it, for the environment
+media type is `KINDS[kind]`, or word of the connection: `RETURNED`, with a byte of flags and the rest of a reply to write to
+it; or `ENDED`. The server takes nothing else from it, for the environment
 is third-party code: no pickle, no length over the limit.
 
 Whatever the server sends while the process serves a connection has it give that back first; `RECALL` says nothing more.
@@ -35,6 +35,8 @@ REPLY_HEADER = struct.Struct("<BQ")
 ERROR, DESCRIPTION, RETURNED, ENDED, LAST_WORDS = 0, 1, 7, 8, 9
 KINDS = {2: JSON, 3: PNG, 4: JPEG, 5: TEXT, 6: MSGPACK}
 _KIND_OF = {media_type: kind for kind, media_type in KINDS.items()}
+
+_CLOSES, _ENDS_REPLY = 1, 2
 
 _READ_SIZE = 1 << 16
 _LARGE = 1 << 20
@@ -85,14 +87,21 @@ def pack_last_words(error: GymHttpServerError) -> bytes:
     return REPLY_HEADER.pack(LAST_WORDS, len(body)) + body
 
 
-def pack_returned(rest: bytes, *, closes: bool) -> bytes:
-    """Return the frame of a connection that is given back, after what is to be written to it."""
-    return REPLY_HEADER.pack(RETURNED, 1 + len(rest)) + bytes([closes]) + rest
+def pack_returned(rest: bytes, *, closes: bool, ends_reply: bool) -> bytes:
+    """Return the frame of a connection that is given back.
+
+    Args:
+        rest: what is to be written to it.
+        closes: it is to be closed then.
+        ends_reply: a request is answered with that which the inbox does not count as answered yet.
+    """
+    return REPLY_HEADER.pack(RETURNED, 1 + len(rest)) + bytes([closes * _CLOSES | ends_reply * _ENDS_REPLY]) + rest
 
 
-def unpack_returned(body: bytes) -> tuple[bytes, bool]:
-    """Return what is to be written to a connection that is given back, and whether it is to be closed then."""
-    return body[1:], body[:1] != b"\0"
+def unpack_returned(body: bytes) -> tuple[bytes, bool, bool]:
+    """Return `rest`, `closes` and `ends_reply` of a connection that is given back."""
+    flags = body[0] if body else _CLOSES
+    return body[1:], bool(flags & _CLOSES), bool(flags & _ENDS_REPLY)
 
 
 def pack_ended() -> bytes:

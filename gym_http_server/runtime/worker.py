@@ -6,10 +6,10 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import EnvironmentDiedError, EnvironmentRaisedError, GymHttpServerError
+from ..errors import EnvironmentRaisedError, GymHttpServerError
 from .messages import JSON, MSGPACK, CreateRequest
 from .served import Served, open_served
-from .wire import ADOPT, CLOSE, CREATE, RECALL, RequestReader, pack_description, pack_error, pack_last_words, pack_reply
+from .wire import ADOPT, CLOSE, CREATE, RECALL, RequestReader, pack_description, pack_error, pack_reply
 
 if TYPE_CHECKING:
     import socket
@@ -24,7 +24,10 @@ class Adopter(Protocol):
     """Serves a client's connection with an environment."""
 
     def adopt(self, descriptor: int, environment: Served) -> None:
-        """Serve a connection until it ends, is given back, or the server has a word to say."""
+        """Serve a connection until it ends, is given back, or the server has a word to say.
+
+        Where the environment is broken by then, that tells the server its last words.
+        """
 
 
 def prepare(arguments: Mapping[str, Any]) -> None:  # noqa: ARG001 -- what every entry takes
@@ -81,8 +84,6 @@ class Worker:
                     continue  # there is no connection any more, or this would not have been read
                 if operation == ADOPT and self._adopter is not None and self._environment is not None:
                     self._adopter.adopt(requests.next_descriptor(), self._environment)
-                    if self._environment.is_broken:
-                        self._channel.sendall(pack_last_words(EnvironmentDiedError(self._environment.last_words)))
                 else:
                     self._channel.sendall(self._answer(operation, arguments))
                 if self._environment is None or self._environment.is_broken:
