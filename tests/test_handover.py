@@ -189,7 +189,7 @@ def test_an_environment_may_run_an_event_loop_of_its_own(eager: Server) -> None:
 def test_a_client_that_pipelines_does_not_keep_the_others_waiting(eager: Server) -> None:
     """Another client's request is executed before all that one has sent in advance."""
     with handed(eager) as (client, env, pid), Client(eager) as other:
-        begin(eager, client, env, pid, *[step(env, "sleep 1.5")] * 20)
+        begin(eager, client, env, pid, *[step(env, "sleep 0.2")] * 20)
         assert other.ask(step(env, "x")).json["observation"] < 20
         assert [each.status for each in client.answers(20)] == [200] * 20
 
