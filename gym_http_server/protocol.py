@@ -91,6 +91,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._beginning = beginning
         self._error = beginning.error if beginning else None
         self._has_begun = False
+        self._under_way: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take over a new connection."""
@@ -111,6 +112,10 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of a connection that is closed."""
         super().connection_lost(exc)
+        # uvicorn tells the latest of a pipeline only.
+        if self._under_way is not None and not self._under_way.response_complete:
+            self._under_way.disconnected = True
+            self._under_way.message_event.set()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
@@ -164,9 +169,11 @@ class HttpProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """Keep a connection, whose client sends no more, until it has its answers."""
         self._begin()
-        if self.scheme == "https" or not self._is_answering():
+        cycles = [self._under_way, *(cycle for cycle, _ in reversed(self.pipeline))]
+        whole = [each for each in cycles if each is not None and not (each.response_complete or each.more_body)]
+        if self.scheme == "https" or not whole:
             return False
-        self.cycle.keep_alive = False
+        whole[-1].keep_alive = False
         return True
 
     def on_message_begin(self) -> None:
@@ -241,6 +248,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _reply(self, media_type: bytes, body: bytes) -> bool:
         """Send a whole reply with status 200, or return False where that is to go the usual way."""
         cycle = self._under_way
+        assert cycle is not None, "there is a request to reply to"  # noqa: S101 -- for the type checker
         if self.flow.write_paused or self.access_log or cycle.response_started:
             return False
         if not cycle.disconnected:

@@ -112,6 +112,17 @@ def test_the_owner_dies_between_two_requests(eager: Server) -> None:
             assert is_served_on(eager, client)
 
 
+def test_the_owner_is_killed_as_soon_as_it_has_replied(eager: Server) -> None:
+    """A client that has the whole reply keeps its connection, however little later the process ends."""
+    for _ in range(50):
+        with Client(eager) as client:
+            env = f"/v1/envs/{client.ask(post('/v1/envs/', {'env_id': TROUBLE})).json['instance_id']}"
+            client.ask(post(f"{env}/reset/", {}))
+            os.kill(client.ask(step(env, "pid")).json["info"]["pid"], signal.SIGKILL)
+            assert client.ask(step(env, "x")).status == 410
+            assert client.ask(post(f"{env}/close/", {})).status == 200
+
+
 def test_the_owner_dies_with_half_a_request(eager: Server) -> None:
     """What it had read of the request is not lost: the rest may come later, and it is a 410."""
     with handed(eager) as (client, env, pid):

@@ -237,6 +237,21 @@ def test_a_client_that_sends_no_more_while_its_request_is_executed(
     assert client.is_at_end()
 
 
+@pytest.mark.parametrize("ends_here", [True, False])
+def test_what_an_environment_has_started_does_not_withhold_the_end_of_the_stream(
+    eager: Server, ends_here: bool
+) -> None:
+    """A connection ends for its client, in the process or back at the server, though children there have it open."""
+    with handed(eager) as (client, env, _):
+        assert client.ask(step(env, "leave_running")).status == 200
+        if ends_here:
+            assert client.ask(step(env, "x", b"Connection: close\r\n")).status == 200
+        else:
+            assert client.ask(HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).status == 200
+        assert client.is_at_end()
+        assert eager.post(f"{env}/close/").status == 200
+
+
 def test_a_slow_reader_gets_all(eager: Server, here: tuple[Client, str, int]) -> None:
     """Who reads only when all is sent gets every byte of every reply in its order."""
     client, env, pid = here

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gym_http_server.engines import custody
 from gym_http_server.engines.base import Returned
 from gym_http_server.engines.custody import Custody
 from gym_http_server.errors import EnvironmentDiedError
@@ -137,18 +138,18 @@ def test_an_inbox_keeps_what_came_until_it_is_cleared(kept: Inbox) -> None:
     kept.put(b"")
     kept.put(b"cd")
     assert (kept.data, kept.answered, kept.served, kept.phase) == (b"abcd", 0, 0, WAITING)
-    kept.executes()
+    kept.executes(closes=False)
     assert kept.phase == EXECUTING
-    kept.replies()
+    kept.replies(0, 9)
     assert kept.phase == REPLYING
     kept.is_answered()
     assert (kept.data, kept.answered, kept.served, kept.phase) == (b"abcd", 1, 1, WAITING)
-    kept.executes()
+    kept.executes(closes=False)
     kept.is_given_up()
     assert (kept.answered, kept.phase) == (1, WAITING)
     kept.clear()
     assert (kept.data, kept.answered, kept.served) == (b"", 0, 1)
-    kept.replies()
+    kept.replies(0, 9)
     kept.start(b"x")
     assert (kept.data, kept.answered, kept.served, kept.phase) == (b"x", 0, 0, WAITING)
 
@@ -180,7 +181,7 @@ def test_garbage_in_an_inbox_is_read_without_a_failure(values: list[float]) -> N
     assert found.answered >= 0
     assert found.served >= 0
     assert found.is_full in (True, False)
-    assert isinstance(found.phase, float)
+    assert found.phase in range(4)
 
 
 @given(st.lists(FLOATS, min_size=usage_module.CELLS, max_size=usage_module.CELLS))
@@ -218,8 +219,10 @@ class Held:
         self.custody = Custody(inbox)
         self.channel, self.process = socket.socketpair()
         self.channel.setblocking(False)
-        self.connection, self.client = socket.socketpair()
-        self.client.settimeout(5)
+        # TCP, of which the system tells how much was written.
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.client = socket.create_connection(listening.getsockname(), 5)
+            self.connection, _ = listening.accept()
         self.returned: list[Returned | None] = []
 
     def hand_over(self, data: bytes = b"data") -> bool:
@@ -279,7 +282,7 @@ def test_a_connection_that_is_given_back_comes_with_all_that_is_open(held: Held)
     """The rest of a reply counts as that reply."""
     held.hand_over(b"abc")
     held.inbox.is_answered()
-    held.inbox.replies()
+    held.inbox.replies(0, 9)
     held.custody.give_back(b"rest", closes=True, ends_reply=True)
     [returned] = held.returned
     assert returned is not None
@@ -300,25 +303,57 @@ def test_a_connection_that_ended_is_closed_and_told_as_none(held: Held) -> None:
     held.process.close()
 
 
-@pytest.mark.parametrize("phase", ["waiting", "unread", "executing", "replying"])
+@pytest.mark.parametrize("phase", ["waiting", "unread", "executing"])
 def test_what_is_inherited_depends_on_how_far_a_request_was(held: Held, phase: str) -> None:
-    """One that was not begun is served, one in the environment or left unread is the error, half a reply is the end."""
+    """One that was not begun is served, and one in the environment or left unread is answered with the error."""
     held.custody.inherit(SHUTDOWN, is_unread=False)
     assert held.returned == []
     held.hand_over()
     if phase == "executing":
-        held.inbox.executes()
-    elif phase == "replying":
-        held.inbox.replies()
+        held.inbox.executes(closes=False)
     held.custody.inherit(SHUTDOWN, is_unread=phase == "unread")
     assert not held.custody.is_held
     [returned] = held.returned
-    if phase == "replying":
+    assert returned is not None
+    assert returned[1:] == (b"", False, b"data", 0, 0, None if phase == "waiting" else SHUTDOWN)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much was written to a connection")
+@pytest.mark.parametrize(("written", "closes"), [(0, False), (3, False), (9, False), (9, True)])
+def test_a_reply_that_a_dead_process_had_begun_is_none_or_whole_or_the_end(
+    held: Held, written: int, closes: bool
+) -> None:
+    """A process that ended beside its write leaves a request to answer or an answered one; half a reply is the end."""
+    held.connection.sendall(b"before")
+    held.hand_over()
+    held.inbox.executes(closes=False)
+    held.inbox.replies(0, 5)
+    held.connection.sendall(b"first")
+    held.inbox.is_answered()
+    held.inbox.executes(closes=closes)
+    held.inbox.replies(5, 14)
+    held.connection.sendall(b"x" * written)
+    held.custody.inherit(SHUTDOWN, is_unread=False)
+    [returned] = held.returned
+    if written == 3:
         assert returned is None
-        assert held.client.recv(9) == b""
+        assert held.client.recv(99, socket.MSG_WAITALL) == b"beforefirstxxx"
     else:
         assert returned is not None
-        assert returned[1:] == (b"", False, b"data", 0, 0, None if phase == "waiting" else SHUTDOWN)
+        answered, error = (1, SHUTDOWN) if written == 0 else (2, None)
+        assert returned[1:] == (b"", closes, b"data", answered, 1, error)
+
+
+def test_where_the_system_does_not_tell_what_was_written_a_begun_reply_is_the_end(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client never reads the answer to a request behind half of another."""
+    monkeypatch.setattr(custody, "bytes_sent", lambda _: None)
+    held.hand_over()
+    held.inbox.replies(0, 9)
+    held.custody.inherit(SHUTDOWN, is_unread=False)
+    assert held.returned == [None]
+    assert held.client.recv(9) == b""
 
 
 def test_a_sign_of_life_is_missed_only_while_a_request_lies_unread(held: Held) -> None:
@@ -329,7 +364,7 @@ def test_a_sign_of_life_is_missed_only_while_a_request_lies_unread(held: Held) -
     assert [held.custody.last_sign(now) for now in (3.0, 4.0, 5.0)] == [3.0, 3.0, 3.0]
     held.inbox.is_answered()
     assert [held.custody.last_sign(now) for now in (6.0, 7.0)] == [6.0, 6.0]
-    held.inbox.replies()
+    held.inbox.replies(0, 9)
     assert held.custody.last_sign(8.0) == 8.0
     held.inbox.is_answered()
     assert [held.custody.last_sign(now) for now in (9.0, 10.0)] == [9.0, 9.0]

@@ -1,6 +1,7 @@
 """schemathesis against the running app: every operation, generated data good and bad, and sequences of calls.
 
-In full through connexion's stack, and with a smaller budget through the hot path. JSON and MessagePack alike.
+In full through connexion's stack, and with a smaller budget through the hot path, in the server and on connections that
+are handed over to environments' processes. JSON and MessagePack alike.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.request import Request, urlopen
 import hypothesis
 import msgpack
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck
 from schemathesis import Case, GenerationMode
@@ -23,7 +25,9 @@ from schemathesis.config import SchemathesisConfig
 
 from gym_http_server.spec import load_contract
 
+from .conftest import start
 from .live import LiveApp
+from .serving import Server
 
 CONFIG = SchemathesisConfig.from_dict(
     {
@@ -131,7 +135,26 @@ def hot_pool(hot: LiveApp) -> Pool:
     return Pool(hot.url)
 
 
-def call(case: Case, app: LiveApp, pool: Pool) -> None:
+@pytest.fixture(scope="module")
+def handover() -> Iterator[Server]:
+    """A server that hands every connection over at once, with limits that keep what is generated from taking minutes."""
+    with start("handover", "--max-lanes", "4", "--max-reply", str(1 << 16)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def handover_pool(handover: Server) -> Pool:
+    return Pool(handover.url)
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    """A client that keeps its connection."""
+    with requests.Session() as kept:
+        yield kept
+
+
+def call(case: Case, app: LiveApp | Server, pool: Pool, session: requests.Session | None = None) -> None:
     """Send a generated request, of a live instance where it is a good one, and validate the reply.
 
     A MessagePack is asked for where one is sent, and in turn where nothing is.
@@ -141,7 +164,7 @@ def call(case: Case, app: LiveApp, pool: Pool) -> None:
         case.path_parameters["instance_id"] = pool.take(case.operation.definition.raw)
     is_hot = bool(case.operation.definition.raw.get("x-hot-path"))
     wants_packed = case.media_type == MSGPACK or (is_hot and case.media_type is None and next(turns) % 2)
-    case.call_and_validate(base_url=app.url, headers={"Accept": MSGPACK} if wants_packed else None)
+    case.call_and_validate(base_url=app.url, headers={"Accept": MSGPACK} if wants_packed else None, session=session)
 
 
 @SCHEMA.parametrize()
@@ -156,6 +179,15 @@ def test_every_operation_answers_as_the_contract_says(case: Case, live: LiveApp,
 def test_the_hot_path_answers_as_the_contract_says(case: Case, hot: LiveApp, hot_pool: Pool) -> None:
     """The same holds for the operations of a training loop where they do not go through connexion's stack."""
     call(case, hot, hot_pool)
+
+
+@HOT.parametrize()
+@budget(15)
+def test_an_environments_process_answers_as_the_contract_says(
+    case: Case, handover: Server, handover_pool: Pool, session: requests.Session
+) -> None:
+    """The same holds where the environment's own process answers, on connections that are kept."""
+    call(case, handover, handover_pool, session)
 
 
 def test_messagepack_was_sent_and_answered() -> None:
@@ -182,6 +214,16 @@ class HotSequences(Sequences):
     """The same calls where the hot path is in front."""
 
 
+class HandoverSequences(SCHEMA.exclude(operation_id="shutdownServer").as_state_machine()):  # type: ignore[misc]  # as above
+    """The same calls on a connection that is handed over at once, to a server that is still to be there afterwards."""
+
+    url = ""
+    session: requests.Session | None = None
+
+    def get_call_kwargs(self, case: Case) -> dict[str, Any]:  # noqa: ARG002 -- schemathesis's signature
+        return {"base_url": self.url, "session": self.session}
+
+
 @pytest.mark.usefixtures("_sequences_know_the_url")
 class TestSequences(Sequences.TestCase):
     settings = budget(50, stateful_step_count=12)
@@ -189,6 +231,11 @@ class TestSequences(Sequences.TestCase):
 
 @pytest.mark.usefixtures("_hot_sequences_know_the_url")
 class TestHotSequences(HotSequences.TestCase):
+    settings = budget(15, stateful_step_count=12)
+
+
+@pytest.mark.usefixtures("_handover_sequences_know_the_url")
+class TestHandoverSequences(HandoverSequences.TestCase):
     settings = budget(15, stateful_step_count=12)
 
 
@@ -200,3 +247,8 @@ def _sequences_know_the_url(live: LiveApp) -> None:
 @pytest.fixture
 def _hot_sequences_know_the_url(hot: LiveApp) -> None:
     HotSequences.url = hot.url
+
+
+@pytest.fixture
+def _handover_sequences_know_the_url(handover: Server, session: requests.Session) -> None:
+    HandoverSequences.url, HandoverSequences.session = handover.url, session

@@ -68,6 +68,11 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                     signal.signal(each, signal.SIG_IGN)
                 while True:
                     pass
+            case ["leave_running"]:
+                if os.fork() == 0:  # with all that this process holds
+                    time.sleep(3600)
+                    os._exit(0)
+                os.system("sleep 3600 &")  # noqa: S605, S607 -- an environment that leaves a program running
             case ["asyncio", seconds]:
                 asyncio.run(asyncio.sleep(float(seconds)))
             case ["sleep", seconds]:

@@ -11,9 +11,11 @@ import contextlib
 import os
 import select
 import socket
-from typing import TYPE_CHECKING
+import struct
+import sys
+from typing import TYPE_CHECKING, Final
 
-from ..runtime.inbox import EXECUTING, REPLYING
+from ..runtime.inbox import REPLYING, WAITING
 from ..runtime.wire import ADOPT, RECALL, RequestPacker
 from .base import Returned
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ..errors import GymHttpServerError
     from ..runtime.inbox import Inbox
 
+_TCP_INFO_SIZE: Final = 216
 _ADOPT_FRAME = RequestPacker().pack(ADOPT, {})
 _RECALL_FRAME = RequestPacker().pack(RECALL, {})
 
@@ -39,6 +42,7 @@ class Custody:
         self._connection = -1
         self._back: Callable[[Returned | None], None] | None = None
         self._seen: tuple[int, float] | None = None
+        self._sent_before: int | None = None
         self._is_free: asyncio.Future[None] | None = None
 
     @property
@@ -60,6 +64,7 @@ class Custody:
         if self.is_held:
             return False
         self._inbox.start(data)
+        self._sent_before = bytes_sent(connection)
         try:
             # A few bytes that go whole or not at all.
             socket.send_fds(channel, [_ADOPT_FRAME], [connection])
@@ -112,12 +117,17 @@ class Custody:
             return
         phase = self._inbox.phase
         if phase == REPLYING:
-            # Nobody knows how much of the reply has gone out.
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection)) as connection:
-                connection.shutdown(socket.SHUT_RDWR)
-            self.end()
-        else:
-            self.give_back(error=error if phase == EXECUTING or is_unread else None)
+            sent, (begin, end) = self._sent(), self._inbox.reply
+            if sent is not None and sent == end > begin:
+                self.give_back(closes=self._inbox.closes, ends_reply=True)
+                return
+            if sent is None or sent != begin:
+                # Half a reply cannot be mended.
+                with contextlib.suppress(OSError):
+                    shut_down(self._connection)
+                self.end()
+                return
+        self.give_back(error=None if phase == WAITING and not is_unread else error)
 
     def last_sign(self, now: float) -> float:
         """Return when the process last showed that it serves the connection: now, unless a request lies unread.
@@ -134,6 +144,11 @@ class Custody:
             self._seen = served, now
         return now if self._seen is None else self._seen[1]
 
+    def _sent(self) -> int | None:
+        """Return how many bytes the process has written to the connection, or None where the system does not tell."""
+        now = bytes_sent(self._connection)
+        return None if now is None or self._sent_before is None else now - self._sent_before
+
     async def returned(self) -> None:
         """Wait until the process has no connection."""
         if self.is_held:
@@ -149,3 +164,32 @@ class Custody:
             self._is_free.set_result(None)
             self._is_free = None
         return connection, back
+
+
+def bytes_sent(descriptor: int) -> int | None:
+    """Return how many bytes have been written to a TCP connection, or None where the system does not tell.
+
+    Linux tells of `tcp_info` (linux/tcp.h) what was sent, what of it was sent again, and what waits to be sent.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+    except OSError:
+        return None
+    if len(info) < _TCP_INFO_SIZE:  # before Linux 4.19
+        return None
+    [waiting] = struct.unpack_from("=I", info, 144)
+    sent, again = struct.unpack_from("=QQ", info, 200)
+    return int(sent - again + waiting)
+
+
+def shut_down(descriptor: int) -> None:
+    """End a connection, whoever else has a duplicate of it.
+
+    Raises:
+        OSError: it has ended.
+    """
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)

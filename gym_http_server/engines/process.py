@@ -231,6 +231,8 @@ class ProcessWorker(Worker):
             raise self._died(operation) from None
         finally:
             self._answer = None
+            # Its error's traceback leads here: the cycle would keep the shared memory.
+            del answer
 
     def _send(self, frame: bytes) -> int:
         try:

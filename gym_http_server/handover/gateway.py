@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from ..api.hot_operations import hot_paths
+from ..engines.custody import shut_down
 from ..engines.fork_server import Entry
 from ..protocol import Beginning, HttpProtocol
 from ..spec import load_contract
@@ -130,6 +132,16 @@ class ServerProtocol(HttpProtocol):
         super().__init__(**options)
         self._gateway = gateway
         self.habit = habit
+        self.is_handed_over = False
+        self._was_elsewhere = options.get("beginning") is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the connection for good, where it was served by another process before, unless it goes to one again."""
+        super().connection_lost(exc)
+        if self._was_elsewhere and not self.is_handed_over:
+            # What the environment has started there may have a duplicate, for whose sake closing this one would end nothing.
+            with contextlib.suppress(OSError):
+                shut_down(self.transport.get_extra_info("socket").fileno())
 
     def data_received(self, data: bytes) -> None:
         """Serve what came, unless the connection is handed over."""
@@ -165,6 +177,7 @@ class HandedOver:
         if not self._instance.hand_over(connection, data, self.back):
             os.close(connection)
             return False
+        protocol.is_handed_over = True
         protocol.connections.add(self)  # type: ignore[arg-type]  # what uvicorn asks of it is to be able to shut down
         # This closes the server's own descriptor; the connection itself goes on.
         protocol.transport.abort()

@@ -175,7 +175,7 @@ class OwnedProtocol(HttpProtocol):
                 return
 
     def _serve(self, cycle: RequestResponseCycle) -> None:
-        self._inbox.executes()
+        self._inbox.executes(closes=not cycle.keep_alive)
         running = cycle.run_asgi(self.app)
         try:
             # Without a task of its own: beside the environment there is nothing to wait for.
@@ -187,7 +187,8 @@ class OwnedProtocol(HttpProtocol):
         raise RuntimeError("the hot path waits for something beside the environment")
 
     def _give_back(self) -> None:
-        self._under_way.disconnected = True  # uvicorn expects no response then
+        if self._under_way is not None:
+            self._under_way.disconnected = True  # uvicorn expects no response then
         self._inbox.is_given_up()
         self._leave()
 
@@ -215,6 +216,7 @@ class DirectTransport:
         self._connection = connection
         self._inbox = inbox
         self._written: list[bytes] = []
+        self._sent = 0
         self.has_failed = False
         self.abort = transport.abort
         self.close = transport.close
@@ -235,17 +237,19 @@ class DirectTransport:
             self._written += parts
             self._transport.writelines(parts)
             return
-        self._inbox.replies()
+        size = sum(map(len, parts))
+        self._inbox.replies(self._sent, self._sent + size)
         try:
             sent = self._connection.send(parts[0]) if len(parts) == 1 else self._connection.sendmsg(parts)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
             self.has_failed = True
-            self._inbox.executes()
+            self._inbox.is_not_begun()
             self._transport.abort()
             return
-        if sent < sum(map(len, parts)):
+        self._sent += size
+        if sent < size:
             rest = b"".join(parts)[sent:]
             self._written = [rest]
             self._transport.write(rest)

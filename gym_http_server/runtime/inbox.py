@@ -15,11 +15,13 @@ READ_SIZE: Final = 1 << 18
 
 CAPACITY: Final = 2 * READ_SIZE
 
-WAITING, EXECUTING, REPLYING = 0.0, 1.0, 2.0
+WAITING, EXECUTING, REPLYING = range(3)
 """Phases of the first request that is not answered: not begun, in the environment, its reply perhaps begun."""
 
-CELLS: Final = 4
-_LENGTH, _ANSWERED, _PHASE, _SERVED = range(CELLS)
+CELLS: Final = 6
+_LENGTH, _PROGRESS, _SERVED, _CLOSES, _BEGIN, _END = range(CELLS)
+_PHASES: Final = 4
+"""What is answered and the phase are one number, `_PHASES * answered + phase`: a process may end between two writes."""
 
 
 class Inbox:
@@ -36,7 +38,7 @@ class Inbox:
 
     def start(self, data: bytes) -> None:
         """Begin with another connection, and the first bytes of it."""
-        self._cells[_ANSWERED] = self._cells[_PHASE] = self._cells[_SERVED] = 0.0
+        self._cells[_PROGRESS] = self._cells[_SERVED] = 0.0
         self._cells[_LENGTH] = 0.0
         self.put(data)
 
@@ -53,26 +55,42 @@ class Inbox:
         cells = self._cells
         # The length first: all that is kept and nothing answered would be taken for requests to serve.
         cells[_LENGTH] = 0.0
-        cells[_ANSWERED] = 0.0
+        cells[_PROGRESS] = 0.0
 
-    def executes(self) -> None:
-        """Note that the environment is called for the first request that is not answered."""
-        self._cells[_PHASE] = EXECUTING
+    def executes(self, *, closes: bool) -> None:
+        """Note that the environment is called for the first request that is not answered.
 
-    def replies(self) -> None:
-        """Note that from now on some of its reply may have gone out."""
-        self._cells[_PHASE] = REPLYING
+        Args:
+            closes: the connection is to be closed after its reply.
+        """
+        self._cells[_CLOSES] = closes
+        self._enter(EXECUTING)
+
+    def replies(self, begin: int, end: int) -> None:
+        """Note that from now on some of its reply may have gone out.
+
+        Args:
+            begin: how many bytes have been written to the connection before it, since it came.
+            end: and with it.
+        """
+        cells = self._cells
+        cells[_BEGIN] = begin
+        cells[_END] = end
+        self._enter(REPLYING)
+
+    def is_not_begun(self) -> None:
+        """Note that nothing of its reply has gone out after all."""
+        self._enter(EXECUTING)
 
     def is_answered(self) -> None:
         """Note that its reply has gone out."""
         cells = self._cells
-        cells[_ANSWERED] += 1.0
+        cells[_PROGRESS] += _PHASES - self.phase
         cells[_SERVED] += 1.0
-        cells[_PHASE] = WAITING
 
     def is_given_up(self) -> None:
         """Note that nothing was done for it after all."""
-        self._cells[_PHASE] = WAITING
+        self._enter(WAITING)
 
     @property
     def is_full(self) -> bool:
@@ -80,14 +98,24 @@ class Inbox:
         return self._cells[_LENGTH] > CAPACITY - READ_SIZE
 
     @property
-    def phase(self) -> float:
+    def phase(self) -> int:
         """The phase of the first request that is not answered."""
-        return self._cells[_PHASE]
+        return int(within(self._cells[_PROGRESS])) % _PHASES
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection is to be closed after the reply to that request."""
+        return self._cells[_CLOSES] != 0.0
+
+    @property
+    def reply(self) -> tuple[int, int]:
+        """Where that reply begins and ends in all that is written to the connection since it came."""
+        return int(within(self._cells[_BEGIN])), int(within(self._cells[_END]))
 
     @property
     def answered(self) -> int:
         """How many of the requests that are kept have been answered."""
-        return int(within(self._cells[_ANSWERED]))
+        return int(within(self._cells[_PROGRESS])) // _PHASES
 
     @property
     def served(self) -> int:
@@ -98,3 +126,6 @@ class Inbox:
     def data(self) -> bytes:
         """What is kept."""
         return bytes(self._data[: int(within(self._cells[_LENGTH]))])
+
+    def _enter(self, phase: int) -> None:
+        self._cells[_PROGRESS] += phase - self.phase

@@ -43,6 +43,7 @@ _LARGE = 1 << 20
 
 CREATE, CLOSE, ADOPT, RECALL = "create", "close", "adopt", "recall"
 
+_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # a program that the environment runs has no use for it
 _ANCILLARY = socket.CMSG_SPACE(struct.calcsize("i"))
 
 
@@ -179,7 +180,7 @@ class RequestReader:
         return self._descriptors.pop(0)
 
     def _receive(self, size: int) -> bytes:
-        data, ancillary, _, _ = self._connection.recvmsg(size, _ANCILLARY)
+        data, ancillary, _, _ = self._connection.recvmsg(size, _ANCILLARY, _FLAGS)
         for level, kind, content in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._descriptors.frombytes(content)
