@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .app import create_app as create_app
     from .config import Settings as Settings
+    from .results.recording import load_results as load_results
     from .server import start_server as start_server
 
 _HOME_OF = {
     "Settings": ".config",
     "create_app": ".app",
+    "load_results": ".results.recording",
     "start_server": ".server",
 }
 
-__all__ = ["Settings", "__version__", "create_app", "start_server"]
+__all__ = ["Settings", "__version__", "create_app", "load_results", "start_server"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ from .console import create_console
 from .console.view import InstanceRow
 from .engines import make_engine
 from .instances import Instances
+from .results.scoreboard import Results
 from .runtime.library import installed
 from .spec import Contract, load_contract
 
@@ -44,6 +45,10 @@ class Application:
         operations: those operations, compiled.
         instances: the live instances.
         engine: where they run.
+        results: where recordings become evaluations.
+
+    Raises:
+        TargetUnavailableError: evaluations cannot be kept where the settings say.
     """
 
     def __init__(
@@ -56,10 +61,11 @@ class Application:
         hot_path: bool = True,
     ) -> None:
         self.settings = settings
+        self.results = Results(settings)
         self.engine = make_engine(settings, entry)
         self.instances = Instances(settings, self.engine)
         self._contract = load_contract()
-        handlers = handler_table(settings, self.instances, shut_down)
+        handlers = handler_table(settings, self.instances, shut_down, self.results)
         self.operations = HotOperations(self._contract.resolved_paths(), handlers)
         self._api = make_api(
             self._contract,
@@ -69,7 +75,7 @@ class Application:
             validate_responses=validate_responses,
             operations=self.operations if hot_path else None,
         )
-        console: Any = create_console(ServerView(self.engine.name, self.instances))
+        console: Any = create_console(ServerView(self.engine.name, self.instances), self.results)
         self._console = WSGIMiddleware(console)
         self._pages = compressed(self._console, settings)  # type: ignore[arg-type]  # a2wsgi names the same messages by its own types
         self._documents = compressed(self._document, settings)

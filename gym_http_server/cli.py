@@ -70,6 +70,8 @@ def _option(each: dataclasses.Field[Any], hint: Any) -> click.Option:
     multiple = typing.get_origin(hint) is tuple
     is_flag = hint is bool
     kind: click.ParamType[Any] | type | None = click.Choice(meta["choices"]) if meta["choices"] else hint
+    # Several paths in a variable are separated as in PATH, other values by blanks.
+    each_kind: click.ParamType[Any] | type = click.Path() if meta["is_path"] else str
     default = each.default if each.default is not dataclasses.MISSING else typing.cast("Any", each.default_factory)()
     option = option_name(each.name)
     declared = f"{option}/--no-{option[2:]}" if is_flag and default else option
@@ -77,11 +79,11 @@ def _option(each: dataclasses.Field[Any], hint: Any) -> click.Option:
     return click.Option(
         [*(flag for flag in meta["flags"] if flag != option), declared, each.name],
         help=meta["text"].removesuffix(".") + unit + ".",
-        type=None if is_flag else str if multiple else kind,
+        type=None if is_flag else each_kind if multiple else kind,
         is_flag=is_flag,
         multiple=multiple,
         default=default,
-        show_default=not multiple and not is_flag,
+        show_default=not multiple and not is_flag and default != "",
         envvar=variable_name(each.name),
         show_envvar=True,
     )

@@ -31,6 +31,7 @@ def setting(
     choices: tuple[str, ...] | None = None,
     least: float | None = None,
     unit: str = "",
+    is_path: bool = False,
 ) -> Any:
     """Return a dataclass field that carries what the option, the variable and the documentation need.
 
@@ -41,8 +42,9 @@ def setting(
         choices: the values allowed, where there are few.
         least: the smallest number allowed.
         unit: unit of the number.
+        is_path: it is a path; several in the environment variable are separated as in PATH.
     """
-    metadata = {"text": text, "flags": flags, "choices": choices, "least": least, "unit": unit}
+    metadata = {"text": text, "flags": flags, "choices": choices, "least": least, "unit": unit, "is_path": is_path}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -78,6 +80,15 @@ class Settings:
     max_reply: int = setting(64 * MIB, "Largest reply.", least=1024, unit="bytes")
     max_lanes: int = setting(4096, "Largest number of environments in a batch.", least=1)
     max_async_lanes: int = setting(64, "Largest number of environments in a batch with a process for each.", least=1)
+    results_root: tuple[str, ...] = setting(
+        (),
+        "Directory that recordings lie under; repeatable. Without one, the working and the temporary directory.",
+        is_path=True,
+    )
+    upload_to: str = setting(
+        "",
+        "Where evaluations are kept, a directory or a URL such as s3://bucket/path; by default under the first root.",
+    )
     compression: str = setting(
         "remote",
         "Whose replies over 1 kB are compressed, if accepted: nobody's, other machines' off the hot path, or all.",

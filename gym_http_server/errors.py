@@ -8,11 +8,17 @@ GymHttpServerError
 │   │   └── MissingDependencyError  a package that the environment needs is not installed
 │   ├── InvalidActionError          the action lies outside the action space
 │   ├── InvalidValueError           any other value that the environment or its library refuses
-│   └── RenderFormatError           the environment's render mode cannot give the format asked for
+│   ├── RenderFormatError           the environment's render mode cannot give the format asked for
+│   ├── ForbiddenDirectoryError     the directory lies outside the results roots
+│   ├── NoRecordingError            the directory holds no recording with a completed episode
+│   └── UnknownEvaluationError      there is no evaluation of that id
 ├── ConflictError                   right request, wrong moment or wrong instance
 │   ├── ResetNeededError            step before the first reset
 │   ├── InstanceKindError           an operation of batches for a single environment, or the reverse
-│   └── RenderModeError             the instance has no render mode that gives a frame
+│   ├── RenderModeError             the instance has no render mode that gives a frame
+│   └── RecordingExistsError        the directory holds a recording already
+├── RecordingFailedError            what was recorded cannot be written
+├── UploadTargetError               where results are kept cannot be reached, or refuses
 ├── ReplyTooLargeError              the reply is over the setting max_reply
 ├── TooManyLanesError               a batch is to have more lanes than a setting allows
 ├── OutOfResourcesError             the system gives no further process, descriptor or memory
@@ -24,7 +30,8 @@ GymHttpServerError
 └── StartError                      the server cannot start
     ├── AddressError                the address cannot be resolved or listened on
     ├── EngineUnavailableError      this platform cannot run that engine
-    └── ImportFailedError           a module named with --import cannot be imported
+    ├── ImportFailedError           a module named with --import cannot be imported
+    └── TargetUnavailableError      results cannot be kept where --upload-to says
 """
 
 from __future__ import annotations
@@ -103,6 +110,18 @@ class RenderFormatError(UsageError):
     """The environment's render mode cannot give the format asked for."""
 
 
+class ForbiddenDirectoryError(UsageError):
+    """The directory lies outside the results roots."""
+
+
+class NoRecordingError(UsageError):
+    """The directory holds no recording with a completed episode."""
+
+
+class UnknownEvaluationError(UsageError):
+    """There is no evaluation of that id."""
+
+
 class ConflictError(GymHttpServerError):
     """The request is right, but not at this moment or for this instance."""
 
@@ -117,6 +136,18 @@ class InstanceKindError(ConflictError):
 
 class RenderModeError(ConflictError):
     """The instance has no render mode that gives a frame."""
+
+
+class RecordingExistsError(ConflictError):
+    """The directory holds a recording already."""
+
+
+class RecordingFailedError(GymHttpServerError):
+    """What was recorded cannot be written; it is kept, and tried again."""
+
+
+class UploadTargetError(GymHttpServerError):
+    """Where results are kept cannot be reached, or refuses."""
 
 
 class ReplyTooLargeError(GymHttpServerError):
@@ -198,6 +229,10 @@ class EngineUnavailableError(StartError):
 
 class ImportFailedError(StartError):
     """A module named with --import cannot be imported."""
+
+
+class TargetUnavailableError(StartError):
+    """Results cannot be kept where --upload-to says."""
 
 
 def every_error() -> list[type[GymHttpServerError]]:

@@ -1,6 +1,6 @@
-"""An example: an agent that acts at random for some episodes.
+"""An example: an agent that acts at random for some episodes, which the server records.
 
-python -m gym_http_server.example_agent --env-id CartPole-v0 --episodes 100
+python -m gym_http_server.example_agent --env-id CartPole-v0 --episodes 100 --video-every 20
 """
 
 from __future__ import annotations
@@ -55,11 +55,14 @@ class RandomAgent:
         )
 
 
-def run(client: Client, env_id: str, episodes: int, seed: int | None) -> None:
-    """Make the environment, play the episodes with a progress bar, close it and print the summary."""
+def run(client: Client, env_id: str, episodes: int, seed: int | None, directory: str, video_every: int) -> None:
+    """Make the environment, play the episodes with a progress bar, close it, and print where they are and the summary."""
     instance_id = client.create_env(env_id, seed=seed)["instance_id"]
     agent = RandomAgent(client, instance_id)
+    recorded = ""
     try:
+        client.start_monitor(instance_id, directory, force=True, video_callable=video_every)
+        recorded = client.get_monitor(instance_id)["directory"]
         with tqdm(total=episodes, unit="episode") as bar:
             for _ in range(episodes):
                 agent.run_episode()
@@ -67,6 +70,8 @@ def run(client: Client, env_id: str, episodes: int, seed: int | None) -> None:
                 bar.update()
     finally:
         client.close_env(instance_id)
+        if recorded:
+            sys.stdout.write(f"recorded in {recorded}\n")
         if agent.returns:
             sys.stdout.write(f"{agent.summary()}\n")
 
@@ -78,10 +83,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--env-id", default="CartPole-v0", help="the environment to make (default: %(default)s)")
     parser.add_argument("--episodes", type=_positive, default=100, help="how many to play (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="makes the run repeatable")
+    parser.add_argument(
+        "--directory",
+        default="tmp/random-agent-results",
+        help="where the server records the episodes, in place of what was recorded there (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--video-every", type=int, default=0, metavar="N", help="record a video of every Nth episode (default: of none)"
+    )
     options = parser.parse_args(arguments)
     try:
         with Client(options.url) as client:
-            run(client, options.env_id, options.episodes, options.seed)
+            run(client, options.env_id, options.episodes, options.seed, options.directory, options.video_every)
     except (ConnectionError, TimeoutError, ServerProblem, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +22,22 @@ KINDS = {
 """Where environments run, and how requests come to them: on connections handed over, through a pipe, or by a call."""
 
 
+UPLOADS = Path(tempfile.gettempdir()) / f"gym-http-server-tests-{os.getpid()}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_uploads() -> Iterator[None]:
+    """Leave nothing of what was uploaded."""
+    yield
+    shutil.rmtree(UPLOADS, ignore_errors=True)
+
+
 def start(kind: str, *arguments: str) -> Server:
     """Return a server of a kind; one with hand-over hands every connection over at once."""
     module = "tests.eager" if kind == "handover" else "gym_http_server"
-    return Server(*KINDS[kind], *arguments, *IMPORTS, module=module)
+    # Evaluations would lie in the working directory.
+    results = () if "--results-root" in arguments or "--upload-to" in arguments else ("--upload-to", str(UPLOADS))
+    return Server(*KINDS[kind], *arguments, *results, *IMPORTS, module=module)
 
 
 @pytest.fixture(scope="session", params=KINDS)

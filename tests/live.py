@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from typing import Any, Self
 
@@ -25,7 +26,15 @@ class LiveApp:
     def __init__(self, **options: Any) -> None:
         self.shutdowns: list[bool] = []
         # The limits keep what is generated from taking minutes.
-        settings = Settings(engine="inline", imports=("tests.troublemakers",), max_lanes=4, max_reply=1 << 16)
+        # What is generated names directories, too.
+        self._results = tempfile.TemporaryDirectory()
+        settings = Settings(
+            engine="inline",
+            imports=("tests.troublemakers",),
+            max_lanes=4,
+            max_reply=1 << 16,
+            results_root=(self._results.name,),
+        )
         self.app = Application(settings, shut_down=lambda: self.shutdowns.append(True), **options)
         [self._socket] = listen("127.0.0.1", 0)
         self.address = self._socket.getsockname()
@@ -44,6 +53,7 @@ class LiveApp:
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(SECONDS)
+        self._results.cleanup()
         assert not self._thread.is_alive()
 
     def _run(self) -> None:

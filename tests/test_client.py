@@ -227,6 +227,28 @@ CALLS = [
         "/v1/envs/a1/observation_space/contains",
         {"observation": [0.5]},
     ),
+    (
+        lambda c: c.start_monitor("a1", "/srv/x", force=True, video_callable=20),
+        "POST",
+        "/v1/envs/a1/monitor/start/",
+        {"directory": "/srv/x", "force": True, "resume": False, "video_callable": 20},
+    ),
+    (lambda c: c.close_monitor("a1"), "POST", "/v1/envs/a1/monitor/close/", None),
+    (lambda c: c.get_monitor("a1"), "GET", "/v1/envs/a1/monitor/", None),
+    (
+        lambda c: c.upload_recording("/srv/x", "key", "ppo"),
+        "POST",
+        "/v1/upload/",
+        {"training_dir": "/srv/x", "api_key": "key", "algorithm_id": "ppo"},
+    ),
+    (lambda c: c.list_evaluations(), "GET", "/v1/evaluations/?order=newest&page=1&page_size=50", None),
+    (
+        lambda c: c.list_evaluations("ALE/Pong-v5", "best", 2, 10),
+        "GET",
+        "/v1/evaluations/?env_id=ALE%2FPong-v5&order=best&page=2&page_size=10",
+        None,
+    ),
+    (lambda c: c.get_evaluation("a/b"), "GET", "/v1/evaluations/a%2Fb/", None),
     (lambda c: c.render_env("a1"), "GET", "/v1/envs/a1/render/", None),
     (lambda c: c.close_env("a1"), "POST", "/v1/envs/a1/close/", None),
     (lambda c: c.shutdown_server(), "POST", "/v1/shutdown/", None),
@@ -747,6 +769,8 @@ def play(request):
         play.steps += 1
         done = play.steps % 2 == 0
         return reply({"observation": [0.5] * 99, "reward": 1.0, "done": done, "info": {}})
+    if request.path.endswith("/monitor/"):
+        return reply({"directory": "/srv/tmp/random-agent-results"})
     return reply({"observation": [0.0], "info": {"name": "Box"}})
 
 
@@ -770,11 +794,15 @@ def test_the_example_client_takes_one_step_and_closes(played, capsys):
 
 
 def test_the_example_agent_plays_its_episodes_and_prints_the_mean_return(played, capsys):
-    """The example agent plays the episodes asked for, closes the instance and prints return and speed."""
-    assert example_agent.main(["--url", played.url, "--episodes", "3", "--seed", "0"]) == 0
+    """The example agent plays the episodes asked for, recorded, and prints where that is, return and speed."""
+    assert example_agent.main(["--url", played.url, "--episodes", "3", "--seed", "0", "--video-every", "20"]) == 0
     assert played.requests[0].json == {"env_id": "CartPole-v0", "seed": 0}
+    assert played.requests[1].path == "/v1/envs/a1/monitor/start/"
+    recording = {"directory": "tmp/random-agent-results", "force": True, "resume": False, "video_callable": 20}
+    assert played.requests[1].json == recording
     assert played.requests[-1].path == "/v1/envs/a1/close/"
     printed = capsys.readouterr()
+    assert printed.out.startswith("recorded in /srv/tmp/random-agent-results\n")
     assert "3 episodes, 6 steps: mean return 2.00 ± 0.00, " in printed.out
     assert "mean return 2.00" in printed.err
 

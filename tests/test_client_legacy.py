@@ -34,6 +34,22 @@ def test_a_program_of_the_original_client_runs(client):
     assert instance_id not in client.env_list_all()
 
 
+def test_a_recording_of_the_original_client_is_uploaded(client, tmp_path, monkeypatch):
+    """Monitor and upload take what the original's took, and answer nothing; the key may be in its variable."""
+    instance_id = client.env_create("CartPole-v0")
+    client.env_monitor_start(instance_id, str(tmp_path), force=True, resume=False, video_callable=False)
+    client.env_reset(instance_id)
+    while not client.env_step(instance_id, 1)[2]:
+        pass
+    assert client.env_monitor_close(instance_id) is None
+    monkeypatch.delenv("OPENAI_GYM_API_KEY", raising=False)
+    with pytest.raises(ServerProblem, match="api_key"):
+        client.upload(str(tmp_path))
+    monkeypatch.setenv("OPENAI_GYM_API_KEY", "anything")
+    assert client.upload(str(tmp_path), algorithm_id="original") is None
+    client.env_close(instance_id)
+
+
 def test_the_original_compares_the_observation_space_with_its_description(client):
     """`env_observation_space_contains` compares each member with that of the space, as the original's server did."""
     instance_id = client.env_create("CartPole-v1")

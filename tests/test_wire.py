@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,16 @@ SHARED = HERE.parent.parent / "shared" / "wire-requests.json"
 SESSIONS = json.loads((SHARED if SHARED.is_file() else HERE / "wire" / "wire-requests.json").read_text())["clients"]
 
 TYPES = {"str": str, "object": dict, "array": list, "int": int, "float": float, "bool": bool}
-LATER = ("monitor",)
-"""Operations of the issue that brings recording; their requests join then."""
 
 
 def has_type(value: Any, name: str) -> bool:
     return isinstance(value, TYPES[name]) and not (name == "int" and isinstance(value, bool))
 
 
-def request_bytes(request: dict[str, Any], instance_id: str) -> bytes:
-    body = request["body"].replace("{id}", instance_id).encode()
+def request_bytes(request: dict[str, Any], instance_id: str, directory: Path) -> bytes:
+    body = request["body"].replace("{id}", instance_id)
+    # Somebody may have a recording in /tmp/random-agent-results, and the clients delete it.
+    body = re.sub(r'("directory": ")[^"]*/', rf"\g<1>{directory}/", body).encode()
     headers = dict(request["headers"])
     if body or request["method"] == "POST":
         headers["Content-Length"] = str(len(body))
@@ -42,7 +43,7 @@ def assert_needs(need: dict[str, Any], answer: Answer, instance_id: str) -> None
     statuses = need["status"] if isinstance(need["status"], list) else [need["status"]]
     assert answer.status in statuses, answer.body
     value = answer.json
-    if "type" in need:
+    if "type" in need and answer.status == 200:
         assert answer.headers["content-type"].split(";")[0] == need["type"]
     if "json" in need and answer.status == 200:
         assert value == need["json"]
@@ -65,14 +66,13 @@ def assert_needs(need: dict[str, Any], answer: Answer, instance_id: str) -> None
 
 
 @pytest.mark.parametrize("client", SESSIONS, ids=[each["client"] for each in SESSIONS])
-def test_an_old_client_gets_all_that_it_needs_through_a_whole_session(server: Server, client: dict[str, Any]) -> None:
+def test_an_old_client_gets_all_that_it_needs_through_a_whole_session(
+    server: Server, client: dict[str, Any], tmp_path: Path
+) -> None:
     """An unmodified client of the v1 contract gets from every request of a session what it reads of the reply."""
     instance_id = ""
-    replayed = 0
     for request in client["session"]:
-        if request["op"].startswith(LATER):
-            continue
-        sent = request_bytes(request, instance_id)
+        sent = request_bytes(request, instance_id, tmp_path)
         answer = parse_response(raw(server.address, sent))
         path = request["path"].replace("{id}", instance_id)
         check_reply(request["method"], path, answer.status, answer.headers, answer.body)
@@ -82,8 +82,6 @@ def test_an_old_client_gets_all_that_it_needs_through_a_whole_session(server: Se
             assert_needs(request["need"], answer, instance_id)
         except AssertionError as error:
             raise AssertionError(f"{client['client']}, {request['op']}: {error}") from error
-        replayed += 1
-    assert replayed >= 10
 
 
 VOID_BODIES = [

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.http import parse_options_header
 
 from ..runtime.messages import JSON
+from .negotiation import mended
 from .problems import HttpProblem, Problem, problem_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Edge:
         # connexion's router matches no newline. In JSON it is white space, and no id of ours has one.
         path = path.replace("\n", " ")
         lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
-        accept = ", ".join(lines) if lines else None
+        accept = mended(", ".join(lines) if lines else None, path, scope["headers"])
         extensions = {**scope.get("extensions", {}), CONTEXT: {"accept": accept}}
         return operation, {**scope, "path": path, "raw_path": path.encode(), "extensions": extensions}
 

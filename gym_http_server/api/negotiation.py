@@ -11,7 +11,9 @@ from werkzeug.http import parse_accept_header
 from ..runtime.messages import JSON, MSGPACK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+HTML = "text/html"
 
 
 def acceptable(accept: str | None, offered: Sequence[str]) -> list[str]:
@@ -41,6 +43,15 @@ def form_of(accept: str | None) -> dict[str, Any]:
 
 def wants_html_only(accept: str | None) -> bool:
     """Return whether a client takes HTML and not JSON, as the Haskell binding of the v1 contract does."""
-    return "application/json" not in acceptable(
-        accept, ["application/json", "text/html"]
-    ) and "text/html" in acceptable(accept, ["text/html"])
+    return JSON not in acceptable(accept, [JSON, HTML]) and HTML in acceptable(accept, [HTML])
+
+
+def mended(accept: str | None, path: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return an Accept header as its client means it.
+
+    Haskell's client of the v1 contract asks for JSON where it starts a monitor, and takes HTML alone. What tells it from
+    others is that it does not name itself.
+    """
+    if path.endswith("/monitor/start/") and accept == JSON and all(name != b"user-agent" for name, _ in headers):
+        return HTML
+    return accept

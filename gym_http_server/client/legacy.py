@@ -7,6 +7,7 @@ better served by the methods of `Operations`, which return what `done` alone can
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from .operations import Operations, _path
@@ -51,6 +52,25 @@ class LegacyMethods(Operations):
     def env_observation_space_contains(self, instance_id: str, params: dict[str, Any]) -> bool:
         """Return whether each member of `params`, such as `name` or `shape`, is that of the observation space."""
         return self._is_member(_path(instance_id, "/observation_space/contains"), params)
+
+    def env_monitor_start(
+        self,
+        instance_id: str,
+        directory: str,
+        force: bool = False,
+        resume: bool = False,
+        video_callable: bool | int = False,
+    ) -> None:
+        """Record the episodes of an instance."""
+        self.start_monitor(instance_id, directory, force=force, resume=resume, video_callable=video_callable)
+
+    def env_monitor_close(self, instance_id: str) -> None:
+        """Stop recording."""
+        self.close_monitor(instance_id)
+
+    def upload(self, training_dir: str, algorithm_id: str | None = None, api_key: str | None = None) -> None:
+        """Upload a recording; without `api_key` it is that of the variable OPENAI_GYM_API_KEY."""
+        self.upload_recording(training_dir, api_key or os.environ.get("OPENAI_GYM_API_KEY", ""), algorithm_id)
 
     def env_close(self, instance_id: str) -> None:
         """Close the environment and forget the instance."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 PNG = "image/png"
 
@@ -203,6 +203,64 @@ class Operations(ABC):
             ServerProblem: 406, the render mode cannot give that type; 409, the instance has no frame to give.
         """
         return self._file(_path(instance_id, "/render/"), media_type)
+
+    def start_monitor(
+        self,
+        instance_id: str,
+        directory: str,
+        *,
+        force: bool = False,
+        resume: bool = False,
+        video_callable: bool | int | str = False,
+    ) -> None:
+        """Record the episodes of an instance from its next reset on.
+
+        Args:
+            instance_id: of an environment or a batch.
+            directory: on the server's machine, under its results roots; a relative one is under the first of them.
+            force: delete an earlier recording there.
+            resume: keep it, and record beside it.
+            video_callable: False for no videos, N for every Nth episode, True for the episodes 0, 1, 8, 27, …
+
+        Raises:
+            ServerProblem: 403, the directory is outside the roots; 409, it holds a recording already, or there is nothing
+                to film.
+        """
+        body = {"directory": directory, "force": force, "resume": resume, "video_callable": video_callable}
+        self._call("POST", _path(instance_id, "/monitor/start/"), body)
+
+    def close_monitor(self, instance_id: str) -> None:
+        """Stop recording; everything is on disk then. Without a monitor it does nothing."""
+        self._call("POST", _path(instance_id, "/monitor/close/"))
+
+    def get_monitor(self, instance_id: str) -> dict[str, Any]:
+        """Return what the latest monitor has recorded: `directory`, `episodes`, returns and lengths, `videos`."""
+        return self._call("GET", _path(instance_id, "/monitor/"), repeatable=True)
+
+    def upload_recording(self, training_dir: str, api_key: str, algorithm_id: str | None = None) -> dict[str, Any]:
+        """Make an evaluation of a recording, and keep both where the server keeps results.
+
+        Args:
+            training_dir: the directory of the recording, as for `start_monitor`.
+            api_key: not empty; handed on to a target that takes a token.
+            algorithm_id: what the algorithm is called on the scoreboard.
+
+        Returns:
+            The evaluation: `evaluation_id`, `episodes`, `mean_return`, `best_mean_return`, …
+        """
+        asked = {"training_dir": training_dir, "api_key": api_key, "algorithm_id": algorithm_id}
+        return self._call("POST", "/v1/upload/", _given(asked))
+
+    def list_evaluations(
+        self, env_id: str | None = None, order: str = "newest", page: int = 1, page_size: int = 50
+    ) -> dict[str, Any]:
+        """Return a page of the `evaluations`, `newest` or `best` first, and how many there are in `total`."""
+        query = _given({"env_id": env_id, "order": order, "page": page, "page_size": page_size})
+        return self._call("GET", f"/v1/evaluations/?{urlencode(query)}", repeatable=True)
+
+    def get_evaluation(self, evaluation_id: str) -> dict[str, Any]:
+        """Return an evaluation with its learning `curve`."""
+        return self._call("GET", f"/v1/evaluations/{quote(evaluation_id, safe='')}/", repeatable=True)
 
     def close_env(self, instance_id: str) -> None:
         """Close the environment and forget the instance."""

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import flask
 from jinja2 import StrictUndefined
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
+from werkzeug.exceptions import BadGateway, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
+from ..errors import UnknownEvaluationError, UploadTargetError
 from .pages import pages
-from .words import age, since
+from .scoreboard import scoreboard
+from .words import age, day, duration, minute, number, since, threshold
 
 if TYPE_CHECKING:
-    from .view import ConsoleView
+    from .view import ConsoleView, Results
 
 # Pages show text that comes from clients (environment ids): nothing but this app's own files may run or style them.
 _HEADERS = {
@@ -24,20 +26,25 @@ _HEADERS = {
 _PROBLEM = "application/problem+json"
 
 
-def create_console(view: ConsoleView) -> flask.Flask:
-    """Return the Flask app that shows `view` to people."""
+def create_console(view: ConsoleView, results: Results | None = None) -> flask.Flask:
+    """Return the Flask app that shows `view` to people, and a scoreboard of `results` where there are any."""
     app = flask.Flask("gym_http_server.console")
     # A misspelt name in a template fails the tests and does not leave a hole in a page.
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters["age"] = age
-    app.jinja_env.filters["since"] = since
+    for word in (age, day, duration, minute, number, since, threshold):
+        app.jinja_env.filters[word.__name__] = word
     app.extensions["console_view"] = view
     app.register_blueprint(pages)
+    if results is not None:
+        app.extensions["results"] = results
+        app.register_blueprint(scoreboard)
     # Flask logs an unexpected exception, then comes here with an InternalServerError made of it.
     app.register_error_handler(HTTPException, _on_error)
+    app.register_error_handler(UnknownEvaluationError, lambda error: _on_error(NotFound(error.detail)))
+    app.register_error_handler(UploadTargetError, lambda error: _on_error(BadGateway(_unreachable(error))))
     app.after_request(_add_headers)
-    app.context_processor(lambda: {"server_version": view.version})
+    app.context_processor(lambda: {"server_version": view.version, "has_scoreboard": results is not None})
     return app
 
 
@@ -58,6 +65,10 @@ def _on_error(error: HTTPException) -> flask.Response | HTTPException:
         if name.lower() not in {"content-type", "content-length"}:
             response.headers.add(name, value)
     return response
+
+
+def _unreachable(error: UploadTargetError) -> str:
+    return f"Where this server keeps results cannot be reached: {error.detail}"
 
 
 def _detail(error: HTTPException) -> str:

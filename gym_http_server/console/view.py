@@ -1,9 +1,9 @@
-"""`ConsoleView`: what the console asks of the server, and all that it knows of it."""
+"""`ConsoleView` and `Results`: what the console asks of the server, and all that it knows of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,3 +62,103 @@ class ConsoleView(Protocol):
 
     def instances(self) -> Sequence[InstanceRow]:
         """Return the live instances, in any order."""
+
+
+class Evaluation(Protocol):
+    """A recording and how good it is; the contract's schema of that name describes each member."""
+
+    @property
+    def evaluation_id(self) -> str:
+        """Its name."""
+
+    @property
+    def env_id(self) -> str:
+        """The environment."""
+
+    @property
+    def library(self) -> str:
+        """The library that the environment comes from, with its version."""
+
+    @property
+    def algorithm_id(self) -> str | None:
+        """What the uploader called the algorithm, if anything."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was uploaded, in UTC."""
+
+    @property
+    def episodes(self) -> int:
+        """Number of completed episodes."""
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of these episodes together."""
+
+    @property
+    def mean_return(self) -> float:
+        """Mean of their returns."""
+
+    @property
+    def best_mean_return(self) -> float | None:
+        """Best mean return of 100 consecutive episodes; None where there are fewer."""
+
+    @property
+    def reward_threshold(self) -> float | None:
+        """Mean return of 100 consecutive episodes that solves the environment; None where it has none."""
+
+    @property
+    def episodes_to_threshold(self) -> int | None:
+        """Episodes before the 100 that reached the threshold first; None where none did."""
+
+    @property
+    def seconds_to_threshold(self) -> float | None:
+        """Seconds from the first reset to the end of these; None where none did."""
+
+    @property
+    def videos(self) -> tuple[str, ...]:
+        """Names of its videos."""
+
+
+class Curve(Protocol):
+    """A learning curve: tuples with an entry for each completed episode, in the order of their ends."""
+
+    @property
+    def episode_returns(self) -> tuple[float, ...]:
+        """Sum of the rewards."""
+
+    @property
+    def episode_lengths(self) -> tuple[int, ...]:
+        """Number of steps."""
+
+    @property
+    def running_means(self) -> tuple[float, ...]:
+        """Mean return of this episode and the up to 99 before it."""
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """Seconds from the first reset to its end."""
+
+
+class Results(Protocol):
+    """The evaluations as the console sees them, read on Flask's threads.
+
+    Every method may raise `UploadTargetError`, and those that take an id `UnknownEvaluationError`.
+    """
+
+    def evaluations(
+        self, env_id: str | None = None, order: Literal["newest", "best"] = "newest"
+    ) -> Sequence[Evaluation]:
+        """Return the evaluations, of one environment or of all."""
+
+    def best(self) -> Sequence[Evaluation]:
+        """Return the best evaluation of each environment and algorithm, by environment, then the best score first."""
+
+    def get(self, evaluation_id: str) -> Evaluation:
+        """Return one evaluation."""
+
+    def curve(self, evaluation_id: str) -> Curve:
+        """Return its learning curve."""
+
+    def open_file(self, evaluation_id: str, name: str) -> BinaryIO:
+        """Open one of its videos, seekable; a name that it does not list is unknown."""

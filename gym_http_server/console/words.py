@@ -1,7 +1,8 @@
-"""Times in the words of a page."""
+"""Times and numbers in the words of a page."""
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 
@@ -23,3 +24,38 @@ def age(span: timedelta) -> str:
 def since(moment: datetime) -> str:
     """Return how long ago `moment` was, in the words of `age`."""
     return age(datetime.now(UTC) - moment)
+
+
+def duration(seconds: float) -> str:
+    """Return so many seconds in the words of `age`, those under ten with a decimal; a dash for what is no time."""
+    if not 0 <= seconds < timedelta.max.total_seconds():
+        return "\N{EN DASH}"
+    return f"{seconds:.1f} s" if seconds < 9.95 else age(timedelta(seconds=seconds))
+
+
+def number(value: float) -> str:
+    """Return `value` with two decimals, or three significant digits where these would hide it or fill the line."""
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        text = "\N{INFINITY}"
+    elif value == 0 or 0.005 <= abs(value) < 1e9:
+        text = f"{abs(value):,.2f}"
+    else:
+        text = f"{abs(value):.3g}"
+    return "\N{MINUS SIGN}" + text if value < 0 else text
+
+
+def threshold(value: float) -> str:
+    """Return `value`, which somebody chose, with as many digits as it was chosen with."""
+    return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")
+
+
+def day(moment: datetime) -> str:
+    """Return the date of `moment` in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d}"
+
+
+def minute(moment: datetime) -> str:
+    """Return date and time of `moment` in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

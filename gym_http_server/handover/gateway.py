@@ -43,7 +43,9 @@ def can_hand_over(settings: Settings) -> bool:
 def owner_entry(settings: Settings) -> Entry:
     """Return what an environment's process runs to be handed connections."""
     paths = hot_paths(load_contract().resolved_paths())
-    return Entry("gym_http_server.handover.owner", {"settings": dataclasses.asdict(settings), "paths": paths})
+    # Third-party code runs there, and a URL may hold credentials.
+    shared = dataclasses.replace(settings, upload_to="")
+    return Entry("gym_http_server.handover.owner", {"settings": dataclasses.asdict(shared), "paths": paths})
 
 
 class Habit:

@@ -50,7 +50,11 @@ def prepare(arguments: Mapping[str, Any]) -> None:
         arguments: `settings`, the fields of `Settings`, and `paths`, those of the contract (see `hot_paths`).
     """
     rehearse()
-    settings = Settings(**{**arguments["settings"], "imports": tuple(arguments["settings"]["imports"])})
+    # JSON has made lists of their tuples.
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in arguments["settings"].items()
+    }
+    settings = Settings(**fields)
     _made[:] = [Serving(settings, arguments["paths"])]
 
 

@@ -17,14 +17,15 @@ from ..errors import (
 )
 from .codec import checker, decoder, encoder
 from .messages import JSON, CreateRequest, Description, Reply
-from .served import SPACE_OPERATIONS, Served, as_object, calling, encoded, outside
+from .served import COMMON_OPERATIONS, Served, as_object, calling, encoded, outside
 from .spaces import describe
 from .vectorize import ENTRY_POINT, make_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ..errors import GymHttpServerError
+    from .monitor import Monitor
     from .usage import Usage
 
 
@@ -71,7 +72,6 @@ class Batch(Served):
         self._are_actions = checker(made.environment.action_space)
         self._is_action = checker(action_space)
         self._seed = request.seed
-        self._has_reset = False
         self._ended = np.zeros(self._lanes, np.bool_)
 
     def reset(
@@ -102,6 +102,8 @@ class Batch(Served):
         self._has_reset = True
         self._seed = None
         self._ended[... if mask is None else mask] = False
+        if self._monitor is not None:
+            self._monitor.lanes_began(np.ones(self._lanes, np.bool_) if mask is None else mask)
         return encoded({"observations": self._encode_observations(observations), "infos": as_object(infos)}, media_type)
 
     def step(self, actions: Any, media_type: str = JSON) -> Reply:
@@ -122,8 +124,10 @@ class Batch(Served):
         steps = self._lanes
         if self.description.autoreset_mode == "next_step":
             steps -= int(np.count_nonzero(self._ended))  # these lanes were only reset
-        self._ended = terminated | truncated
+        ended_before, self._ended = self._ended, terminated | truncated
         self.usage.count(steps, int(np.count_nonzero(self._ended)))
+        if self._monitor is not None:
+            self._record(self._monitor, rewards, ended_before)
         reply = {
             "observations": self._encode_observations(observations),
             "rewards": rewards,
@@ -132,6 +136,26 @@ class Batch(Served):
             "infos": self._told(infos),
         }
         return encoded(reply, media_type)
+
+    def _record(self, monitor: Monitor, rewards: np.ndarray[Any, Any], ended_before: np.ndarray[Any, Any]) -> None:
+        mode = self.description.autoreset_mode
+        monitor.lanes_stepped(rewards, self._ended, ended_before if mode == "next_step" else None)
+        if mode == "same_step" and self._ended.any():
+            monitor.lanes_began(self._ended)
+
+    @property
+    def _metadata(self) -> Mapping[str, Any]:
+        metadata: Mapping[str, Any] = self._environment.metadata
+        return metadata
+
+    def _frames(self, lanes: Sequence[int]) -> Sequence[Any]:
+        if self.description.vectorization_mode == "sync":
+            return [self._environment.unwrapped.envs[lane].render() for lane in lanes]
+        if self.description.vectorization_mode == "async":
+            frames = self._environment.unwrapped.call("render")
+        else:
+            frames = self._environment.render()
+        return [None if frames is None else frames[lane] for lane in lanes]
 
     def _close(self) -> None:
         if self.is_broken:
@@ -217,7 +241,7 @@ class Batch(Served):
     OPERATIONS = {  # noqa: RUF012 -- declared by the base as a ClassVar
         "batch_reset": reset,
         "batch_step": step,
-        **SPACE_OPERATIONS,
+        **COMMON_OPERATIONS,
     }
 
 

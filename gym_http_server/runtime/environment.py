@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidValueError, RenderModeError, ResetNeededError
+from ..errors import InvalidValueError, ResetNeededError
 from .codec import checker, decoder, encoder
 from .encoding import ENCODERS
 from .frame import encode_frame
 from .library import make
 from .messages import JSON, CreateRequest, Description, Reply
-from .served import SPACE_OPERATIONS, Served, as_object, calling, encoded, number, outside
+from .served import COMMON_OPERATIONS, Served, as_object, calling, encoded, filmable, number, outside
 from .spaces import describe
 from .trajectory import Trajectory, kept, planned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .usage import Usage
 
@@ -48,7 +48,6 @@ class Environment(Served):
         self._encode_observation = encoder(made.observation_space)
         self._seed = request.seed
         self._observation: Any = None
-        self._has_reset = False
         self._under_way = False
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None, media_type: str = JSON) -> Reply:
@@ -126,16 +125,21 @@ class Environment(Served):
             RenderFormatError: none of the media types can be made of the frame.
             ResetNeededError: there has been no reset yet.
         """
-        mode = self.description.render_mode
-        if mode is None or mode == "human":
-            why = "has no render mode" if mode is None else "shows a window (render mode 'human')"
-            raise RenderModeError(f"this instance {why}: create it with render_mode 'rgb_array' or 'ansi' for a frame")
+        mode = filmable(self.description.render_mode)
         if not self._has_reset:
             raise ResetNeededError("render before the first reset: call reset first")
         with calling("render"):
             frame = self._environment.render()
             body, media_type = encode_frame(frame, mode, media_types)
         return Reply(body, media_type)
+
+    @property
+    def _metadata(self) -> Mapping[str, Any]:
+        metadata: Mapping[str, Any] = self._environment.metadata
+        return metadata
+
+    def _frames(self, lanes: Sequence[int]) -> Sequence[Any]:  # noqa: ARG002 -- there is one
+        return (self._environment.render(),)
 
     def _close(self) -> None:
         self._environment.close()
@@ -146,6 +150,8 @@ class Environment(Served):
         self._seed = None
         self._has_reset = self._under_way = True
         self._observation = observation
+        if self._monitor is not None:
+            self._monitor.began()
         return observation, info
 
     def _decoded(self, action: Any, where: str = "") -> Any:
@@ -171,6 +177,8 @@ class Environment(Served):
         ended = terminated or truncated
         self._under_way = not ended
         self.usage.count(1, int(ended))
+        if self._monitor is not None:
+            self._monitor.stepped(reward, ended=ended)
         return observation, reward, terminated, truncated, info
 
     OPERATIONS = {  # noqa: RUF012 -- declared by the base as a ClassVar
@@ -178,5 +186,5 @@ class Environment(Served):
         "step": step,
         "rollout": rollout,
         "render": render,
-        **SPACE_OPERATIONS,
+        **COMMON_OPERATIONS,
     }

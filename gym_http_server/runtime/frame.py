@@ -33,12 +33,9 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
         RenderModeError: there is no frame.
         RenderFormatError: none of the media types can be made of it.
     """
-    if isinstance(frame, (list, tuple)) and frame and not np.isscalar(frame[0]):
-        frame = frame[0] if mode.endswith("_tuple") else frame[-1]
-    if frame is None or (isinstance(frame, (list, tuple)) and not frame):
+    frame = latest(frame, mode)
+    if frame is None:
         raise RenderModeError(f"render mode {mode!r} gave no frame")
-    if isinstance(frame, io.StringIO):
-        frame = frame.getvalue()
     if isinstance(frame, str):
         if "text/plain" not in media_types:
             raise RenderFormatError(f"render mode {mode!r} gives text/plain, and Accept does not allow it")
@@ -49,14 +46,30 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
     raise RenderFormatError(f"render mode {mode!r} gives image/png or image/jpeg, and Accept allows neither")
 
 
+def latest(frame: Any, mode: str) -> Any:
+    """Return the frame that counts of what `render()` gave, a text as `str`; None where there is none."""
+    if isinstance(frame, (list, tuple)) and frame and (isinstance(frame[0], str) or not np.isscalar(frame[0])):
+        frame = frame[0] if mode.endswith("_tuple") else frame[-1]
+    if isinstance(frame, (list, tuple)) and not frame:
+        return None
+    return frame.getvalue() if isinstance(frame, io.StringIO) else frame
+
+
+def as_uint8(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return pixels of any real type as uint8, the same array where they are uint8 already."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    # A depth image has distances of any range: the nearest is drawn black and the farthest white.
+    finite = np.nan_to_num(pixels.astype(np.float64), posinf=0.0, neginf=0.0)
+    span = float(np.ptp(finite)) or 1.0
+    scaled: np.ndarray[Any, np.dtype[np.uint8]] = ((finite - finite.min()) / span * 255).astype(np.uint8)
+    return scaled
+
+
 def _encode_picture(pixels: np.ndarray[Any, Any], media_type: str) -> bytes:
     from PIL import Image
 
-    if pixels.dtype != np.uint8:
-        # A depth image has distances of any range: the nearest is drawn black and the farthest white.
-        finite = np.nan_to_num(pixels.astype(np.float64), posinf=0.0, neginf=0.0)
-        span = float(np.ptp(finite)) or 1.0
-        pixels = ((finite - finite.min()) / span * 255).astype(np.uint8)
+    pixels = as_uint8(pixels)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     image = Image.fromarray(np.ascontiguousarray(pixels))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -19,14 +20,17 @@ from ..errors import (
     InstanceKindError,
     InvalidActionError,
     InvalidValueError,
+    RenderModeError,
 )
 from .codec import contains, encoder
 from .encoding import ENCODERS
 from .messages import JSON, CreateRequest, Description, Reply
+from .monitor import NO_MONITOR, Camera, Monitor, schedule
+from .recording import Recording
 from .usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import gymnasium
 
@@ -56,6 +60,9 @@ class Served(abc.ABC):
 
     is_broken = False
     last_words = ""
+    _has_reset = False
+    _monitor: Monitor | None = None
+    _recorded: Mapping[str, Any] = NO_MONITOR
     OPERATIONS: ClassVar[Mapping[str, Callable[..., Reply]]]
 
     def __init__(
@@ -104,22 +111,103 @@ class Served(abc.ABC):
         """Reply `{"member"}`: whether the observation space contains the value."""
         return encoded({"member": contains(self._observation_space, observation)}, media_type)
 
+    def monitor_start(
+        self, directory: str, force: bool = False, resume: bool = False, video_callable: Any = False
+    ) -> Reply:
+        """Record from the next reset on, and close the monitor that is on; reply `{}`.
+
+        Args:
+            directory: where; an absolute path.
+            force: delete an earlier recording there.
+            resume: keep it.
+            video_callable: of which episodes a video is recorded (see `monitor.schedule`).
+
+        Raises:
+            InvalidValueError: `video_callable` is nothing that can be, or `directory` no directory.
+            RenderModeError: there is nothing to film.
+            MissingDependencyError: what encodes videos is not installed.
+            RecordingExistsError: there is an earlier recording.
+            RecordingFailedError: the system refuses to write there.
+        """
+        is_filmed = schedule(video_callable)
+        camera = None if is_filmed is None else self._camera(is_filmed)
+        made = self.description
+        recording = Recording(Path(directory), made.env_id, made.library, force=force, resume=resume)
+        if self._monitor is not None and force and recording.directory == self._monitor.directory:
+            self._monitor.discard()
+            self._monitor = None
+        self._close_monitor()
+        self._monitor = Monitor(recording, made.num_envs or 1, camera)
+        return encoded({}, JSON)
+
+    def monitor_close(self) -> Reply:
+        """Stop recording, where a monitor is on; reply `{}`.
+
+        Raises:
+            RecordingFailedError: it cannot be written; it is tried again with the next call.
+        """
+        self._close_monitor()
+        return encoded({}, JSON)
+
+    def monitor(self) -> Reply:
+        """Reply what the latest monitor has recorded."""
+        return encoded(self._recorded if self._monitor is None else self._monitor.state(), JSON)
+
     def close(self) -> None:
         """Close what is served. What it raises is logged, for there is nobody left whom it concerns."""
+        try:
+            self._close_monitor()
+        except GymHttpServerError as error:
+            logger.warning("what was recorded of %s is lost: %s", self.description.env_id, error)
         try:
             self._close()
         except Exception:
             logger.exception("closing %s failed", self.description.env_id)
+
+    def _close_monitor(self) -> None:
+        if self._monitor is not None:
+            self._monitor.close()
+            self._recorded = self._monitor.state()
+            self._monitor = None
+
+    def _camera(self, is_filmed: Callable[[int], bool]) -> Camera:
+        mode = filmable(self.description.render_mode)
+        from . import video
+
+        video.require(mode)
+        if self._has_reset:
+            try:
+                frames = self._frames((0,))
+            except (Exception, SystemExit) as error:
+                raise RenderModeError(
+                    f"the environment cannot be filmed: render raised {type(error).__name__}: {error}"
+                ) from error
+            if frames[0] is None:
+                raise RenderModeError(f"the environment cannot be filmed: render mode {mode!r} gives no frame")
+        rate = video.frames_per_second(self._metadata)
+        return Camera(self._frames, lambda base, episode_id: video.open_video(base, mode, rate, episode_id), is_filmed)
+
+    @property
+    @abc.abstractmethod
+    def _metadata(self) -> Mapping[str, Any]:
+        """What the library's own object tells of itself."""
+
+    @abc.abstractmethod
+    def _frames(self, lanes: Sequence[int]) -> Sequence[Any]:
+        """Return what `render()` gives of each of these lanes; a single environment has the lane 0."""
 
     @abc.abstractmethod
     def _close(self) -> None:
         """Close the library's own object."""
 
 
-SPACE_OPERATIONS: Final[dict[str, Callable[..., Reply]]] = {
+COMMON_OPERATIONS: Final[dict[str, Callable[..., Reply]]] = {
     "sample": Served.sample,
     "contains_action": Served.contains_action,
     "contains_observation": Served.contains_observation,
+    "monitor_start": Served.monitor_start,
+    "monitor_close": Served.monitor_close,
+    "monitor": Served.monitor,
 }
 
 
@@ -147,6 +235,18 @@ def open_served(request: CreateRequest, *, may_fork: bool = True, usage: Usage |
     from .environment import Environment
 
     return Environment(request, usage=usage)
+
+
+def filmable(mode: str | None) -> str:
+    """Return a render mode that gives frames.
+
+    Raises:
+        RenderModeError: this one does not.
+    """
+    if mode is None or mode == "human":
+        why = "has no render mode" if mode is None else "shows a window (render mode 'human')"
+        raise RenderModeError(f"this instance {why}: create it with render_mode 'rgb_array' or 'ansi' for a frame")
+    return mode
 
 
 def encoded(value: Any, media_type: str) -> Reply:

@@ -18,6 +18,9 @@ OPERATIONS: Final = (
     "sample",
     "contains_action",
     "contains_observation",
+    "monitor_start",
+    "monitor_close",
+    "monitor",
 )
 """Every operation, at the index that stands for it."""
 

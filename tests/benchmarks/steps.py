@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import itertools
+import tempfile
 from collections.abc import Iterator
 
 import gymnasium
@@ -28,12 +29,19 @@ class Step:
     kind: Kind
     env_id: str = CARTPOLE
     accept: str = JSON
+    is_recorded: bool = False
 
     @contextlib.contextmanager
     def open(self, stage: Stage) -> Iterator[Measure]:
         check(self.env_id)
-        with Connection(stage.server(self.kind).address) as connection:
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(Connection(stage.server(self.kind).address))
             path = connection.create(self.env_id)
+            if self.is_recorded:
+                directory = stack.enter_context(tempfile.TemporaryDirectory())
+                connection.succeed(
+                    request("POST", f"{path}/monitor/start/", b'{"directory": "%b"}' % directory.encode())
+                )
             requests = steps(path, self.accept)
             connection.reset(path)
 

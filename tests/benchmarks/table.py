@@ -29,6 +29,7 @@ def table() -> list[Row]:
     return [
         *_steps(),
         *_alternating(),
+        *_recording(),
         *_client(),
         *_rollouts(),
         *_batches(),
@@ -55,6 +56,22 @@ def _steps() -> list[Row]:
         Row(group, f"{WITHOUT_HANDOVER}, steps", "/s", rate(pipe), original, its_rate, at_least_times(2)),
         Row(group, "the original's style, p50", "µs", p50(Step(ORIGINAL)), BARE_APP, bare),
         Row(group, "inline without the hot path, p50", "µs", p50(Step(WITHOUT_HOT_PATH)), BARE_APP, bare),
+    ]
+
+
+def _recording() -> list[Row]:
+    group, floor = "one step of CartPole, recorded without videos", "the same not recorded"
+    return [
+        Row(
+            group,
+            f"{name}, steps",
+            "/s",
+            rate(Step(kind, is_recorded=True)),
+            floor,
+            rate(Step(kind)),
+            at_least_times(0.9),
+        )
+        for name, kind in (("process", PROCESS), ("inline", INLINE))
     ]
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from .batches import BatchHandlers
 from .episodes import EpisodeHandlers
 from .instances import InstanceHandlers
+from .monitor import MonitorHandlers
+from .results import ResultsHandlers
 from .server import ServerHandlers
 from .spaces import SpaceHandlers
 
@@ -15,25 +17,29 @@ if TYPE_CHECKING:
 
     from ...config import Settings
     from ...instances import Instances
+    from ...results.scoreboard import Results
     from ..responses import Response
 
 Handler: TypeAlias = "Callable[..., Awaitable[Response]]"
 
 
-def handler_table(settings: Settings, instances: Instances, shut_down: Callable[[], None]) -> dict[str, Handler]:
+def handler_table(
+    settings: Settings, instances: Instances, shut_down: Callable[[], None], results: Results | None = None
+) -> dict[str, Handler]:
     """Return the handler of every operation, by operationId.
 
     Args:
         settings: the server's settings.
         instances: the live instances.
         shut_down: has the server stop, after the reply under way.
+        results: where recordings become evaluations; None in an environment's own process, which has no part in that.
     """
     of_instances = InstanceHandlers(settings, instances)
     of_episodes = EpisodeHandlers(settings, instances)
     of_batches = BatchHandlers(instances)
     of_spaces = SpaceHandlers(instances)
     of_server = ServerHandlers(instances, shut_down)
-    return {
+    table: dict[str, Handler] = {
         "createEnv": of_instances.create,
         "listEnvs": of_instances.list,
         "getEnv": of_instances.get,
@@ -54,3 +60,15 @@ def handler_table(settings: Settings, instances: Instances, shut_down: Callable[
         "shutdownServer": of_server.shutdown,
         "getHealth": of_server.health,
     }
+    if results is not None:
+        of_monitor = MonitorHandlers(instances, results.recording_directory)
+        of_results = ResultsHandlers(results)
+        table |= {
+            "startMonitor": of_monitor.start,
+            "closeMonitor": of_monitor.close,
+            "getMonitor": of_monitor.get,
+            "uploadRecording": of_results.upload,
+            "listEvaluations": of_results.list,
+            "getEvaluation": of_results.get,
+        }
+    return table

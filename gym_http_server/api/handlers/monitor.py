@@ -1,0 +1,63 @@
+"""Operations of the tag `monitor`: record the episodes of an instance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...errors import InvalidValueError
+from ..responses import reply_response, void_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ...instances import Instances
+    from ..responses import Response
+
+
+class MonitorHandlers:
+    """The handlers.
+
+    Args:
+        instances: the live instances.
+        resolve: returns the directory that a client names, where it is one that may be written to.
+    """
+
+    def __init__(self, instances: Instances, resolve: Callable[[str], Path]) -> None:
+        self._instances = instances
+        self._resolve = resolve
+
+    async def start(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
+        """Start recording."""
+        instance = self._instances.get(instance_id)
+        arguments = {
+            "directory": str(self._resolve(body["directory"])),
+            "force": flag("force", body.get("force")),
+            "resume": flag("resume", body.get("resume")),
+            "video_callable": body.get("video_callable", False),
+        }
+        await instance.call("monitor_start", arguments)
+        return void_response(accept)
+
+    async def close(self, instance_id: str, accept: str | None = None) -> Response:
+        """Stop recording."""
+        await self._instances.get(instance_id).call("monitor_close", {})
+        return void_response(accept)
+
+    async def get(self, instance_id: str) -> Response:
+        """Tell what has been recorded."""
+        return reply_response(await self._instances.get(instance_id).call("monitor", {}))
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return a flag; old clients send the texts `true` and `false`, too.
+
+    Raises:
+        InvalidValueError: it is something else.
+    """
+    found = {None: False, False: False, True: True, "false": False, "true": True}.get(
+        value if isinstance(value, bool | str | None) else "neither"
+    )
+    if found is None:
+        raise InvalidValueError(f"{name} is {value!r}: give true or false")
+    return found

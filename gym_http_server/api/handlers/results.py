@@ -1,0 +1,76 @@
+"""Operations of the tag `results`: upload recordings, list and compare evaluations."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ...errors import InvalidValueError
+from ..responses import json_response
+
+if TYPE_CHECKING:
+    from ...results.scoreboard import Results
+    from ..responses import Response
+
+
+LONGEST_NAME = 256
+"""Characters of an algorithm's name, which every page of the scoreboard repeats."""
+
+
+class ResultsHandlers:
+    """The handlers; files and far targets are waited for in threads.
+
+    Args:
+        results: where recordings become evaluations.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+
+    async def upload(self, body: dict[str, Any]) -> Response:
+        """Make an evaluation of a recording."""
+        training_dir, api_key = _needed(body, "training_dir"), _needed(body, "api_key")
+        algorithm_id = _text(body, "algorithm_id")
+        if algorithm_id is not None and len(algorithm_id) > LONGEST_NAME:
+            raise InvalidValueError(f"algorithm_id has more than {LONGEST_NAME} characters", parameter="algorithm_id")
+        evaluation = await asyncio.to_thread(self._results.upload, training_dir, api_key, algorithm_id)
+        return json_response(evaluation.to_json())
+
+    async def list(
+        self, env_id: str | None = None, order: str = "newest", page: int = 1, page_size: int = 50
+    ) -> Response:
+        """List a page of the evaluations."""
+        found = await asyncio.to_thread(self._results.evaluations, env_id, order)
+        shown = found[(page - 1) * page_size : page * page_size]
+        evaluations = [each.to_json() for each in shown]
+        return json_response({"total": len(found), "page": page, "page_size": page_size, "evaluations": evaluations})
+
+    async def get(self, evaluation_id: str) -> Response:
+        """Describe an evaluation, with its learning curve."""
+        return await asyncio.to_thread(self._get, evaluation_id)
+
+    def _get(self, evaluation_id: str) -> Response:
+        # The curve of a million episodes takes a while to encode as well.
+        evaluation, curve = self._results.get(evaluation_id), self._results.curve(evaluation_id)
+        return json_response({**evaluation.to_json(), "curve": curve.to_json()})
+
+
+def _needed(body: dict[str, Any], name: str) -> str:
+    value = _text(body, name)
+    if value is None:
+        raise InvalidValueError(f"{name} is missing or empty, and an upload needs it", parameter=name)
+    return value
+
+
+def _text(body: dict[str, Any], name: str) -> str | None:
+    """Return a text of a body, None where it is missing: clients of the v1 contract say so by null, "" and []."""
+    value = body.get(name)
+    if value is None or value in ("", []):
+        return None
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{name} is to be a text", parameter=name)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidValueError(f"{name} holds half a character", parameter=name) from None
+    return value

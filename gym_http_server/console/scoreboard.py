@@ -1,0 +1,128 @@
+"""The scoreboard: the best evaluations of each environment, and a page for each evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, cast
+
+import flask
+
+from . import videos
+from .plot import NARROW, WIDE, learning_curve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .view import Evaluation, Results
+
+# Of a sweep with hundreds of runs the first few are the news; all are a click away.
+MOST_ALGORITHMS = 10
+MOST_NEWEST = 10
+MOST_EPISODES = 10
+# Each that is loaded with the page is a request of its own; of the others a browser fetches nothing until they are played.
+MOST_LOADED = 12
+
+scoreboard = flask.Blueprint("scoreboard", __name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How good an evaluation is.
+
+    Attributes:
+        value: the best mean return of 100 consecutive episodes, or the mean of all where there are fewer.
+        short: there are fewer.
+    """
+
+    value: float
+    short: bool
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Score:
+        """Return the score of an evaluation."""
+        best = evaluation.best_mean_return
+        return cls(evaluation.mean_return, short=True) if best is None else cls(best, short=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table of evaluations; `rank` is None in a table that is no ranking."""
+
+    evaluation: Evaluation
+    score: Score
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The best evaluations of one environment, one for each algorithm, the best first."""
+
+    env_id: str
+    rows: list[Row]
+
+    @property
+    def threshold(self) -> float | None:
+        """At which score the environment counts as solved."""
+        thresholds = (row.evaluation.reward_threshold for row in self.rows)
+        return next((each for each in thresholds if each is not None), None)
+
+
+@scoreboard.get("/scoreboard", strict_slashes=False)
+def board() -> str:
+    """The best score of each algorithm in each environment, and the newest evaluations."""
+    env_id = flask.request.args.get("env_id") or None
+    groups = _groups(_results().best())
+    newest = _results().evaluations(env_id, "newest")
+    return flask.render_template(
+        "scoreboard.html",
+        env_id=env_id,
+        env_ids=[group.env_id for group in groups],
+        groups=[group for group in groups if env_id in (None, group.env_id)],
+        most=MOST_ALGORITHMS if env_id is None else None,
+        newest=[Row(each, Score.of(each)) for each in newest[:MOST_NEWEST]],
+        count=len(newest),
+        address=flask.request.url_root.rstrip("/"),
+    )
+
+
+@scoreboard.get("/scoreboard/<evaluation_id>", strict_slashes=False)
+def evaluation(evaluation_id: str) -> str:
+    """One evaluation: its facts, its learning curve and its videos."""
+    found, curve = _results().get(evaluation_id), _results().curve(evaluation_id)
+    columns = (curve.episode_returns, curve.running_means, curve.episode_lengths, curve.seconds)
+    last = list(enumerate(zip(*columns, strict=True)))[-MOST_EPISODES:]
+    return flask.render_template(
+        "evaluation.html",
+        evaluation=found,
+        score=Score.of(found),
+        plots=[learning_curve(curve, found.reward_threshold, shape) for shape in (WIDE, NARROW)],
+        seconds=curve.seconds[-1] if curve.seconds else None,
+        last=last[::-1],
+        videos=videos.in_order(found.videos),
+        most_loaded=MOST_LOADED,
+    )
+
+
+@scoreboard.get("/scoreboard/<evaluation_id>/videos/<name>")
+def video(evaluation_id: str, name: str) -> flask.Response:
+    """The file of a video, or a part of it."""
+    return videos.reply(evaluation_id, name, _results().open_file(evaluation_id, name))
+
+
+def _results() -> Results:
+    return cast("Results", flask.current_app.extensions["results"])
+
+
+def _groups(best: Iterable[Evaluation]) -> list[Group]:
+    return [Group(env_id, _ranked(rows)) for env_id, rows in groupby(best, key=lambda each: each.env_id)]
+
+
+def _ranked(evaluations: Iterable[Evaluation]) -> list[Row]:
+    rows: list[Row] = []
+    for place, each in enumerate(evaluations, 1):
+        score = Score.of(each)
+        # Many environments have a best possible score: those who reach it share a rank.
+        tied = bool(rows) and rows[-1].score == score
+        rows.append(Row(each, score, rows[-1].rank if tied else place))
+    return rows

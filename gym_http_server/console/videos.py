@@ -1,0 +1,92 @@
+"""Videos of an evaluation: what their names say, and how they are sent."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import flask
+from werkzeug.http import parse_range_header
+from werkzeug.wsgi import FileWrapper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import WSGIEnvironment
+
+# A browser asks for all the rest of a video and stops reading when it has enough for now. A reply in one piece leaves the
+# thread that made it at once, so paused videos do not hold the few threads that serve pages; a browser asks for the rest.
+MOST_BYTES = 1 << 20
+
+_EPISODE = re.compile(r"\.video(\d{1,15})\.(?:mp4|json)\Z", re.ASCII)
+_TYPES = {"film": "video/mp4", "cast": "application/json", "file": "application/octet-stream"}
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One video.
+
+    Attributes:
+        name: its file's name.
+        episode: the number of its episode, counted from 0; None where the name does not tell.
+        kind: `film` for MP4, `cast` for an asciicast, `file` for anything else.
+    """
+
+    name: str
+    episode: int | None
+    kind: str
+
+    @classmethod
+    def of(cls, name: str) -> Video:
+        """Return the video in the file of that name."""
+        found = _EPISODE.search(name)
+        kind = "film" if name.endswith(".mp4") else "cast" if name.endswith(".json") else "file"
+        return cls(name, int(found[1]) if found else None, kind)
+
+    @property
+    def title(self) -> str:
+        """What a page calls it."""
+        return self.name if self.episode is None else f"Episode {self.episode:,}"
+
+
+def in_order(names: Iterable[str]) -> list[Video]:
+    """Return the videos of these names by episode; those whose name tells none come last."""
+    videos = [Video.of(name) for name in names]
+    return sorted(videos, key=lambda video: (video.episode is None, video.episode or 0, video.name))
+
+
+def reply(evaluation_id: str, name: str, file: BinaryIO) -> flask.Response:
+    """Return the response that sends `file`, or the part that the request under way asks for, and closes it."""
+    try:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        kind = Video.of(name).kind
+        response = flask.Response(FileWrapper(file, MOST_BYTES), content_type=_TYPES[kind])
+        response.content_length = size
+        if kind == "file":
+            # A browser would show HTML of a stranger's making as one of our pages.
+            response.headers.set("Content-Disposition", "attachment", filename=name)
+        # An evaluation never changes, so its name and the file's are as good as the bytes.
+        response.set_etag(hashlib.sha256(f"{evaluation_id}/{name}/{size}".encode()).hexdigest()[:32])
+        response.cache_control.private = True
+        response.cache_control.max_age = 86400
+        response.make_conditional(_bounded(flask.request.environ, size), accept_ranges=True, complete_length=size)
+        if response.status_code in (200, 206) and response.content_length <= MOST_BYTES:
+            response.set_data(response.get_data())
+    except BaseException:
+        file.close()
+        raise
+    return response
+
+
+def _bounded(environ: WSGIEnvironment, size: int) -> WSGIEnvironment:
+    asked = parse_range_header(environ.get("HTTP_RANGE"))
+    span = asked.range_for_length(size) if asked else None
+    # What is no single range of the file is for werkzeug to judge.
+    if span is None:
+        return environ
+    start, stop = span
+    return {**environ, "HTTP_RANGE": f"bytes={start}-{min(stop, start + MOST_BYTES) - 1}"}

@@ -1,0 +1,232 @@
+"""How good a recording is: the figures of an evaluation, its learning curve, and its form as JSON.
+
+A return that is not a number counts as -1e100 and an infinite one as ±1e100: JSON has neither, and an algorithm whose
+returns are not numbers must not lead the scoreboard.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from ..runtime.encoding import FAR
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WINDOW: Final = 100
+"""Consecutive episodes whose mean return is a score, as on Gym's scoreboard."""
+
+EVALUATION_ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{8}")
+ENV_ID: Final = re.compile(r"(?:[\w:-]+/)?[\w:-][\w:.-]*")
+"""What gym and Gymnasium register, but for a name that begins with a dot. An id is a folder of the upload target."""
+FILE: Final = re.compile(r"openaigym\.[^/\\\0-\x1f\x7f]+")
+"""Names of the files of a recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A recording and how good it is.
+
+    Attributes:
+        evaluation_id: its name: the moment it was made, and 8 hex digits.
+        env_id: the environment.
+        library: library and version that made the environment.
+        algorithm_id: what the algorithm is called, or None.
+        created_at: moment in UTC, to the millisecond.
+        episodes: number of completed episodes.
+        total_steps: their steps.
+        mean_return: mean of their returns.
+        best_mean_return: best mean return of 100 consecutive episodes, or None where there are fewer.
+        reward_threshold: mean return of 100 consecutive episodes at which the environment counts as solved, or None.
+        episodes_to_threshold: episodes before the first 100 consecutive ones that reached it, or None where none did.
+        seconds_to_threshold: seconds from the first reset to the end of those before; 0 where there are none before.
+        videos: names of the videos, the earliest first.
+    """
+
+    evaluation_id: str
+    env_id: str
+    library: str
+    algorithm_id: str | None
+    created_at: datetime
+    episodes: int
+    total_steps: int
+    mean_return: float
+    best_mean_return: float | None
+    reward_threshold: float | None
+    episodes_to_threshold: int | None
+    seconds_to_threshold: float | None
+    videos: tuple[str, ...]
+
+    @property
+    def score(self) -> float:
+        """What the scoreboard shows: the best mean return of 100 consecutive episodes, else the mean of all."""
+        return self.mean_return if self.best_mean_return is None else self.best_mean_return
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """A key that grows with how good it is; what has a hundred episodes comes before what has not."""
+        return self.best_mean_return is not None, self.score, self.mean_return
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the contract's `Evaluation`, in plain JSON values."""
+        created_at = self.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {**asdict(self), "created_at": created_at, "videos": list(self.videos)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Evaluation:
+        """Rebuild what `to_json` returned; further members are ignored.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        if not isinstance(value, dict):
+            raise ValueError("it is no JSON object")  # noqa: TRY004 -- one class for all that it may be
+        made = {name: _checked(name, value.get(name), kinds) for name, kinds in _KINDS.items()}
+        if not EVALUATION_ID.fullmatch(made["evaluation_id"]) or not ENV_ID.fullmatch(made["env_id"]):
+            raise ValueError("its ids are none")
+        if not all(isinstance(each, str) and FILE.fullmatch(each) for each in made["videos"]):
+            raise ValueError("videos are no names of files of a recording")
+        created_at = datetime.fromisoformat(made["created_at"])
+        if created_at.tzinfo is None:
+            raise ValueError("created_at has no time zone")
+        return cls(**{**made, "created_at": created_at.astimezone(UTC), "videos": tuple(made["videos"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A learning curve: an entry for each completed episode, in the order of their ends.
+
+    Attributes:
+        episode_returns: sum of the rewards.
+        episode_lengths: number of steps.
+        running_means: mean return of the episode and the up to 99 before it.
+        seconds: seconds from the first reset to the end of the episode.
+    """
+
+    episode_returns: tuple[float, ...]
+    episode_lengths: tuple[int, ...]
+    running_means: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+    @classmethod
+    def of(cls, results: Mapping[str, Any]) -> Curve:
+        """Return the curve of what `load_results` returned.
+
+        Raises:
+            ValueError, TypeError, OverflowError: there is something else than numbers.
+        """
+        returns = tuple(_finite(float(each)) for each in results["episode_rewards"])
+        ends = [float(each) for each in results["timestamps"]]
+        start = float(results["initial_reset_timestamp"])
+        if not all(abs(each) < _FAR_FUTURE for each in [start, *ends]):
+            raise ValueError("timestamps are to be seconds since 1970")
+        lengths = tuple(int(each) for each in results["episode_lengths"])
+        if not all(0 <= each < _FAR_FUTURE for each in lengths):
+            raise ValueError("episode lengths are to be numbers of steps")
+        return cls(
+            episode_returns=returns,
+            episode_lengths=lengths,
+            running_means=running_means(returns),
+            # A clock can be set back.
+            seconds=tuple(max(0.0, end - start) for end in ends),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the contract's `LearningCurve`."""
+        # `asdict` copies each number, which takes seconds for a million episodes.
+        return {
+            "episode_returns": list(self.episode_returns),
+            "episode_lengths": list(self.episode_lengths),
+            "running_means": list(self.running_means),
+            "seconds": list(self.seconds),
+        }
+
+
+def running_means(returns: tuple[float, ...]) -> tuple[float, ...]:
+    """Return for each entry the mean of it and the up to 99 before it.
+
+    Each is summed by itself: in differences of one running sum, an early 1e100 would swallow all that comes after it.
+    """
+    sums = itertools.accumulate(returns[: WINDOW - 1])
+    means = [total / count for count, total in enumerate(sums, 1)]
+    if len(returns) >= WINDOW:
+        windows = np.lib.stride_tricks.sliding_window_view(np.array(returns), WINDOW)
+        means += windows.mean(axis=1).tolist()
+    return tuple(means)
+
+
+def evaluate(
+    curve: Curve,
+    *,
+    env_id: str,
+    library: str,
+    algorithm_id: str | None,
+    reward_threshold: float | None,
+    videos: tuple[str, ...],
+) -> Evaluation:
+    """Return the evaluation of a recording with at least one episode; see `Evaluation` for the arguments."""
+    now = datetime.now(UTC)
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    full = curve.running_means[WINDOW - 1 :]
+    before = None
+    if reward_threshold is not None:
+        before = next((index for index, mean in enumerate(full) if mean >= reward_threshold), None)
+    return Evaluation(
+        evaluation_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+        env_id=env_id,
+        library=library,
+        algorithm_id=algorithm_id,
+        created_at=now,
+        episodes=len(curve.episode_returns),
+        total_steps=sum(curve.episode_lengths),
+        mean_return=math.fsum(curve.episode_returns) / len(curve.episode_returns),
+        best_mean_return=max(full, default=None),
+        reward_threshold=reward_threshold,
+        episodes_to_threshold=before,
+        seconds_to_threshold=None if before is None else curve.seconds[before - 1] if before else 0.0,
+        videos=videos,
+    )
+
+
+def _finite(value: float) -> float:
+    return -FAR if math.isnan(value) else min(max(value, -FAR), FAR)
+
+
+_FAR_FUTURE: Final = 1e12
+"""Seconds after which nobody records, and steps that no episode has: what is beyond is not what it says it is."""
+
+_NONE = type(None)
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "evaluation_id": (str,),
+    "env_id": (str,),
+    "library": (str,),
+    "algorithm_id": (str, _NONE),
+    "created_at": (str,),
+    "episodes": (int,),
+    "total_steps": (int,),
+    "mean_return": (float, int),
+    "best_mean_return": (float, int, _NONE),
+    "reward_threshold": (float, int, _NONE),
+    "episodes_to_threshold": (int, _NONE),
+    "seconds_to_threshold": (float, int, _NONE),
+    "videos": (list,),
+}
+
+
+def _checked(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise ValueError(f"{name} is to be of another type")  # noqa: TRY004 -- one class for all that it may be
+    if float not in kinds or value is None:
+        return value
+    number = float(cast("float", value))
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is to be finite")
+    return number

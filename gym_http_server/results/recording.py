@@ -1,0 +1,196 @@
+"""Reading recordings: the files that Gym's `Monitor` wrote from 0.7 to 0.21, and that this server's monitor writes.
+
+Format: gym/wrappers/monitor.py and gym/wrappers/monitoring/stats_recorder.py of gym 0.9.7. A directory has manifests
+`openaigym.manifest.<infix>.manifest.json`, each with the name of its statistics and of its complete videos, so that one
+directory holds several recordings of one environment (`resume=True`), which are merged in the order of the episodes' ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import NoRecordingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+FILE_PREFIX = "openaigym."
+MANIFEST_PREFIX = FILE_PREFIX + "manifest."
+MANIFEST_SUFFIX = ".manifest.json"
+DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError)
+"""What values of other types and shapes than the format has raise."""
+
+
+READINGS = 3
+"""How often a file of episodes is read that looks damaged."""
+
+
+def load_results(training_dir: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what is recorded in a directory, as `gym.wrappers.monitor.load_results` of gym 0.9.7 does.
+
+    Args:
+        training_dir: a directory that a monitor of this server or of gym 0.7 to 0.21 wrote to.
+
+    Returns:
+        `manifests`: their paths. `env_info`: `env_id` and `gym_version`. With an entry for each completed episode, in the
+        order of their ends: `timestamps` (seconds since 1970), `episode_lengths` (steps), `episode_rewards` (returns),
+        `episode_types` (`t` for training, `e` for evaluation; None where none are recorded) and `data_sources` (index of
+        the manifest). `initial_reset_timestamps`: of each manifest with episodes; `initial_reset_timestamp`: the earliest,
+        or 0. `videos`: pairs of paths, a video and its metadata.
+
+    Raises:
+        NoRecordingError: there is no such directory or no manifest in it, a file is damaged or absent, or the manifests
+            are of several environments or versions of the library. Gym logged the first two and returned None.
+    """
+    directory = os.fspath(training_dir)
+    return read_recording(directory, names_in(directory), lambda name: Path(directory, name).read_bytes()).results
+
+
+def names_in(directory: str | os.PathLike[str]) -> list[str]:
+    """Return the names of what is in a directory, in the system's order.
+
+    Raises:
+        NoRecordingError: it is not there, or cannot be read.
+    """
+    try:
+        return os.listdir(directory)  # noqa: PTH208 -- names are what is wanted
+    except FileNotFoundError:
+        raise NoRecordingError(f"training directory {str(directory)!r} not found") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise NoRecordingError(f"training directory {str(directory)!r} cannot be read: {why}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording as it stood when it was read.
+
+    Attributes:
+        manifests: the manifests' bytes, by name.
+        stats: the statistics' bytes, by name.
+        videos: names of the complete videos and of their metadata, those of the earliest recording first.
+        results: as `load_results` returns them.
+    """
+
+    manifests: dict[str, bytes]
+    stats: dict[str, bytes]
+    videos: list[tuple[str, str]]
+    results: dict[str, Any]
+
+
+def read_recording(directory: str, names: Iterable[str], read: Callable[[str], bytes]) -> Recording:
+    """Read a recording, each file once and the manifests first, so that it is whole even while a monitor writes.
+
+    Args:
+        directory: what the paths in `results` begin with.
+        names: what is in the directory.
+        read: returns the bytes of the file of that name.
+
+    Raises:
+        NoRecordingError: see `load_results`.
+    """
+    # Old Gym left files with a further `~` behind where it was killed as it wrote.
+    found = [name for name in names if name.startswith(MANIFEST_PREFIX) and name.endswith(MANIFEST_SUFFIX)]
+    if not found:
+        raise NoRecordingError(f"no manifests of a recording found in training directory {directory!r}")
+    files = {name: _bytes(directory, name, read) for name in found}
+    try:
+        contents = [_parsed(name, data) for name, data in files.items()]
+        videos = [[(str(video), str(meta)) for video, meta in each["videos"]] for each in contents]
+        env_info = _only(directory, [each["env_info"] for each in contents])
+        sources = [str(each["stats"]) for each in contents]
+        stats = {name: _episodes(directory, name, read) for name in dict.fromkeys(sources)}
+        batches = [_parsed(name, stats[name]) for name in sources]
+        results = {
+            "manifests": [os.path.join(directory, name) for name in files],  # noqa: PTH118 -- texts, as Gym returns them
+            "env_info": env_info,
+            **_merged(batches),
+            "videos": [
+                tuple(os.path.join(directory, name) for name in pair)  # noqa: PTH118 -- texts, as Gym returns them
+                for each in videos
+                for pair in each
+            ],
+        }
+        begun = [each["initial_reset_timestamp"] or 0 for each in batches]
+        in_order = [
+            pair for _, each in sorted(zip(begun, videos, strict=True), key=lambda pair: pair[0]) for pair in each
+        ]
+    except DAMAGE as error:
+        raise NoRecordingError(
+            f"the recording in {directory!r} is damaged: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from None
+    return Recording(files, stats, list(dict.fromkeys(in_order)), results)
+
+
+def _bytes(directory: str, name: str, read: Callable[[str], bytes]) -> bytes:
+    try:
+        return read(name)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise NoRecordingError(f"the recording in {directory!r} has no readable file {name!r}: {why}") from None
+
+
+def _episodes(directory: str, name: str, read: Callable[[str], bytes]) -> bytes:
+    """Return the bytes of a file of episodes; read again where a monitor had gone round its spare files meanwhile."""
+    for _ in range(READINGS - 1):
+        data = _bytes(directory, name, read)
+        with contextlib.suppress(*DAMAGE):
+            batch = _parsed(name, data)
+            if len(batch["timestamps"]) == len(batch["episode_lengths"]) == len(batch["episode_rewards"]):
+                return data
+    return _bytes(directory, name, read)
+
+
+def _parsed(name: str, data: bytes) -> dict[str, Any]:
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} is no JSON object")
+    return value
+
+
+def _only(directory: str, env_infos: list[Any]) -> dict[str, Any]:
+    first: dict[str, Any] = env_infos[0]
+    for other in env_infos[1:]:
+        if first != other:
+            raise NoRecordingError(
+                f"found two unequal env_infos in {directory!r}: {first} and {other}; results of several runs are mixed "
+                "there, record each in a directory of its own"
+            )
+    for key in ("env_id", "gym_version"):
+        if not isinstance(first[key], str):
+            raise TypeError(f"{key} is no text")
+    return first
+
+
+def _merged(batches: list[dict[str, Any]]) -> dict[str, Any]:
+    data_sources: list[int] = []
+    columns: dict[str, list[Any]] = {name: [] for name in ("timestamps", "episode_lengths", "episode_rewards")}
+    episode_types: list[Any] = []
+    first_resets: list[float] = []
+    for index, batch in enumerate(batches):
+        # Without an episode the moment of the first reset may be null.
+        if len(batch["timestamps"]) == 0:
+            continue
+        data_sources += [index] * len(batch["timestamps"])
+        for name, column in columns.items():
+            column += batch[name]
+        episode_types += batch.get("episode_types", [])
+        first_resets.append(batch["initial_reset_timestamp"])
+    order = np.argsort(columns["timestamps"])
+    # Gym's own arrays, so that mixed integers and floats become what they became there. A type is noted when an episode
+    # begins, so there may be more of them; where a part of the recording has none, no episode has one here.
+    has_types = len(episode_types) >= len(order) > 0
+    return {
+        "data_sources": np.array(data_sources)[order].tolist(),
+        **{name: np.array(column)[order].tolist() for name, column in columns.items()},
+        "episode_types": np.array(episode_types)[order].tolist() if has_types else None,
+        "initial_reset_timestamps": first_resets,
+        "initial_reset_timestamp": min(first_resets, default=0),
+    }

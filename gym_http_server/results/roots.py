@@ -1,0 +1,93 @@
+"""The directories that recordings may lie under, and the way from a client's words to one below them.
+
+Whoever reaches the server may name a directory, so what is outside the roots must not be read, written or uploaded. Links
+are followed before it is decided. Who can make links below a root while a request is under way is trusted: environments,
+and the users of the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from ..errors import ForbiddenDirectoryError, InvalidValueError
+
+
+class Roots:
+    """The results roots.
+
+    Args:
+        results_root: directories, which need not exist; where none is given, the working directory, the system's
+            temporary directory and, where there is one, `/tmp`, which clients of the v1 contract name.
+
+    Attributes:
+        paths: them, absolute and without links.
+    """
+
+    def __init__(self, results_root: tuple[str, ...] = ()) -> None:
+        self.paths: tuple[Path, ...] = tuple(dict.fromkeys(Path(each).resolve() for each in results_root or _usual()))
+
+    def resolve(self, directory: str) -> Path:
+        """Return the absolute path, without links, of a directory or file that need not exist.
+
+        Args:
+            directory: as the client named it; a relative one is under the first root.
+
+        Raises:
+            ForbiddenDirectoryError: it is outside the roots, be it by `..`, by a link or as it stands.
+            InvalidValueError: no directory can have that name.
+        """
+        if not directory:
+            raise InvalidValueError("a directory must have a name, and this one is empty")
+        try:
+            path = (self.paths[0] / directory).resolve()
+            os.fsencode(path)
+        except (ValueError, OSError, RuntimeError) as error:  # NUL or half a character; too long; links in a circle
+            raise _impossible(directory, error) from None
+        self.check(path, directory)
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            # It is for whoever reads or writes it to find out.
+            pass
+        except OSError as error:
+            raise _impossible(directory, error) from None
+        return path
+
+    def check(self, path: Path, named: str) -> None:
+        """Refuse a path outside the roots.
+
+        Args:
+            path: absolute, without links.
+            named: what to call it.
+
+        Raises:
+            ForbiddenDirectoryError: it is outside.
+        """
+        if not any(path.is_relative_to(root) for root in self.paths):
+            raise ForbiddenDirectoryError(
+                f"directory {_shortened(named)} is outside the results roots {_listed(self.paths)}: choose one inside, "
+                "or start the server with --results-root",
+                roots=[str(root) for root in self.paths],
+            )
+
+
+def _usual() -> tuple[str, ...]:
+    # The temporary directory can be elsewhere (TMPDIR, macOS), and old clients say /tmp all the same.
+    return (str(Path.cwd()), tempfile.gettempdir(), *(["/tmp"] if Path("/tmp").is_dir() else []))  # noqa: S108 -- see above
+
+
+def _impossible(directory: str, error: Exception) -> InvalidValueError:
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return InvalidValueError(f"no directory can be called {_shortened(directory)}: {why}")
+
+
+def _shortened(text: str) -> str:
+    shown = ascii(text) if any("\ud800" <= each <= "\udfff" for each in text) else repr(text)
+    return shown if len(shown) <= 200 else shown[:200] + "…"
+
+
+def _listed(paths: tuple[Path, ...]) -> str:
+    *most, last = map(str, paths)
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,193 @@
+"""The scoreboard in Chromium: what the page looks like to a browser, and whether its videos really play."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+from contextlib import contextmanager
+
+import av
+import flask
+import numpy as np
+import pytest
+from werkzeug.serving import make_server
+
+from gym_http_server.console import create_console, videos
+
+from .fake_results import Evaluation, Results
+from .test_console import View
+
+pytestmark = pytest.mark.browser
+
+SECONDS = 60
+CHROMIUM = shutil.which("chromium")
+FILM = "openaigym.video.0.4711.video000008.mp4"
+CAST = "openaigym.video.0.4711.video000027.json"
+EVALUATION = Evaluation(videos=(FILM, CAST))
+PAGE = f"/scoreboard/{EVALUATION.evaluation_id}"
+
+# Runs in the page under its own content security policy, plays and seeks the video as a person would, and tells what it saw.
+PROBE = """
+const until = async (what) => { while (!what()) await new Promise((go) => setTimeout(go, 20)); };
+const film = async () => {
+  const video = document.querySelector("video");
+  video.muted = true;
+  await video.play();
+  await until(() => video.currentTime > 0.2);
+  const played = video.currentTime;
+  video.currentTime = video.duration - 0.5;
+  await until(() => !video.seeking && video.readyState >= 2);
+  return { played, sought: video.currentTime, duration: video.duration, width: video.videoWidth, state: video.readyState };
+};
+const cast = async () => {
+  const screen = document.querySelector(".cast pre"), button = document.querySelector(".cast button");
+  await until(() => screen.textContent !== "");
+  const first = screen.textContent, agent = screen.querySelector(".sgr41").textContent;
+  button.click();
+  await until(() => button.textContent === "Pause");
+  await until(() => screen.textContent !== first);
+  const second = screen.textContent;
+  await until(() => button.textContent === "Play");
+  return { first, agent, second };
+};
+Promise.all([film(), cast()]).then(([film, cast]) => ({ film, cast }), (error) => ({ error: String(error) }))
+  .then((seen) => fetch("/report", { method: "POST", body: JSON.stringify(seen) }));
+"""
+
+
+@pytest.fixture(autouse=True)
+def _chromium():
+    if CHROMIUM is None:
+        # Where CI installs it, its absence is a mistake of ours.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("chromium is not installed")
+
+
+@pytest.fixture
+def results():
+    frames = [
+        "\x1b[2J\x1b[1;1H  (Right)\r\nF\x1b[41mS\x1b[0m<b>F\r\n",
+        "\x1b[2J\x1b[1;1H  (Down)\r\nFF\x1b[1;41mH\x1b[0m\r\n",
+    ]
+    cast = {"version": 1, "width": 80, "height": 24, "duration": 0.6, "stdout": [[0.3, each] for each in frames]}
+    return Results(all=[EVALUATION], files={FILM: film(), CAST: json.dumps(cast).encode()})
+
+
+def film(seconds=4, size=128):
+    """Return an MP4 of noise, which takes many bytes."""
+    noise = np.random.default_rng(0)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("h264", rate=25)
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for _ in range(25 * seconds):
+            frame = av.VideoFrame.from_ndarray(noise.integers(0, 255, (size, size, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+@contextmanager
+def serving(app):
+    """Serve `app` on a free port; gives its URL."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join(SECONDS)
+        server.server_close()
+
+
+def command(home, *arguments):
+    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr")
+    return [CHROMIUM, *flags, f"--user-data-dir={home}/profile", *arguments]
+
+
+def dump(home, url):
+    """Return the DOM of a page as Chromium sees it, and the lines that it wrote to its console."""
+    done = subprocess.run(command(home, "--dump-dom", url), capture_output=True, text=True, timeout=SECONDS, check=True)
+    return done.stdout, console_lines(done.stderr)
+
+
+def console_lines(log):
+    return [line for line in log.splitlines() if ":CONSOLE" in line]
+
+
+def with_script(app, markup):
+    """Have each page of `app` end with `markup`."""
+
+    @app.after_request
+    def add(response):
+        if response.mimetype == "text/html":
+            response.set_data(response.get_data(as_text=True).replace("</body>", f"{markup}</body>"))
+        return response
+
+
+def test_the_pages_are_shown_without_complaints(results, tmp_path):
+    """Chromium shows the scoreboard and an evaluation, and finds nothing to complain about."""
+    with serving(create_console(View(), results)) as url:
+        board, complaints = dump(tmp_path, f"{url}/scoreboard")
+        assert 'href="/scoreboard/20261123T093112-5f2b9c1e">ppo</a>' in board
+        assert complaints == []
+        page, complaints = dump(tmp_path, f"{url}{PAGE}")
+        assert '<path class="mean" d="M' in page
+        assert "<button" in page
+        assert complaints == []
+
+
+def test_a_violation_of_the_policy_would_be_seen(results, tmp_path):
+    """The log that is empty for our pages is not empty for a page with an inline script."""
+    app = create_console(View(), results)
+    with_script(app, "<script>document.title = 'taken over'</script>")
+    with serving(app) as url:
+        page, complaints = dump(tmp_path, f"{url}/scoreboard")
+    assert "<title>taken over" not in page
+    assert any("Content Security Policy" in line for line in complaints)
+
+
+def test_videos_play_and_seek(results, tmp_path, monkeypatch):
+    """A film plays, and seeks by parts of which each is sent in the beginning only; a cast plays frame by frame."""
+    monkeypatch.setattr(videos, "MOST_BYTES", len(results.files[FILM]) // 5)
+    app = create_console(View(), results)
+    reports: queue.Queue[dict] = queue.Queue()
+    parts = []
+    with_script(app, '<script src="/probe.js" defer></script>')
+    app.add_url_rule("/probe.js", view_func=lambda: flask.Response(PROBE, content_type="text/javascript"))
+
+    @app.post("/report")
+    def report():
+        reports.put(json.loads(flask.request.data))
+        return ""
+
+    @app.after_request
+    def count(response):
+        if response.status_code == 206:
+            parts.append(response.headers["Content-Range"])
+        return response
+
+    log = tmp_path / "log"
+    with serving(app) as url, log.open("wb") as stderr:
+        arguments = command(tmp_path, "--remote-debugging-port=0", f"{url}{PAGE}")
+        chromium = subprocess.Popen(arguments, stdout=stderr, stderr=stderr, start_new_session=True)
+        try:
+            seen = reports.get(timeout=SECONDS)
+        finally:
+            os.killpg(chromium.pid, signal.SIGKILL)
+            chromium.wait()
+    assert "error" not in seen, seen
+    assert seen["film"]["played"] > 0.2
+    assert seen["film"]["sought"] == pytest.approx(seen["film"]["duration"] - 0.5, abs=0.4)
+    assert seen["film"]["width"] == 128
+    assert seen["film"]["state"] >= 2
+    assert len(parts) >= 3
+    assert seen["cast"] == {"first": "  (Right)\nFS<b>F\n", "agent": "S", "second": "  (Down)\nFFH\n"}
+    assert console_lines(log.read_text(errors="replace")) == []
