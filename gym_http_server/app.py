@@ -4,38 +4,49 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from a2wsgi import WSGIMiddleware
 
 from . import __version__
+from .api.access_log import AccessLog
 from .api.compression import Compression
-from .api.edge import App, Edge, Receive, Scope, Send, send_problem
+from .api.edge import METRICS, App, Edge, Message, Receive, Scope, Send, send_problem
+from .api.gate import Gate
 from .api.handlers import Handler, handler_table
 from .api.hot_operations import HotOperations
 from .api.hot_path import HotPath
+from .api.negotiation import HTML, acceptable
 from .api.problems import HttpProblem, problem_of
+from .api.proxy import TrustedProxies
+from .api.request import CURRENT, Request
+from .api.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
 from .api.stack import MiddlewarePosition, make_stack
 from .config import Settings
 from .console import create_console
 from .console.view import InstanceRow
 from .engines import make_engine
+from .idle import Reaper
 from .instances import Instances
 from .results.scoreboard import Results
 from .runtime.library import installed
+from .runtime.messages import JSON
+from .runtime.traffic import NONE, Traffic
 from .spec import Contract, load_contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .engines.fork_server import Entry
-    from .runtime.traffic import Traffic
+    from .errors import GymHttpServerError
+    from .runtime.once import Once
 
 
 class Application:
     """The server as an ASGI app: the API under `/v1`, its page under `/ui/`, its document, and the console.
 
     Args:
-        settings: the server's settings.
+        settings: the server's settings; where their `api_key` is empty, no key is required.
         shut_down: has whoever serves this app stop; called by the operation `shutdownServer`.
         entry: what an environment's own process runs; None for what only answers the server.
         validate_responses: hold every reply that connexion sends against the contract, which costs time; the tests do.
@@ -48,6 +59,7 @@ class Application:
         results: where recordings become evaluations.
 
     Raises:
+        AccessError: a trusted proxy is no address.
         TargetUnavailableError: evaluations cannot be kept where the settings say.
     """
 
@@ -63,8 +75,10 @@ class Application:
         self.settings = settings
         self.results = Results(settings)
         self.engine = make_engine(settings, entry)
-        self.instances = Instances(settings, self.engine)
         self._contract = load_contract()
+        traffic = Traffic(operations=(*self._contract.operation_ids(), NONE))
+        self.instances = Instances(settings, self.engine, traffic)
+        self._reaper = Reaper(self.instances, settings.idle_timeout)
         handlers = handler_table(settings, self.instances, shut_down, self.results)
         self.operations = HotOperations(self._contract.resolved_paths(), handlers)
         self._api = make_api(
@@ -72,13 +86,23 @@ class Application:
             handlers,
             settings,
             traffic_of=self.instances.traffic,
+            on_lost=self.instances.note_loss,
+            traffic=traffic,
             validate_responses=validate_responses,
             operations=self.operations if hot_path else None,
         )
-        console: Any = create_console(ServerView(self.engine.name, self.instances), self.results)
+        access, sessions = Access.of(settings), Sessions()
+        view = ServerView(self.engine.name, self.instances)
+        console: Any = create_console(view, self.results, ServerDoor(access, sessions))
         self._console = WSGIMiddleware(console)
         self._pages = compressed(self._console, settings)  # type: ignore[arg-type]  # a2wsgi names the same messages by its own types
         self._documents = compressed(self._document, settings)
+        guard = Guard(access, lambda path: self._app_for(path) is self._pages, sessions)
+        self._app: App = Gate(self._dispatch, guard, self._ask_for_key, self._count_refused)
+        if settings.access_log:
+            self._app = AccessLog(self._app, self._contract)
+        if settings.trusted_proxy:
+            self._app = TrustedProxies(self._app, settings.trusted_proxy)
         self._running = False
 
     async def start(self) -> None:
@@ -89,6 +113,7 @@ class Application:
         """
         if not self._running:
             await self.engine.start()
+            self._reaper.start()
             self._running = True
 
     async def stop(self, *, at_once: bool = False) -> None:
@@ -100,6 +125,7 @@ class Application:
         if self._running:
             self._running = False
             try:
+                await self._reaper.stop(at_once=at_once)
                 if not at_once:
                     await self.instances.close_all()
             finally:
@@ -113,11 +139,20 @@ class Application:
             return
         if scope["type"] != "http":
             raise ValueError(f"{scope['type']} is not served: only HTTP is")
+        request = Request()
+        request.scope = scope
+        CURRENT.set(request)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            request.scope = None
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app_for(scope["path"])(scope, receive, send)
 
     def _app_for(self, path: str) -> App:
         # Ahead of Flask, which has the rest: mounted inside connexion's router it would answer these paths with HTML.
-        if path == "/v1" or path.startswith("/v1/"):
+        if path == "/v1" or path.startswith("/v1/") or path in METRICS:
             return self._api
         if path == "/ui" or path.startswith("/ui/"):
             return _only_get(self._api)
@@ -133,6 +168,28 @@ class Application:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
+    def _count_refused(self, status: int, sent: int) -> None:
+        self.instances.totals.traffic.count(NONE, status, 0.0, 0, sent)
+
+    async def _ask_for_key(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer a person's request for a page with the form that takes the key; return whether it is one."""
+        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), None)
+        is_persons = acceptable(accept, (JSON, HTML))[:1] == [HTML]
+        if not is_persons or scope["method"] not in ("GET", "HEAD") or self._app_for(scope["path"]) is not self._pages:
+            return False
+
+        async def send_refusal(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                challenge = (b"www-authenticate", CHALLENGE.encode())
+                message = {**message, "status": 401, "headers": [*message["headers"], challenge]}
+            await send(message)
+
+        query = urlencode({"next": scope["path"]}).encode()
+        await self._pages(
+            {**scope, "path": "/login", "raw_path": b"/login", "query_string": query}, receive, send_refusal
+        )
+        return True
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         await self.start()
@@ -140,6 +197,24 @@ class Application:
         await receive()
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+class ServerDoor:
+    """Where people log in; safe to use from Flask's threads.
+
+    Args:
+        access: knows the key.
+        sessions: of those who have logged in.
+    """
+
+    cookie = COOKIE
+    seconds = SESSION_SECONDS
+    challenge = CHALLENGE
+
+    def __init__(self, access: Access, sessions: Sessions) -> None:
+        self.is_locked = bool(access.key_digest)
+        self.accepts = access.accepts
+        self.begin = sessions.begin
 
 
 class ServerView:
@@ -197,7 +272,9 @@ def make_api(
     handlers: Mapping[str, Handler],
     settings: Settings,
     *,
-    traffic_of: Callable[[str], Traffic | None],
+    traffic_of: Callable[[str], Traffic],
+    on_lost: Callable[[str, Once, GymHttpServerError], None],
+    traffic: Traffic,
     validate_responses: bool,
     operations: HotOperations | None,
 ) -> App:
@@ -207,21 +284,27 @@ def make_api(
         contract: the contract.
         handlers: the handler of every operation, by operationId.
         settings: the server's settings.
-        traffic_of: tells where to count how requests for an instance are answered.
+        traffic_of: tells where to count how requests of the hot path are answered, by the instance_id.
+        on_lost: told of a keyed request that an instance was lost over, and what it is answered with.
+        traffic: where to count how all others are.
         validate_responses: hold every reply of connexion's stack against the contract.
         operations: those of the hot path, which is put in front; None for none.
     """
     stack = make_stack(contract, handlers, validate_responses=validate_responses)
     app: App = stack
     if operations is not None:
-        app = HotPath(operations, settings.max_body, stack, traffic_of)
+        app = HotPath(operations, settings.max_body, stack, traffic_of, on_lost)
     if settings.compression == "remote":
         stack.add_middleware(Compression, position=MiddlewarePosition.BEFORE_EXCEPTION)
     elif settings.compression == "all":
         app = Compression(app, everywhere=True)
     # The last one is the nearest to connexion.
     stack.add_middleware(
-        Edge, position=MiddlewarePosition.BEFORE_EXCEPTION, contract=contract, max_body=settings.max_body
+        Edge,
+        position=MiddlewarePosition.BEFORE_EXCEPTION,
+        contract=contract,
+        max_body=settings.max_body,
+        traffic=traffic,
     )
     return app
 

@@ -1,8 +1,12 @@
-"""The command `gym-http-server`: the settings as options and environment variables, and one line for every mistake."""
+"""The command `gym-http-server`: the settings as options and environment variables, and one line for every mistake.
+
+Without a command it serves; `spec` prints the contract.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import typing
 from pathlib import Path
@@ -13,6 +17,7 @@ import click
 from . import __version__
 from .config import ENVIRONMENT_PREFIX, Settings, option_name, variable_name
 from .errors import GymHttpServerError
+from .spec import load_contract
 
 PROGRAM = "gym-http-server"
 
@@ -30,15 +35,18 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status or 0)
 
 
-def command() -> click.Command:
+def command() -> click.Group:
     """Return the command, its options made of the settings table."""
     hints = typing.get_type_hints(Settings)
     options: list[click.Parameter] = [_option(each, hints[each.name]) for each in dataclasses.fields(Settings)]
     version = click.version_option(__version__, "-v", "--version", prog_name=PROGRAM, message="%(prog)s %(version)s")
-    made = click.Command(
+    made = click.Group(
         PROGRAM,
         params=options,
         callback=serve,
+        commands=[spec],
+        invoke_without_command=True,
+        subcommand_metavar="[COMMAND]",
         help="Serve any OpenAI Gym or Gymnasium environment over HTTP.",
         epilog=f"Each option is also an environment variable, such as {ENVIRONMENT_PREFIX}PORT.",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -46,15 +54,30 @@ def command() -> click.Command:
     return version(made)
 
 
-def serve(**options: Any) -> None:
-    """Serve with these settings and say where."""
-    options["imports"] = tuple(options["imports"])
+@click.command()
+@click.option(
+    "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="Its form."
+)
+def spec(form: str) -> None:
+    """Print the OpenAPI contract that the server keeps, to make clients of."""
+    contract = load_contract()
+    click.echo(contract.text if form == "yaml" else contract.json + b"\n", nl=False)
+
+
+@click.pass_context
+def serve(context: click.Context, /, **options: Any) -> None:
+    """Serve with these settings and say where, unless a command is to do something else."""
+    if context.invoked_subcommand is not None:
+        return
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     if options["imports"]:
         # A module beside which the command was started, as with `python -m`.
         sys.path.insert(0, str(Path.cwd()))
     settings = Settings(**options)
 
     from .server import start_server
+
+    logging.captureWarnings(capture=True)
 
     def announce(url: str) -> None:
         click.echo(f"{PROGRAM} {__version__} listening on {url} ({settings.engine} engine; Ctrl-C stops it)")
@@ -68,13 +91,13 @@ def serve(**options: Any) -> None:
 def _option(each: dataclasses.Field[Any], hint: Any) -> click.Option:
     meta = each.metadata
     multiple = typing.get_origin(hint) is tuple
-    is_flag = hint is bool
+    is_flag = hint is bool or each.default is None
     kind: click.ParamType[Any] | type | None = click.Choice(meta["choices"]) if meta["choices"] else hint
     # Several paths in a variable are separated as in PATH, other values by blanks.
     each_kind: click.ParamType[Any] | type = click.Path() if meta["is_path"] else str
     default = each.default if each.default is not dataclasses.MISSING else typing.cast("Any", each.default_factory)()
     option = option_name(each.name)
-    declared = f"{option}/--no-{option[2:]}" if is_flag and default else option
+    declared = f"{option}/--no-{option[2:]}" if is_flag and default is not False else option
     unit = f" ({meta['unit']})" if meta["unit"] else ""
     return click.Option(
         [*(flag for flag in meta["flags"] if flag != option), declared, each.name],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from .errors import EngineUnavailableError
@@ -16,6 +17,11 @@ MIB = 1024 * 1024
 def can_fork() -> bool:
     """Return whether this platform can run the `process` engine: it forks and passes descriptors between processes."""
     return sys.platform != "win32"
+
+
+def can_watch_memory() -> bool:
+    """Return whether this platform tells how much memory another process takes for itself."""
+    return sys.platform == "linux" and Path("/proc/self/smaps_rollup").exists()
 
 
 def default_engine() -> str:
@@ -32,6 +38,7 @@ def setting(
     least: float | None = None,
     unit: str = "",
     is_path: bool = False,
+    is_secret: bool = False,
 ) -> Any:
     """Return a dataclass field that carries what the option, the variable and the documentation need.
 
@@ -43,11 +50,20 @@ def setting(
         least: the smallest number allowed.
         unit: unit of the number.
         is_path: it is a path; several in the environment variable are separated as in PATH.
+        is_secret: it is shown nowhere, and no environment's process gets it.
     """
-    metadata = {"text": text, "flags": flags, "choices": choices, "least": least, "unit": unit, "is_path": is_path}
+    metadata = {
+        "text": text,
+        "flags": flags,
+        "choices": choices,
+        "least": least,
+        "unit": unit,
+        "is_path": is_path,
+        "is_secret": is_secret,
+    }
     if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=default, metadata=metadata, repr=not is_secret)
+    return field(default=default, metadata=metadata, repr=not is_secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +89,50 @@ class Settings:
     call_timeout: float = setting(
         300.0, "Time that one call may take before the environment is killed.", least=0.001, unit="s"
     )
-    handover: bool = setting(
-        True, "Let the process of an environment serve a connection that is used for it alone (process engine)."
+    handover: bool | None = setting(
+        None,
+        "Let the process of an environment serve a connection that is used for it alone (process engine); by default "
+        "unless there is a key, which environments would see.",
+    )
+    max_envs: int = setting(256, "Largest number of live instances.", least=1)
+    max_creations: int = setting(8, "How many environments are made at the same time; others wait.", least=1)
+    max_memory_per_env: int = setting(
+        0,
+        "Memory that an environment and its children may take before they are ended; 0 for any (process engine, Linux).",
+        least=0,
+        unit="bytes",
+    )
+    idle_timeout: float = setting(
+        86400.0, "Time after which an instance that nobody has used is closed; 0 for never.", least=0, unit="s"
     )
     max_body: int = setting(16 * MIB, "Largest request body.", least=1, unit="bytes")
     max_reply: int = setting(64 * MIB, "Largest reply.", least=1024, unit="bytes")
     max_lanes: int = setting(4096, "Largest number of environments in a batch.", least=1)
     max_async_lanes: int = setting(64, "Largest number of environments in a batch with a process for each.", least=1)
+    header_timeout: float = setting(20.0, "Time that the head of a request may take to arrive.", least=0.001, unit="s")
+    body_timeout: float = setting(60.0, "Time that the body of a request may take to arrive.", least=0.001, unit="s")
+    api_key: str = setting(
+        "",
+        "Key that every request is to carry; the variable and --api-key-file keep it out of the list of processes. "
+        "Without one, a server that does not listen on loopback makes one.",
+        is_secret=True,
+    )
+    api_key_file: str = setting("", "File with that key.")
+    auth: bool = setting(True, "Require a key where the server does not listen on loopback.")
+    cors_origin: tuple[str, ...] = setting(
+        (), "Origin whose web pages may use the server, such as https://lab.example; repeatable."
+    )
+    allowed_host: tuple[str, ...] = setting(
+        (), "Name that requests may have as their Host, besides localhost and what --listen names; repeatable."
+    )
+    tls_cert: str = setting("", "File with the certificate to speak TLS with, and its chain (PEM).")
+    tls_key: str = setting("", "File with its private key (PEM), where that is not in the same.")
+    trusted_proxy: tuple[str, ...] = setting(
+        (), "Address or network of a proxy whose X-Forwarded headers are believed; repeatable."
+    )
+    pass_variable: tuple[str, ...] = setting(
+        (), "Variable that environments may see though its name is that of a secret, such as HF_TOKEN; repeatable."
+    )
     results_root: tuple[str, ...] = setting(
         (),
         "Directory that recordings lie under; repeatable. Without one, the working and the temporary directory.",
@@ -99,8 +152,12 @@ class Settings:
         30, "Time that requests under way get to finish when the server stops.", least=1, unit="s"
     )
     log_level: str = setting(
-        "warning", "How much is logged to stderr.", choices=("debug", "info", "warning", "error", "critical")
+        "info",
+        "How much is logged to stderr; info has what environments print.",
+        choices=("debug", "info", "warning", "error", "critical"),
     )
+    log_format: str = setting("text", "Whether a line of the log is text or a JSON object.", choices=("text", "json"))
+    access_log: bool = setting(False, "Log each request.")
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -116,6 +173,19 @@ class Settings:
                 "the process engine needs fork and descriptor passing, which this platform does not have: "
                 "use --engine inline"
             )
+        if self.max_memory_per_env and self.engine != "process":
+            raise EngineUnavailableError(
+                f"max_memory_per_env cannot be held in the {self.engine} engine, where environments have no memory of "
+                "their own: use --engine process, or leave it at 0"
+            )
+        if self.max_memory_per_env and not can_watch_memory():
+            raise EngineUnavailableError(
+                "max_memory_per_env needs /proc, which tells of the memory of other processes and which this platform "
+                "does not have: leave it at 0"
+            )
+        for name in self.pass_variable:
+            if name.startswith(ENVIRONMENT_PREFIX):
+                raise ValueError(f"pass_variable is {name!r}, which is the server's own and never passed")
 
 
 def option_name(name: str) -> str:

@@ -20,6 +20,8 @@ GymHttpServerError
 ├── RecordingFailedError            what was recorded cannot be written
 ├── UploadTargetError               where results are kept cannot be reached, or refuses
 ├── ReplyTooLargeError              the reply is over the setting max_reply
+├── TooManyInstancesError           there are as many instances as a setting allows
+├── KeyReusedError                  an idempotency key was used with another request before
 ├── TooManyLanesError               a batch is to have more lanes than a setting allows
 ├── OutOfResourcesError             the system gives no further process, descriptor or memory
 ├── EnvironmentFailure              the environment, third-party code, did something wrong
@@ -31,6 +33,7 @@ GymHttpServerError
     ├── AddressError                the address cannot be resolved or listened on
     ├── EngineUnavailableError      this platform cannot run that engine
     ├── ImportFailedError           a module named with --import cannot be imported
+    ├── AccessError                 a key, certificate or other means of access cannot be used
     └── TargetUnavailableError      results cannot be kept where --upload-to says
 """
 
@@ -78,6 +81,17 @@ class UnknownInstanceError(UsageError):
         """Return the error for `instance_id`; its text holds the words that clients of the v1 contract look for."""
         return cls(
             f"Instance_id {instance_id!r} unknown: create an instance first, or list them", instance_id=instance_id
+        )
+
+    @classmethod
+    def idle(cls, instance_id: str, seconds: float) -> UnknownInstanceError:
+        """Return the error for an instance that was closed after so many seconds without use."""
+        return cls(
+            f"Instance_id {instance_id!r} unknown: it was closed after {seconds:g} s without use; create another, or start "
+            "the server with a larger --idle-timeout (0 for never)",
+            instance_id=instance_id,
+            limit=seconds,
+            setting="idle_timeout",
         )
 
 
@@ -163,6 +177,31 @@ class ReplyTooLargeError(GymHttpServerError):
         )
 
 
+class TooManyInstancesError(GymHttpServerError):
+    """There are as many instances as the setting `max_envs` allows."""
+
+    @classmethod
+    def of(cls, limit: int) -> TooManyInstancesError:
+        """Return the error where `limit` instances are allowed."""
+        return cls(
+            f"there are {limit} instances and the limit is {limit}: close some, or start the server with a larger --max-envs",
+            limit=limit,
+            setting="max_envs",
+        )
+
+
+class KeyReusedError(GymHttpServerError):
+    """An idempotency key was used with another request before."""
+
+    @classmethod
+    def of(cls, key: str) -> KeyReusedError:
+        """Return the error for a key."""
+        return cls(
+            f"the Idempotency-Key {key!r} was used with another request before: give each request a key of its own, "
+            "and the same only where the same is sent again"
+        )
+
+
 class TooManyLanesError(GymHttpServerError):
     """A batch is to have more lanes than the setting `max_lanes` or `max_async_lanes` allows."""
 
@@ -229,6 +268,10 @@ class EngineUnavailableError(StartError):
 
 class ImportFailedError(StartError):
     """A module named with --import cannot be imported."""
+
+
+class AccessError(StartError):
+    """A key, certificate or other means of access cannot be used."""
 
 
 class TargetUnavailableError(StartError):

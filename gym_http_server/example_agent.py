@@ -6,6 +6,7 @@ python -m gym_http_server.example_agent --env-id CartPole-v0 --episodes 100 --vi
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import time
@@ -13,6 +14,9 @@ import time
 from tqdm import tqdm
 
 from .client import Client, ServerProblem
+from .config import variable_name
+
+KEY_VARIABLE = variable_name("api_key")
 
 
 class RandomAgent:
@@ -80,6 +84,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the example with command-line arguments; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m gym_http_server.example_agent", description="An agent at random.")
     parser.add_argument("--url", default="http://127.0.0.1:5000", help="where the server is (default: %(default)s)")
+    parser.add_argument(
+        "--api-key",
+        default=os.environ.get(KEY_VARIABLE),
+        help=f"its key, where it requires one (default: ${KEY_VARIABLE})",
+    )
     parser.add_argument("--env-id", default="CartPole-v0", help="the environment to make (default: %(default)s)")
     parser.add_argument("--episodes", type=_positive, default=100, help="how many to play (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="makes the run repeatable")
@@ -93,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        with Client(options.url) as client:
+        with Client(options.url, options.api_key) as client:
             run(client, options.env_id, options.episodes, options.seed, options.directory, options.video_every)
     except (ConnectionError, TimeoutError, ServerProblem, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import Any
 
 from .client import Client, ServerProblem
+from .config import variable_name
+
+KEY_VARIABLE = variable_name("api_key")
 
 
 def run(client: Client, env_id: str) -> None:
@@ -36,10 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m gym_http_server.example_client", description="One step in one env."
     )
     parser.add_argument("--url", default="http://127.0.0.1:5000", help="where the server is (default: %(default)s)")
+    parser.add_argument(
+        "--api-key",
+        default=os.environ.get(KEY_VARIABLE),
+        help=f"its key, where it requires one (default: ${KEY_VARIABLE})",
+    )
     parser.add_argument("--env-id", default="CartPole-v0", help="the environment to make (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        with Client(options.url) as client:
+        with Client(options.url, options.api_key) as client:
             run(client, options.env_id)
     except (ConnectionError, TimeoutError, ServerProblem, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")

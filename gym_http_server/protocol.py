@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from . import __version__
 from .api.hot_path import ERROR, REPLY
 from .api.problems import Problem
+from .transport import JoiningTransport
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from .config import Settings
     from .errors import GymHttpServerError
 
-CONTINUE = b"HTTP/1.1 100 "
+NOTHING, HEAD, BODY = range(3)
+"""What of a request is arriving."""
 
-FEW = 1 << 16
-"""A body of fewer bytes is copied behind its head, which is faster than handing over two pieces."""
+LONGEST_HEAD = 1 << 16
+"""How many bytes of a head may come after its first, the whole not being there."""
 
 
 class Beginning(NamedTuple):
@@ -44,7 +46,25 @@ class Beginning(NamedTuple):
     error: GymHttpServerError | None = None
 
 
-def configuration(app: App, settings: Settings, http: Any) -> uvicorn.Config:
+class Configuration(uvicorn.Config):
+    """uvicorn's configuration, and two time-outs that it does not have.
+
+    Args:
+        app: the app.
+        settings: the server's settings.
+        **options: uvicorn's own.
+
+    Attributes:
+        header_timeout, body_timeout: how long the head and the body of a request may take to arrive, in seconds.
+    """
+
+    def __init__(self, app: App, settings: Settings, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.header_timeout = settings.header_timeout
+        self.body_timeout = settings.body_timeout
+
+
+def configuration(app: App, settings: Settings, http: Any) -> Configuration:
     """Return what uvicorn is to serve with.
 
     Args:
@@ -52,18 +72,21 @@ def configuration(app: App, settings: Settings, http: Any) -> uvicorn.Config:
         settings: the server's settings.
         http: makes the protocol of a connection.
     """
-    return uvicorn.Config(
+    return Configuration(
         app,
+        settings,
         http=http,
         ws="none",
         lifespan="off",
         log_config=None,
-        access_log=settings.log_level in ("debug", "info"),
+        access_log=False,  # `api/access_log.py` writes it
         server_header=False,
         headers=[("server", f"gym-http-server/{__version__}")],
         timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=settings.shutdown_timeout,
         proxy_headers=False,
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
     )
 
 
@@ -75,22 +98,29 @@ class HttpProtocol(HttpToolsProtocol):
     - The ASGI extension `hot_path.REPLY` sends a whole reply in one call; two messages and their checks take as long as
       all else that is done for a step.
     - The timer that closes an idle connection runs on while requests come, instead of being cancelled and started anew
-      by each. A connection is idle until the head of a request is complete.
+      by each. A connection is idle until a request begins.
     - A request to upgrade to another protocol is served as it is without that (RFC 9110, 7.8). Java's HttpClient and
       `curl --http2` send one; the parser would take the body for the other protocol's bytes.
     - A client that shuts its sending side down gets the answers to what it sent.
     - Bytes that are no HTTP request are answered with problem details, after the answers to the requests before them.
+    - A head or a body that takes too long to arrive is answered with 408. There is a timer only where a part of a request
+      has come and the rest has not.
 
     Args:
         beginning: what the connection begins with, where it was served elsewhere before.
         **options: uvicorn's own.
     """
 
+    config: Configuration
+
     def __init__(self, *, beginning: Beginning | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._beginning = beginning
         self._error = beginning.error if beginning else None
-        self._has_begun = False
+        self._arriving = NOTHING
+        self._arriving_since: float | None = None
+        self._head_size = 0
+        self._arrival_timer: asyncio.TimerHandle | None = None
         self._under_way: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -119,6 +149,9 @@ class HttpProtocol(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
+        if self._arrival_timer is not None:
+            self._arrival_timer.cancel()
+            self._arrival_timer = None
 
     def data_received(self, data: bytes) -> None:
         """Serve what came."""
@@ -129,7 +162,7 @@ class HttpProtocol(HttpToolsProtocol):
     def is_between(self) -> bool:
         """Whether no request is under way, not even the beginning of one."""
         is_answered = self.cycle is None or self.cycle.response_complete
-        return is_answered and not self._has_begun and self._beginning is None
+        return is_answered and not self._arriving and self._beginning is None
 
     @property
     def is_writing(self) -> bool:
@@ -150,6 +183,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._parse(beginning.data)
 
     def _parse(self, data: bytes) -> None:
+        if self._arriving == HEAD:
+            self._head_size += len(data)
         while True:
             try:
                 self.parser.feed_data(data)
@@ -164,34 +199,42 @@ class HttpProtocol(HttpToolsProtocol):
                 continue
             except httptools.HttpParserError as error:
                 self.send_400_response(str(error))
-            return
+                return
+            break
+        if self._arriving:
+            self._await_rest()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """Keep a connection, whose client sends no more, until it has its answers."""
         self._begin()
-        cycles = [self._under_way, *(cycle for cycle, _ in reversed(self.pipeline))]
-        whole = [each for each in cycles if each is not None and not (each.response_complete or each.more_body)]
+        whole = self._whole()
         if self.scheme == "https" or not whole:
             return False
         whole[-1].keep_alive = False
         return True
 
+    def _whole(self) -> list[RequestResponseCycle]:
+        """Return the requests that have come whole and are not answered yet, in their order."""
+        cycles = [self._under_way, *(cycle for cycle, _ in reversed(self.pipeline))]
+        return [each for each in cycles if each is not None and not (each.response_complete or each.more_body)]
+
     def on_message_begin(self) -> None:
         """Note that the head of a request begins."""
-        self._has_begun = True
+        self._arriving, self._arriving_since, self._head_size = HEAD, None, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Start the request whose head is complete."""
         if not self.parser.should_upgrade():
             self._idle_since = None
+            self._arriving, self._arriving_since = BODY, None
             self.scope["extensions"] = self._extensions if self._error is None else self._with_error()
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Give the request the end of its body."""
         if not self.parser.should_upgrade():
-            self._has_begun = False
+            self._arriving = NOTHING
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -201,6 +244,9 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
+        if self._arriving:
+            # Its time begins when nobody before it is served any more, or is answered in its stead.
+            self._arriving_since = self.loop.time()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
@@ -211,7 +257,7 @@ class HttpProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection where it has been idle for long enough."""
         self._idle_timer = None
-        if self._idle_since is None:
+        if self._idle_since is None or self._arriving:
             return  # a request is under way; its end starts the timer anew
         remaining = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if remaining > 0:
@@ -222,10 +268,74 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _close_idle(self, idle_since: float) -> None:
         self._idle_timer = None
-        if self._idle_since == idle_since:
+        if self._idle_since == idle_since and not self._arriving:
             super().timeout_keep_alive_handler()
         else:
             self.timeout_keep_alive_handler()
+
+    @property
+    def _waits_for_rest(self) -> bool:
+        """Whether it lies with the client alone that the rest has not come: nobody before is served, and it is read."""
+        return not (self.flow.read_paused or self.flow.write_paused or self._whole())
+
+    def _await_rest(self) -> None:
+        """See to it that the rest of a request, of which a part has come, takes neither forever nor all room."""
+        if self._arriving_since is None:
+            self._arriving_since = self.loop.time()
+        if self._arriving == HEAD and self._head_size > LONGEST_HEAD:
+            detail = f"the head has more than {LONGEST_HEAD} bytes: send fewer and shorter headers"
+            self._refuse(Problem(431, "request-header-fields-too-large", detail, limit=LONGEST_HEAD))
+            return
+        if self._arrival_timer is None:
+            self._arrival_timer = self.loop.call_later(self._time_to_arrive, self._on_arrival_timer)
+
+    @property
+    def _time_to_arrive(self) -> float:
+        timeout = self.config.header_timeout if self._arriving == HEAD else self.config.body_timeout
+        return float(timeout)
+
+    def _on_arrival_timer(self) -> None:
+        self._arrival_timer = None
+        since = self._arriving_since
+        if not self._arriving or since is None or self.transport.is_closing():
+            return
+        now = self.loop.time()
+        if not self._waits_for_rest:
+            self._arriving_since = since = now
+        remaining = since + self._time_to_arrive - now
+        if remaining > 0:
+            self._arrival_timer = self.loop.call_later(remaining, self._on_arrival_timer)
+        else:
+            # As with an idle connection: what has come while the loop was held up is read first.
+            self._arrival_timer = self.loop.call_later(0.001, self._end_late, since)
+
+    def _end_late(self, since: float) -> None:
+        self._arrival_timer = None
+        if not (self._arriving and self._arriving_since == since and self._waits_for_rest):
+            if self._arriving and not self.transport.is_closing():
+                self._await_rest()
+        elif not self.transport.is_closing():
+            self.on_late_request()
+
+    def on_late_request(self) -> None:
+        """Answer a request that takes too long to arrive, and close the connection."""
+        what, setting = ("head", "header_timeout") if self._arriving == HEAD else ("body", "body_timeout")
+        if self._arriving == BODY:
+            if self.cycle.response_complete:
+                self.transport.close()  # it has its answer
+                return
+            if self.cycle.response_started:
+                self.cycle.keep_alive = False
+                return
+            # Who waits for the body learns that it does not come.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        seconds = self._time_to_arrive
+        detail = (
+            f"the {what} did not arrive within {seconds:g} s: send it faster, or start the server with a larger "
+            f"--{setting.replace('_', '-')}"
+        )
+        self._refuse(Problem(408, "request-timeout", detail, limit=seconds, setting=setting))
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are not an HTTP request, and close the connection."""
@@ -234,11 +344,13 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self.flow.pause_reading()
             return
-        problem = Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {msg}")
+        self._refuse(Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {msg}"))
+
+    def _refuse(self, problem: Problem) -> None:
         headers = {**problem.headers, "content-length": str(len(problem.body)), "connection": "close"}
         lines = [*self.server_state.default_headers, *((k.encode(), v.encode("latin-1")) for k, v in headers.items())]
         head = b"".join(b"%b: %b\r\n" % line for line in lines)
-        self.transport.write(STATUS_LINE[400] + head + b"\r\n" + problem.body)
+        self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + problem.body)
         self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -249,7 +361,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Send a whole reply with status 200, or return False where that is to go the usual way."""
         cycle = self._under_way
         assert cycle is not None, "there is a request to reply to"  # noqa: S101 -- for the type checker
-        if self.flow.write_paused or self.access_log or cycle.response_started:
+        if self.flow.write_paused or cycle.response_started:
             return False
         if not cycle.disconnected:
             default = self.server_state.default_headers
@@ -288,52 +400,3 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _unset_keepalive_if_required(self) -> None:
         """Do nothing: uvicorn's timer is not used."""
-
-
-class JoiningTransport:
-    """A transport that keeps the head of each response back until there is something of its body, or its end.
-
-    Args:
-        transport: what carries the bytes.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head: bytes | None = None
-        self._expects_head = True
-        self.is_closing = transport.is_closing
-        self.get_extra_info = transport.get_extra_info
-        self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
-        self.set_protocol = transport.set_protocol
-        self.get_write_buffer_size = transport.get_write_buffer_size
-        self.abort = transport.abort
-
-    def write(self, data: bytes) -> None:
-        """Write bytes, after the head where one was kept back."""
-        if self._head is not None:
-            head, self._head = self._head, None
-            self.write_whole(head, data)
-        elif self._expects_head and not data.startswith(CONTINUE):
-            self._head, self._expects_head = data, False
-        else:
-            self._transport.write(data)
-
-    def write_whole(self, head: bytes, body: bytes) -> None:
-        """Write a head and what there is of its body."""
-        if len(body) < FEW:
-            self._transport.write(head + body)
-        else:
-            self._transport.writelines((head, body))
-
-    def end_response(self) -> None:
-        """Write the head of a response without a body; the next bytes are a head again."""
-        if self._head is not None:
-            self.write(b"")
-        self._expects_head = True
-
-    def close(self) -> None:
-        """Close the connection after what was written."""
-        if self._head is not None:
-            self.write(b"")
-        self._transport.close()

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import functools
 import logging
 import signal
 import socket
+import ssl
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from . import logs
+from .api.keys import Key, key_for
 from .app import Application
 from .config import Settings
-from .errors import AddressError, StartError
+from .errors import AccessError, AddressError, StartError
 from .handover.gateway import Gateway, can_hand_over, owner_entry
 from .protocol import HttpProtocol, configuration
 
@@ -60,21 +65,27 @@ def start_server(*, on_start: Callable[[str], None] | None = None, **options: An
         on_start: called with the URL once the server listens.
         **options: the settings, such as `listen="127.0.0.1"` and `port=5000`; see `Settings`.
 
+    Where a key is required and none is given, it makes one and prints it to stdout.
+
     Raises:
+        AccessError: the key or the certificate cannot be used.
         AddressError: the address cannot be resolved or listened on.
         StartError: the engine cannot be started.
         TypeError, ValueError: an option is unknown or has a value that is not allowed.
     """
     settings = Settings(**options)
-    _configure_logging(settings.log_level)
+    logs.configure(settings)
     _allow_descriptors()
+    _check_certificate(settings)
     sockets = listen(settings.listen, settings.port)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        try:
-            runner.run(_serve(settings, sockets, on_start))
-        finally:
-            for each in sockets:
-                each.close()
+    try:
+        key = key_for(settings, [each.getsockname()[0] for each in sockets])
+        settings = dataclasses.replace(settings, api_key=key.text)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings, sockets, functools.partial(_started, key, on_start)))
+    finally:
+        for each in sockets:
+            each.close()
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -109,7 +120,35 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-async def _serve(settings: Settings, sockets: list[socket.socket], on_start: Callable[[str], None] | None) -> None:
+def _check_certificate(settings: Settings) -> None:
+    """Raise AccessError where the certificate cannot be used; uvicorn would do so with a traceback, or ask for a password."""
+    if not settings.tls_cert:
+        if settings.tls_key:
+            raise AccessError("--tls-key is given without --tls-cert: name the certificate as well")
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key or None, password="")
+    except (OSError, ssl.SSLError) as error:
+        files = " and ".join(filter(None, (settings.tls_cert, settings.tls_key)))
+        why = error.strerror or str(error)
+        raise AccessError(
+            f"cannot use the certificate and key in {files}: {why}; give PEM files, the key without a password"
+        ) from None
+
+
+def _started(key: Key, on_start: Callable[[str], None] | None, url: str) -> None:
+    if key.warning:
+        logger.warning("%s", key.warning)
+    if key.is_made:
+        # To whoever started it, and not to a log, which others read.
+        sys.stdout.write(f"API key, made for this run and shown this once: {key.text}\n")
+        sys.stdout.flush()
+    if on_start is not None:
+        on_start(url)
+
+
+async def _serve(settings: Settings, sockets: list[socket.socket], on_start: Callable[[str], None]) -> None:
     server: HttpServer | None = None
 
     def shut_down() -> None:
@@ -122,15 +161,15 @@ async def _serve(settings: Settings, sockets: list[socket.socket], on_start: Cal
     else:
         application = Application(settings, shut_down=shut_down)
         protocol = HttpProtocol
+
     server = HttpServer(configuration(application, settings, protocol))
     # Here and not in the lifespan, whose failure uvicorn would log as a traceback.
     await application.start()
     try:
-        url = f"http://{_authority(sockets[0])}"
+        url = f"{'https' if settings.tls_cert else 'http'}://{_authority(sockets[0])}"
         if application.engine.caveat:
             logger.warning("the %s engine: %s", application.engine.name, application.engine.caveat)
-        if on_start is not None:
-            asyncio.get_running_loop().call_soon(_once_started, server, on_start, url)
+        asyncio.get_running_loop().call_soon(_once_started, server, on_start, url)
         await server.serve(sockets)
     finally:
         await application.stop(at_once=server.force_exit)
@@ -167,11 +206,3 @@ def _allow_descriptors() -> None:
         if soft != hard:
             with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit than it tells
                 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _configure_logging(level: str) -> None:
-    """Log to stderr at `level`, unless the program that this is part of has set its own logging up."""
-    if not logging.getLogger().handlers:
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("gym_http_server").setLevel(level.upper())
-    logging.getLogger("uvicorn").setLevel(level.upper())

@@ -22,6 +22,35 @@ KINDS = {
 """Where environments run, and how requests come to them: on connections handed over, through a pipe, or by a call."""
 
 
+SLOW = (
+    "chaos",
+    "schemathesis",
+    "handover",
+    "soak",
+    "isolation",
+    "kwargs",
+    "attacks",
+    "idempotency",
+    "access",
+    "metrics",
+    "logs",
+)
+"""Files that take long, the longest first: begun last, they would leave all workers but one with nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, and give each test an id of its own."""
+    for item in items:
+        label = getattr(item, "operation_label", None)
+        if label is not None:
+            # schemathesis calls all tests of a function alike, and pytest-xdist runs one of those that are called alike.
+            item._nodeid = f"{item.nodeid}[{label}]"
+    assert len({item.nodeid for item in items}) == len(items)
+    rank = {f"test_{name}.py": index for index, name in enumerate(SLOW)}
+    # By the id, for a plugin's own items may tell another path.
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0].rpartition("/")[2], len(SLOW)))
+
+
 UPLOADS = Path(tempfile.gettempdir()) / f"gym-http-server-tests-{os.getpid()}"
 
 

@@ -38,7 +38,7 @@ class Reply(NamedTuple):
 
 def request_bytes(method: str, path: str, value: Any = None) -> bytes:
     """Return a request, with a value as JSON where there is one."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n".encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n".encode()
     if value is None:
         return head + b"\r\n"
     body = json.dumps(value).encode()

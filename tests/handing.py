@@ -14,20 +14,20 @@ from .serving import SECONDS, Answer, Server, eventually
 
 TROUBLE = "tests/Troublemaker-v0"
 
-HEALTH = b"GET /v1/health/ HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /v1/health/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def post(path: str, body: Any, further: bytes = b"", version: str = "1.1") -> bytes:
     """Return a request with a JSON body; `further` are whole lines of its head."""
     data = json.dumps(body).encode()
-    head = f"POST {path} HTTP/{version}\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+    head = f"POST {path} HTTP/{version}\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
     return head.encode() + further + b"\r\n" + data
 
 
 def chunked(path: str, body: Any, size: int = 3) -> bytes:
     """Return a request whose body comes in chunks of so many bytes."""
     data = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     parts = (data[start : start + size] for start in range(0, len(data), size))
     return head.encode() + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
@@ -37,7 +37,7 @@ def step(env: str, action: Any, further: bytes = b"", version: str = "1.1") -> b
 
 
 def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 class Client:

@@ -10,7 +10,7 @@ import uvicorn
 
 from gym_http_server.app import Application
 from gym_http_server.config import Settings
-from gym_http_server.protocol import HttpProtocol
+from gym_http_server.protocol import Configuration, HttpProtocol
 from gym_http_server.server import listen
 
 SECONDS = 60
@@ -31,6 +31,7 @@ class LiveApp:
         settings = Settings(
             engine="inline",
             imports=("tests.troublemakers",),
+            max_envs=1_000_000,
             max_lanes=4,
             max_reply=1 << 16,
             results_root=(self._results.name,),
@@ -41,7 +42,7 @@ class LiveApp:
         self.url = "http://{}:{}".format(*self.address)
         self._started = threading.Event()
         self._server = uvicorn.Server(
-            uvicorn.Config(self.app, http=HttpProtocol, ws="none", log_config=None, lifespan="on")
+            Configuration(self.app, settings, http=HttpProtocol, ws="none", log_config=None, lifespan="on")
         )
         self._thread = threading.Thread(target=self._run)
 

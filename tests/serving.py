@@ -57,13 +57,18 @@ class Server:
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
         self._reader.start()
         line = self.process.stdout.readline()
-        found = re.search(r"listening on (http://\S+)", line)
+        made = re.match("API key.*: (.*)", line)
+        self.key = made[1] if made else ""
+        if made:
+            line = self.process.stdout.readline()
+        found = re.search(r"listening on (https?://\S+)", line)
         if found is None:
             self.process.kill()
             self._finish()
             raise AssertionError(f"the server did not start: {line!r} {self.stderr}")
         self.url = found[1]
-        self.address = (urlsplit(self.url).hostname, urlsplit(self.url).port)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(urlsplit(self.url).hostname, urlsplit(self.url).hostname)
+        self.address = (host, urlsplit(self.url).port)
         self.banner = [line, *(self.process.stdout.readline() for _ in range(3))]
         self._connections = threading.local()
         self._all_connections: list[http.client.HTTPConnection] = []
@@ -105,6 +110,8 @@ class Server:
     ) -> Answer:
         """Send a request over this thread's kept connection; `body` is bytes, or a value to send as JSON."""
         headers = dict(headers or {})
+        if self.key:
+            headers.setdefault("Authorization", f"Bearer {self.key}")
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")

@@ -108,7 +108,7 @@ def test_another_media_type_or_charset_is_a_415_that_says_what_to_send(
 def test_a_body_over_the_limit_is_a_413_whether_its_length_is_declared_or_not(server: Server) -> None:
     """50 MB with a Content-Length, in chunks, and before `100 Continue` are all refused with the limit named."""
     size = 50 << 20
-    head = b"POST /v1/envs/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /v1/envs/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
     for request in (
         head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size + b" " * size,
@@ -133,7 +133,7 @@ def test_a_large_body_within_the_limit_is_read(server: Server) -> None:
 def test_a_chunked_body_is_read(server: Server) -> None:
     """A body in chunks, without a Content-Length, is the same as one with."""
     data = (
-        b"POST /v1/envs/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"POST /v1/envs/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
         b'b\r\n{"env_id": \r\nd\r\n"CartPole-v1"\r\n1\r\n}\r\n0\r\n\r\n'
     )
     assert parse_response(raw(server.address, data)).status == 200
@@ -143,7 +143,7 @@ def test_expect_100_continue_is_answered(server: Server) -> None:
     """A client that waits for `100 Continue` gets it and then the reply."""
     body = b'{"env_id": "CartPole-v1"}'
     with socket.create_connection(server.address, 10) as connection:
-        head = b"POST /v1/envs/ HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        head = b"POST /v1/envs/ HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
         connection.sendall(head % len(body))
         assert connection.recv(100).startswith(b"HTTP/1.1 100")
         connection.sendall(body)
@@ -157,14 +157,14 @@ def test_http_1_0_and_connection_close_clients_are_served_and_the_connection_clo
     """Both end with the server's closing, without a wait."""
     for version, header in ((b"1.0", b""), (b"1.1", b"Connection: close\r\n")):
         answer = parse_response(
-            raw(server.address, b"GET /v1/health/ HTTP/%b\r\nHost: x\r\n%b\r\n" % (version, header), timeout=10)
+            raw(server.address, b"GET /v1/health/ HTTP/%b\r\nHost: localhost\r\n%b\r\n" % (version, header), timeout=10)
         )
         assert answer.status == 200
 
 
 def test_a_connection_is_kept(server: Server) -> None:
     """Two requests over one connection are both answered."""
-    request = b"GET /v1/health/ HTTP/1.1\r\nHost: x\r\n"
+    request = b"GET /v1/health/ HTTP/1.1\r\nHost: localhost\r\n"
     data = raw(server.address, request + b"\r\n" + request + b"Connection: close\r\n\r\n")
     assert data.count(b"HTTP/1.1 200 OK") == 2
 
@@ -247,10 +247,12 @@ def test_a_client_that_goes_away_in_the_middle_leaves_the_instance_usable(server
     server.post(f"{env}/reset/")
     path = f"{env}/step/".encode()
     with socket.create_connection(server.address, 10) as connection:
-        connection.sendall(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{" % path)
+        connection.sendall(b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{" % path)
     with socket.create_connection(server.address, 10) as connection:
         body = b'{"action": "sleep 0.2"}'
-        connection.sendall(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (path, len(body), body))
+        connection.sendall(
+            b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (path, len(body), body)
+        )
     assert server.post(f"{env}/step/", {"action": "x"}).status == 200
     assert server.post(f"{env}/step/", {"action": "x"}).status == 200
 
@@ -258,7 +260,7 @@ def test_a_client_that_goes_away_in_the_middle_leaves_the_instance_usable(server
 def test_a_websocket_upgrade_is_answered_as_a_plain_request(server: Server) -> None:
     """A client that asks for a WebSocket gets an HTTP answer."""
     data = (
-        b"GET /v1/health/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n"
+        b"GET /v1/health/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     assert raw(server.address, data, timeout=10).startswith(b"HTTP/1.1 200")

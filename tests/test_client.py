@@ -28,6 +28,7 @@ from gym_http_server.client.reply import LONGEST_HEAD
 from gym_http_server.runtime.packing import pack, unpack
 
 from .contract import DOCUMENT
+from .serving import Server
 
 SECONDS = 30.0
 
@@ -253,6 +254,7 @@ CALLS = [
     (lambda c: c.close_env("a1"), "POST", "/v1/envs/a1/close/", None),
     (lambda c: c.shutdown_server(), "POST", "/v1/shutdown/", None),
     (lambda c: c.get_health(), "GET", "/v1/health/", None),
+    (lambda c: c.get_metrics(), "GET", "/metrics", None),
 ]
 
 
@@ -367,13 +369,23 @@ class TestConnectionEndsUnderTheRequest:
         client.step_env("a1", 1)
         assert [(request.connection, request.json["action"]) for request in loopback.requests] == [(1, 0), (2, 1)]
 
-    def test_a_step_that_was_sent_is_not_sent_again(self, loopback, client):
-        """A step that was sent whole and not answered raises ConnectionError, which says that it may have happened."""
+    def test_a_step_that_was_sent_is_sent_again_with_its_key(self, loopback, client):
+        """A step that was sent whole and not answered is sent again by the same key, and the next one has another."""
         loopback.closes_after_reply = True
         client.step_env("a1", 0)
         assert loopback.closed.acquire(timeout=SECONDS)
-        with pytest.raises(ConnectionError, match=r"step/: .*whether the server executed it is not known"):
-            client.step_env("a1", 1)
+        client.step_env("a1", 1)
+        assert [request.json["action"] for request in loopback.requests] == [0, 1]
+        keys = [request.headers["idempotency-key"] for request in loopback.requests]
+        assert len(set(keys)) == 2
+
+    def test_a_request_without_a_key_that_was_sent_is_not_sent_again(self, loopback, client):
+        """It raises ConnectionError, which says that it may have been executed."""
+        loopback.closes_after_reply = True
+        client.start_monitor("a1", "here")
+        assert loopback.closed.acquire(timeout=SECONDS)
+        with pytest.raises(ConnectionError, match=r"start/: .*whether the server executed it is not known"):
+            client.start_monitor("a1", "there")
         assert len(loopback.requests) == 1
 
     def test_a_request_that_changes_nothing_is_sent_again(self, loopback, client):
@@ -385,12 +397,72 @@ class TestConnectionEndsUnderTheRequest:
         assert [request.connection for request in loopback.requests] == [1, 2]
 
 
-def test_nothing_is_sent_twice_on_a_new_connection(loopback, client):
-    """A new connection that ends without an answer raises ConnectionError after one request."""
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_request_is_sent_again_as_often_as_it_may_be(loopback, retries):
+    """Each time on a new connection and by the same key, and then it raises ConnectionError."""
     loopback.answer = lambda _: None
-    with pytest.raises(ConnectionError, match="without an answer"):
+    with Client(loopback.url, retries=retries) as client:
+        for call, is_repeated in (
+            (client.get_health, True),
+            (lambda: client.step_env("a1", 0), True),
+            (lambda: client.create_env("A-v0"), True),
+            (lambda: client.close_env("a1"), True),
+            (lambda: client.start_monitor("a1", "here"), False),
+            (client.shutdown_server, False),
+        ):
+            loopback.requests.clear()
+            with pytest.raises(ConnectionError, match="without an answer"):
+                call()
+            assert len(loopback.requests) == (retries + 1 if is_repeated else 1)
+            assert len({request.connection for request in loopback.requests}) == len(loopback.requests)
+            assert len({request.headers.get("idempotency-key") for request in loopback.requests}) == 1
+
+
+def test_the_time_between_attempts_doubles(loopback, monkeypatch):
+    """A client waits from half of 0.05, 0.1, 0.2, 0.4 s to the whole, so that many do not come back at once."""
+    waits = []
+    monkeypatch.setattr("gym_http_server.client.transport.time.sleep", waits.append)
+    loopback.answer = lambda _: None
+    with Client(loopback.url) as client, pytest.raises(ConnectionError):
         client.get_health()
-    assert len(loopback.requests) == 1
+    assert len(waits) == 4
+    for wait, longest in zip(waits, (0.05, 0.1, 0.2, 0.4), strict=True):
+        assert longest / 2 <= wait <= longest
+
+
+def test_a_late_answer_is_not_asked_for_again(loopback):
+    """A step whose answer does not come in time raises TimeoutError after one request: the server may still be at it."""
+    late = threading.Event()
+    loopback.answer = lambda _: late.wait(SECONDS) and None
+    try:
+        with Client(loopback.url, timeout=0.2) as client, pytest.raises(TimeoutError):
+            client.step_env("a1", 0)
+        assert len(loopback.requests) == 1
+    finally:
+        late.set()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform does not fork")
+def test_a_forked_client_names_its_requests_otherwise(loopback, client):
+    """The same client in a child process uses no key that its parent uses."""
+    client.step_env("a1", 0)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            client.step_env("a1", 1)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    client.step_env("a1", 2)
+    keys = {request.json["action"]: request.headers["idempotency-key"] for request in loopback.requests}
+    names = {action: key.rsplit("-", 1)[0] for action, key in keys.items()}
+    assert names[0] == names[2] != names[1]
+
+
+def test_a_negative_number_of_retries_is_refused(loopback):
+    """The constructor says what it expected."""
+    with pytest.raises(ValueError, match="retries is -1"):
+        Client(loopback.url, retries=-1)
 
 
 def test_the_answer_to_a_body_that_was_not_read_is_seen(loopback, client):
@@ -842,3 +914,13 @@ def test_an_example_without_a_server_says_so_in_one_line(unreachable, program, c
     assert printed.out == ""
     assert printed.err.count("\n") == 1
     assert printed.err.startswith(f"error: cannot connect to {unreachable}")
+
+
+def test_an_example_sends_the_key_of_the_option_or_the_variable(monkeypatch, capsys):
+    """--api-key and GYM_HTTP_SERVER_API_KEY open a server that requires a key, and without them the example says so."""
+    with Server("--api-key", "k" * 32) as server:
+        assert example_client.main(["--url", server.url]) == 1
+        assert "requires a key" in capsys.readouterr().err
+        assert example_client.main(["--url", server.url, "--api-key", "k" * 32]) == 0
+        monkeypatch.setenv("GYM_HTTP_SERVER_API_KEY", "k" * 32)
+        assert example_client.main(["--url", server.url]) == 0

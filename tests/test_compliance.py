@@ -389,7 +389,7 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     env = server.create("tests/Troublemaker-v0")
     server.post(f"{env}/reset/")
     body = b'{"action": "x"}'
-    request = b"POST %b/step/ HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % (env.encode(), len(body))
+    request = b"POST %b/step/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n" % (env.encode(), len(body))
     data = raw(server.address, (request + b"\r\n" + body) * 9 + request + b"Connection: close\r\n\r\n" + body)
     assert [data.index(b'"observation":%d,' % (index + 1)) for index in range(10)] == sorted(
         data.index(b'"observation":%d,' % (index + 1)) for index in range(10)

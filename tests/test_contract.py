@@ -95,8 +95,9 @@ def test_every_component_has_a_description_and_a_real_example(kind: str, name: s
 def test_no_component_is_unused() -> None:
     """Every component is referred to from somewhere."""
     text = json.dumps(DOCUMENT)
-    unused = [f"{kind}/{name}" for kind, name, _ in COMPONENTS if f'"#/components/{kind}/{name}"' not in text]
-    assert not unused
+    unused = {f"{kind}/{name}" for kind, name, _ in COMPONENTS if f'"#/components/{kind}/{name}"' not in text}
+    # These are referred to by name.
+    assert unused == {f"securitySchemes/{name}" for each in DOCUMENT["security"] for name in each}
 
 
 def test_the_schemas_keep_what_old_clients_need() -> None:

@@ -106,12 +106,12 @@ MALFORMED = st.sampled_from(
     [
         b"GARBAGE\r\n\r\n",
         b"POST /v1/envs/@@@@@@@0/step/ HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-        b"POST /v1/envs/@@@@@@@0/step/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        b"POST /v1/envs/@@@@@@@0/step/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
         b"POST /v1/envs/@@@@@@@0/step/ HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
-        b"POST /v1/envs/@@@@@@@0/step/ HTTP/3.7\r\nHost: x\r\n\r\n",
+        b"POST /v1/envs/@@@@@@@0/step/ HTTP/3.7\r\nHost: localhost\r\n\r\n",
         b"GET /v1/envs/@@@@@@@0/action_space/sample HTTP/1.1\r\nHost x\r\n\r\n",
-        b"CONNECT /v1/envs/@@@@@@@0/step/ HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT /v1/envs/@@@@@@@0/step/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ]
 )
 
@@ -131,7 +131,7 @@ def one_request(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
         if media_type == JSON and draw(st.integers(0, 30)) == 0:
             body = body.ljust(draw(st.sampled_from(LARGE)))
     version = draw(st.sampled_from([*["1.1"] * 15, "1.0"]))
-    head = f"{method} {path} HTTP/{version}\r\nHost: x\r\n".encode() + draw(HEADERS)
+    head = f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n".encode() + draw(HEADERS)
     if media_type is not None and value is not None:
         head += f"Content-Type: {media_type}\r\n".encode()
     if value is not None and version == "1.1" and draw(st.integers(0, 5)) == 0:
@@ -258,7 +258,7 @@ RESETS = Exchange(
 )
 """Has each instance begin, whether it is a batch or not."""
 
-STATES = Exchange(tuple(b"GET /v1/envs/%b/ HTTP/1.1\r\nHost: x\r\n\r\n" % each for each in IDS), ("GET", "GET"))
+STATES = Exchange(tuple(b"GET /v1/envs/%b/ HTTP/1.1\r\nHost: localhost\r\n\r\n" % each for each in IDS), ("GET", "GET"))
 """Asks for what has been executed."""
 
 MAKES = st.sampled_from(
@@ -301,7 +301,7 @@ def test_the_hot_path_answers_alike_wherever_it_is(
     with contextlib.ExitStack() as stack:
         players = [stack.enter_context(Player(server, [{**options, "seed": seed}])) for server in servers]
         for method, path, body, headers in (opening, *asked):
-            lines = [f"{method} {path.replace('{instance_id}', IDS[0].decode())} HTTP/1.1", "Host: x"]
+            lines = [f"{method} {path.replace('{instance_id}', IDS[0].decode())} HTTP/1.1", "Host: localhost"]
             lines += [f"{name}: {value}" for name, value in headers]
             if body is not None or method in ("POST", "PUT"):
                 lines.append(f"Content-Length: {len(body or b'')}")

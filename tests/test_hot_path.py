@@ -19,6 +19,7 @@ from gym_http_server import app as wiring
 from gym_http_server.api.hot_operations import HotOperations, draft4
 from gym_http_server.api.hot_path import HotPath
 from gym_http_server.api.responses import Response
+from gym_http_server.runtime.traffic import Traffic
 
 from .contract import DOCUMENT, inlined
 from .live import SECONDS, LiveApp
@@ -142,10 +143,12 @@ CONTENT_TYPES = st.sampled_from(
 ACCEPTS = st.sampled_from(
     [None, None, JSON, MSGPACK, "*/*", f"{JSON}, {MSGPACK}", f"{JSON};q=0.1, {MSGPACK}", "text/html", "", "image/png"]
 )
+KEYS = st.sampled_from([*[None] * 6, "a", "b", "c", "", "a b", "x" * 256, '"quoted"'])
 FURTHER = (
     st.tuples(st.just("Content-Type"), CONTENT_TYPES)
     | st.tuples(st.just("Accept"), ACCEPTS)
     | st.tuples(st.just("Content-Encoding"), st.sampled_from(["gzip", "identity", ""]))
+    | st.tuples(st.just("Idempotency-Key"), KEYS)
 )
 ENDS = st.sampled_from([*["", "/"] * 5, "//", "?render=true", "/x", "%0A"])
 IDS = st.sampled_from([*["{instance_id}"] * 8, "deadbeef", "", "a/b", "x" * 2000, "%C3%A4", "a%0Ab"])
@@ -159,7 +162,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, bytes | None, list[tuple[str, s
     value = draw(st.sampled_from(["1", "0", "%5B0.5%5D", "%7B", "1%2F2", "NaN", "x", "%22hop%22"]))
     path = path.removesuffix("/").replace("{x}", value).replace("{instance_id}", draw(IDS)) + draw(ENDS)
     content_type = draw(CONTENT_TYPES)
-    headers = [("Content-Type", content_type), ("Accept", draw(ACCEPTS))]
+    headers = [("Content-Type", content_type), ("Accept", draw(ACCEPTS)), ("Idempotency-Key", draw(KEYS))]
     if draw(st.integers(0, 9)) == 0:
         headers += draw(st.lists(FURTHER, max_size=2))
     headers = [(name, value) for name, value in headers if value is not None]
@@ -244,7 +247,7 @@ async def test_what_is_plain_and_valid_does_not_fall_through(operation_id: str, 
     async def fall_through(*_: Any) -> None:
         raise AssertionError("it fell through")
 
-    hot = HotPath(compiled(handler), 1000, fall_through, lambda _: None)
+    hot = HotPath(compiled(handler), 1000, fall_through, lambda _: Traffic())
     method, path = HOT[operation_id]
     value = PLAIN.get(operation_id)
     body = b"" if value is None else written(value, media_type)
@@ -280,7 +283,7 @@ async def test_a_request_that_falls_through_brings_its_body() -> None:
     async def handler(instance_id: str, body: Any) -> Any:  # noqa: ARG001 -- the names that operations hand over
         raise AssertionError("it was executed")
 
-    hot = HotPath(compiled(handler), 10, stack, lambda _: None)
+    hot = HotPath(compiled(handler), 10, stack, lambda _: Traffic())
     messages = [{"type": "http.request", "body": bytes([65 + n] * 4), "more_body": n < 4} for n in range(5)]
     source = iter(messages)
 

@@ -34,8 +34,9 @@ CONFIG = SchemathesisConfig.from_dict(
         "checks": {
             # A value that fits the schema may still be refused: an environment id that nobody registers, an action
             # outside of this environment's space (400), a step before the first reset (409), a rollout or batch over the
-            # server's limits (413), a directory outside of the results roots (403), an evaluation that nobody made (404).
-            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "403", "404", "409", "413"]},
+            # server's limits (413), a directory outside of the results roots (403), an evaluation that nobody made (404), a
+            # key that was used before (422).
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "403", "404", "409", "413", "422"]},
             # The v1 contract answers 400 for an instance that is unknown, closed ones included, and its own test suite
             # asserts that; these checks want 404.
             "use_after_free": {"enabled": False},
@@ -142,7 +143,8 @@ def hot_pool(hot: LiveApp) -> Pool:
 def handover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that hands every connection over at once, with limits that keep what is generated from taking minutes."""
     root = str(tmp_path_factory.mktemp("results"))
-    with start("handover", "--max-lanes", "4", "--max-reply", str(1 << 16), "--results-root", root) as running:
+    limits = ("--max-envs", "100000", "--max-lanes", "4", "--max-reply", str(1 << 16))
+    with start("handover", *limits, "--results-root", root) as running:
         yield running
 
 
@@ -158,6 +160,13 @@ def session() -> Iterator[requests.Session]:
         yield kept
 
 
+def rename(case: Case) -> None:
+    """Give a request a key of its own: the generated ones are few, and a used one is refused."""
+    key = (case.headers or {}).get("Idempotency-Key")
+    if isinstance(key, str) and 0 < len(key) < 200:
+        case.headers["Idempotency-Key"] = f"{key}-{next(turns)}"
+
+
 def call(case: Case, app: LiveApp | Server, pool: Pool, session: requests.Session | None = None) -> None:
     """Send a generated request, of a live instance where it is a good one, and validate the reply.
 
@@ -166,6 +175,8 @@ def call(case: Case, app: LiveApp | Server, pool: Pool, session: requests.Sessio
     positive = case.meta is None or case.meta.generation.mode is GenerationMode.POSITIVE
     if positive and "instance_id" in (case.path_parameters or {}):
         case.path_parameters["instance_id"] = pool.take(case.operation.definition.raw)
+    if positive:
+        rename(case)
     is_hot = bool(case.operation.definition.raw.get("x-hot-path"))
     wants_packed = case.media_type == MSGPACK or (is_hot and case.media_type is None and next(turns) % 2)
     case.call_and_validate(base_url=app.url, headers={"Accept": MSGPACK} if wants_packed else None, session=session)
@@ -210,6 +221,9 @@ class Sequences(SCHEMA.as_state_machine()):  # type: ignore[misc]  # a class tha
 
     url = ""
 
+    def before_call(self, case: Case) -> None:
+        rename(case)
+
     def get_call_kwargs(self, case: Case) -> dict[str, Any]:  # noqa: ARG002 -- schemathesis's signature
         return {"base_url": self.url}
 
@@ -226,6 +240,7 @@ class HandoverSequences(SCHEMA.exclude(operation_id="shutdownServer").as_state_m
 
     def before_call(self, case: Case) -> None:
         """Leave an environment the time that it takes: a process is killed when that is over."""
+        rename(case)
         if isinstance(case.body, dict):
             case.body.pop("call_timeout", None)
 

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import queue
-import shutil
-import signal
-import subprocess
-import threading
-from contextlib import contextmanager
 
 import av
 import flask
 import numpy as np
 import pytest
-from werkzeug.serving import make_server
 
 from gym_http_server.console import create_console, videos
 
+from .browser import SECONDS, _chromium, console_lines, dump, opened, serving  # noqa: F401 -- a fixture
 from .fake_results import Evaluation, Results
 from .test_console import View
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("_chromium")]
 
-SECONDS = 60
-CHROMIUM = shutil.which("chromium")
 FILM = "openaigym.video.0.4711.video000008.mp4"
 CAST = "openaigym.video.0.4711.video000027.json"
 EVALUATION = Evaluation(videos=(FILM, CAST))
@@ -61,13 +53,6 @@ Promise.all([film(), cast()]).then(([film, cast]) => ({ film, cast }), (error) =
 """
 
 
-@pytest.fixture(autouse=True)
-def _chromium():
-    if CHROMIUM is None:
-        # Where CI installs it, its absence is a mistake of ours.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("chromium is not installed")
-
-
 @pytest.fixture
 def results():
     frames = [
@@ -91,35 +76,6 @@ def film(seconds=4, size=128):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return file.getvalue()
-
-
-@contextmanager
-def serving(app):
-    """Serve `app` on a free port; gives its URL."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join(SECONDS)
-        server.server_close()
-
-
-def command(home, *arguments):
-    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr")
-    return [CHROMIUM, *flags, f"--user-data-dir={home}/profile", *arguments]
-
-
-def dump(home, url):
-    """Return the DOM of a page as Chromium sees it, and the lines that it wrote to its console."""
-    done = subprocess.run(command(home, "--dump-dom", url), capture_output=True, text=True, timeout=SECONDS, check=True)
-    return done.stdout, console_lines(done.stderr)
-
-
-def console_lines(log):
-    return [line for line in log.splitlines() if ":CONSOLE" in line]
 
 
 def with_script(app, markup):
@@ -174,15 +130,8 @@ def test_videos_play_and_seek(results, tmp_path, monkeypatch):
             parts.append(response.headers["Content-Range"])
         return response
 
-    log = tmp_path / "log"
-    with serving(app) as url, log.open("wb") as stderr:
-        arguments = command(tmp_path, "--remote-debugging-port=0", f"{url}{PAGE}")
-        chromium = subprocess.Popen(arguments, stdout=stderr, stderr=stderr, start_new_session=True)
-        try:
-            seen = reports.get(timeout=SECONDS)
-        finally:
-            os.killpg(chromium.pid, signal.SIGKILL)
-            chromium.wait()
+    with serving(app) as url, opened(tmp_path, f"{url}{PAGE}") as log:
+        seen = reports.get(timeout=SECONDS)
     assert "error" not in seen, seen
     assert seen["film"]["played"] > 0.2
     assert seen["film"]["sought"] == pytest.approx(seen["film"]["duration"] - 0.5, abs=0.4)

@@ -95,6 +95,15 @@ def test_a_port_in_use_is_one_line_that_says_so() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_spec_prints_the_contract() -> None:
+    """`spec` prints the file byte for byte, or the same document as JSON, and serves nothing."""
+    text = document_path().read_text()
+    assert run("spec").stdout == text
+    assert json.loads(run("spec", "--format", "json").stdout) == yaml.safe_load(text)
+    assert "xml" in run("spec", "--format", "xml").stderr
+    assert "nope" in run("nope").stderr
+
+
 def test_each_option_is_also_a_variable() -> None:
     """GYM_HTTP_SERVER_… sets what the option sets, and the option wins."""
     with Server(environment={"GYM_HTTP_SERVER_ENGINE": "inline"}) as server:
@@ -275,7 +284,7 @@ def test_an_idle_connection_is_kept_as_long_as_the_setting_says() -> None:
     """With --keep-alive 1 the server closes an idle connection after a second, not at once."""
     with Server("--keep-alive", "1") as server:
         begun = time.monotonic()
-        data = raw(server.address, b"GET /v1/health/ HTTP/1.1\r\nHost: x\r\n\r\n", timeout=30)
+        data = raw(server.address, b"GET /v1/health/ HTTP/1.1\r\nHost: localhost\r\n\r\n", timeout=30)
         assert parse_response(data).status == 200
         assert 0.9 < time.monotonic() - begun < 20
     assert Settings().keep_alive == 75

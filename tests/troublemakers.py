@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import copy
 import ctypes
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -34,6 +38,7 @@ class Troublemaker(gymnasium.Env[Any, Any]):
         # Instances in one process would share what they sample from.
         self.action_space = copy.deepcopy(self.action_space)
         self.steps = 0
+        self._kept: list[bytes] = []
         self._act(construct)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -102,6 +107,45 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 return {"numpy": float(np.random.random()), "pid": os.getpid()}
             case ["weird_info"]:
                 return weird_info()
+            case ["grow", megabytes]:
+                self._kept.append(b"x" * (int(megabytes) << 20))
+            case ["grow_child", megabytes]:
+                code = f"kept = b'x' * ({megabytes} << 20); import time; time.sleep(3600)"
+                return {"child": subprocess.Popen([sys.executable, "-c", code]).pid}
+            case ["grow_orphan", megabytes]:
+                code = f"kept = b'x' * ({megabytes} << 20); import time; time.sleep(3600)"
+                start = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}], start_new_session=True)"
+                subprocess.run([sys.executable, "-c", start], check=True)
+            case ["grow_shared", megabytes]:
+                self._kept.append(b"x" * (int(megabytes) << 20))
+                for _ in range(2):
+                    if os.fork() == 0:  # with all that this process holds
+                        time.sleep(3600)
+                        os._exit(0)
+            case ["grow_later", megabytes]:
+                threading.Timer(0.1, self._act, [f"grow {megabytes}"]).start()
+            case ["chdir"]:
+                os.chdir("/")
+            case ["signals"]:
+                for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+                    signal.signal(each, signal.SIG_IGN)
+            case ["threads"]:
+                for _ in range(4):
+                    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+            case ["spawn_in_thread"]:
+                found: list[int] = []
+                thread = threading.Thread(target=lambda: found.append(self._act("spawn_session")["child"]))
+                thread.start()
+                thread.join()
+                return {"child": found[0]}
+            case ["warn"]:
+                warnings.warn("a warning of the environment", stacklevel=2)
+                logging.getLogger("troublemaker").error("an error of the environment")
+                sys.stderr.write("a word of the environment\n")
+            case ["oom"]:
+                return {"oom": int(Path("/proc/self/oom_score_adj").read_text())}
+            case ["variables"]:
+                return {"all_variables": dict(os.environ)}
             case ["big", size]:
                 return {"big": "x" * int(size)}
         return {}
@@ -281,3 +325,15 @@ gymnasium.register(
     vector_entry_point=OwnBatch,
     additional_wrappers=(gymnasium.wrappers.ClipReward.wrapper_spec(min_reward=0.0, max_reward=0.5),),
 )
+
+
+class Greedy(Troublemaker):
+    """Takes memory as it is made, and some time to think about it."""
+
+    def __init__(self, megabytes: int, render_mode: str | None = None) -> None:
+        super().__init__(render_mode=render_mode)
+        self._act(f"grow {megabytes}")
+        time.sleep(30)
+
+
+gymnasium.register("tests/Greedy-v0", lambda **kwargs: Greedy(**kwargs))

@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.http import parse_options_header
 
 from ..runtime.messages import JSON
+from ..runtime.once import Once
+from .compression import HOT
+from .counting import Counting
 from .negotiation import mended
 from .problems import HttpProblem, Problem, problem_of
+from .repeats import HEADER, NAME
+from .request import echoing, sent_id
 
 if TYPE_CHECKING:
+    from ..runtime.traffic import Traffic
     from ..spec import Contract
 
 Scope = MutableMapping[str, Any]
@@ -29,7 +35,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 DRAIN_FACTOR = 4
 """A body over the limit is read on to this many times the limit, so that the client comes to read the answer."""
 
-API = "/v1"
+METRICS = ("/metrics", "/metrics/")
+"""The one operation that has its path by custom."""
+
+API = ("/v1", METRICS[0])
 """Where the API is; connexion's page about it, elsewhere, is none of the edge's business."""
 
 CONTEXT = "connexion_context"
@@ -47,23 +56,33 @@ class Edge:
         app: the API.
         contract: the contract that the API serves.
         max_body: the largest body, in bytes.
+        traffic: where to count how requests are answered, but for those of the hot path, which counts them itself.
     """
 
-    def __init__(self, app: App, contract: Contract, max_body: int) -> None:
+    def __init__(self, app: App, contract: Contract, max_body: int, traffic: Traffic) -> None:
         self._app = app
         self._contract = contract
         self._max_body = max_body
+        self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Make the request fit for connexion, or answer the problem with it."""
         if scope["type"] != "http" or not scope["path"].startswith(API):
             await self._app(scope, receive, send)
             return
+        if (request_id := sent_id(scope)) is not None:
+            send = echoing(request_id, send)
+        counting = Counting(lambda: self._traffic, receive, send)
+        if HOT not in scope:
+            receive, send = counting.receive, counting.send
         try:
             operation, scope = self._route(scope)
+            counting.operation_id = operation["operationId"]
             body = await read_body(scope, receive, self._max_body)
             media_types = self._contract.body_types(operation)
-            scope = _with_body(scope, body if media_types else b"", media_types)
+            body = body if media_types else b""
+            scope = _with_body(scope, body, media_types)
+            self._name_once(scope, operation, body)
         except ClientDisconnected:
             return
         except HttpProblem as error:
@@ -89,6 +108,15 @@ class Edge:
         accept = mended(", ".join(lines) if lines else None, path, scope["headers"])
         extensions = {**scope.get("extensions", {}), CONTEXT: {"accept": accept}}
         return operation, {**scope, "path": path, "raw_path": path.encode(), "extensions": extensions}
+
+    def _name_once(self, scope: Scope, operation: dict[str, Any], body: bytes) -> None:
+        """Hand a handler that takes it what tells this request from others."""
+        keys = [value.decode("latin-1") for name, value in scope["headers"] if name == NAME]
+        if not keys or not self._contract.takes_header(operation, HEADER):
+            return
+        if len(keys) > 1:
+            raise HttpProblem(400, "bad-request", f"there are {len(keys)} {HEADER} headers: send one")
+        scope["extensions"][CONTEXT]["once"] = Once.of(keys[0], operation["operationId"], body)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

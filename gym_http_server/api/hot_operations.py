@@ -15,6 +15,7 @@ import jsonschema_rs
 
 from ..runtime.messages import JSON, MSGPACK
 from .bodies import parse_plain
+from .repeats import key_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,6 +58,7 @@ class HotOperation:
         takes_body: the operation declares a body.
         requires_body: and requires it.
         takes_accept: the handler wants the Accept header.
+        key: what an Idempotency-Key has to match; None where the operation takes none.
         media_types: what may be in the body.
     """
 
@@ -65,6 +67,7 @@ class HotOperation:
     takes_body: bool
     requires_body: bool
     takes_accept: bool
+    key: re.Pattern[bytes] | None
     media_types: frozenset[str]
     _free: frozenset[str]
     _required: frozenset[str]
@@ -117,8 +120,8 @@ class HotOperations:
         self._by_pattern: list[tuple[str, re.Pattern[str], HotOperation]] = []
         self._prefixes: dict[str, tuple[str, int]] = {}
         for template, method, operation, parameters in _marked(paths):
-            compiled = _compile(operation, handlers)
-            lengths = {each["name"]: _lengths(each) for each in parameters}
+            compiled = _compile(operation, handlers, key_pattern(parameters))
+            lengths = {each["name"]: _lengths(each) for each in parameters if each["in"] != "header"}
             prefix, name, suffix = re.split(r"\{(\w+)\}", template, maxsplit=1)
             if "{" in suffix:
                 self._by_pattern.append((method, _pattern(template, lengths), compiled))
@@ -170,7 +173,9 @@ def _marked(paths: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, A
                 )
 
 
-def _compile(operation: Mapping[str, Any], handlers: Mapping[str, Handler]) -> HotOperation:
+def _compile(
+    operation: Mapping[str, Any], handlers: Mapping[str, Handler], key: re.Pattern[bytes] | None
+) -> HotOperation:
     operation_id = operation["operationId"]
     handler = handlers[operation_id]
     body = operation.get("requestBody")
@@ -185,6 +190,7 @@ def _compile(operation: Mapping[str, Any], handlers: Mapping[str, Handler]) -> H
         takes_body=body is not None,
         requires_body=bool(body and body.get("required", False)),
         takes_accept="accept" in inspect.signature(handler).parameters,
+        key=key,
         media_types=frozenset(content),
         _free=frozenset(name for name, part in schema.get("properties", {}).items() if not part.keys() & _CHECKED),
         _required=frozenset(schema.get("required", ())),

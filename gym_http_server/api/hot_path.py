@@ -11,14 +11,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.inbox import READ_SIZE
+from ..runtime.once import Once
 from .compression import HOT
+from .counting import Counting
 from .edge import send_problem
 from .hot_operations import NotPlainError
 from .problems import problem_of
+from .repeats import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..errors import GymHttpServerError
     from ..runtime.traffic import Traffic
     from .edge import App, Message, Receive, Scope, Send
     from .hot_operations import HotOperation, HotOperations
@@ -43,15 +47,22 @@ class HotPath:
         max_body: the largest body, in bytes.
         app: what all other requests fall through to.
         traffic_of: tells where to count how requests for an instance are answered, by its instance_id.
+        on_lost: told of a keyed request that an instance was lost over, and what it is answered with; None for nobody.
     """
 
     def __init__(
-        self, operations: HotOperations, max_body: int, app: App, traffic_of: Callable[[str], Traffic | None]
+        self,
+        operations: HotOperations,
+        max_body: int,
+        app: App,
+        traffic_of: Callable[[str], Traffic],
+        on_lost: Callable[[str, Once, GymHttpServerError], None] | None = None,
     ) -> None:
         self._operations = operations
         self._max_body = max_body
         self._app = app
         self._traffic_of = traffic_of
+        self._on_lost = on_lost
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or let it fall through."""
@@ -63,7 +74,7 @@ class HotPath:
         received: list[Message] = []
         body = b""
         try:
-            accept, content_type = _headers(scope, takes_body=operation.takes_body)
+            accept, content_type, key = _headers(scope, operation, self._max_body)
             if operation.takes_body:
                 message = await receive()
                 received.append(message)
@@ -83,23 +94,25 @@ class HotPath:
             return
         if operation.takes_accept:
             arguments["accept"] = accept
+        if key is not None:
+            arguments["once"] = once = Once.of(key, operation.operation_id, body)
         extensions = scope.get("extensions")
         traffic = self._traffic_of(arguments["instance_id"])
         began = time.perf_counter()
         try:
             if extensions and ERROR in extensions:
+                if key is not None and self._on_lost is not None:
+                    self._on_lost(arguments["instance_id"], once, extensions[ERROR])
                 raise extensions[ERROR]  # noqa: TRY301 -- rendered as those of the handler are
             response = await operation.handler(**arguments)
         except Exception as error:  # noqa: BLE001 -- every error becomes a problem
             problem = problem_of(error)
-            if traffic is not None:
-                seconds = time.perf_counter() - began
-                traffic.count(operation.operation_id, problem.status, seconds, len(body), len(problem.body))
+            seconds = time.perf_counter() - began
+            traffic.count(operation.operation_id, problem.status, seconds, len(body), len(problem.body))
             await send_problem(problem, send)
             return
-        if traffic is not None:
-            seconds = time.perf_counter() - began
-            traffic.count(operation.operation_id, 200, seconds, len(body), len(response.body))
+        seconds = time.perf_counter() - began
+        traffic.count(operation.operation_id, 200, seconds, len(body), len(response.body))
         media_type = response.media_type.encode("latin-1")
         if extensions and REPLY in extensions and extensions[REPLY](media_type, response.body):
             return
@@ -117,27 +130,11 @@ class HotPath:
     ) -> None:
         """Have the rest of the stack answer a request, and count it where it does."""
         operation, arguments = found
-        began = time.perf_counter()
-        status = sent = 0
-        size = sum(len(message.get("body", b"")) for message in received)
-
-        async def receive_counting() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            return message
-
-        async def send_counting(message: Message) -> None:
-            nonlocal status, sent
-            status = message.get("status", status)
-            sent += len(message.get("body", b""))
-            if message["type"] == "http.response.body" and not message.get("more_body"):
-                traffic = self._traffic_of(arguments["instance_id"])
-                if traffic is not None:
-                    traffic.count(operation.operation_id, status, time.perf_counter() - began, size, sent)
-            await send(message)
-
-        await self._app({**scope, HOT: True}, _replay(received, receive_counting), send_counting)
+        instance_id = arguments["instance_id"]
+        counting = Counting(
+            lambda: self._traffic_of(instance_id), _replay(received, receive), send, operation.operation_id
+        )
+        await self._app({**scope, HOT: True}, counting.receive, counting.send)
 
     async def _read_on(self, receive: Receive, received: list[Message]) -> None:
         """Receive the rest of a body that comes in parts.
@@ -156,14 +153,17 @@ class HotPath:
             received.append(await receive())
 
 
-def _headers(scope: Scope, *, takes_body: bool) -> tuple[str | None, bytes | None]:
-    """Return Accept and Content-Type.
+def _headers(scope: Scope, operation: HotOperation, max_body: int) -> tuple[str | None, bytes | None, str | None]:
+    """Return Accept, Content-Type and Idempotency-Key.
 
     Raises:
-        NotPlainError: there is a body where none is taken, it is compressed, or there are two types.
+        NotPlainError: there is a body where none is taken, it is compressed or to be over the limit, or there are two types
+            or keys, or one that is none.
     """
     accept: str | None = None
     content_type: bytes | None = None
+    key: str | None = None
+    takes_body = operation.takes_body
     for name, value in scope["headers"]:
         if name == b"content-type":
             if content_type is not None:
@@ -171,9 +171,16 @@ def _headers(scope: Scope, *, takes_body: bool) -> tuple[str | None, bytes | Non
             content_type = value
         elif name == b"accept":
             accept = value.decode("latin-1") if accept is None else f"{accept}, {value.decode('latin-1')}"
-        elif name == b"content-encoding" or (not takes_body and name in (b"content-length", b"transfer-encoding")):
+        elif name == b"content-length":
+            if not takes_body or int(value) > max_body:  # the parser lets only digits pass
+                raise NotPlainError
+        elif name == b"content-encoding" or (not takes_body and name == b"transfer-encoding"):
             raise NotPlainError
-    return accept, content_type
+        elif name == NAME and operation.key is not None:
+            if key is not None or operation.key.fullmatch(value) is None:
+                raise NotPlainError
+            key = value.decode("latin-1")
+    return accept, content_type, key
 
 
 def _replay(received: list[Message], receive: Receive) -> Receive:

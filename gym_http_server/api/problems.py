@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..runtime.encoding import json_bytes
+from .request import current_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +43,8 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.UploadTargetError: 502,
     errors.ReplyTooLargeError: 413,
     errors.TooManyLanesError: 413,
+    errors.TooManyInstancesError: 429,
+    errors.KeyReusedError: 422,
     errors.OutOfResourcesError: 503,
     errors.EnvironmentFailure: 502,
     errors.EnvironmentRaisedError: 502,
@@ -53,6 +55,7 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.AddressError: 500,
     errors.EngineUnavailableError: 500,
     errors.ImportFailedError: 500,
+    errors.AccessError: 500,
     errors.TargetUnavailableError: 500,
     errors.GymHttpServerError: 500,
 }
@@ -114,7 +117,7 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(error.status, error.slug, error.detail, error.headers, **error.facts)
         case errors.GymHttpServerError():
             return Problem(STATUS[type(error)], slug_of(type(error)), error.detail, **error.facts)
-    reference = secrets.token_hex(4)
+    reference = current_id()
     logger.error("internal error %s", reference, exc_info=error)
     return Problem(
         500,

@@ -10,7 +10,7 @@ from .address import DEFAULT_PORT
 from .body import json_body, msgpack_body, msgpack_value
 from .legacy import LegacyMethods
 from .problem import ServerProblem
-from .transport import JSON, MSGPACK, Transport
+from .transport import JSON, MSGPACK, RETRIES, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ class Client(LegacyMethods):
     a fork the child opens its own.
 
     Every method raises `ServerProblem` when the server answers with an error (an unknown instance is a 400),
-    `ConnectionError` when the server cannot be reached or went away before it answered, and `TimeoutError` when no
-    answer came in time. A call whose action, observation or options have no form on the wire raises `TypeError`.
+    `ConnectionError` when the server cannot be reached or went away before it answered, also after several attempts, and
+    `TimeoutError` when no answer came in time. A call whose action, observation or options have no form on the wire raises `TypeError`.
 
     Values are those of JSON: arrays are nested lists, a value of a Discrete space is an int, NaN is None and ±infinity
     is ±1e100. Actions and observations may be given as arrays and scalars of numpy.
@@ -40,6 +40,9 @@ class Client(LegacyMethods):
         timeout: seconds to wait for an answer; None waits for ever. It should not be shorter than the server's
             `--call-timeout`, whose 504 tells more.
         packed: speak MessagePack where the contract has it.
+        retries: how many times a request is sent again when the connection breaks, after 0.05, 0.1, 0.2, … seconds. A
+            server of this project executes it once all the same, by the `Idempotency-Key` that it carries; 0 for one that
+            does not know that header.
 
     Raises:
         ValueError: `url` is not the address of a server, or `api_key` cannot be in a header.
@@ -52,8 +55,9 @@ class Client(LegacyMethods):
         timeout: float | None = 300.0,
         *,
         packed: bool = False,
+        retries: int = RETRIES,
     ) -> None:
-        self._transport = Transport(url, api_key, timeout)
+        self._transport = Transport(url, api_key, timeout, retries)
         self._packed = packed
 
     def __repr__(self) -> str:
@@ -77,18 +81,25 @@ class Client(LegacyMethods):
         self._transport.close()
 
     def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, hot: bool = False, repeatable: bool = False
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        hot: bool = False,
+        repeatable: bool = False,
+        keyed: bool = False,
     ) -> dict[str, Any]:
         read: Callable[[bytes], Any]
         if hot and self._packed:
             content = None if body is None else msgpack_body(body)
             reply = self._transport.exchange(
-                method, path, content, media_type=MSGPACK, accept=MSGPACK, repeatable=repeatable
+                method, path, content, media_type=MSGPACK, accept=MSGPACK, repeatable=repeatable, keyed=keyed
             )
             read = msgpack_value
         else:
             content = None if body is None else json_body(body)
-            reply = self._transport.exchange(method, path, content, media_type=JSON, repeatable=repeatable)
+            reply = self._transport.exchange(method, path, content, media_type=JSON, repeatable=repeatable, keyed=keyed)
             read = orjson.loads
         try:
             members = read(reply)

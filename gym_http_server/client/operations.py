@@ -14,13 +14,20 @@ class Operations(ABC):
     """One method per operation of the contract.
 
     Every method raises `ServerProblem` when the server answers with an error (an unknown instance is a 400),
-    `ConnectionError` when the server cannot be reached or went away before it answered, and `TimeoutError` when no
+    `ConnectionError` when the server cannot be reached or went away before it answered, also after several attempts, and `TimeoutError` when no
     answer came in time. A call whose action, observation or options have no form on the wire raises `TypeError`.
     """
 
     @abstractmethod
     def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, hot: bool = False, repeatable: bool = False
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        hot: bool = False,
+        repeatable: bool = False,
+        keyed: bool = False,
     ) -> dict[str, Any]:
         """Send a request; return the members of the reply.
 
@@ -30,6 +37,7 @@ class Operations(ABC):
             body: the members of the body, or None for a request without one.
             hot: the operation also speaks MessagePack.
             repeatable: the request changes nothing, so it may be sent again if no answer came.
+            keyed: the operation takes an `Idempotency-Key`, so it may be sent again with the same.
         """
 
     @abstractmethod
@@ -79,7 +87,7 @@ class Operations(ABC):
             "vectorization_mode": vectorization_mode,
             "autoreset_mode": autoreset_mode,
         }
-        return self._call("POST", "/v1/envs/", _given(asked))
+        return self._call("POST", "/v1/envs/", _given(asked), keyed=True)
 
     def list_envs(self) -> dict[str, str]:
         """Return the environment id of every live instance by instance id."""
@@ -94,7 +102,9 @@ class Operations(ABC):
         self, instance_id: str, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Start an episode; return its first `observation` and `info`, a dict."""
-        return self._call("POST", _path(instance_id, "/reset/"), _given({"seed": seed, "options": options}), hot=True)
+        return self._call(
+            "POST", _path(instance_id, "/reset/"), _given({"seed": seed, "options": options}), hot=True, keyed=True
+        )
 
     def step_env(self, instance_id: str, action: Any, render: bool = False) -> dict[str, Any]:
         """Take one action.
@@ -108,7 +118,7 @@ class Operations(ABC):
                 the environment is lost; 502, it raised or died during the call; 504, it took too long.
         """
         body = {"action": action, "render": True} if render else {"action": action}
-        return self._call("POST", _path(instance_id, "/step/"), body, hot=True)
+        return self._call("POST", _path(instance_id, "/step/"), body, hot=True, keyed=True)
 
     def rollout(
         self,
@@ -135,7 +145,7 @@ class Operations(ABC):
             `final_observations`, the last observation of each episode that ended.
         """
         asked = {"actions": actions, "policy": policy, "steps": steps, "episodes": episodes, "seed": seed}
-        return self._call("POST", _path(instance_id, "/rollout/"), _given(asked), hot=True)
+        return self._call("POST", _path(instance_id, "/rollout/"), _given(asked), hot=True, keyed=True)
 
     def reset_batch(
         self,
@@ -159,7 +169,7 @@ class Operations(ABC):
             `observations` of all lanes and `infos`.
         """
         asked = {"seed": seed, "seeds": seeds, "options": options, "reset_mask": reset_mask}
-        return self._call("POST", _path(instance_id, "/batch/reset/"), _given(asked), hot=True)
+        return self._call("POST", _path(instance_id, "/batch/reset/"), _given(asked), hot=True, keyed=True)
 
     def step_batch(self, instance_id: str, actions: Any) -> dict[str, Any]:
         """Take an action in each lane of a batch.
@@ -167,7 +177,7 @@ class Operations(ABC):
         Returns:
             `observations`, `rewards`, `terminated` and `truncated`, each with an element for each lane, and `infos`.
         """
-        return self._call("POST", _path(instance_id, "/batch/step/"), {"actions": actions}, hot=True)
+        return self._call("POST", _path(instance_id, "/batch/step/"), {"actions": actions}, hot=True, keyed=True)
 
     def get_action_space(self, instance_id: str) -> dict[str, Any]:
         """Return the action space: `name`, and what such a space has (`n`, `shape`, `low`, `high`, `dtype`, …)."""
@@ -264,11 +274,11 @@ class Operations(ABC):
 
     def close_env(self, instance_id: str) -> None:
         """Close the environment and forget the instance."""
-        self._call("POST", _path(instance_id, "/close/"))
+        self._call("POST", _path(instance_id, "/close/"), keyed=True)
 
     def delete_env(self, instance_id: str) -> None:
         """Close the environment and forget the instance; the same as `close_env`."""
-        self._call("DELETE", _path(instance_id, "/"))
+        self._call("DELETE", _path(instance_id, "/"), keyed=True)
 
     def shutdown_server(self) -> None:
         """Stop the server: it finishes the requests under way and closes every environment."""
@@ -277,6 +287,10 @@ class Operations(ABC):
     def get_health(self) -> dict[str, Any]:
         """Return `status` (`ok`), `version`, `engine` and `instances`, the number of live ones."""
         return self._call("GET", "/v1/health/", repeatable=True)
+
+    def get_metrics(self) -> str:
+        """Return what the server counts, in the text format of Prometheus."""
+        return self._file("/metrics", "text/plain").decode()
 
     def _is_member(self, path: str, body: dict[str, Any]) -> bool:
         return bool(self._call("POST", path, body, hot=True, repeatable=True)["member"])

@@ -2,10 +2,11 @@
 
 When a request is sent again. A server closes connections that idle too long, so a kept-alive connection is looked at
 before it is used: if its end, or anything else, can already be read, it is replaced before a byte is sent. The server
-may still close it between that look and the request. If then the request could not be handed to the system whole, the
-server cannot have read all of it, so it was not executed and is sent once more on a new connection. If it was handed
-over whole and no answer came, nothing proves that it was not executed: only requests that change nothing are sent
-again, the others raise `ConnectionError` and say so. On a new connection nothing is ever sent twice.
+may still close it between that look and the request, and any connection may break. Then a request is sent again, on a new
+connection and after a while that doubles each time, where that cannot have it executed twice: it changes nothing; it has a
+key, by which the server tells that it is the same (`Idempotency-Key`); the server could not be reached; or it was not handed
+to the system whole, so that the server cannot have read all of it. The others raise `ConnectionError` and say so. A request
+whose answer does not come in time is not sent again: the server may still be at it.
 
 What it costs. The head of a request is built once for each path and goes out with the body in one write; a reply is
 usually one read. A step takes about 40 µs longer than the same bytes over a bare socket, where http.client took 155.
@@ -13,8 +14,12 @@ usually one read. A step takes about 40 µs longer than the same bytes over a ba
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
+import secrets
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -29,6 +34,10 @@ if TYPE_CHECKING:
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 
+RETRIES = 4
+FIRST_DELAY = 0.05
+"""Seconds, at most, before a request is sent again for the first time."""
+
 _MOST_HEADS = 1024
 _REDIRECT = 300
 
@@ -40,13 +49,18 @@ class Transport:
         url: where the server is, such as `http://127.0.0.1:5000`; a path in it is put before every request's path.
         api_key: sent with every request as `Authorization: Bearer …`; None sends none.
         timeout: seconds to wait for an answer; None waits for ever.
+        retries: how many times a request may be sent again.
 
     Raises:
         ValueError: `url` is not the address of a server, or `api_key` cannot be in a header.
     """
 
-    def __init__(self, url: str, api_key: str | None, timeout: float | None) -> None:
+    def __init__(self, url: str, api_key: str | None, timeout: float | None, retries: int = RETRIES) -> None:
         self._address = Address.of(url)
+        if retries < 0:
+            raise ValueError(f"retries is {retries}, expected 0 or more")
+        self._retries = retries
+        self._keys = _Keys()
         if timeout is not None and not timeout > 0:
             raise ValueError(f"the timeout is {timeout}, expected seconds above 0, or None to wait for ever")
         self._timeout = timeout
@@ -75,6 +89,7 @@ class Transport:
         media_type: str = JSON,
         accept: str = JSON,
         repeatable: bool = False,
+        keyed: bool = False,
     ) -> bytes:
         """Send a request and return the body of the reply.
 
@@ -85,31 +100,30 @@ class Transport:
             media_type: the media type of the body.
             accept: the media type to ask for.
             repeatable: the request changes nothing, so it may be sent again if no answer came.
+            keyed: the server takes a key with it, so it may be sent again as well.
 
         Raises:
             ServerProblem: the server answered with an error.
             ConnectionError: the server cannot be reached, or the connection ended before the answer.
             TimeoutError: no answer came in time; the server may still be at it.
         """
-        data = self._request(method, path, content, media_type, accept)
-        connection: Connection | None = getattr(self._local, "connection", None)
-        try:
-            # A forked process would share the socket with its parent, and each would read the other's answers.
-            if connection is not None and connection.pid == os.getpid() and connection.is_reusable():
-                try:
-                    reply = self._attempt(connection, method, path, data)
-                except _UnansweredError as error:
-                    if error.sent_whole and not repeatable:
-                        raise
-                    connection = self._connect()
-                    reply = self._attempt(connection, method, path, data)
-            else:
-                connection = self._connect()
-                reply = self._attempt(connection, method, path, data)
-        except BaseException:
-            # An interrupted exchange too (Ctrl-C): its answer must not be read as that of the next request.
-            self._give_up()
-            raise
+        data = self._request(method, path, content, media_type, accept, self._keys.new() if keyed else b"")
+        attempts = 0
+        while True:
+            try:
+                reply = self._attempt(self._connected(), method, path, data)
+                break
+            except _AttemptError as error:
+                self._give_up()
+                if attempts == self._retries or not (error.is_harmless or repeatable or keyed):
+                    raise
+            except BaseException:
+                # An interrupted exchange too (Ctrl-C): its answer must not be read as that of the next request.
+                self._give_up()
+                raise
+            # At random, so that clients which lost the same server do not all come back at the same moment.
+            time.sleep(FIRST_DELAY * 2**attempts * random.uniform(0.5, 1.0))  # noqa: S311 -- no secret
+            attempts += 1
         if not reply.is_kept:
             self._give_up()
         if reply.status >= _REDIRECT:
@@ -123,32 +137,40 @@ class Transport:
         for connection in connections:
             connection.close()
 
-    def _request(self, method: str, path: str, content: bytes | None, media_type: str, accept: str) -> bytes:
-        key = (method, path, accept, None if content is None else media_type)
-        head = self._heads.get(key)
+    def _request(
+        self, method: str, path: str, content: bytes | None, media_type: str, accept: str, key: bytes
+    ) -> bytes:
+        form = (method, path, accept, None if content is None else media_type)
+        head = self._heads.get(form)
         if head is None:
-            head = self._head(*key)
+            head = self._head(*form)
             # Instances come and go, and each has paths of its own.
             if len(self._heads) >= _MOST_HEADS:
                 self._heads.clear()
-            self._heads[key] = head
-        return head if content is None else b"%b%d\r\n\r\n%b" % (head, len(content), content)
+            self._heads[form] = head
+        return b"%b%b\r\n%b\r\n%b" % (head, b"" if content is None else b"%d" % len(content), key, content or b"")
 
     def _head(self, method: str, path: str, accept: str, media_type: str | None) -> bytes:
         head = f"{method} {self._address.prefix}{path} HTTP/1.1\r\n{self._common}Accept: {accept}\r\n"
         if media_type is not None:
             return f"{head}Content-Type: {media_type}\r\nContent-Length: ".encode()
-        return f"{head}\r\n".encode() if method == "GET" else f"{head}Content-Length: 0\r\n\r\n".encode()
+        return head.removesuffix("\r\n").encode() if method == "GET" else f"{head}Content-Length: 0".encode()
 
-    def _connect(self) -> Connection:
+    def _connected(self) -> Connection:
+        """Return this thread's connection, or a new one where that cannot be used any more."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        # A forked process would share the socket with its parent, and each would read the other's answers.
+        if connection is not None and connection.pid == os.getpid() and connection.is_reusable():
+            return connection
         self._give_up()
         try:
             connection = Connection(self._address, self._tls, self._timeout)
         except OSError as error:
             port = "" if self._address.port == DEFAULT_PORT else f" --port {self._address.port}"
-            raise ConnectionError(
+            raise _AttemptError(
                 f"cannot connect to {self.url} ({error.strerror or error}): is the server running there? "
-                f"This starts one: gym-http-server{port}"
+                f"This starts one: gym-http-server{port}",
+                is_harmless=True,
             ) from error
         self._local.connection = connection
         with self._lock:
@@ -176,22 +198,38 @@ class Transport:
                 f"{method} {self.url}{path}: no answer in time ({error}; the timeout is {self._timeout} s)"
             ) from error
         except BrokenError as error:
-            raise ConnectionError(f"{method} {self.url}{path}: {error}") from error
+            raise _AttemptError(f"{method} {self.url}{path}: {error}", is_harmless=False) from error
         except OSError as error:
-            raise _UnansweredError(f"{method} {self.url}{path}", error, sent_whole=sent_whole) from error
+            doubt = "whether the server executed it is not known" if sent_whole else "the server did not execute it"
+            ended = "the server closed the connection without an answer"
+            if not isinstance(error, EndedError):
+                ended = f"the connection failed ({error})"
+            raise _AttemptError(f"{method} {self.url}{path}: {ended}; {doubt}", is_harmless=not sent_whole) from error
         return reply if sent_whole else reply._replace(is_kept=False)
 
 
-class _UnansweredError(ConnectionError):
-    """The connection ended before a byte of the answer came."""
+class _AttemptError(ConnectionError):
+    """The server was not reached, or the connection broke; `is_harmless` where the server cannot have executed anything."""
 
-    def __init__(self, request: str, cause: OSError, *, sent_whole: bool) -> None:
-        doubt = "whether the server executed it is not known" if sent_whole else "the server did not execute it"
-        ended = "the server closed the connection without an answer"
-        if not isinstance(cause, EndedError):
-            ended = f"the connection failed ({cause})"
-        super().__init__(f"{request}: {ended}; {doubt}")
-        self.sent_whole = sent_whole
+    def __init__(self, text: str, *, is_harmless: bool) -> None:
+        super().__init__(text)
+        self.is_harmless = is_harmless
+
+
+class _Keys:
+    """Names requests, each by another key, as lines of their heads; threads may share it."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+
+    def new(self) -> bytes:
+        """Return a new one."""
+        if self._pid != os.getpid():
+            # After a fork both would go on with the same.
+            self._common = b"Idempotency-Key: %b-" % secrets.token_hex(8).encode()
+            self._count = itertools.count()
+            self._pid = os.getpid()
+        return b"%b%d\r\n" % (self._common, next(self._count))
 
 
 def _token(api_key: str) -> str:

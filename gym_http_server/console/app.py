@@ -10,12 +10,13 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import BadGateway, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from ..errors import UnknownEvaluationError, UploadTargetError
+from .login import login
 from .pages import pages
 from .scoreboard import scoreboard
 from .words import age, day, duration, minute, number, since, threshold
 
 if TYPE_CHECKING:
-    from .view import ConsoleView, Results
+    from .view import ConsoleView, Door, Results
 
 # Pages show text that comes from clients (environment ids): nothing but this app's own files may run or style them.
 _HEADERS = {
@@ -26,8 +27,14 @@ _HEADERS = {
 _PROBLEM = "application/problem+json"
 
 
-def create_console(view: ConsoleView, results: Results | None = None) -> flask.Flask:
-    """Return the Flask app that shows `view` to people, and a scoreboard of `results` where there are any."""
+def create_console(view: ConsoleView, results: Results | None = None, door: Door | None = None) -> flask.Flask:
+    """Return the Flask app that shows `view` to people.
+
+    Args:
+        view: the server.
+        results: what a scoreboard shows; None for no scoreboard.
+        door: where people log in; None where nobody needs to.
+    """
     app = flask.Flask("gym_http_server.console")
     # A misspelt name in a template fails the tests and does not leave a hole in a page.
     app.jinja_env.undefined = StrictUndefined
@@ -39,13 +46,31 @@ def create_console(view: ConsoleView, results: Results | None = None) -> flask.F
     if results is not None:
         app.extensions["results"] = results
         app.register_blueprint(scoreboard)
+    if door is not None:
+        app.extensions["door"] = door
+        app.register_blueprint(login)
     # Flask logs an unexpected exception, then comes here with an InternalServerError made of it.
     app.register_error_handler(HTTPException, _on_error)
     app.register_error_handler(UnknownEvaluationError, lambda error: _on_error(NotFound(error.detail)))
     app.register_error_handler(UploadTargetError, lambda error: _on_error(BadGateway(_unreachable(error))))
     app.after_request(_add_headers)
-    app.context_processor(lambda: {"server_version": view.version, "has_scoreboard": results is not None})
+    app.context_processor(
+        lambda: {
+            "server_version": view.version,
+            "has_scoreboard": results is not None,
+            "is_locked": door is not None and door.is_locked,
+            "file_url": _file_url,
+        }
+    )
     return app
+
+
+def _file_url(name: str) -> str:
+    """Return where a file of every page is; those of the page that asks for the key are open as it is."""
+    version = flask.current_app.extensions["console_view"].version
+    if flask.request.blueprint == "login":
+        return flask.url_for("login.file", name=name, v=version)
+    return flask.url_for("static", filename=name, v=version)
 
 
 def _on_error(error: HTTPException) -> flask.Response | HTTPException:
@@ -95,7 +120,7 @@ def _prefers_html() -> bool:
 def _add_headers(response: flask.Response) -> flask.Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    if flask.request.endpoint != "static":
+    if flask.request.endpoint not in ("static", "login.file"):
         response.headers.setdefault("Cache-Control", "no-store")
         response.vary.add("Accept")
     return response

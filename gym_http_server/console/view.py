@@ -1,4 +1,4 @@
-"""`ConsoleView` and `Results`: what the console asks of the server, and all that it knows of it."""
+"""`ConsoleView`, `Door` and `Results`: what the console asks of the server, and all that it knows of it."""
 
 from __future__ import annotations
 
@@ -62,6 +62,32 @@ class ConsoleView(Protocol):
 
     def instances(self) -> Sequence[InstanceRow]:
         """Return the live instances, in any order."""
+
+
+class Door(Protocol):
+    """Where people log in."""
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the server requires a key at all."""
+
+    @property
+    def cookie(self) -> str:
+        """The name of a session's cookie."""
+
+    @property
+    def seconds(self) -> int:
+        """How long a session lasts."""
+
+    @property
+    def challenge(self) -> str:
+        """What `WWW-Authenticate` says."""
+
+    def accepts(self, key: str) -> bool:
+        """Return whether it is the server's key."""
+
+    def begin(self) -> str:
+        """Begin a session; return the value of its cookie."""
 
 
 class Evaluation(Protocol):

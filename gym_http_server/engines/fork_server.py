@@ -10,10 +10,13 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..config import ENVIRONMENT_PREFIX
 from ..errors import EnvironmentDiedError, ImportFailedError, OutOfResourcesError, StartError
+from ..runtime.variables import variables_for_environments
+
+if TYPE_CHECKING:
+    from ..config import Settings
 
 READ_SIZE = 1 << 16
 
@@ -34,8 +37,8 @@ class Entry(NamedTuple):
 class Forked(Protocol):
     """Whoever asked for a process, and is told of its end."""
 
-    def on_exit(self, status: int) -> None:
-        """Take note that the process ended with that wait status."""
+    def on_exit(self, status: int, memory: int | None = None) -> None:
+        """Take note that the process ended with that wait status, and was killed for so many bytes of memory."""
 
 
 class ForkServer:
@@ -53,8 +56,8 @@ class ForkServer:
         self._loop.add_reader(control, self._on_readable)
 
     @classmethod
-    async def start(cls, entry: Entry, imports: tuple[str, ...]) -> ForkServer:
-        """Start one, with the modules `imports` loaded.
+    async def start(cls, entry: Entry, settings: Settings) -> ForkServer:
+        """Start one, with the modules loaded that the settings name.
 
         Raises:
             ImportFailedError: one of them cannot be imported.
@@ -62,8 +65,7 @@ class ForkServer:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            environment = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
-            environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+            environment = variables_for_environments(settings.pass_variable)
             # One thread each: many environments share the processors, and a process with threads is not safely forked.
             environment.setdefault("OPENBLAS_NUM_THREADS", "1")
             environment.setdefault("OMP_NUM_THREADS", "1")
@@ -76,7 +78,12 @@ class ForkServer:
             )
         ours.setblocking(False)
         self = cls(process, ours)
-        self._send({"prepare": {"entry": entry.module, "arguments": entry.arguments, "imports": list(imports)}})
+        self._send(
+            {
+                "prepare": {"entry": entry.module, "arguments": entry.arguments, "imports": list(settings.imports)},
+                "max_memory": settings.max_memory_per_env,
+            }
+        )
         answer = await self._ready
         if "failed" in answer:
             await self.stop()
@@ -139,7 +146,7 @@ class ForkServer:
         if "exited" in message:
             ended = self._forked.pop(message["exited"], None)
             if ended is not None:
-                ended.on_exit(message["status"])
+                ended.on_exit(message["status"], message.get("memory"))
         elif "forked" in message:
             forked, answer = self._forking.pop(message["forked"])
             if "pid" not in message:

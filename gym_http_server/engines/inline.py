@@ -29,8 +29,9 @@ class InlineEngine(Engine):
 
     name = "inline"
     caveat = (
-        "environments run inside the server's process, one call at a time in all: one that hangs stops the server, "
-        "one that crashes ends it, and call_timeout has no effect"
+        "environments run inside the server's process, one call at a time in all, without isolation: one that hangs stops "
+        "the server, one that crashes ends it, what it prints, changes and starts is the server's own, and call_timeout and "
+        "max_memory_per_env have no effect"
     )
 
     def __init__(self, settings: Settings) -> None:

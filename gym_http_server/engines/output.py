@@ -76,5 +76,5 @@ class Output:
             text = line[-LONGEST:].decode("utf-8", "replace").rstrip()
             if text:
                 self.lines.append(text)
-                logger.info("%s: %s", self._instance_id, text)
+                logger.info("%s: %s", self._instance_id, text, extra={"instance_id": self._instance_id})
         return bool(data)

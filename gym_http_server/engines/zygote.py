@@ -4,10 +4,12 @@ It is started with `python -m gym_http_server.engines.zygote FD`, where FD is it
 The server sends JSON lines, and three descriptors (the environment's socket, a pipe for its output, the memory that it
 shares with the server) with each `fork`:
 
-    {"prepare": {...}}                 → {"ready": true} or {"failed": "why"}
+    {"prepare": {...}, "max_memory": 0}
+                                       → {"ready": true} or {"failed": "why"}
     {"fork": "5f2b9c1e"}               → {"forked": "5f2b9c1e", "pid": 123} or {"forked": "5f2b9c1e", "error": "why"}
     {"kill": 123}                      → nothing
-                                       ← {"exited": 123, "status": 9} (a wait status), whenever a process ends
+                                       ← {"exited": 123, "status": 9} (a wait status), whenever a process ends;
+                                         with "memory": 734003200 where it was killed for taking so many bytes
 
 Each environment's process leads a session of its own. It ends, with every process that it started, when the server asks
 for it, when it exits by itself, and when the server's socket closes, which is how the end of the server shows, whatever
@@ -31,6 +33,9 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .memory_watch import MemoryWatch
+from .process_tree import children_of, holds, kill_tree
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MAX_MESSAGE = 1 << 16
 
@@ -46,6 +51,9 @@ class Zygote:
         self._control = control
         self._children: dict[int, int] = {}
         """The inode of each process's output pipe, which tells whose an orphan is."""
+        self._exceeding: dict[int, int] = {}
+        """The processes that are killed for the memory they take, in bytes."""
+        self._watch = MemoryWatch(0)
         self._entry: Any = None
         self._received = b""
         self._descriptors: list[int] = []
@@ -66,7 +74,7 @@ class Zygote:
         selector.register(self._wake_read, selectors.EVENT_READ)
         try:
             while True:
-                for key, _ in selector.select():
+                for key, _ in selector.select(self._watch.pause if self._children else None):
                     if key.fileobj is self._control:
                         if not self._receive():
                             return
@@ -74,13 +82,14 @@ class Zygote:
                         with contextlib.suppress(BlockingIOError):
                             os.read(self._wake_read, 4096)
                         self._reap()
+                self._end_exceeding()
         except BrokenPipeError:
             return
         finally:
             for pid in list(self._children):
-                _kill_tree(pid)
-            for pid in _children_of(os.getpid()):
-                _kill_tree(pid)
+                kill_tree(pid)
+            for pid in children_of(os.getpid()):
+                kill_tree(pid)
 
     def _receive(self) -> bool:
         try:
@@ -98,8 +107,9 @@ class Zygote:
                 self._fork(message["fork"], *given)
             elif "kill" in message:
                 if message["kill"] in self._children:
-                    _kill_tree(message["kill"])
+                    kill_tree(message["kill"])
             else:
+                self._watch = MemoryWatch(message["max_memory"])
                 self._entry, answer = _prepare(**message["prepare"])
                 self._send(answer)
         return True
@@ -126,6 +136,9 @@ class Zygote:
         status = 1
         try:
             os.setsid()
+            with contextlib.suppress(OSError):
+                # Where memory runs out the kernel is to take an environment, and not the server.
+                Path("/proc/self/oom_score_adj").write_text("1000")
             _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.set_wakeup_fd(-1)
             for each in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
@@ -170,10 +183,16 @@ class Zygote:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
                 # What it started in a session of its own is an orphan now, and so this process's child.
-                for orphan in _children_of(os.getpid()):
-                    if orphan not in self._children and _holds(orphan, output):
-                        _kill_tree(orphan)
-                self._send({"exited": pid, "status": status})
+                for orphan in children_of(os.getpid()):
+                    if orphan not in self._children and holds(orphan, output):
+                        kill_tree(orphan)
+                taken = self._exceeding.pop(pid, None)
+                self._send({"exited": pid, "status": status, **({} if taken is None else {"memory": taken})})
+
+    def _end_exceeding(self) -> None:
+        for pid, taken in self._watch.exceeding(self._children).items():
+            self._exceeding.setdefault(pid, taken)
+            kill_tree(pid)
 
 
 def _prepare(entry: str, arguments: dict[str, Any], imports: list[str]) -> tuple[Any, dict[str, Any]]:
@@ -204,33 +223,6 @@ def _reseed() -> None:
     import numpy as np
 
     np.random.seed(int.from_bytes(os.urandom(4), "little"))
-
-
-def _children_of(pid: int) -> list[int]:
-    """Return the processes that `pid` started, where the platform tells (Linux, /proc)."""
-    with contextlib.suppress(OSError):
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        return [int(each) for each in text.split()]
-    return []
-
-
-def _holds(pid: int, inode: int) -> bool:
-    """Return whether a process has the pipe of that inode open (Linux, /proc)."""
-    with contextlib.suppress(OSError):
-        return any(each.stat().st_ino == inode for each in Path(f"/proc/{pid}/fd").iterdir())
-    return False
-
-
-def _kill_tree(pid: int) -> None:
-    """End an environment's process, its group, and those of its descendants that left the group."""
-    found = [pid]
-    for each in found:
-        found += _children_of(each)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    for each in found:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(each, signal.SIGKILL)
 
 
 def _prctl(option: int, value: int) -> None:

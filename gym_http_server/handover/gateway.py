@@ -10,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from ..api.hot_operations import hot_paths
+from ..api.security import Access
 from ..engines.custody import shut_down
 from ..engines.fork_server import Entry
 from ..protocol import Beginning, HttpProtocol
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from ..api.hot_operations import HotOperations
     from ..config import Settings
     from ..engines.base import Returned
-    from ..instances import Instance, Instances
+    from ..instance import Instance
+    from ..instances import Instances
 
 REQUEST_LINE: Final = re.compile(rb"([A-Z]+) (/v1/envs/([0-9a-f]{8})/[^ ?#%]*) HTTP/1\.[01]\r\n")
 
@@ -35,17 +37,28 @@ def can_hand_over(settings: Settings) -> bool:
     """Return whether a server with these settings hands connections over.
 
     Not where each request is logged or each reply compressed: only the server does that, and it costs more than a pipe.
+    Neither where the connection is encrypted, for the server's process has the state of that, nor where it is a proxy's,
+    which carries many clients. And where a key is required only by request: the environment, third-party code, could read
+    it on the connection.
     """
-    is_logged = settings.log_level in ("debug", "info")
-    return settings.engine == "process" and settings.handover and not is_logged and settings.compression != "all"
+    is_wanted = not settings.api_key if settings.handover is None else settings.handover
+    is_servers = settings.access_log or settings.compression == "all" or settings.tls_cert or settings.trusted_proxy
+    return settings.engine == "process" and is_wanted and not is_servers
 
 
 def owner_entry(settings: Settings) -> Entry:
     """Return what an environment's process runs to be handed connections."""
     paths = hot_paths(load_contract().resolved_paths())
-    # Third-party code runs there, and a URL may hold credentials.
-    shared = dataclasses.replace(settings, upload_to="")
-    return Entry("gym_http_server.handover.owner", {"settings": dataclasses.asdict(shared), "paths": paths})
+    # Third-party code runs there: no secrets, and nothing that may hold or lead to one.
+    kept_back = {each.name for each in dataclasses.fields(settings) if each.metadata["is_secret"]}
+    kept_back |= {"upload_to", "api_key_file", "tls_cert", "tls_key"}
+    blank: dict[str, Any] = dict.fromkeys(kept_back, "")
+    arguments = {
+        "settings": dataclasses.asdict(dataclasses.replace(settings, **blank)),
+        "access": dataclasses.asdict(Access.of(settings)),
+        "paths": paths,
+    }
+    return Entry("gym_http_server.handover.owner", arguments)
 
 
 class Habit:

@@ -115,6 +115,8 @@ class OwnedProtocol(HttpProtocol):
             self._inbox.is_answered()
         if not self.transport.is_closing():
             self._joining.resume_reading()
+            if self._arriving:
+                self._arriving_since = self.loop.time()
             self._go_on()
 
     def pause_writing(self) -> None:
@@ -146,6 +148,12 @@ class OwnedProtocol(HttpProtocol):
             self._is_to_leave = True
             self._joining.pause_reading()
         self._go_on()
+        if self._arriving and not self._has_left:
+            self._await_rest()
+
+    def on_late_request(self) -> None:
+        """Give a request back that takes too long to arrive; the server knows what to do about it."""
+        self._leave()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:  # noqa: ARG002 -- uvicorn's signature
         self._under_way = self._todo = cycle

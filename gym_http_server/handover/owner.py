@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from ..api.handlers import handler_table
 from ..api.hot_operations import HotOperation, HotOperations
 from ..api.hot_path import HotPath
+from ..api.security import Access, Guard, has_header
 from ..config import Settings
 from ..engines.base import Engine
 from ..engines.inline import InlineWorker
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
+    from ..api.edge import App, Receive, Scope, Send
     from ..runtime.memory import Memory
     from ..runtime.messages import CreateRequest
     from ..runtime.served import Served
@@ -47,15 +49,12 @@ def prepare(arguments: Mapping[str, Any]) -> None:
     """Load and compile what every environment's process needs.
 
     Args:
-        arguments: `settings`, the fields of `Settings`, and `paths`, those of the contract (see `hot_paths`).
+        arguments: `settings`, the fields of `Settings`; `access`, those of `Access`; and `paths`, those of the contract (see
+            `hot_paths`).
     """
     rehearse()
-    # JSON has made lists of their tuples.
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in arguments["settings"].items()
-    }
-    settings = Settings(**fields)
-    _made[:] = [Serving(settings, arguments["paths"])]
+    settings, access = Settings(**_fields(arguments["settings"])), Access(**_fields(arguments["access"]))
+    _made[:] = [Serving(settings, access, arguments["paths"])]
 
 
 def serve(channel: socket.socket, memory: Memory, instance_id: str) -> None:
@@ -69,6 +68,7 @@ class Serving:
 
     Args:
         settings: the server's settings.
+        access: who may use the server.
         paths: the paths of the contract, as far as they are compiled.
 
     Attributes:
@@ -77,13 +77,33 @@ class Serving:
         config: what uvicorn's protocol serves with.
     """
 
-    def __init__(self, settings: Settings, paths: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Settings, access: Access, paths: Mapping[str, Any]) -> None:
         self.settings = settings
         self.instances = Instances(settings, _Beside())
         operations = _OperationsHere(paths, handler_table(settings, self.instances, _nothing), self.instances)
-        app = HotPath(operations, settings.max_body, give_back, self.instances.traffic)
-        self.config: uvicorn.Config = configuration(app, settings, OwnedProtocol)
+        hot_path = HotPath(operations, settings.max_body, give_back, self.instances.traffic)
+        self.config = configuration(Barrier(hot_path, Guard(access)), settings, OwnedProtocol)
         self.config.load()
+
+
+class Barrier:
+    """An ASGI app that serves what the guard lets pass, and has the server refuse the rest.
+
+    Args:
+        app: what serves it.
+        guard: tells which requests are to be refused.
+    """
+
+    def __init__(self, app: App, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or have it given back; also one of a web page, whose browser wants to be told more (CORS)."""
+        if self._guard.refusal(scope) is None and not has_header(scope, b"origin"):
+            await self._app(scope, receive, send)
+        else:
+            await give_back(scope, receive, send)
 
 
 class Owner:
@@ -203,6 +223,11 @@ class _DatedState(ServerState):
     @default_headers.setter
     def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:
         """Do nothing: the base class begins with none."""
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a dataclass, of whose tuples JSON has made lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _nothing() -> None:

@@ -44,7 +44,7 @@ class Results:
     def __init__(self, settings: Settings) -> None:
         self.roots = Roots(settings.results_root)
         self.target = Target(settings.upload_to or str(self.roots.paths[0] / "evaluations"))
-        self._thresholds = Thresholds(settings.imports)
+        self._thresholds = Thresholds(settings.imports, pass_variable=settings.pass_variable)
         # Evaluations never change, so one that was read need not be read again. By path.
         self._known: dict[str, Evaluation] = {}
         self._refused: set[str] = set()

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from typing import Any, TextIO
 
-from ..config import ENVIRONMENT_PREFIX
+from ..runtime.variables import variables_for_environments
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,15 @@ class Thresholds:
 
     Args:
         imports: modules that register environments (`--import`).
+        pass_variable: variables that the process sees though their names are those of secrets.
         seconds: how long a process may take.
     """
 
-    def __init__(self, imports: tuple[str, ...] = (), *, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, imports: tuple[str, ...] = (), *, pass_variable: tuple[str, ...] = (), seconds: float = SECONDS
+    ) -> None:
         self._imports = imports
+        self._pass_variable = pass_variable
         self._seconds = seconds
         self._known: dict[tuple[str, str], float | None] = {}
 
@@ -71,15 +75,13 @@ class Thresholds:
         if library == "gymnasium" and not self._imports:
             return None
         question = {"env_id": env_id, "library": library, "imports": self._imports, "seconds": self._seconds}
-        return _number(_ask(question, self._seconds))
+        return _number(_ask(question, self._pass_variable, self._seconds))
 
 
-def _ask(question: dict[str, Any], seconds: float) -> Any:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+def _ask(question: dict[str, Any], pass_variable: tuple[str, ...], seconds: float) -> Any:
     process = subprocess.Popen(  # noqa: S603 -- this module, with this interpreter
         [sys.executable, "-P", "-m", __name__],
-        env=environment,
+        env=variables_for_environments(pass_variable),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

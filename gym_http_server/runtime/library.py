@@ -31,9 +31,10 @@ PACKAGES = ("gymnasium", "gym", "ale-py", "box2d", "mujoco", "minigrid", "pettin
 OWN_PROPERTIES = {"max_episode_steps", "render_mode", "num_envs", "vectorization_mode"}
 RESERVED = OWN_PROPERTIES | {
     *("id", "disable_env_checker", "autoreset", "apply_api_compatibility", "new_step_api", "order_enforce"),
-    *("vector_kwargs", "wrappers"),
+    *("vector_kwargs", "wrappers", "entry_point", "vector_entry_point", "additional_wrappers"),
 }
-"""Arguments of the libraries' own `make`, which are no keyword arguments of an environment."""
+"""Arguments of the libraries' own `make` and fields of their specifications, which name code or concern `make` alone; none
+is a keyword argument of an environment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from .codec import contains, encoder
 from .encoding import ENCODERS
 from .messages import JSON, CreateRequest, Description, Reply
 from .monitor import NO_MONITOR, Camera, Monitor, schedule
+from .once import ONCE, Once, Outcomes
 from .recording import Recording
 from .usage import Usage
 
@@ -78,13 +79,19 @@ class Served(abc.ABC):
         self._action_space = action_space
         self._observation_space = observation_space
         self._encode_sample = encoder(action_space)
+        self._outcomes = Outcomes()
         self._action_space.seed(seed)
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
         """Serve the operation of that name and return its reply.
 
+        Args:
+            operation: the operation.
+            arguments: its arguments; among them may be `once` (see `once.Once`), with which it is served only once.
+
         Raises:
             UsageError, ConflictError: what the operation refuses.
+            KeyReusedError: `once` has the key of another call.
             InstanceKindError: it is for the other kind of instance.
             EnvironmentRaisedError: the environment raised an exception.
         """
@@ -93,6 +100,13 @@ class Served(abc.ABC):
             lanes = self.description.num_envs
             what = "a single environment" if lanes is None else f"a batch of {lanes}"
             raise InstanceKindError(f"this instance is {what}: {COUNTERPARTS[operation]}", num_envs=lanes)
+        if ONCE in arguments:
+            others = dict(arguments)
+            once = Once(*others.pop(ONCE))
+            return self._outcomes.of(once, lambda: self._serve(operation, serve, others))
+        return self._serve(operation, serve, arguments)
+
+    def _serve(self, operation: str, serve: Callable[..., Reply], arguments: Mapping[str, Any]) -> Reply:
         self.usage.begin(operation)
         try:
             return serve(self, **arguments)

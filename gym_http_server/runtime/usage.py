@@ -27,7 +27,8 @@ OPERATIONS: Final = (
 CELLS: Final = 8
 _STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION = range(6)
 _INDEX: Final = {name: float(index) for index, name in enumerate(OPERATIONS)}
-_MOST: Final = float(1 << 53)
+MOST: Final = float(1 << 53)
+"""The largest value that is one."""
 
 
 class Usage:
@@ -92,4 +93,4 @@ class Usage:
 
 def within(value: float) -> float:
     """Return a value that another process wrote, which is third-party code, or 0 where no time or count is like that."""
-    return value if 0.0 <= value <= _MOST else 0.0
+    return value if 0.0 <= value <= MOST else 0.0

@@ -9,7 +9,7 @@ from .episodes import EpisodeHandlers
 from .instances import InstanceHandlers
 from .monitor import MonitorHandlers
 from .results import ResultsHandlers
-from .server import ServerHandlers
+from .server import MetricsHandlers, ServerHandlers
 from .spaces import SpaceHandlers
 
 if TYPE_CHECKING:
@@ -59,10 +59,15 @@ def handler_table(
         "observationSpaceContains": of_spaces.contains_observation,
         "shutdownServer": of_server.shutdown,
         "getHealth": of_server.health,
+        "getMetrics": of_server.health,
     }
     if results is not None:
         of_monitor = MonitorHandlers(instances, results.recording_directory)
         of_results = ResultsHandlers(results)
+        # Not at the top: an environment's own process has no part in this either, and to load it takes 80 ms.
+        from ..metrics import Metrics
+
+        of_metrics = MetricsHandlers(Metrics(instances))
         table |= {
             "startMonitor": of_monitor.start,
             "closeMonitor": of_monitor.close,
@@ -70,5 +75,6 @@ def handler_table(
             "uploadRecording": of_results.upload,
             "listEvaluations": of_results.list,
             "getEvaluation": of_results.get,
+            "getMetrics": of_metrics.get,
         }
     return table

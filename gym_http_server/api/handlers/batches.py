@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..negotiation import form_of
+from ..repeats import named
 from ..responses import reply_response
 
 if TYPE_CHECKING:
     from ...instances import Instances
+    from ...runtime.once import Once
     from ..responses import Response
 
 
@@ -22,15 +24,18 @@ class BatchHandlers:
     def __init__(self, instances: Instances) -> None:
         self._instances = instances
 
-    async def reset(self, instance_id: str, body: Any = None, accept: str | None = None) -> Response:
+    async def reset(
+        self, instance_id: str, body: Any = None, accept: str | None = None, once: Once | None = None
+    ) -> Response:
         """Start an episode in every lane."""
         asked = body if isinstance(body, dict) else {}
         arguments = {name: asked.get(name) for name in ("seed", "seeds", "options", "reset_mask")}
-        return reply_response(
-            await self._instances.get(instance_id).call("batch_reset", {**arguments, **form_of(accept)})
-        )
+        arguments |= {**form_of(accept), **named(once)}
+        return reply_response(await self._instances.get(instance_id).call("batch_reset", arguments))
 
-    async def step(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
+    async def step(
+        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: Once | None = None
+    ) -> Response:
         """Take an action in every lane."""
-        arguments = {"actions": body["actions"], **form_of(accept)}
+        arguments = {"actions": body["actions"], **form_of(accept), **named(once)}
         return reply_response(await self._instances.get(instance_id).call("batch_step", arguments))

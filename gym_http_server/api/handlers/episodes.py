@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidValueError
 from ..negotiation import acceptable, form_of
+from ..repeats import named
 from ..responses import reply_response
 
 if TYPE_CHECKING:
     from ...config import Settings
     from ...instances import Instances
+    from ...runtime.once import Once
     from ..responses import Response
 
 FRAME_TYPES = ("image/png", "image/jpeg", "text/plain")
@@ -28,21 +30,27 @@ class EpisodeHandlers:
         self._max_reply = settings.max_reply
         self._instances = instances
 
-    async def reset(self, instance_id: str, body: Any = None, accept: str | None = None) -> Response:
+    async def reset(
+        self, instance_id: str, body: Any = None, accept: str | None = None, once: Once | None = None
+    ) -> Response:
         """Start an episode. Old clients send null, "", [] or nothing: only an object says anything."""
         asked = body if isinstance(body, dict) else {}
-        arguments = {"seed": asked.get("seed"), "options": asked.get("options"), **form_of(accept)}
+        arguments = {"seed": asked.get("seed"), "options": asked.get("options"), **form_of(accept), **named(once)}
         return reply_response(await self._instances.get(instance_id).call("reset", arguments))
 
-    async def step(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
+    async def step(
+        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: Once | None = None
+    ) -> Response:
         """Take one action."""
-        arguments = {"action": body["action"], **form_of(accept)}
+        arguments = {"action": body["action"], **form_of(accept), **named(once)}
         return reply_response(await self._instances.get(instance_id).call("step", arguments))
 
-    async def rollout(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
+    async def rollout(
+        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: Once | None = None
+    ) -> Response:
         """Take many steps."""
         instance = self._instances.get(instance_id)
-        arguments = {"limit": self._max_reply, **rollout_arguments(body), **form_of(accept)}
+        arguments = {"limit": self._max_reply, **rollout_arguments(body), **form_of(accept), **named(once)}
         return reply_response(await instance.call("rollout", arguments))
 
     async def render(self, instance_id: str, accept: str | None = None) -> Response:

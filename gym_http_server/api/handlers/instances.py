@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
+from ...results.kwargs import KwargsGuard
+from ...results.roots import Roots
 from ...runtime.messages import CreateRequest
+from ...runtime.once import SharedOutcomes
 from ..responses import json_response, void_response
 
 if TYPE_CHECKING:
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
 
     from ...config import Settings
     from ...instances import Instances
+    from ...runtime.once import Once
     from ...runtime.traffic import Tally
     from ..responses import Response
 
@@ -26,10 +31,20 @@ class InstanceHandlers:
 
     def __init__(self, settings: Settings, instances: Instances) -> None:
         self._settings = settings
+        self._guard = KwargsGuard(Roots(settings.results_root), settings.imports)
         self._instances = instances
+        self._outcomes = SharedOutcomes()
 
-    async def create(self, body: dict[str, Any]) -> Response:
+    async def create(self, body: dict[str, Any], once: Once | None = None) -> Response:
         """Make an environment."""
+        if once is None:
+            return await self._create(body)
+        return await self._outcomes.of("", once, lambda: self._create(body))
+
+    async def _create(self, body: dict[str, Any]) -> Response:
+        if body.get("kwargs"):
+            # In a thread, for it may be much, and each path is a question to the file system.
+            await asyncio.to_thread(self._guard.check, body["kwargs"])
         request = CreateRequest(
             env_id=body["env_id"],
             seed=body.get("seed"),
@@ -80,9 +95,12 @@ class InstanceHandlers:
             }
         )
 
-    async def close(self, instance_id: str, accept: str | None = None) -> Response:
+    async def close(self, instance_id: str, accept: str | None = None, once: Once | None = None) -> Response:
         """Close an instance."""
-        await self._instances.close(instance_id)
+        if once is None:
+            await self._instances.close(instance_id)
+        else:
+            await self._outcomes.of(instance_id, once, lambda: self._instances.close(instance_id))
         return void_response(accept)
 
 

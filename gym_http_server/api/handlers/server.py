@@ -1,17 +1,17 @@
-"""Operations of the tag `server`: health and shutdown."""
+"""Operations of the tag `server`: health, metrics and shutdown."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ... import __version__
-from ..responses import json_response, void_response
+from ..responses import Response, json_response, void_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...instances import Instances
-    from ..responses import Response
+    from ..metrics import Metrics
 
 
 class ServerHandlers:
@@ -37,3 +37,18 @@ class ServerHandlers:
         """Answer, and have the server stop."""
         self._shut_down()
         return void_response(accept)
+
+
+class MetricsHandlers:
+    """The handler of what the server counts.
+
+    Args:
+        metrics: what it counts.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def get(self) -> Response:
+        """Answer what the server counts."""
+        return Response(self._metrics.text(), self._metrics.media_type)

@@ -1,0 +1,97 @@
+"""The access log: a record for each request that was answered, or whose client went away before.
+
+No query, header or body is in it: these may hold what is secret.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from .hot_path import REPLY
+from .request import HEADER, current_id, echoing, instance_in
+
+if TYPE_CHECKING:
+    from ..spec import Contract
+    from .edge import App, Message, Receive, Scope, Send
+
+logger = logging.getLogger("gym_http_server.access")
+
+
+class AccessLog:
+    """An ASGI app that logs how another one answers, and names requests that have no name.
+
+    Args:
+        app: the other one.
+        contract: tells the operation of a request.
+    """
+
+    def __init__(self, app: App, contract: Contract) -> None:
+        self._app = app
+        self._contract = contract
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = current_id()
+        # One of the HTTP protocol's extensions sends a reply past this.
+        extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
+        headers = [*((n, v) for n, v in scope["headers"] if n != HEADER), (HEADER, request_id.encode("ascii"))]
+        record = _Record(receive, echoing(request_id, send))
+        try:
+            await self._app({**scope, "headers": headers, "extensions": extensions}, record.receive, record.send)
+        finally:
+            self._write(scope, request_id, record)
+
+    def _write(self, scope: Scope, request_id: str, record: _Record) -> None:
+        found = self._contract.match(scope["path"])
+        operation = found[0].operations.get(scope["method"]) if found else None
+        # As it was sent: percent-encoded, it has no line break.
+        path = scope["raw_path"].decode("latin-1")
+        client = scope.get("client")
+        fields: dict[str, Any] = {
+            "method": scope["method"],
+            "path": path,
+            "status": record.status or None,
+            "seconds": round(time.perf_counter() - record.began, 6),
+            "received_bytes": record.received,
+            "sent_bytes": record.sent,
+            "client": client[0] if client else None,
+            "operation": operation["operationId"] if operation else None,
+            "request_id": request_id,
+            "instance_id": instance_in(scope["path"]),
+        }
+        logger.info(
+            "%s %s %s %.6f s, %d bytes in, %d bytes out, %s",
+            fields["method"],
+            path,
+            fields["status"] or "unanswered",
+            fields["seconds"],
+            fields["received_bytes"],
+            fields["sent_bytes"],
+            fields["client"] or "-",
+            extra=fields,
+        )
+
+
+class _Record:
+    """What passes on the way of one request."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.began = time.perf_counter()
+        self.status = self.received = self.sent = 0
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        self.status = message.get("status", self.status)
+        self.sent += len(message.get("body", b""))
+        await self._send(message)

@@ -1,0 +1,97 @@
+"""The gate: the first that every request passes, and where those end that the guard refuses."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from starlette.middleware.cors import CORSMiddleware
+
+from .edge import send_problem
+from .hot_path import REPLY
+from .problems import problem_of
+from .security import has_header, is_preflight
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .edge import App, Receive, Scope, Send
+    from .problems import HttpProblem
+    from .security import Guard
+
+logger = logging.getLogger(__name__)
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+REQUEST_HEADERS: Final = ("Accept", "Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
+RESPONSE_HEADERS: Final = ("Retry-After", "Warning", "WWW-Authenticate", "X-Request-Id")
+
+QUIET_SECONDS: Final = 1.0
+"""Wrong keys are logged at most so often: who guesses keys should not fill the log as well."""
+
+
+class Gate:
+    """An ASGI app in front of another one.
+
+    Pages of other origins that the server names are told that they may use it (CORS, https://fetch.spec.whatwg.org/).
+
+    Args:
+        app: the other one.
+        guard: tells which requests are to be refused.
+        ask: answers who asks for a page without a key, where that is a person; returns whether it did.
+        on_refused: told of each reply that refuses a request: its status, and the length of its body in bytes.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        guard: Guard,
+        ask: Callable[[Scope, Receive, Send], Awaitable[bool]],
+        on_refused: Callable[[int, int], None],
+    ) -> None:
+        self._app = app
+        self._guard = guard
+        self._ask = ask
+        self._on_refused = on_refused
+        origins = guard.access.origins
+        self._cors = (
+            CORSMiddleware(
+                app,
+                allow_origins=origins,
+                allow_methods=METHODS,
+                allow_headers=REQUEST_HEADERS,
+                expose_headers=RESPONSE_HEADERS,
+                allow_private_network=True,
+            )
+            if origins
+            else None
+        )
+        self._quiet_until = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve or refuse one request."""
+        problem = self._guard.refusal(scope)
+        if problem is not None:
+            self._tell(scope, problem)
+            if problem.status == 401 and await self._ask(scope, receive, send):
+                self._on_refused(problem.status, 0)
+                return
+            reply = problem_of(problem)
+            self._on_refused(reply.status, len(reply.body))
+            await send_problem(reply, send)
+            return
+        if self._cors is None or not has_header(scope, b"origin"):
+            await self._app(scope, receive, send)
+            return
+        # A reply in one go would go out without the headers that are added here.
+        extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
+        await self._cors({**scope, "extensions": extensions}, receive, send)
+
+    def _tell(self, scope: Scope, problem: HttpProblem) -> None:
+        if problem.status != 401 or not has_header(scope, b"authorization") or is_preflight(scope):
+            return
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            client = scope.get("client")
+            logger.warning("a request of %s has a wrong key", client[0] if client else "an unknown client")

@@ -1,0 +1,391 @@
+"""A handle on an environment's process: calls over its socket, and what is made of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import CallTimeoutError, EnvironmentDiedError, InstanceLostError, InvalidValueError, OutOfResourcesError
+from ..runtime.memory import Memory
+from ..runtime.messages import CreateRequest, Description, Reply
+from ..runtime.wire import (
+    CLOSE,
+    CREATE,
+    ENDED,
+    LAST_WORDS,
+    REPLY_HEADER,
+    RETURNED,
+    RequestPacker,
+    unpack_last_words,
+    unpack_reply,
+    unpack_returned,
+)
+from .base import Worker
+from .custody import Custody
+from .fork_server import describe_status, signal_name
+from .output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from ..config import Settings
+    from .base import Returned
+    from .fork_server import ForkServer
+
+logger = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 5.0
+"""How long an environment may take to close before its process is killed."""
+EXIT_SECONDS = 2.0
+"""How long after the end of its socket the fork server's word on how a process ended is waited for."""
+READ_SIZE = 1 << 16
+
+
+class ProcessWorker(Worker):
+    """A handle on an environment's process. Made by `fork`."""
+
+    def __init__(self, forks: ForkServer, instance_id: str, call_timeout: float, settings: Settings) -> None:
+        self._forks = forks
+        self._instance_id = instance_id
+        self._call_timeout = call_timeout
+        self._max_reply = settings.max_reply
+        self._max_memory = settings.max_memory_per_env
+        self._loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as undo:
+            try:
+                self._connection, self._theirs = socket.socketpair()
+                undo.callback(self._connection.close)
+                undo.callback(self._theirs.close)
+                self._output = Output(instance_id)
+                undo.callback(self._output.close)
+                undo.callback(os.close, self._output.theirs)
+                self._memory, self._their_memory = Memory.make()
+            except OSError as error:
+                raise OutOfResourcesError.of(str(error)) from None
+            undo.pop_all()
+        self._connection.setblocking(False)
+        self.usage = self._memory.usage
+        self.traffic = self._memory.traffic
+        self._custody = Custody(self._memory.inbox)
+        self._pid = 0
+        self._packer = RequestPacker()
+        self._buffer = bytearray()
+        self._answer: asyncio.Future[Reply | Description] | None = None
+        self._operation = ""
+        self._sent_at = 0.0
+        self._is_behind = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._unclaimed = 0
+        self._exited = self._loop.create_future()
+        self._killed_because: str | None = None
+        self._excess: dict[str, Any] = {}
+        self._timed_out: CallTimeoutError | None = None
+        self._is_unread = False
+        self._is_closed = False
+
+    @classmethod
+    async def fork(cls, forks: ForkServer, instance_id: str, call_timeout: float, settings: Settings) -> ProcessWorker:
+        """Fork a process that waits for `make`."""
+        self = cls(forks, instance_id, call_timeout, settings)
+        theirs = [self._theirs.fileno(), self._output.theirs, self._their_memory]
+        try:
+            self._pid = await forks.fork(instance_id, self, theirs)
+        except BaseException:
+            self._release()
+            raise
+        finally:
+            self._theirs.close()
+            os.close(self._output.theirs)
+            os.close(self._their_memory)
+        self._loop.add_reader(self._connection, self._on_readable)
+        self._output.start()
+        return self
+
+    async def make(self, request: CreateRequest) -> None:
+        """Have the process make the environment."""
+        arguments = {"request": request.to_wire(), "max_reply": self._max_reply}
+        description = await self._exchange(CREATE, arguments)
+        if not isinstance(description, Description):
+            self._kill("it broke the protocol")
+            raise EnvironmentDiedError("the environment's process broke the protocol and was killed")
+        self.description = description
+
+    def call(self, operation: str, arguments: Mapping[str, Any]) -> Coroutine[Any, Any, Reply]:
+        """Send the operation to the process and return its reply."""
+        # No coroutine of its own, for this is on every step's way. Only `create` is answered by a description.
+        return cast("Coroutine[Any, Any, Reply]", self._exchange(operation, arguments))
+
+    def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:
+        """Give a client's connection to the process, where it waits for the server and serves no other."""
+        if self.loss is not None or self._answer is not None or self._unclaimed:
+            return False
+        if not self._custody.hand_over(self._connection, connection, data, back):
+            return False
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._call_timeout, self._on_timer)
+        return True
+
+    def recall(self) -> None:
+        """Have the connection given back before anything else."""
+        if self.loss is None and self._answer is None:  # a call has it given back as well
+            self._custody.recall(self._connection)
+
+    async def close(self, *, at_once: bool = False) -> None:
+        """Have the process close the environment and end; kill it where that takes too long."""
+        if self.loss is None and not at_once:
+            # Until then the environment may be in a call, whose time is limited by itself.
+            self._custody.recall(self._connection)
+            await self._custody.returned()
+        if self.loss is None:
+            self._is_closed = True
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._loop.sock_sendall(self._connection, self._packer.pack(CLOSE, {}))
+                    await asyncio.shield(self._exited)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Kill the process, where it still lives, and give back what this handle holds."""
+        self._is_closed = True
+        self._kill("it was closed")
+        self._release()
+
+    async def _exchange(self, operation: str, arguments: Mapping[str, Any]) -> Reply | Description:
+        if self.loss is not None:
+            raise self._died(operation)
+        try:
+            frame = self._packer.pack(operation, arguments)
+        except (OverflowError, ValueError) as error:
+            raise InvalidValueError(f"the body cannot be passed on: {error}") from None
+        answer: asyncio.Future[Reply | Description] = self._loop.create_future()
+        self._answer = answer
+        self._operation = operation
+        self._sent_at = time.monotonic()
+        self._is_behind = self._custody.is_held
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._call_timeout, self._on_timer)
+        is_sent = False
+        try:
+            sent = self._send(frame)
+            if sent < len(frame):
+                await self._send_rest(memoryview(frame)[sent:])
+            is_sent = True
+            return await answer
+        except asyncio.CancelledError:
+            if not is_sent:
+                self._kill(f"{operation} was given up while it was being sent")
+            # Nobody waits any more, but the environment answers all the same: that reply must not be the next call's.
+            self._unclaimed += not answer.done() or answer.cancelled()
+            raise
+        except EnvironmentDiedError as error:
+            if error.detail:
+                # Its own last words, said before it ends.
+                self._kill(error.detail)
+                raise
+            raise self._died(operation) from None
+        finally:
+            self._answer = None
+            # Its error's traceback leads here: the cycle would keep the shared memory.
+            del answer
+
+    def _send(self, frame: bytes) -> int:
+        try:
+            return self._connection.send(frame)
+        except OSError:
+            return 0
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        try:
+            await self._loop.sock_sendall(self._connection, rest)
+        except OSError:
+            await self._await_exit()
+
+    def _on_timer(self) -> None:
+        # One timer runs on over many calls, because starting and cancelling one for each takes longer than all else here.
+        self._timer = None
+        now = time.monotonic()
+        began = self._began(now)
+        if began is None:
+            return
+        remaining = began + self._call_timeout - now
+        if remaining > 0:
+            self._timer = self._loop.call_later(remaining, self._on_timer)
+            return
+        is_busy = self.usage.busy_since is not None
+        if not self._custody.is_held:
+            what = f"{self._operation} took longer than"
+        elif is_busy:
+            what = f"{self.usage.operation} took longer than"
+        else:
+            what = "its process left a request unread for"
+        why = (
+            f"{what} {self._call_timeout:g} s and the environment was killed: "
+            "raise --call-timeout, or call_timeout at createEnv"
+        )
+        self._is_unread = self._custody.is_held and not is_busy
+        self._timed_out = CallTimeoutError(why, seconds=self._call_timeout)
+        self._kill(why)
+        # Who is behind a client's own connection learns at the exit that the environment is lost.
+        if not self._custody.is_held:
+            self._fail(self._timed_out)
+
+    def _began(self, now: float) -> float | None:
+        """Return when the call under way began, or `now` where one may begin at any time, or None."""
+        is_waited_for = self._answer is not None and not self._answer.done()
+        if is_waited_for and not self._is_behind:
+            return self._sent_at
+        if not (is_waited_for or self._custody.is_held):
+            return None
+        busy_since = self.usage.busy_since
+        if busy_since is not None and busy_since <= now:
+            return busy_since
+        if is_waited_for:
+            return max(self._sent_at, min(self.usage.idle_since, now))
+        return self._custody.last_sign(now)
+
+    def _on_readable(self) -> None:
+        data = self._receive()
+        if data is None:
+            return
+        if not data:
+            self._loop.remove_reader(self._connection)
+            # Its last words and how it ended come another way, a moment later.
+            self._loop.create_task(self._await_exit())
+            return
+        self._take(data)
+
+    def _receive(self) -> bytes | None:
+        """Return what has come, nothing at the end of the stream, or None where there is nothing yet."""
+        try:
+            return self._connection.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
+
+    def _take(self, data: bytes) -> None:
+        if not self._buffer and len(data) >= REPLY_HEADER.size:
+            # As good as always it is one whole frame.
+            kind, length = REPLY_HEADER.unpack_from(data)
+            if len(data) == REPLY_HEADER.size + length:
+                self._deliver(kind, data[REPLY_HEADER.size :])
+                return
+        self._buffer += data
+        while len(self._buffer) >= REPLY_HEADER.size:
+            kind, length = REPLY_HEADER.unpack_from(self._buffer)
+            # Errors and descriptions are not replies, and have room for the spaces of an image; the rest of a reply that
+            # comes with a connection has a head before it.
+            if length > max(self._max_reply, 64 << 20) + READ_SIZE:
+                self._protocol_error()
+                return
+            end = REPLY_HEADER.size + length
+            if len(self._buffer) < end:
+                return
+            body = bytes(memoryview(self._buffer)[REPLY_HEADER.size : end])
+            del self._buffer[:end]
+            self._deliver(kind, body)
+
+    def _deliver(self, kind: int, body: bytes) -> None:
+        if kind in (RETURNED, ENDED) and self._custody.is_held:
+            if kind == ENDED:
+                self._custody.end()
+            else:
+                rest, closes, ends_reply = unpack_returned(body)
+                self._custody.give_back(rest, closes=closes, ends_reply=ends_reply)
+            return
+        try:
+            if kind == LAST_WORDS:
+                self._kill(unpack_last_words(body).detail)
+                return
+            if self._unclaimed:
+                self._unclaimed -= 1
+                return
+            reply = unpack_reply(kind, body)
+        except ValueError:
+            self._protocol_error()
+        except Exception as error:  # noqa: BLE001 -- the error of this project that the frame holds
+            self._fail(error)
+        else:
+            if self._answer is None or self._answer.done():
+                self._protocol_error()
+            else:
+                self._answer.set_result(reply)
+
+    def _protocol_error(self) -> None:
+        self._kill("it broke the protocol between it and the server")
+        self._fail(EnvironmentDiedError(""))
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+    def _kill(self, why: str) -> None:
+        if self.loss is None:
+            self.loss = why
+            self._log_loss()
+            self._killed_because = why
+        if self._pid and not self._exited.done():
+            self._forks.kill(self._pid)
+
+    def _log_loss(self) -> None:
+        if not self._is_closed:
+            names = {"instance_id": self._instance_id}
+            logger.info("instance %s: lost: %s", self._instance_id, self.loss, extra=names)
+
+    async def _await_exit(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with asyncio.timeout(EXIT_SECONDS):
+                await asyncio.shield(self._exited)
+        if not self._exited.done():
+            self._kill("it closed its connection to the server")
+            self._fail(EnvironmentDiedError(""))
+
+    def on_exit(self, status: int, memory: int | None = None) -> None:
+        """Note how the process ended (a wait status, and the bytes that it was killed for), and tell who waits for it."""
+        if self._exited.done():
+            return
+        self._exited.set_result(status)
+        # A reply or a refusal that it sent before it ended still counts, though word of its end was faster.
+        while data := self._receive():
+            self._take(data)
+        self._output.drain()
+        if memory is not None and self.loss is None:
+            self.loss = self._killed_because = (
+                f"it took {memory} bytes of memory and the limit is {self._max_memory}: "
+                "start the server with a larger --max-memory-per-env"
+            )
+            self._excess = {"memory": memory, "limit": self._max_memory, "setting": "max_memory_per_env"}
+            logger.warning("instance %s: %s", self._instance_id, self.loss)
+        if self.loss is None:
+            self.loss = f"its process ended with {describe_status(status)}"
+            self._log_loss()
+        # It can serve no more, and what it had of a connection is the server's again.
+        is_before = self._custody.is_held
+        self._custody.inherit(self._timed_out or self._died(self.usage.operation), is_unread=self._is_unread)
+        # What waited for that connection to be given back was never begun.
+        self._fail(InstanceLostError.of(self._instance_id, self.loss) if is_before else EnvironmentDiedError(""))
+
+    def _died(self, operation: str) -> EnvironmentDiedError:
+        facts: dict[str, Any] = dict(self._excess)
+        if self._killed_because is None and self._exited.done():
+            code = os.waitstatus_to_exitcode(self._exited.result())
+            facts = {"exit_code": code} if code >= 0 else {"signal": signal_name(-code)}
+        lines = list(self._output.lines)
+        if lines:
+            facts["stderr"] = lines
+        last = f"; the last that it wrote: {lines[-1][:200]}" if lines else ""
+        return EnvironmentDiedError(f"the environment was lost during {operation}: {self.loss}{last}", **facts)
+
+    def _release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._connection.fileno() >= 0:
+            self._loop.remove_reader(self._connection)
+            self._connection.close()
+        self._output.close()

@@ -1,0 +1,113 @@
+"""What a client may say in the `kwargs` of createEnv: values for an environment's constructor, never code or foreign files.
+
+A constructor does with its arguments what it likes: Gymnasium's MuJoCo environments open the file that `xml_file` names,
+and others import what is named as `module:attribute`. Which of them means what, only they know. So every text in kwargs,
+at any depth and as a name too, is held to two rules: none names code, and what may be a path lies in the results roots.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from ..errors import ForbiddenDirectoryError, InvalidValueError
+
+if TYPE_CHECKING:
+    from .roots import Roots
+
+CODE: Final = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w./-]*")
+"""A text that names code: `module:attribute`, or `module:Env-v0`, for which the libraries import the module."""
+
+ENV_ID: Final = re.compile(r"[\w-]+/[\w:.-]+-v\d+")
+"""The id of an environment in a namespace, such as `ALE/Pong-v5`, which looks like a path and is none."""
+
+
+class KwargsGuard:
+    """Refuses keyword arguments that name code, or a path outside the roots.
+
+    Args:
+        roots: the results roots.
+        imports: the modules that the server was started with (`--import`), which may be named.
+    """
+
+    def __init__(self, roots: Roots, imports: tuple[str, ...] = ()) -> None:
+        self._roots = roots
+        self._imports = imports
+
+    def check(self, kwargs: dict[str, Any]) -> None:
+        """Refuse what must not be passed on to a constructor.
+
+        Args:
+            kwargs: plain JSON values.
+
+        Raises:
+            InvalidValueError: a text names code, or no path can be called like that.
+            ForbiddenDirectoryError: a text names a path outside the results roots.
+        """
+        for name, value in kwargs.items():
+            # One after the other and not within each other: a client may nest them deep.
+            seen: set[str] = set()
+            left = [name, value]
+            while left:
+                match left.pop():
+                    case str() as text if text not in seen:
+                        seen.add(text)
+                        self._check_text(name, text)
+                    case dict() as mapping:
+                        left += mapping
+                        left += mapping.values()
+                    case list() as values:
+                        left += values
+
+    def _check_text(self, name: str, text: str) -> None:
+        is_url = text[:5].lower() == "file:"
+        try:
+            path = url2pathname(urlsplit(text).path) if is_url else text
+        except ValueError as error:
+            raise _impossible(name, text, error) from None
+        exists = os.path.lexists(path)
+        named = None if is_url or exists else CODE.fullmatch(text)
+        if named:
+            if named[1] not in self._imports:
+                raise InvalidValueError(
+                    f"kwargs cannot name code, and {_shown(text)} in {name!r} names the module {named[1]!r}: pass a plain "
+                    f"value, or start the server with --import {named[1]}",
+                    kwarg=name,
+                )
+        elif is_url or exists or (_looks_like_path(path) and not ENV_ID.fullmatch(path)):
+            self._check_path(name, text, path)
+
+    def _check_path(self, name: str, text: str, path: str) -> None:
+        try:
+            resolved = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 -- Path's refuses unknown users
+            os.fsencode(resolved)
+        except (ValueError, OSError, RuntimeError) as error:  # NUL or half a character; links in a circle
+            raise _impossible(name, text, error) from None
+        # Who starts elsewhere than in the working directory, such as with a package's own files, would be led out of that.
+        leaves = not path.startswith((".", "~")) and os.path.normpath(path).startswith(os.pardir)
+        if leaves or not any(resolved.is_relative_to(root) for root in self._roots.paths):
+            raise ForbiddenDirectoryError(
+                f"{_shown(text)} in {name!r} of kwargs is a path outside the results roots "
+                f"{', '.join(map(str, self._roots.paths))}: choose one inside, or start the server with --results-root",
+                kwarg=name,
+                roots=[str(root) for root in self._roots.paths],
+            )
+
+
+def _looks_like_path(text: str) -> bool:
+    has_separator = "/" in text or os.sep in text or bool(os.altsep and os.altsep in text)
+    return has_separator or text.startswith("~") or text in (os.curdir, os.pardir)
+
+
+def _impossible(name: str, text: str, error: Exception) -> InvalidValueError:
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return InvalidValueError(f"{_shown(text)} in {name!r} of kwargs can be no path: {why}", kwarg=name)
+
+
+def _shown(text: str) -> str:
+    shown = ascii(text)
+    return shown if len(shown) <= 200 else shown[:200] + "…"
