@@ -39,12 +39,7 @@ SLOW = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long, and give each test an id of its own."""
-    for item in items:
-        label = getattr(item, "operation_label", None)
-        if label is not None:
-            # schemathesis calls all tests of a function alike, and pytest-xdist runs one of those that are called alike.
-            item._nodeid = f"{item.nodeid}[{label}]"
+    """Begin with the files that take long; pytest-xdist would run one of several tests that are called alike."""
     assert len({item.nodeid for item in items}) == len(items)
     rank = {f"test_{name}.py": index for index, name in enumerate(SLOW)}
     # By the id, for a plugin's own items may tell another path.

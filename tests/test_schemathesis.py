@@ -10,7 +10,8 @@ import copy
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -22,6 +23,7 @@ import schemathesis
 from hypothesis import HealthCheck
 from schemathesis import Case, GenerationMode
 from schemathesis.config import SchemathesisConfig
+from schemathesis.schemas import BaseSchema
 
 from gym_http_server.spec import load_contract
 
@@ -47,6 +49,22 @@ CONFIG = SchemathesisConfig.from_dict(
 )
 SCHEMA = schemathesis.openapi.from_dict(copy.deepcopy(load_contract().document), config=CONFIG)
 HOT = SCHEMA.include(func=lambda context: bool(context.operation.definition.raw.get("x-hot-path")))
+
+
+def each_operation(schema: BaseSchema, examples: int) -> Callable[[FunctionType], None]:
+    """Make a test of its own for each operation, named after it: pytest takes what schemathesis makes of one for the same."""
+
+    def make(function: FunctionType) -> None:
+        for operation in schema.get_all_operations():
+            operation_id = operation.ok().definition.raw["operationId"]
+            name = f"{function.__name__}_{operation_id}"
+            test = FunctionType(function.__code__, function.__globals__, name)
+            test.__annotations__, test.__doc__ = function.__annotations__, function.__doc__
+            # Of the whole schema: what is included adds to what was.
+            chosen = SCHEMA.include(operation_id=operation_id)
+            function.__globals__[name] = chosen.parametrize()(budget(examples)(test))
+
+    return make
 
 
 def budget(examples: int, **further: Any) -> hypothesis.settings:
@@ -182,22 +200,19 @@ def call(case: Case, app: LiveApp | Server, pool: Pool, session: requests.Sessio
     case.call_and_validate(base_url=app.url, headers={"Accept": MSGPACK} if wants_packed else None, session=session)
 
 
-@SCHEMA.parametrize()
-@budget(100)
+@each_operation(SCHEMA, examples=100)
 def test_every_operation_answers_as_the_contract_says(case: Case, live: LiveApp, pool: Pool) -> None:
     """Whatever is sent, the reply is one that the contract declares, and what it forbids is refused."""
     call(case, live, pool)
 
 
-@HOT.parametrize()
-@budget(30)
+@each_operation(HOT, examples=30)
 def test_the_hot_path_answers_as_the_contract_says(case: Case, hot: LiveApp, hot_pool: Pool) -> None:
     """The same holds for the operations of a training loop where they do not go through connexion's stack."""
     call(case, hot, hot_pool)
 
 
-@HOT.parametrize()
-@budget(15)
+@each_operation(HOT, examples=15)
 def test_an_environments_process_answers_as_the_contract_says(
     case: Case, handover: Server, handover_pool: Pool, session: requests.Session
 ) -> None:
