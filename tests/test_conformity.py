@@ -16,7 +16,8 @@ import pytest
 import trustme
 
 from gym_http_server.conformity.exchange import Request
-from gym_http_server.conformity.implementation import MOST_ALIVE, Implementation
+from gym_http_server.conformity.implementation import Implementation
+from gym_http_server.conformity.ledger import MOST_ALIVE
 from gym_http_server.conformity.trajectories import play_locally
 
 from .conftest import KINDS, start
@@ -129,7 +130,9 @@ def test_a_deployment_with_a_certificate_is_checked(tmp_path: Path, root: Path) 
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(root / "both.pem"))
     arguments = ("--only", "wire", "--only", "schema", "--examples", "1")
     with start("inline", "--results-root", str(root), "--tls-cert", str(root / "both.pem")) as server:
-        done = check(tmp_path, server.url, *arguments, SSL_CERT_FILE=str(root / "authority.pem"))
+        meant_for_others = {"PYTEST_ADDOPTS": "--no-such-option", "PYTEST_PLUGINS": "no_such_plugin", "CI": "true"}
+        trusted = {"SSL_CERT_FILE": str(root / "authority.pem")}
+        done = check(tmp_path, server.url, *arguments, **trusted, **meant_for_others)
         refused = check(tmp_path, server.url, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (refused.returncode, refused.stdout) == (2, "")

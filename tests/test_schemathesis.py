@@ -14,20 +14,11 @@ import requests
 from schemathesis import Case
 
 from gym_http_server.conformity.caller import Caller
+from gym_http_server.conformity.cases import accepted, aim, steer
 from gym_http_server.conformity.implementation import Implementation
 from gym_http_server.conformity.pool import Pool
-from gym_http_server.conformity.schema import (
-    accepted,
-    aim,
-    budget,
-    each_operation,
-    is_hot,
-    load_linked_schema,
-    load_schema,
-    packed,
-    run_sequences,
-    steer,
-)
+from gym_http_server.conformity.schema import budget, each_operation, is_hot, load_schema, packed
+from gym_http_server.conformity.sequences import load_linked_schema, run_sequences
 
 from .conftest import start
 from .live import LiveApp

@@ -13,6 +13,7 @@ from gym_http_server.conformity.plugin import closed
 from gym_http_server.conformity.suite.test_wire import (
     test_body_of_get,
     test_compression,
+    test_retired_id,
     test_session,
     test_slashes,
     test_upload,
@@ -26,6 +27,7 @@ __all__ = [
     "closed",
     "test_body_of_get",
     "test_compression",
+    "test_retired_id",
     "test_session",
     "test_slashes",
     "test_upload",

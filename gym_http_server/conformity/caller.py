@@ -10,7 +10,7 @@ from ..client.body import msgpack_body, msgpack_value
 from ..client.operations import Operations
 from .contract import check_reply
 from .exchange import JSON, Answer, Exchange, Request
-from .implementation import ENVS
+from .ledger import ENVS
 from .nonconformity import Nonconformity, NotServed, shown
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import click
 
 from .exchange import KEY_VARIABLE, Request
-from .implementation import ENVS, Implementation
+from .implementation import Implementation
+from .ledger import ENVS
 from .nonconformity import NoAnswer, Nonconformity
 
 GROUPS = ("schema", "sequences", "trajectories", "wire")
@@ -78,14 +79,15 @@ def check(
     except ModuleNotFoundError as error:
         return _cannot(f"check needs {error.name}, which is not installed: {EXTRA}")
     try:
-        with Implementation(url, api_key, timeout) as implementation:
+        with Implementation(url, api_key or None, timeout) as implementation:
             health = _reach(implementation)
     except ValueError as error:
         return _cannot(str(error))
 
     from .run import run
 
-    options = Options(url, api_key, only or GROUPS, examples, seed, with_uploads, timeout)
+    groups = tuple(each for each in GROUPS if each in (only or GROUPS))
+    options = Options(url, api_key or None, groups, examples, seed, with_uploads, timeout)
     return run(options, health)
 
 

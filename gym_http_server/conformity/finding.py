@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import requests
+from hypothesis.errors import HypothesisException
 from schemathesis.core.failures import Failure
 
 from .nonconformity import Nonconformity
@@ -62,5 +63,9 @@ def _findings(error: BaseException, row: Row) -> list[Finding]:
         return [Finding(row, text, f"{error.sent.summary}\n{text}", error.sent.curl)]
     if isinstance(error, requests.RequestException):
         return [Finding(row, str(type(error)), f"expected: an answer\ncame:     {error}")]
+    if isinstance(error, HypothesisException):
+        words = str(error).partition("\n")[0]
+        text = f"expected: the same answers when the same is sent again\ncame:     others, so that hypothesis stopped ({words})"
+        return [Finding(row, row.sentence, text)]
     words = "".join(traceback.format_exception(error, limit=-LAST_FRAMES, chain=False))
     return [Finding(row, str(error), f"the kit itself failed, which is a defect of it:\n{words}")]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from .exchange import Request
-from .implementation import ENVS
+from .ledger import ENVS
 from .nonconformity import Nonconformity
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .implementation import NOBODY
+from .ledger import NOBODY
 
 if TYPE_CHECKING:
     from schemathesis import Case
@@ -30,7 +30,7 @@ def restrain(case: Case[Any], implementation: Implementation) -> None:
     """Make a generated request one that a deployment can be asked."""
     parameters = case.path_parameters or {}
     instance_id = parameters.get("instance_id")
-    if instance_id is not None and implementation.could_be_anothers(str(instance_id)):
+    if instance_id is not None and implementation.ledger.could_be_anothers(str(instance_id)):
         parameters["instance_id"] = f"{NOBODY}{instance_id}"[:64]
     if isinstance(case.body, dict):
         case.body = {
@@ -42,7 +42,7 @@ def restrain(case: Case[Any], implementation: Implementation) -> None:
 
 def _restrained(name: str, value: Any, implementation: Implementation) -> Any:
     if name in DIRECTORIES and isinstance(value, str) and value:
-        return implementation.fresh_directory()
+        return implementation.ledger.fresh_directory()
     if name in MOST and isinstance(value, int) and not isinstance(value, bool) and MOST[name] < value < _LARGEST:
         return MOST[name]
     return value

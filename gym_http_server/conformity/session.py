@@ -40,7 +40,7 @@ class KitSession(requests.Session):
         sent = self._request(request)
         with self._implementation.sending(sent.method, sent.path):
             response = super().send(request, **options)
-            self._implementation.note(sent, Answer(response.status_code, {}, response.content))
+            self._implementation.ledger.note(sent, Answer(response.status_code, {}, response.content))
         return response
 
     def hold(self, case: Case[Any], headers: dict[str, str]) -> None:

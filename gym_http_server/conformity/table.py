@@ -58,8 +58,9 @@ class Table:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Print the row of a check that was done."""
         if report.when == "call" or report.outcome != "passed":
-            self.requests += report.requests
-            self._add(report, report.row, report.requests)
+            requests = report.requests if report.when == "call" else 0
+            self.requests += requests
+            self._add(report, report.row, requests)
         self.seconds += report.duration
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -105,10 +106,10 @@ class Table:
         style = _STYLES["passed" if is_whole and not self.results["failed"] else "failed"]
         self._console.print(Text(text, style))
         under_test = self.implementation
-        if under_test is not None and under_test.recordings:
-            self._print(f"recordings are left there below {under_test.recordings}")
-        if under_test is not None and under_test.alive:
-            left = ", ".join(sorted(under_test.alive))
+        if under_test is not None and under_test.ledger.has_recordings:
+            self._print(f"recordings are left there below {under_test.ledger.results}")
+        if under_test is not None and under_test.ledger.alive:
+            left = ", ".join(sorted(under_test.ledger.alive))
             self._print(f"these instances could not be closed: {left}")
         if self.results["failed"]:
             self._console.print(f"--seed {seed} repeats this run")

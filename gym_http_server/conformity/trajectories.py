@@ -41,8 +41,10 @@ class Trajectory:
     def of_rollout(cls, reply: dict[str, Any], steps: int) -> Trajectory:
         """Return the trajectory of a rollout that began with a reset, as steps one at a time have it."""
         made = cls()
-        observations, final = plain(reply["observations"]), iter(plain(reply["final_observations"]))
-        rewards, terminated, truncated = (plain(reply[name]) for name in ("rewards", "terminated", "truncated"))
+        observations = _rows(reply, "observations", steps + 1)
+        rewards, terminated, truncated = (_rows(reply, name, steps) for name in ("rewards", "terminated", "truncated"))
+        ends = sum(any(flags) for flags in zip(terminated, truncated, strict=True))
+        final = iter(_rows(reply, "final_observations", ends))
         made.reset(observations[0])
         for number in range(steps):
             is_over = terminated[number] or truncated[number]
@@ -92,6 +94,28 @@ class Trajectory:
         """
         if self.rows == other.rows:
             raise Nonconformity(f"{here} and {there} differ", f"the same {len(self.rows)} rows")
+
+
+def play_batch(caller: Caller, instance_id: str, actions: list[list[Any]], seed: int) -> list[Trajectory]:
+    """Reset a batch, take a row of actions after another, and return the trajectory of each lane.
+
+    Args:
+        caller: whom to ask.
+        instance_id: the batch.
+        actions: what to take, a list for each lane.
+        seed: of the reset.
+    """
+    lanes = [Trajectory() for _ in actions]
+    first = _rows(caller.reset_batch(instance_id, seed=seed), "observations", len(lanes))
+    for lane, observation in zip(lanes, first, strict=True):
+        lane.reset(observation)
+    for row in zip(*actions, strict=True):
+        reply = caller.step_batch(instance_id, list(row))
+        columns = {name: _rows(reply, f"{name}s", len(lanes)) for name in ("observation", "reward")}
+        columns |= {name: _rows(reply, name, len(lanes)) for name in ("terminated", "truncated")}
+        for number, lane in enumerate(lanes):
+            lane.step({name: column[number] for name, column in columns.items()})
+    return lanes
 
 
 def play(
@@ -154,7 +178,11 @@ def play_locally(env_id: str, library: str, actions: list[Any], seed: int) -> Tr
 
 def actions_for(caller: Caller, instance_id: str, seed: int, steps: int = STEPS) -> list[Any]:
     """Return actions of an instance's action space, the same for the same seed."""
-    space = rebuild(caller.get_action_space(instance_id))
+    descriptor = caller.get_action_space(instance_id)
+    try:
+        space = rebuild(descriptor)
+    except ValueError as error:
+        raise Nonconformity("an action space that can be rebuilt", f"{shown(descriptor)} ({error})") from None
     space.seed(seed)
     return [plain(encode(space, space.sample())) for _ in range(steps)]
 
@@ -169,6 +197,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def _rows(reply: dict[str, Any], name: str, count: int) -> list[Any]:
+    rows = plain(reply[name])
+    if not isinstance(rows, list) or len(rows) != count:
+        raise Nonconformity(f"{count} {name}", shown(rows))
+    return rows
 
 
 def _digits(value: Any) -> np.ndarray[Any, Any]:

@@ -9,12 +9,14 @@ import pytest
 
 from ...spec import METHODS, load_contract
 from ..caller import Caller
+from ..cases import accepted, aim
 from ..exchange import Request
-from ..implementation import NOBODY, Implementation
+from ..implementation import Implementation
+from ..ledger import NOBODY
 from ..nonconformity import Nonconformity
 from ..plugin import PROFILE
 from ..restraint import UNEXPECTED_METHODS, restrain
-from ..schema import accepted, aim, each_operation, load_schema
+from ..schema import each_operation, load_schema
 
 if TYPE_CHECKING:
     from types import FunctionType

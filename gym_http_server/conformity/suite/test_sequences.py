@@ -8,13 +8,14 @@ import hypothesis
 import pytest
 
 from ...spec import METHODS, load_contract, resolve
+from ..cases import steer
 from ..exchange import Request
-from ..implementation import NOBODY
+from ..ledger import NOBODY
 from ..lifecycle import live
 from ..nonconformity import Nonconformity, NotServed
 from ..plugin import ENV_IDS, PROFILE
 from ..restraint import restrain
-from ..schema import load_linked_schema, run_sequences, steer
+from ..sequences import load_linked_schema, run_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def test_unknown(implementation: Implementation, caller: Caller, state: str) -> 
             path = template.replace("{instance_id}", instance_id).replace("{x}", "1")
             value = _example(item[method])
             if value is not None and "directory" in value:
-                value = {**value, "directory": implementation.fresh_directory()}
+                value = {**value, "directory": implementation.ledger.fresh_directory()}
             exchange = caller.exchange(Request.of(method.upper(), path, value))
             if exchange.answer.status != 400:
                 raise Nonconformity("400", str(exchange.answer.status), exchange)

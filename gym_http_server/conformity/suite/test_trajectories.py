@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..caller import Caller
 from ..exchange import Request
-from ..implementation import ENVS, Implementation
+from ..ledger import ENVS
 from ..nonconformity import Nonconformity
-from ..trajectories import Trajectory, actions_for, play, play_locally
+from ..trajectories import Trajectory, actions_for, play, play_batch, play_locally
+
+if TYPE_CHECKING:
+    from ..implementation import Implementation
 
 RETIRED = "FrozenLake-v0"
 each_environment = pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1", "Pendulum-v1", RETIRED])
@@ -95,20 +98,7 @@ def test_lanes(caller: Caller, seed: int, env_id: str) -> None:
     batch = caller.create_env(env_id, num_envs=LANES, vectorization_mode="sync")["instance_id"]
     single = caller.create_env(env_id)["instance_id"]
     actions = [actions_for(caller, single, seed + lane) for lane in range(LANES)]
-    lanes = [Trajectory() for _ in range(LANES)]
-    for lane, observation in zip(lanes, caller.reset_batch(batch, seed=seed)["observations"], strict=True):
-        lane.reset(observation)
-    for row in zip(*actions, strict=True):
-        reply = caller.step_batch(batch, list(row))
-        for number, lane in enumerate(lanes):
-            lane.step(
-                {
-                    "observation": reply["observations"][number],
-                    "reward": reply["rewards"][number],
-                    "terminated": reply["terminated"][number],
-                    "truncated": reply["truncated"][number],
-                }
-            )
+    lanes = play_batch(caller, batch, actions, seed)
     for number, lane in enumerate(lanes):
         alone = play(caller, single, actions[number], seed + number).first_episode()
         lane.first_episode().expect(alone, f"lane {number}", f"a single environment of seed {seed} + {number}")
@@ -149,7 +139,7 @@ def test_library(caller: Caller, seed: int, env_id: str) -> None:
 def test_monitor(implementation: Implementation, caller: Caller, seed: int) -> None:
     """A monitor tells how many episodes there were, and return and length of the last."""
     instance_id = caller.create_env("CartPole-v1")["instance_id"]
-    caller.start_monitor(instance_id, implementation.fresh_directory())
+    caller.start_monitor(instance_id, implementation.ledger.fresh_directory())
     lengths = []
     for number in range(2):
         caller.reset_env(instance_id, seed=seed + number)

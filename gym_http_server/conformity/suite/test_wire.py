@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..exchange import Request
-from ..implementation import ENVS
-from ..nonconformity import Nonconformity
+from ..ledger import ENVS
+from ..nonconformity import Nonconformity, NotServed
 from ..replay import VOID_BODIES, replay, sessions
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..implementation import Implementation
 
 ENV_ID = "CartPole-v1"
+RETIRED = "FrozenLake-v0"
 
 pytestmark = pytest.mark.usefixtures("closed")
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("closed")
 @pytest.mark.parametrize("client", sessions())
 def test_session(implementation: Implementation, caller: Caller, client: str) -> None:
     """An unmodified client gets from every request of a session what it reads of the reply."""
-    replay(client, caller, implementation.fresh_directory)
+    replay(client, caller, implementation.ledger.fresh_directory)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +91,24 @@ def test_compression(caller: Caller) -> None:
     caller.rollout(instance_id, policy="random", steps=100)
 
 
+def test_retired_id(caller: Caller) -> None:
+    """An id that no library ships any more is served by its successor, which `env_id` names, and a Warning says so."""
+    exchange = caller.exchange(Request.of("POST", ENVS, {"env_id": RETIRED}))
+    answer = exchange.answer
+    if answer.status == 400:
+        raise NotServed(f"not served there: {answer.json['message']}")
+    _expect(exchange, answer.status == 200, "200")
+    _expect(exchange, answer.json["env_id"] != RETIRED, "the successor as env_id")
+    _expect(exchange, RETIRED in answer.headers.get("warning", ""), "a Warning that names the id")
+
+
 def test_upload_needs(implementation: Implementation, caller: Caller) -> None:
     """An upload without a directory or a key is a 400 that names the first of them that is missing."""
     for value, name in (
         ({}, "training_dir"),
         ({"training_dir": "", "api_key": None}, "training_dir"),
-        ({"training_dir": implementation.fresh_directory()}, "api_key"),
-        ({"training_dir": implementation.fresh_directory(), "api_key": ""}, "api_key"),
+        ({"training_dir": implementation.ledger.fresh_directory()}, "api_key"),
+        ({"training_dir": implementation.ledger.fresh_directory(), "api_key": ""}, "api_key"),
     ):
         exchange = caller.exchange(Request.of("POST", "/v1/upload/", value))
         _expect(exchange, exchange.answer.status == 400, "400")
@@ -107,7 +119,7 @@ def test_upload(implementation: Implementation, caller: Caller, with_uploads: bo
     """A recording that is uploaded is an evaluation, which is listed and can be asked for."""
     if not with_uploads:
         pytest.skip("it writes evaluations: --with-uploads")
-    directory = implementation.fresh_directory()
+    directory = implementation.ledger.fresh_directory()
     instance_id = caller.create_env(ENV_ID)["instance_id"]
     caller.start_monitor(instance_id, directory)
     caller.rollout(instance_id, policy="random", episodes=1)
@@ -123,4 +135,4 @@ def test_upload(implementation: Implementation, caller: Caller, with_uploads: bo
 
 def _expect(exchange: Exchange, is_so: bool, expected: str) -> None:
     if not is_so:
-        raise Nonconformity(expected, str(exchange.answer.status), exchange)
+        raise Nonconformity(expected, str(exchange.answer), exchange)
