@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PNG = "image/png"
 
@@ -57,6 +60,8 @@ class Operations(ABC):
         num_envs: int | None = None,
         vectorization_mode: str | None = None,
         autoreset_mode: str | None = None,
+        wrappers: Sequence[Mapping[str, Any]] | None = None,
+        autoreset: bool | None = None,
     ) -> dict[str, str]:
         """Make an environment, or a batch of them.
 
@@ -71,6 +76,8 @@ class Operations(ABC):
             num_envs: makes a batch of so many, for `reset_batch` and `step_batch`.
             vectorization_mode: how the batch is made: `auto`, `sync`, `async` or `vector_entry_point`.
             autoreset_mode: what it does with an ended episode: `next_step`, `same_step` or `disabled`.
+            wrappers: of Gymnasium, to put around it, the innermost first: a `name` and optional `kwargs` each.
+            autoreset: the step after an episode's end starts the next one; not for a batch.
 
         Returns:
             `instance_id`, the `env_id` really served, and `library` with its version.
@@ -86,6 +93,8 @@ class Operations(ABC):
             "num_envs": num_envs,
             "vectorization_mode": vectorization_mode,
             "autoreset_mode": autoreset_mode,
+            "wrappers": wrappers,
+            "autoreset": autoreset,
         }
         return self._call("POST", "/v1/envs/", _given(asked), keyed=True)
 

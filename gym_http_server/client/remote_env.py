@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode
 
 from ..runtime.spaces import rebuild
 from .client import Client
@@ -24,8 +25,9 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     """An environment on a server.
 
     Spaces, observations and rewards are those of the environment itself, with its shapes and dtypes; entries of `info`
-    are those that have a form in MessagePack. Actions are judged by the server. Each environment has a connection of
-    its own, which a thread opens with its first call.
+    are those that have a form in MessagePack. With `wrappers` all of them are the wrapped environment's; with `autoreset`
+    `metadata["autoreset_mode"]` says that the step after an episode's end starts the next one. Actions are judged by the
+    server. Each environment has a connection of its own, which a thread opens with its first call.
 
     Args:
         url: where the server is.
@@ -35,7 +37,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         timeout: seconds to wait for an answer; None waits for ever.
         packed: speak MessagePack.
         **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
-            `call_timeout`.
+            `call_timeout`, `wrappers`, `autoreset`.
 
     Raises:
         ServerProblem: the server refuses to make it, says what the environment did wrong, or lost it. A lost one (410)
@@ -74,6 +76,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             raise
         self.render_mode = described["render_mode"]
         self.metadata = {"render_modes": [self.render_mode] if self.render_mode else [], "render_fps": FPS}
+        if described["autoreset_mode"] is not None:
+            self.metadata["autoreset_mode"] = AutoresetMode[described["autoreset_mode"].upper()]
         given = {"url": url, "env_id": env_id, "render_mode": render_mode, "timeout": timeout, "packed": packed}
         if api_key is not None:
             given["api_key"] = api_key

@@ -26,7 +26,7 @@ Make: TypeAlias = Callable[..., Any]
 DISTRIBUTION_OF: Final = {
     "Box2D": "gymnasium[box2d]",
     "ale_py": "ale-py",
-    "cv2": "opencv-python",
+    "cv2": "opencv-python-headless",  # the other one needs libGL, which servers lack
     "flax": "gymnasium[jax]",
     "jax": "gymnasium[jax]",
     "jaxlib": "gymnasium[jax]",
@@ -51,6 +51,16 @@ def make_single(found: Found, request: CreateRequest, **kwargs: Any) -> Any:
     return module.make(
         found.specification, max_episode_steps=request.max_episode_steps, disable_env_checker=True, **kwargs
     )
+
+
+def adapted(environment: Any, found: Found, request: CreateRequest) -> Any:
+    """Return what a library made as an environment of Gymnasium."""
+    if found.library == "gymnasium":
+        return environment
+    with closing_on_error(environment):
+        return gym_compat.Adapted(
+            environment, found.env_id, request.max_episode_steps or found.specification.max_episode_steps
+        )
 
 
 def construct(
@@ -178,26 +188,38 @@ def constructing(env_id: str) -> Iterator[None]:
         raise
     except Exception as error:
         if is_missing_dependency(error):
-            raise _missing(env_id, error) from error
+            raise missing(env_id, error) from error
         raise EnvironmentCreationError(f"{env_id} could not be made: {type(error).__name__}: {error}") from error
     except SystemExit as error:
         raise EnvironmentCreationError(f"{env_id} could not be made: SystemExit: {error}") from error
 
 
-def _missing(env_id: str, error: BaseException) -> MissingDependencyError:
+def missing(what: str, error: BaseException, **facts: Any) -> MissingDependencyError:
+    """Return the error for what needs a package that is not installed, with the pip command where that is known.
+
+    Args:
+        what: what needs it.
+        error: what was raised for it (see `is_missing_dependency`).
+        facts: further members of the error.
+    """
     # A library that catches the ImportError to say it nicer leaves it as the cause or the context.
-    causes = (error, error.__cause__, error.__context__)
+    causes = [each for each in (error, error.__cause__, error.__context__) if isinstance(each, ImportError)]
     module = next((each.name for each in causes if isinstance(each, ModuleNotFoundError) and each.name), None)
     if module is None and (named := re.search(r"No module named '([\w.]+)'", str(error))):
         module = named[1]  # gym's MuJoCo keeps the text of the ImportError alone
-    text = f"{env_id} needs a package that is not installed: {error}"
+    text = f"{what} needs a package that is not installed: {error}"
+    # Or it is there and a library of the system is not, as libGL is for OpenCV; then path is the file that wants it.
+    broken = next((each for each in causes if each.path and each.name == "cv2"), None)
+    if module is None and broken is not None:
+        module = broken.name
+        text = f"{what} needs a package that cannot be loaded: {broken}"
     if module is None:
-        return MissingDependencyError(text)
+        return MissingDependencyError(text, **facts)
     package = distribution_of(module)
     # gym's own advice (gym[box2d]) names packages that no longer build; Gymnasium's is right.
     if f"pip install {package}" not in str(error):
         text += f"; install it with: pip install {package}"
-    return MissingDependencyError(text, package=package.strip('"'))
+    return MissingDependencyError(text, package=package.strip('"'), **facts)
 
 
 @contextlib.contextmanager

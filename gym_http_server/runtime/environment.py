@@ -38,15 +38,24 @@ class Environment(Served):
         try:
             action_space, observation_space = describe(made.action_space), describe(made.observation_space)
         except TypeError as error:
+            made.environment.close()
             raise InvalidValueError(f"{made.env_id} has a space that has no JSON form: {error}") from None
         description = Description(
-            made.env_id, made.library, made.render_mode, action_space, observation_space, made.notice
+            made.env_id,
+            made.library,
+            made.render_mode,
+            action_space,
+            observation_space,
+            made.notice,
+            autoreset_mode="next_step" if request.autoreset else None,
+            wrappers=request.wrappers,
         )
         super().__init__(description, made.action_space, made.observation_space, request.seed, usage)
         self._decode_action = decoder(made.action_space)
         self._is_action = checker(made.action_space)
         self._encode_observation = encoder(made.observation_space)
         self._seed = request.seed
+        self._autoreset = request.autoreset
         self._observation: Any = None
         self._under_way = False
 
@@ -56,11 +65,18 @@ class Environment(Served):
         return encoded({"observation": self._encode_observation(observation), "info": as_object(info)}, media_type)
 
     def step(self, action: Any, media_type: str = JSON) -> Reply:
-        """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`."""
+        """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`.
+
+        With autoreset, after an episode's end, it starts the next one instead, and that is no step: the reward is 0.
+        """
         decoded = self._decoded(action)
         if not self._has_reset:
             raise ResetNeededError("step before the first reset: call reset first")
-        observation, reward, terminated, truncated, info = self._step(decoded)
+        if self._autoreset and not self._under_way:
+            observation, info = self._reset(None, None)
+            reward, terminated, truncated = 0.0, False, False
+        else:
+            observation, reward, terminated, truncated, info = self._step(decoded)
         done = terminated or truncated
         body = ENCODERS[media_type](
             {

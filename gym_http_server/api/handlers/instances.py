@@ -12,6 +12,7 @@ from ...runtime.once import SharedOutcomes
 from ..responses import json_response, void_response
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from ...config import Settings
@@ -42,9 +43,10 @@ class InstanceHandlers:
         return await self._outcomes.of("", once, lambda: self._create(body))
 
     async def _create(self, body: dict[str, Any]) -> Response:
-        if body.get("kwargs"):
+        wrappers = [{"name": each["name"], "kwargs": each.get("kwargs") or {}} for each in body.get("wrappers") or ()]
+        if body.get("kwargs") or wrappers:
             # In a thread, for it may be much, and each path is a question to the file system.
-            await asyncio.to_thread(self._guard.check, body["kwargs"])
+            await asyncio.to_thread(self._check, body.get("kwargs") or {}, wrappers)
         request = CreateRequest(
             env_id=body["env_id"],
             seed=body.get("seed"),
@@ -57,12 +59,19 @@ class InstanceHandlers:
             num_envs=body.get("num_envs"),
             vectorization_mode=body.get("vectorization_mode", "auto"),
             autoreset_mode=body.get("autoreset_mode"),
+            wrappers=wrappers,
+            autoreset=body.get("autoreset") or False,
         )
         instance = await self._instances.create(request, body.get("call_timeout"))
         made = instance.description
         headers = {"Warning": f'299 - "{_quotable(made.notice)}"'} if made.notice else None
         reply = {"instance_id": instance.instance_id, "env_id": made.env_id, "library": made.library}
         return json_response(reply, headers)
+
+    def _check(self, kwargs: dict[str, Any], wrappers: Sequence[dict[str, Any]]) -> None:
+        self._guard.check(kwargs)
+        for index, each in enumerate(wrappers):
+            self._guard.check(each["kwargs"], f"the kwargs of wrappers[{index}]")
 
     async def list(self) -> Response:
         """List the live instances."""
@@ -83,6 +92,7 @@ class InstanceHandlers:
                 "num_envs": made.num_envs,
                 "vectorization_mode": made.vectorization_mode,
                 "autoreset_mode": made.autoreset_mode,
+                "wrappers": made.wrappers,
                 "action_space": made.action_space,
                 "observation_space": made.observation_space,
                 "created_at": _rfc3339(instance.created_at),
