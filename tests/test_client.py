@@ -192,6 +192,14 @@ CALLS = [
         "/v1/envs/",
         {"env_id": "A-v0", "num_envs": 2, "vectorization_mode": "sync", "autoreset_mode": "disabled"},
     ),
+    (
+        lambda c: c.create_env(
+            "A-v0", wrappers=[{"name": "B"}, {"name": "C", "kwargs": {"d": (1, 2)}}], autoreset=True
+        ),
+        "POST",
+        "/v1/envs/",
+        {"env_id": "A-v0", "wrappers": [{"name": "B"}, {"name": "C", "kwargs": {"d": [1, 2]}}], "autoreset": True},
+    ),
     (lambda c: c.rollout("a1", actions=[0, 1]), "POST", "/v1/envs/a1/rollout/", {"actions": [0, 1]}),
     (
         lambda c: c.rollout("a1", policy="random", steps=3, seed=0),
