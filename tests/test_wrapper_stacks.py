@@ -29,7 +29,8 @@ from .wrapper_uses import USES, Use
 
 ENVIRONMENTS = ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "Blackjack-v1", "MountainCar-v0", "tests/Scribe-v0"]
 
-ANY = [use for use in USES if not use.renders and use.env_id != "ALE/Pong-v5"]
+# An observation as an argument fits its own environment, and a wrapper of frames changes nothing else.
+ANY = [use for use in USES if not use.renders and use.env_id != "ALE/Pong-v5" and "padding_type" not in use.kwargs]
 
 
 @contextlib.contextmanager
@@ -41,7 +42,7 @@ def silence() -> Iterator[None]:
 
 
 def open_both(use: Use) -> tuple[Served, gymnasium.Env] | None:
-    """Return both; None where both refuse, in the same words but for what we look at before the library does."""
+    """Return both; None where both refuse, in the same words, or it is too large for us."""
     try:
         served = open_served(CreateRequest(use.env_id, wrappers=use.wire))
     except InvalidValueError as error:
@@ -51,7 +52,7 @@ def open_both(use: Use) -> tuple[Served, gymnasium.Env] | None:
     if "too large" not in words:
         with pytest.raises(Exception, match="") as refused:  # noqa: PT011 -- whatever the library raises
             use.make()
-        assert str(refused.value) in words or "padding_type" in words
+        assert str(refused.value) in words
     return None
 
 
@@ -70,18 +71,17 @@ def take(served: Served, operation: str, arguments: dict[str, Any], step: Any) -
 
 @given(
     env_id=st.sampled_from(ENVIRONMENTS),
-    uses=st.lists(st.sampled_from(ANY), min_size=1, max_size=4),
+    uses=st.lists(st.sampled_from(ANY), min_size=1, max_size=3),
     seed=st.integers(0, 2**31 - 1),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_stack_of_wrappers_is_what_gymnasium_makes_of_it(env_id: str, uses: list[Use], seed: int) -> None:
     """The same spaces and the same trajectory, or the same words why not."""
     before, last = uses[:-1], uses[-1]
-    # To look at a frame, Gymnasium resets without a seed, which a running mean within remembers.
-    assume(
-        "NormalizeObservation" not in [use.name for use in before]
-        or "AddRenderObservation" not in [u.name for u in uses]
-    )
+    names = {use.name for use in uses}
+    if "AddRenderObservation" in names:
+        # To look at a frame it resets without a seed, which a running mean within remembers; each pixel's bins take long.
+        assume(not names & {"NormalizeObservation", "DiscretizeObservation"})
     with silence():
         opened = open_both(dataclasses.replace(last, env_id=env_id, before=tuple(before), options={}))
         if opened is None:
