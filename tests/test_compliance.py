@@ -316,7 +316,7 @@ def test_observation_space_contains_compares_members_or_checks_a_value(server: S
 
 
 def test_the_frame_comes_in_the_type_that_accept_prefers(server: Server) -> None:
-    """PNG by default, JPEG where it is preferred, and 406 where the mode cannot give what is asked for."""
+    """PNG by default, also where only errors are asked for, JPEG where preferred, and 406 where the mode cannot give it."""
     env = server.create()
     assert server.get(f"{env}/render/").status == 409
     server.post(f"{env}/reset/")
@@ -326,6 +326,7 @@ def test_the_frame_comes_in_the_type_that_accept_prefers(server: Server) -> None
         ("image/jpeg", "JPEG"),
         ("image/png;q=0.5, image/jpeg", "JPEG"),
         ("image/*", "PNG"),
+        ("application/problem+json", "PNG"),
     ):
         answer = server.get(f"{env}/render/", headers={"Accept": accept} if accept else {})
         picture = Image.open(io.BytesIO(answer.body))
