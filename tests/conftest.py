@@ -25,6 +25,7 @@ KINDS = {
 SLOW = (
     "chaos",
     "schemathesis",
+    "languages",
     "handover",
     "soak",
     "isolation",
