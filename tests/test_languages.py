@@ -124,7 +124,7 @@ def test_every_property_is_documented(made: Made) -> None:
 
 
 def test_a_session_is_what_it_is_over_plain_http(made: Made, server: Server) -> None:
-    """Create, spaces, seeded reset, 200 steps, a batch, a frame, an error and close say what plain requests say."""
+    """Create, spaces, seeded reset, 200 steps, a batch, a frame, an error and close say what plain requests are told."""
     file, command = SESSIONS[made.language]
     place = made.directory / file
     place.parent.mkdir(exist_ok=True)

@@ -98,7 +98,9 @@ public class Session {
       }
     }
 
-    String batch = instances.createEnv(new CreateEnvRequest().envId("CartPole-v1").numEnvs(8), null).getInstanceId();
+    CreateEnvRequest lanes = new CreateEnvRequest().envId("CartPole-v1").numEnvs(8);
+    String batch = instances.createEnv(lanes, "batch-of-" + env).getInstanceId();
+    equal(instances.createEnv(lanes, "batch-of-" + env).getInstanceId(), batch);
     Object batchFirst = batches.resetBatch(batch, null, new BatchResetRequest().seed(7L)).getObservations();
     BatchStepRequest batchActions = new BatchStepRequest().actions(List.of(0, 1, 0, 1, 0, 1, 0, 1));
     BatchStepReply stepped = batches.stepBatch(batch, batchActions, null);

@@ -100,8 +100,12 @@ func main() {
 
 	lanes := gym.NewCreateEnvRequest("CartPole-v1")
 	lanes.SetNumEnvs(8)
-	batch, _, err := client.InstancesAPI.CreateEnv(ctx).CreateEnvRequest(*lanes).Execute()
+	creation := client.InstancesAPI.CreateEnv(ctx).CreateEnvRequest(*lanes).IdempotencyKey("batch-of-" + env)
+	batch, _, err := creation.Execute()
 	check(err)
+	repeated, _, err := creation.Execute()
+	check(err)
+	equal(repeated, batch)
 	seededBatch := gym.NewBatchResetRequest()
 	seededBatch.SetSeed(7)
 	batchFirst, _, err := client.BatchesAPI.ResetBatch(ctx, batch.InstanceId).BatchResetRequest(*seededBatch).Execute()

@@ -52,7 +52,9 @@ def run(url: str, frame: Path) -> dict:
             if step.done:
                 observation, ended = episodes.reset_env(env).observation, ended + 1
 
-        batch = instances.create_env(gym.CreateEnvRequest(env_id="CartPole-v1", num_envs=8)).instance_id
+        lanes = gym.CreateEnvRequest(env_id="CartPole-v1", num_envs=8)
+        batch = instances.create_env(lanes, idempotency_key=f"batch-of-{env}").instance_id
+        assert instances.create_env(lanes, idempotency_key=f"batch-of-{env}").instance_id == batch
         batch_first = batches.reset_batch(batch, batch_reset_request=gym.BatchResetRequest(seed=7)).observations
         stepped = batches.step_batch(batch, gym.BatchStepRequest(actions=[0, 1, 0, 1, 0, 1, 0, 1]))
         assert [len(lane) for lane in stepped.observations] == [4] * 8

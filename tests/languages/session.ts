@@ -56,7 +56,9 @@ async function run(url: string, frame: string): Promise<object> {
     }
   }
 
-  const batch = (await instances.createEnv({ createEnvRequest: { envId: "CartPole-v1", numEnvs: 8 } })).instanceId;
+  const lanes = { createEnvRequest: { envId: "CartPole-v1", numEnvs: 8 }, idempotencyKey: `batch-of-${instanceId}` };
+  const batch = (await instances.createEnv(lanes)).instanceId;
+  equal((await instances.createEnv(lanes)).instanceId, batch);
   const batchFirst: number[][] = (await batches.resetBatch({ instanceId: batch, batchResetRequest: { seed: 7 } })).observations;
   const stepped = await batches.stepBatch({ instanceId: batch, batchStepRequest: { actions: [0, 1, 0, 1, 0, 1, 0, 1] } });
   equal(stepped.observations.map((lane: number[]) => lane.length), Array(8).fill(4));
