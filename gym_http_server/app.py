@@ -249,6 +249,8 @@ class ServerView:
                 created_at=each.created_at,
                 last_used_at=each.last_used_at,
                 num_envs=each.description.num_envs,
+                name=each.metadata.name,
+                labels=each.metadata.labels,
             )
             for each in self._instances.all()
         ]

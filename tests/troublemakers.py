@@ -337,3 +337,13 @@ class Greedy(Troublemaker):
 
 
 gymnasium.register("tests/Greedy-v0", lambda **kwargs: Greedy(**kwargs))
+
+
+class Unpaintable(Troublemaker):
+    """Has a render mode, and cannot render."""
+
+    def render(self) -> Any:
+        raise ValueError("no paint")
+
+
+gymnasium.register("tests/Unpaintable-v0", lambda **kwargs: Unpaintable(**kwargs))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 
@@ -25,6 +25,8 @@ class InstanceRow:
         created_at: when it was created, in UTC.
         last_used_at: when its last call was made, in UTC.
         num_envs: number of lanes of a batch; None for a single environment.
+        name: what people call it, or None.
+        labels: texts by which people tell it apart, by their names.
     """
 
     instance_id: str
@@ -37,6 +39,8 @@ class InstanceRow:
     created_at: datetime
     last_used_at: datetime
     num_envs: int | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class ConsoleView(Protocol):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidValueError, ResetNeededError
+import numpy as np
+
+from ..errors import GymHttpServerError, InvalidValueError, RenderModeError, ResetNeededError
 from .codec import checker, decoder, encoder
 from .encoding import ENCODERS
-from .frame import encode_frame
+from .frame import as_uint8, encode_frame, latest
 from .library import make
 from .messages import JSON, CreateRequest, Description, Reply
 from .served import COMMON_OPERATIONS, Served, as_object, calling, encoded, filmable, number, outside
@@ -55,24 +57,28 @@ class Environment(Served):
         observation, info = self._reset(seed, options)
         return encoded({"observation": self._encode_observation(observation), "info": as_object(info)}, media_type)
 
-    def step(self, action: Any, media_type: str = JSON) -> Reply:
-        """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`."""
+    def step(self, action: Any, media_type: str = JSON, render: bool = False) -> Reply:
+        """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`.
+
+        With `render` also `frame`, an array of uint8 of shape (height, width, 3) or what the environment has, or a text; None
+        where there is none, and then `frame_error` says why.
+        """
         decoded = self._decoded(action)
         if not self._has_reset:
             raise ResetNeededError("step before the first reset: call reset first")
         observation, reward, terminated, truncated, info = self._step(decoded)
         done = terminated or truncated
-        body = ENCODERS[media_type](
-            {
-                "observation": self._encode_observation(observation),
-                "reward": reward,
-                "done": done,
-                "terminated": terminated,
-                "truncated": truncated,
-                "info": as_object(info),
-            }
-        )
-        return Reply(body, media_type)
+        reply = {
+            "observation": self._encode_observation(observation),
+            "reward": reward,
+            "done": done,
+            "terminated": terminated,
+            "truncated": truncated,
+            "info": as_object(info),
+        }
+        if render:
+            reply |= self._shown()
+        return Reply(ENCODERS[media_type](reply), media_type)
 
     def rollout(
         self,
@@ -132,6 +138,18 @@ class Environment(Served):
             frame = self._environment.render()
             body, media_type = encode_frame(frame, mode, media_types)
         return Reply(body, media_type)
+
+    def _shown(self) -> dict[str, Any]:
+        """Return the frame as members of a step's reply, or why there is none: the step was taken all the same."""
+        try:
+            mode = filmable(self.description.render_mode)
+            with calling("render"):
+                frame = latest(self._environment.render(), mode)
+                if frame is None:
+                    raise RenderModeError(f"render mode {mode!r} gave no frame")
+                return {"frame": frame if isinstance(frame, str) else as_uint8(np.asarray(frame))}
+        except GymHttpServerError as error:
+            return {"frame": None, "frame_error": error.detail}
 
     @property
     def _metadata(self) -> Mapping[str, Any]:

@@ -43,6 +43,7 @@ def handler_table(
         "createEnv": of_instances.create,
         "listEnvs": of_instances.list,
         "getEnv": of_instances.get,
+        "updateEnv": of_instances.update,
         "deleteEnv": of_instances.close,
         "closeEnv": of_instances.close,
         "resetEnv": of_episodes.reset,
