@@ -8,11 +8,11 @@ does not run. So what Gymnasium itself does not register is asked of a process t
 from __future__ import annotations
 
 import logging
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import InquiryFailedError
 from ..runtime.inquiry import SECONDS, Inquirer, answer
+from ..runtime.registered import finite
 
 if TYPE_CHECKING:
     from ..runtime.inquiry import Progress
@@ -67,17 +67,11 @@ class Thresholds:
 
         # A look into a dict, where `gymnasium.spec` would import what an id such as `module:Env-v0` names.
         if library != "gym" and (specification := registry.get(env_id)) is not None:
-            return _number(specification.reward_threshold)
+            return finite(specification.reward_threshold)
         if library == "gymnasium" and not self._imports:
             return None
         question = {"env_id": env_id, "library": library, "imports": self._imports}
-        return _number(self._inquirer.ask(MODULE, question))
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+        return finite(self._inquirer.ask(MODULE, question))
 
 
 def _answer(question: dict[str, Any], progress: Progress) -> float | None:  # noqa: ARG001 -- nothing is left to import
@@ -93,7 +87,7 @@ def _answer(question: dict[str, Any], progress: Progress) -> float | None:  # no
     except UnknownEnvironmentError:
         return None
     # A successor is another environment, with another threshold.
-    return None if found.notice is not None else _number(found.specification.reward_threshold)
+    return None if found.notice is not None else finite(found.specification.reward_threshold)
 
 
 if __name__ == "__main__":
