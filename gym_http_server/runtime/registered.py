@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -143,6 +144,7 @@ def _look(entry_point: Any, request: CreateRequest, progress: Progress, *, may_m
 
     module = str(entry_point.partition(":")[0] if isinstance(entry_point, str) else _module_of(entry_point))
     progress(f"the import of {module}", module)
+    before = set(sys.modules)
     try:
         with quiet():
             creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
@@ -150,8 +152,21 @@ def _look(entry_point: Any, request: CreateRequest, progress: Progress, *, may_m
             make(request).environment.close()
         modes = render_modes(creator)
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever is raised is why it cannot be made
+        _forget_orphans(before)
         return _Look(error)
     return _Look(render_modes=None if modes is None else [text(mode) for mode in modes[:MOST_MODES]])
+
+
+def _forget_orphans(before: set[str]) -> None:
+    """Forget the modules that were not there before and whose package is not there, for its import failed.
+
+    Python leaves them, and would find them at the next import of one without a look at its package: Gymnasium's Box2D
+    package fails without pygame, and its bipedal walker, which has been imported by then, would seem to be there.
+    """
+    for name in sorted(sys.modules.keys() - before):
+        package = name.rpartition(".")[0]
+        if package and package not in sys.modules:
+            del sys.modules[name]
 
 
 def _described(look: _Look, specification: Any, request: CreateRequest) -> RegisteredEnv:
