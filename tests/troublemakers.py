@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -82,6 +83,11 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 asyncio.run(asyncio.sleep(float(seconds)))
             case ["sleep", seconds]:
                 time.sleep(float(seconds))
+            case ["await"]:
+                gate = gate_of(os.getpid())
+                while not gate.exists():
+                    time.sleep(0.005)
+                gate.unlink()
             case ["raise", *words]:
                 raise ValueError(" ".join(words))
             case ["sys_exit"]:
@@ -149,6 +155,11 @@ class Troublemaker(gymnasium.Env[Any, Any]):
             case ["big", size]:
                 return {"big": "x" * int(size)}
         return {}
+
+
+def gate_of(pid: int) -> Path:
+    """Return the file that the action `await` of a process waits for."""
+    return Path(tempfile.gettempdir()) / f"gym-http-server-tests-gate-{pid}"
 
 
 def weird_info() -> dict[str, Any]:
