@@ -96,7 +96,7 @@ class Application:
         )
         access, sessions = Access.of(settings), Sessions()
         view = ServerView(self.engine.name, self.instances)
-        console: Any = create_console(view, self.results, ServerDoor(access, sessions))
+        console: Any = create_console(view, self.results, ServerDoor(access, sessions), self.registry)
         self._console = WSGIMiddleware(console)
         self._pages = compressed(self._console, settings)  # type: ignore[arg-type]  # a2wsgi names the same messages by its own types
         self._documents = compressed(self._document, settings)

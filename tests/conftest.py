@@ -29,6 +29,7 @@ SLOW = (
     "soak",
     "isolation",
     "kwargs",
+    "registry",
     "attacks",
     "idempotency",
     "access",
