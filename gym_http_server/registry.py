@@ -7,7 +7,7 @@ import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .errors import InquiryFailedError
 from .runtime.inquiry import Inquirer
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .config import Settings
+
+LEAST_SECONDS: Final = 15.0
+"""How long the imports may take at least: whoever allows an environment's call a second means a step."""
 
 
 class Registry:
@@ -34,7 +37,7 @@ class Registry:
         self._inquirer = Inquirer(
             settings.imports,
             pass_variable=settings.pass_variable,
-            seconds=settings.call_timeout,
+            seconds=max(settings.call_timeout, LEAST_SECONDS),
             setting="--call-timeout",
         )
         self._lock = threading.Lock()
@@ -73,12 +76,10 @@ class Registry:
 
 def matching(environments: Iterable[RegisteredEnv], q: str = "", library: str | None = None) -> list[RegisteredEnv]:
     """Return the environments whose id has every word of `q` in it, whatever the case, of one library or of all."""
-    words = q.casefold().split()
-    return [
-        each
-        for each in environments
-        if library in (None, each.library) and all(word in each.env_id.casefold() for word in words)
-    ]
+    found = [each for each in environments if library in (None, each.library)]
+    for word in q.casefold().split():
+        found = [each for each in found if word in each.env_id.casefold()]
+    return found
 
 
 def _checked(answer: Any) -> tuple[RegisteredEnv, ...]:

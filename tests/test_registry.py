@@ -423,8 +423,9 @@ def of_the_hanging() -> list[psutil.Process]:
     return [each for each in psutil.process_iter() if "time.sleep(3600)  # registry" in line(each)]
 
 
-def test_a_module_that_hangs_is_ended_in_time_and_named(package: Package) -> None:
+def test_a_module_that_hangs_is_ended_in_time_and_named(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process goes with all that it started, and the error names the module and the setting."""
+    monkeypatch.setattr(registry_module, "LEAST_SECONDS", 1.0)
     package.write("custom", HANGS)
     begin = time.monotonic()
     with pytest.raises(InquiryFailedError, match=r"--import custom was not over after 5 s.*--call-timeout") as raised:
@@ -494,7 +495,7 @@ def test_a_server_answers_502_for_a_module_that_hangs_and_stops_all_the_same(pac
     package.write("custom_inner", HANGS)
     variables = {"PYTHONPATH": str(package.folder)}
     options = ("--engine", engine, "--import", "custom", "--shutdown-timeout", "1")
-    with Server(*options, "--call-timeout", "8", environment=variables) as server:
+    with Server(*options, "--call-timeout", "1", environment=variables) as server:
         answers: list[Any] = []
         with threads(lambda: answers.append(server.get("/v1/registry/"))):
             eventually((package.folder / "hangs").exists)
