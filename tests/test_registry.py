@@ -274,6 +274,15 @@ def test_the_server_imports_nothing_of_it_and_asks_once(package: Package) -> Non
     assert (row.installed, row.max_episode_steps, row.reward_threshold, row.render_modes) == (True, 7, 1.5, ["ansi"])
 
 
+def test_it_leaves_nothing_where_the_server_runs(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MuJoCo, whose models are made for it, logs into the working directory."""
+    directory = package.folder / "working"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    assert ask(of())["HalfCheetah-v5"].installed
+    assert list(directory.iterdir()) == []
+
+
 def test_an_installed_package_is_seen(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept is asked again once a directory of packages has changed."""
     directory = package.folder / "site-packages"

@@ -9,10 +9,12 @@ only imported.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import operator
 import sys
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -150,7 +152,9 @@ def _look(entry_point: Any, request: CreateRequest, progress: Progress, *, may_m
         with quiet():
             creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
         if may_make and f"{module}.".startswith(OWN):
-            make(request).environment.close()
+            # MuJoCo writes a log of what it warns of into the working directory, which is the server's.
+            with tempfile.TemporaryDirectory() as elsewhere, contextlib.chdir(elsewhere):
+                make(request).environment.close()
         modes = render_modes(creator)
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever is raised is why it cannot be made
         _forget_orphans(before)
