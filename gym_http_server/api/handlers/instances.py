@@ -9,7 +9,7 @@ from ...metadata import Metadata
 from ...results.kwargs import KwargsGuard
 from ...results.roots import Roots
 from ...runtime.messages import CreateRequest
-from ...runtime.once import SharedOutcomes
+from ...runtime.once import SharedOutcomes, compact
 from ..responses import json_response, void_response
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class InstanceHandlers:
         made = instance.description
         headers = {"Warning": f'299 - "{_quotable(made.notice)}"'} if made.notice else None
         reply = {"instance_id": instance.instance_id, "env_id": made.env_id, "library": made.library}
-        return json_response(reply, headers)
+        response = json_response(reply, headers)
+        return response._replace(body=compact(response.body))
 
     async def list(self) -> Response:
         """List the live instances."""
