@@ -30,6 +30,7 @@ SLOW = (
     "soak",
     "isolation",
     "kwargs",
+    "registry",
     "attacks",
     "idempotency",
     "access",

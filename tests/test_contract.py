@@ -17,6 +17,7 @@ from gym_http_server.api.problems import STATUS, problem_of, slug_of
 from gym_http_server.config import Settings
 from gym_http_server.engines import make_engine
 from gym_http_server.instances import Instances
+from gym_http_server.registry import Registry
 from gym_http_server.results.scoreboard import Results
 from gym_http_server.runtime.messages import MSGPACK
 from gym_http_server.spec import METHODS, load_contract, resolve
@@ -34,7 +35,9 @@ OPERATIONS = [
 
 def table() -> dict[str, Any]:
     settings = Settings(engine="inline")
-    return handler_table(settings, Instances(settings, make_engine(settings)), lambda: None, Results(settings))
+    return handler_table(
+        settings, Instances(settings, make_engine(settings)), lambda: None, Results(settings), Registry(settings)
+    )
 
 
 def test_the_document_is_valid_openapi() -> None:
