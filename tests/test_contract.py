@@ -103,6 +103,16 @@ def test_no_component_is_unused() -> None:
     assert unused == {f"securitySchemes/{name}" for each in DOCUMENT["security"] for name in each}
 
 
+def test_what_generators_get_wrong_is_not_in_it() -> None:
+    """Enumerations are no schemas of their own, a property that is a model is described, and a link's body is one expression."""
+    components = DOCUMENT["components"]
+    for name, schema in components["schemas"].items():
+        assert "enum" not in schema, name
+        for inner in schema.get("properties", {}).values():
+            assert "properties" not in components["schemas"].get(inner.get("$ref", "").rpartition("/")[2], {}), name
+    assert all(isinstance(link.get("requestBody", ""), str) for link in components["links"].values())
+
+
 def test_the_schemas_keep_what_old_clients_need() -> None:
     """The body of reset has no type and may be null; close and shutdown declare no body."""
     reset = DOCUMENT["components"]["schemas"]["ResetRequest"]
