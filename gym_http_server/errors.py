@@ -19,6 +19,7 @@ GymHttpServerError
 │   └── RecordingExistsError        the directory holds a recording already
 ├── RecordingFailedError            what was recorded cannot be written
 ├── UploadTargetError               where results are kept cannot be reached, or refuses
+├── InquiryFailedError              the process that asks the libraries what they register raised, hung or died
 ├── ReplyTooLargeError              the reply is over the setting max_reply
 ├── TooManyInstancesError           there are as many instances as a setting allows
 ├── KeyReusedError                  an idempotency key was used with another request before
@@ -162,6 +163,10 @@ class RecordingFailedError(GymHttpServerError):
 
 class UploadTargetError(GymHttpServerError):
     """Where results are kept cannot be reached, or refuses."""
+
+
+class InquiryFailedError(GymHttpServerError):
+    """A process that imports third-party code to ask something about it raised, hung or died."""
 
 
 class ReplyTooLargeError(GymHttpServerError):

@@ -258,6 +258,13 @@ CALLS = [
         None,
     ),
     (lambda c: c.get_evaluation("a/b"), "GET", "/v1/evaluations/a%2Fb/", None),
+    (lambda c: c.list_registry(), "GET", "/v1/registry/?page=1&page_size=50", None),
+    (
+        lambda c: c.list_registry("ale/pong v5", "gymnasium", 2, 10),
+        "GET",
+        "/v1/registry/?q=ale%2Fpong+v5&library=gymnasium&page=2&page_size=10",
+        None,
+    ),
     (lambda c: c.render_env("a1"), "GET", "/v1/envs/a1/render/", None),
     (lambda c: c.close_env("a1"), "POST", "/v1/envs/a1/close/", None),
     (lambda c: c.shutdown_server(), "POST", "/v1/shutdown/", None),

@@ -312,6 +312,27 @@ class Operations(ABC):
         """Return an evaluation with its learning `curve`."""
         return self._call("GET", f"/v1/evaluations/{quote(evaluation_id, safe='')}/", repeatable=True)
 
+    def list_registry(
+        self, q: str | None = None, library: str | None = None, page: int = 1, page_size: int = 50
+    ) -> dict[str, Any]:
+        """Return a page of the `environments` that can be made, and how many there are in `total`.
+
+        Args:
+            q: words that all occur in the id, whatever the case; None for all.
+            library: `gymnasium` or `gym`; None for both.
+            page: from 1.
+            page_size: how many a page has at most.
+
+        Returns:
+            Of each environment `env_id` and `library`, whether it is `installed`, else `missing_package` and `reason`,
+            `max_episode_steps`, `reward_threshold`, `vector_entry_point` and `render_modes`, as far as it has them.
+
+        Raises:
+            ServerProblem: 502, a module that the server imports for it hangs, or ended the process that did so.
+        """
+        query = _given({"q": q, "library": library, "page": page, "page_size": page_size})
+        return self._call("GET", f"/v1/registry/?{urlencode(query)}", repeatable=True)
+
     def close_env(self, instance_id: str) -> None:
         """Close the environment and forget the instance."""
         self._call("POST", _path(instance_id, "/close/"), keyed=True)

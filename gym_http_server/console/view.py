@@ -1,4 +1,4 @@
-"""`ConsoleView`, `Door` and `Results`: what the console asks of the server, and all that it knows of it."""
+"""`ConsoleView`, `Door`, `Registry` and `Results`: what the console asks of the server, and all that it knows of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
+
+    from ..runtime.registered import RegisteredEnv
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,13 @@ class Door(Protocol):
 
     def begin(self) -> str:
         """Begin a session; return the value of its cookie."""
+
+
+class Registry(Protocol):
+    """The environments that can be made, read on Flask's threads."""
+
+    def environments(self) -> Future[tuple[RegisteredEnv, ...]]:
+        """Return what is to be the environments, and may raise `InquiryFailedError`; it does not block."""
 
 
 class Evaluation(Protocol):

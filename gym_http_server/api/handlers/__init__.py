@@ -8,6 +8,7 @@ from .batches import BatchHandlers
 from .episodes import EpisodeHandlers
 from .instances import InstanceHandlers
 from .monitor import MonitorHandlers
+from .registry import RegistryHandlers
 from .results import ResultsHandlers
 from .server import MetricsHandlers, ServerHandlers
 from .spaces import SpaceHandlers
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from ...config import Settings
     from ...instances import Instances
+    from ...registry import Registry
     from ...results.scoreboard import Results
     from ..responses import Response
 
@@ -24,7 +26,11 @@ Handler: TypeAlias = "Callable[..., Awaitable[Response]]"
 
 
 def handler_table(
-    settings: Settings, instances: Instances, shut_down: Callable[[], None], results: Results | None = None
+    settings: Settings,
+    instances: Instances,
+    shut_down: Callable[[], None],
+    results: Results | None = None,
+    registry: Registry | None = None,
 ) -> dict[str, Handler]:
     """Return the handler of every operation, by operationId.
 
@@ -33,6 +39,7 @@ def handler_table(
         instances: the live instances.
         shut_down: has the server stop, after the reply under way.
         results: where recordings become evaluations; None in an environment's own process, which has no part in that.
+        registry: what the libraries register; None as for the results.
     """
     of_instances = InstanceHandlers(settings, instances)
     of_episodes = EpisodeHandlers(settings, instances)
@@ -78,4 +85,6 @@ def handler_table(
             "getEvaluation": of_results.get,
             "getMetrics": of_metrics.get,
         }
+    if registry is not None:
+        table["listRegistry"] = RegistryHandlers(registry).list
     return table
