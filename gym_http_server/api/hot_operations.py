@@ -18,7 +18,8 @@ from .bodies import parse_plain
 from .repeats import key_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Set
+    from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from .handlers import Handler
 
@@ -235,7 +236,7 @@ def _lengths(parameter: Mapping[str, Any]) -> tuple[int, int]:
     return max(1, schema.get("minLength", 1)), schema.get("maxLength", 1 << 16)
 
 
-def _pattern(template: str, lengths: Mapping[str, tuple[int, int]], greedy: Set[str]) -> re.Pattern[str]:
+def _pattern(template: str, lengths: Mapping[str, tuple[int, int]], greedy: AbstractSet[str]) -> re.Pattern[str]:
     text = ""
     for index, part in enumerate(re.split(r"\{(\w+)\}", template.removesuffix("/"))):
         if index % 2 == 0:

@@ -56,6 +56,8 @@ def transition_model(environment: Any) -> dict[str, Any]:
 def _rows(value: Any) -> list[Any]:
     """Return the items of a list, or of a mapping from the integers from 0, in their order."""
     if isinstance(value, Mapping):
+        if not all(index in value for index in range(len(value))):
+            raise ValueError("there is a dict whose keys are not the integers from 0")
         return [value[index] for index in range(len(value))]
     if isinstance(value, np.ndarray | Sequence) and not isinstance(value, str | bytes):
         return list(value)
