@@ -130,6 +130,7 @@ def _put_bytes(value: bytearray | array.array[Any], saved: Any) -> None:
 
 
 def _function(value: types.FunctionType, walk: Walk) -> None:
+    walk.note_module(value.__module__)
     walk.todo += value.__closure__ or ()
     walk.todo += value.__defaults__ or ()
     walk.todo.append(value.__kwdefaults__)

@@ -5,10 +5,14 @@ All by name, because a process has loaded few of these libraries.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from . import emulator
+from .contents import NotWalkableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +43,7 @@ OUTSIDE: Final = {
 """Classes that look like any of Python's, by full name, and where the state lies that they lead to."""
 
 HANDLES: Final = frozenset(("pybullet",))
-"""Modules that are their own state: a module that uses one of them leads outside of Python as well."""
+"""Modules that are their own state, in a library in C: where code uses one of them, Python does not see it."""
 
 
 def _save_ale(interface: Any) -> Any:
@@ -51,6 +55,10 @@ def _load_ale(interface: Any, saved: Any) -> None:
 
 
 def _visit_ale(interface: Any, walk: Walk) -> None:
+    if interface.getFloat(emulator.PROBABILITY) > 0:
+        raise NotWalkableError(
+            f"cannot tell which action ALE repeats: create it with {emulator.PROBABILITY} 0 to save its state"
+        )
     walk.foreign.append((_load_ale, _save_ale, interface, _save_ale(interface)))
     # Its screen is not part of its state: it shows another frame until the next step.
     walk.needs_frame = True
@@ -80,11 +88,16 @@ def _load_model(model: Any, saved: np.ndarray[Any, Any]) -> None:
     Raises:
         ValueError: it was changed in what cannot be set.
     """
-    if np.array_equal(_save_model(model), saved):
+    current = _save_model(model)
+    if np.array_equal(current, saved):
         return
-    before = sys.modules["mujoco"].MjModel.from_binary_path("model.mjb", {"model.mjb": saved.tobytes()})
+    before, since = (
+        sys.modules["mujoco"].MjModel.from_binary_path("model.mjb", {"model.mjb": each.tobytes()})
+        for each in (saved, current)
+    )
     _copy_fields(model, before)
     if not np.array_equal(_save_model(model), saved):
+        _copy_fields(model, since)
         raise ValueError("the model of MuJoCo was changed since, in what cannot be put back")
 
 
@@ -100,7 +113,12 @@ def _copy_fields(target: Any, source: Any) -> None:
         elif type(value).__module__ == "mujoco._structs":
             _copy_fields(getattr(target, name), value)
         elif isinstance(value, int | float) and getattr(target, name) != value:
-            setattr(target, name, value)
+            with contextlib.suppress(AttributeError):  # a size of the memory that it takes
+                setattr(target, name, value)
+
+
+def _visit_data(data: Any, walk: Walk) -> None:
+    walk.entries.append((_load_data, data, _save_data(data)))
 
 
 def _visit_model(model: Any, walk: Walk) -> None:
@@ -118,9 +136,12 @@ def _update(value: Any, saved: tuple[Any, ...]) -> None:
     value.update(*saved)
 
 
+WHOLE: Final[dict[str, Visit]] = {"gym_http_server.runtime.emulator.Emulator": emulator.visit}
+"""What is saved of instances of these classes instead of their attributes, by full name."""
+
 VISITS: Final[dict[str, Visit | None]] = {
     "ale_py._ale_py.ALEInterface": _visit_ale,
-    "mujoco._structs.MjData": _in_place(_save_data, _load_data),
+    "mujoco._structs.MjData": _visit_data,
     "mujoco._structs.MjModel": _visit_model,
     # What is drawn with is no part of the state: the next frame is drawn anew.
     "pygame.surface.Surface": None,

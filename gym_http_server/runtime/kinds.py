@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from . import foreign
-from .contents import FAMILIES, KNOWN, refusing
+from .contents import FAMILIES, KNOWN, NotWalkableError, refusing
 from .layout import all_slots, is_plain
 
 if TYPE_CHECKING:
@@ -35,13 +35,21 @@ CODE: Final = (
 LIBRARIES: Final = sys.stdlib_module_names | {
     *("gymnasium", "gym", "gym_http_server", "numpy", "ale_py", "mujoco", "pygame"),
 }
-"""Packages whose classes and modules themselves hold no state of an environment."""
+"""Packages whose classes and modules hold no state of an environment, and which draw no random numbers from the generators
+of the process."""
 
 _SPACES: Final = frozenset(("gymnasium.spaces.space.Space", "gym.spaces.space.Space"))
 _MAKE_GENERATORS: Final = frozenset(
     ("gymnasium.core.Env", "gym.core.Env", "gymnasium.vector.vector_env.VectorEnv", *_SPACES),
 )
 """Classes whose instances make their random generator at its first use."""
+
+_CONSTANTS: Final = {
+    f"{library}.envs.toy_text.{name}": frozenset(("P",))
+    for library in ("gymnasium", "gym")
+    for name in ("frozen_lake.FrozenLakeEnv", "taxi.TaxiEnv", "cliffwalking.CliffWalkingEnv")
+}
+"""Attributes that never change, and take long to look through."""
 
 _CYTHON: Final = "cython_function_or_method"
 """Functions that Cython compiled; each of its versions has a class of its own by that name."""
@@ -53,12 +61,13 @@ class Kinds(dict[type, "Visit | None"]):
     """What is saved of the instances of each class; None for those that have no content that could change.
 
     Attributes:
-        spaces: the classes that were met and are no library's, and their modules.
+        spaces: the classes and modules that code was met of, but for those of `LIBRARIES`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.spaces: list[type | types.ModuleType] = []
+        self._noted: set[str | type] = set()
 
     def __missing__(self, cls: type) -> Visit | None:
         visit = self[cls] = self._of(cls)
@@ -70,6 +79,8 @@ class Kinds(dict[type, "Visit | None"]):
         names = [_name(each) for each in cls.__mro__]
         if any(name.startswith(foreign.KEPT) for name in names):
             return None
+        if names[0] in foreign.WHOLE:
+            return foreign.WHOLE[names[0]]
         if where := next((foreign.OUTSIDE[name] for name in names if name in foreign.OUTSIDE), None):
             return refusing(f"its state is that of {where}")
         for base in _line(cls):
@@ -84,18 +95,36 @@ class Kinds(dict[type, "Visit | None"]):
                     if family is None
                     else _instance(cls, FAMILIES[family])
                 )
-            if handle := self._note(base):
-                return refusing(f"its module uses {handle}, whose state lies outside of Python")
+            self._note(base)
         return None
 
-    def _note(self, cls: type) -> str | None:
-        """Note where a class has its code; return the module that is its own state and is used there, or None."""
-        module = sys.modules.get(cls.__module__)
-        if module is None or cls.__module__.split(".")[0] in LIBRARIES:
-            return None
-        self.spaces += [each for each in (cls, module) if not any(each is space for space in self.spaces)]
-        used = [each.__name__ for each in list(vars(module).values()) if isinstance(each, types.ModuleType)]
-        return next((name for name in used if name in foreign.HANDLES), None)
+    def note_module(self, name: str | None) -> None:
+        """Note a module that code was met of.
+
+        Raises:
+            NotWalkableError: the code uses what is not seen by Python.
+        """
+        if name is None or name in self._noted:
+            return
+        module = sys.modules.get(name)
+        if module is not None and name.split(".")[0] not in LIBRARIES:
+            used = [each.__name__ for each in list(vars(module).values()) if isinstance(each, types.ModuleType)]
+            if handle := next((each for each in used if each in foreign.HANDLES), None):
+                raise NotWalkableError(f"{name} uses {handle}, whose state lies outside of Python")
+            self.spaces.append(module)
+        self._noted.add(name)
+
+    def _note(self, cls: type) -> None:
+        """Note a class and where its methods come from; raises as `note_module`."""
+        if cls in self._noted:
+            return
+        for each in list(vars(cls).values()):
+            if isinstance(each, types.FunctionType):
+                self.note_module(each.__module__)
+        self.note_module(_module(cls))
+        if _module(cls).split(".")[0] not in LIBRARIES:
+            self.spaces.append(cls)
+        self._noted.add(cls)
 
 
 def _line(cls: type) -> list[type]:
@@ -107,7 +136,11 @@ def _line(cls: type) -> list[type]:
 
 
 def _name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+    return f"{_module(cls)}.{cls.__qualname__}"
+
+
+def _module(cls: type) -> str:
+    return str(getattr(cls, "__module__", ""))  # some of extensions have none
 
 
 def _instance(cls: type, inner: Visit | None) -> Visit | None:
@@ -117,6 +150,7 @@ def _instance(cls: type, inner: Visit | None) -> Visit | None:
     if not has_attributes and not slots:
         return inner
     is_space = any(_name(each) in _SPACES for each in cls.__mro__)
+    constants = _CONSTANTS.get(_name(cls))
     generator = _made_at_first_use(cls)
 
     def visit(value: Any, walk: Walk) -> None:
@@ -128,8 +162,13 @@ def _instance(cls: type, inner: Visit | None) -> Visit | None:
                 generator.__get__(value)  # later it would be another one each time
             saved = attributes.copy()
             walk.entries.append((_put_attributes, value, saved))
-            # The bounds of a space never change, and those of pictures are large.
-            walk.todo += [each for each in saved.values() if not (is_space and type(each) is np.ndarray)]
+            if is_space:
+                # Its bounds never change, and those of pictures are large.
+                walk.todo += [each for each in saved.values() if type(each) is not np.ndarray]
+            elif constants is not None:
+                walk.todo += [each for name, each in saved.items() if name not in constants]
+            else:
+                walk.todo += saved.values()
         if slots:
             filled = [_slot(value, slot) for slot in slots]
             walk.entries.append((_put_slots, value, (slots, filled)))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ImportFailedError, InvalidValueError
 from . import gym_compat
 from .construct import closing_on_error, construct, constructing, distribution_of, quiet
+from .emulator import remember_actions
 from .env_ids import find
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def make(request: CreateRequest) -> Made:
     with constructing(found.env_id), quiet():
         environment, render_mode = construct(found, kwargs, request)
         with closing_on_error(environment):
+            remember_actions(environment)
             spaces = environment.action_space, environment.observation_space
             if found.library == "gym":
                 spaces = gym_compat.convert_space(spaces[0]), gym_compat.convert_space(spaces[1])

@@ -23,7 +23,8 @@ class Saved:
     Attributes:
         entries: what puts the content back, the object and its content. None of it can fail.
         arrays: arrays and their contents.
-        foreign: objects of other libraries and such as may refuse: what puts back, what saves, the object and its content.
+        foreign: objects of other libraries and such as may refuse, and then are as they were: what puts back, what saves, the
+            object and its content.
         large: the large ones of these contents, by the id of the object, with the object.
         needs_frame: the frame of that moment cannot be drawn from them.
     """
@@ -51,10 +52,13 @@ class Saved:
 
     def _put_foreign(self) -> None:
         undo: list[tuple[Put, Any, Any]] = []
+        last = len(self.foreign) - 1
         try:
-            for put, save, value, content in self.foreign:
-                undo.append((put, value, save(value)))
+            for index, (put, save, value, content) in enumerate(self.foreign):
+                # One that refuses is as it was; so there is nothing to undo of the last.
+                before = save(value) if index < last else None
                 put(value, content)
+                undo.append((put, value, before))
         except Exception as error:
             for put, value, content in reversed(undo):
                 put(value, content)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..errors import NotCopyableError, TooManySnapshotsError, UnknownSnapshotError
 from .contents import NotWalkableError
 from .kinds import Kinds
-from .walk import Walk
+from .walk import PROCESS_WIDE, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .saved import Saved
-
-PROCESS_WIDE: Final[tuple[Any, ...]] = tuple(each.__self__ for each in (random.random, np.random.rand))  # type: ignore[attr-defined]
-"""The random generators of a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +84,6 @@ class Snapshots:
         except NotWalkableError as error:
             raise NotCopyableError(f"the environment cannot be copied: {self._place(environment)}{error}") from None
         if self._owns_process:
-            walk.go(PROCESS_WIDE)
             walk.go_through_code()
         frame = render() if walk.needs_frame else None
         self._made += 1

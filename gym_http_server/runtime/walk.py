@@ -7,8 +7,9 @@ object that the environment has dropped since lives on in what was saved, and co
 
 from __future__ import annotations
 
+import random
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from .saved import Array, Put
 
 
+PROCESS_WIDE: Final[tuple[Any, ...]] = tuple(each.__self__ for each in (random.random, np.random.rand))  # type: ignore[attr-defined]
+"""The random generators of a process."""
+
+
 class Walk:
     """One walk.
 
@@ -32,11 +37,13 @@ class Walk:
     Attributes:
         todo: objects that are still to be visited.
         sets: sets that were saved, and their elements.
+        note_module: see `Kinds`.
         entries, arrays, foreign, large, needs_frame: see `Saved`.
     """
 
     def __init__(self, kinds: Kinds, before: Mapping[int, tuple[Any, Array]]) -> None:
         self._kinds = kinds
+        self.note_module = kinds.note_module
         self._before = before
         self._seen: dict[int, Any] = {}
         self.todo: list[Any] = []
@@ -70,10 +77,12 @@ class Walk:
         self._seen.update((id(value), value) for value in values)
 
     def go_through_code(self) -> None:
-        """Visit what the classes and modules hold that the environment's code is in, as far as it can be saved.
+        """Visit what the environment's own classes and modules hold, as far as it can be saved, and what they share.
 
-        Only in a process that is the environment's own: another one would share it.
+        Only in a process that is the environment's own: others would have a part in it.
         """
+        if self._kinds.spaces:
+            self.go(PROCESS_WIDE)
         for space in self._kinds.spaces:
             held = _held(space)
             self.entries.append((_put_held, space, held))
