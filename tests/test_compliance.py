@@ -39,6 +39,11 @@ def test_the_same_path_with_and_without_its_final_slash_is_the_same_operation(se
         assert server.post(f"{env}/reset{slash}").status == 200
         assert server.post(f"{env}/step{slash}", {"action": 0}).status == 200
         assert server.get(f"{env}/render{slash}").status == 200
+        assert server.get(f"{env}/transitions{slash}").status == 409
+        snapshot = server.post(f"{env}/snapshots{slash}").json["snapshot_id"]
+        assert server.get(f"{env}/snapshots{slash}").json["snapshots"][0]["snapshot_id"] == snapshot
+        assert server.post(f"{env}/snapshots/{snapshot}/restore{slash}").status == 200
+        assert server.request("DELETE", f"{env}/snapshots/{snapshot}{slash}").json == {}
         for space in ("action_space", "observation_space"):
             assert server.get(f"{env}/{space}{slash}").status == 200
         assert server.get(f"{env}/action_space/sample{slash}").status == 200
@@ -365,6 +370,35 @@ def test_an_exception_in_a_step_is_a_502_and_the_instance_goes_on(server: Server
         assert answer.status == 502
         assert words in answer.message
     assert server.post(f"{env}/step/", {"action": "fine"}).status == 200
+
+
+def test_a_restored_state_has_the_same_future(server: Server) -> None:
+    """What is stepped and sampled after a restoration is what was stepped and sampled after the snapshot."""
+    env = server.create("FrozenLake-v1", seed=3)
+    observed = server.post(f"{env}/reset/").json["observation"]
+    snapshot = server.post(f"{env}/snapshots/").json["snapshot_id"]
+
+    def play() -> list[bytes]:
+        told = []
+        for _ in range(12):
+            action = server.get(f"{env}/action_space/sample").json
+            told.append(server.post(f"{env}/step/", action).body)
+            if b'"done":true' in told[-1]:
+                told.append(server.post(f"{env}/reset/").body)
+        return told
+
+    first = play()
+    for _ in range(2):
+        assert server.post(f"{env}/snapshots/{snapshot}/restore/").json == {"observation": observed}
+        assert play() == first
+
+
+def test_the_tabular_model_of_an_environment_is_told(server: Server) -> None:
+    """FrozenLake's first state leads to one of two for an action that is not slippery, and its probabilities sum to one."""
+    env = server.create("FrozenLake-v1", kwargs={"is_slippery": False})
+    model = server.get(f"{env}/transitions/").json
+    assert (model["states"], model["actions"], sum(model["initial_distribution"])) == (16, 4, 1.0)
+    assert model["transitions"][0][1] == [{"probability": 1.0, "next_state": 4, "reward": 0.0, "terminated": False}]
 
 
 def test_requests_to_one_instance_are_served_in_order_of_arrival(server: Server) -> None:

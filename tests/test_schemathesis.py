@@ -37,8 +37,8 @@ CONFIG = SchemathesisConfig.from_dict(
             # A value that fits the schema may still be refused: an environment id that nobody registers, an action
             # outside of this environment's space (400), a step before the first reset (409), a rollout or batch over the
             # server's limits (413), a directory outside of the results roots (403), an evaluation that nobody made (404), a
-            # key that was used before (422).
-            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "403", "404", "409", "413", "422"]},
+            # key that was used before (422), a snapshot over the limit (429).
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "403", "404", "409", "413", "422", "429"]},
             # The v1 contract answers 400 for an instance that is unknown, closed ones included, and its own test suite
             # asserts that; these checks want 404.
             "use_after_free": {"enabled": False},
@@ -114,6 +114,7 @@ class Pool:
     def __init__(self, url: str) -> None:
         self._url = url
         self._ids: dict[str, list[str]] = {}
+        self._snapshots: dict[str, str] = {}
         self._taken = 0
 
     def take(self, operation: dict[str, Any]) -> str:
@@ -127,10 +128,23 @@ class Pool:
         self._taken += 1
         return self._ids[kind][self._taken % len(ENVIRONMENTS)]
 
+    def snapshot(self, instance_id: str, operation: dict[str, Any]) -> str:
+        """Return a snapshot of an instance; a new one where the operation ends it."""
+        if operation["operationId"] == "deleteSnapshot" or instance_id not in self._snapshots:
+            self._post(f"/v1/envs/{instance_id}/reset/", {})
+            made = self._post(f"/v1/envs/{instance_id}/snapshots/", {})["snapshot_id"]
+            if operation["operationId"] == "deleteSnapshot":
+                return made
+            self._snapshots[instance_id] = made
+        return self._snapshots[instance_id]
+
     def _create(self, body: dict[str, Any]) -> str:
-        request = Request(f"{self._url}/v1/envs/", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        return self._post("/v1/envs/", body)["instance_id"]
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        request = Request(self._url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
         with urlopen(request) as answer:
-            return json.load(answer)["instance_id"]
+            return json.load(answer)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +206,9 @@ def call(case: Case, app: LiveApp | Server, pool: Pool, session: requests.Sessio
     """
     positive = case.meta is None or case.meta.generation.mode is GenerationMode.POSITIVE
     if positive and "instance_id" in (case.path_parameters or {}):
-        case.path_parameters["instance_id"] = pool.take(case.operation.definition.raw)
+        instance_id = case.path_parameters["instance_id"] = pool.take(case.operation.definition.raw)
+        if "snapshot_id" in case.path_parameters:
+            case.path_parameters["snapshot_id"] = pool.snapshot(instance_id, case.operation.definition.raw)
     if positive:
         rename(case)
     is_hot = bool(case.operation.definition.raw.get("x-hot-path"))

@@ -40,7 +40,8 @@ class Operations(ABC):
             path: the path, percent-encoded.
             body: the members of the body, or None for a request without one.
             hot: the operation also speaks MessagePack.
-            repeatable: the request changes nothing, so it may be sent again if no answer came.
+            repeatable: the request changes nothing, or nothing more when it comes twice, so it may be sent again if no
+                answer came.
             keyed: the operation takes an `Idempotency-Key`, so it may be sent again with the same.
         """
 
@@ -218,6 +219,55 @@ class Operations(ABC):
             `observations`, `rewards`, `terminated` and `truncated`, each with an element for each lane, and `infos`.
         """
         return self._call("POST", _path(instance_id, "/batch/step/"), {"actions": actions}, hot=True, keyed=True)
+
+    def get_transitions(self, instance_id: str) -> dict[str, Any]:
+        """Return the tabular model of an environment of toy text, such as FrozenLake.
+
+        Returns:
+            `states` and `actions`, how many there are; `transitions[state][action]`, a list of what that may lead to, each a
+            dict of `probability`, `next_state`, `reward` and `terminated`; and `initial_distribution`, a list or None.
+
+        Raises:
+            ServerProblem: 409, the environment has none.
+        """
+        return self._call("GET", _path(instance_id, "/transitions/"), repeatable=True)
+
+    def create_snapshot(self, instance_id: str) -> str:
+        """Save the whole state of an instance, its random generators included; return the id of the snapshot.
+
+        Raises:
+            ServerProblem: 409, it has not been reset yet or cannot be copied; 429, it has as many as the server allows.
+        """
+        snapshot_id: str = self._call("POST", _path(instance_id, "/snapshots/"), hot=True, keyed=True)["snapshot_id"]
+        return snapshot_id
+
+    def list_snapshots(self, instance_id: str) -> dict[str, Any]:
+        """Return the `snapshots` of an instance, the oldest first, and the `limit`, how many there may be.
+
+        Each snapshot has its `snapshot_id`, when it was made (`created_at`), and how many `steps` had been taken then.
+        """
+        return self._call("GET", _path(instance_id, "/snapshots/"), repeatable=True)
+
+    def restore_snapshot(self, instance_id: str, snapshot_id: str) -> Any:
+        """Go back to a snapshot, as often as wanted; return what was observed when it was made.
+
+        The same actions then lead to the same observations and rewards, to the bit.
+
+        Raises:
+            ServerProblem: 404, the instance has no such snapshot.
+        """
+        path = _path(instance_id, f"/snapshots/{quote(snapshot_id, safe='')}/restore/")
+        reply = self._call("POST", path, hot=True, repeatable=True)
+        return reply["observations"] if "observations" in reply else reply["observation"]
+
+    def delete_snapshot(self, instance_id: str, snapshot_id: str) -> None:
+        """Forget a snapshot; the instance stays as it is.
+
+        Raises:
+            ServerProblem: 404, the instance has no such snapshot, or not any more.
+        """
+        path = _path(instance_id, f"/snapshots/{quote(snapshot_id, safe='')}/")
+        self._call("DELETE", path, hot=True, repeatable=True)
 
     def get_action_space(self, instance_id: str) -> dict[str, Any]:
         """Return the action space: `name`, and what such a space has (`n`, `shape`, `low`, `high`, `dtype`, …)."""

@@ -161,6 +161,26 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             frame = frame.copy()  # what came is a read-only view of the reply
         return [frame] if mode.endswith("_list") else frame
 
+    def snapshot(self) -> str:
+        """Save the state on the server, its random generators included; return the id of the snapshot.
+
+        Raises:
+            ServerProblem: 409, the environment has not been reset yet or cannot be copied; 429, there are as many snapshots
+                as the server allows.
+        """
+        return self._client.create_snapshot(self.instance_id)
+
+    def restore(self, snapshot_id: str) -> Any:
+        """Go back to a snapshot, as often as wanted; return the observation of that moment.
+
+        The same actions then lead to the same observations and rewards, to the bit. It does not change this object's own
+        `np_random`, which is no part of the environment on the server.
+
+        Raises:
+            ServerProblem: 404, there is no such snapshot.
+        """
+        return self._read(self._client.restore_snapshot(self.instance_id, snapshot_id))
+
     def close(self) -> None:
         """Close the environment and forget it on the server; closing it again, or without a server, does nothing."""
         instance_id, self._instance_id = self._instance_id, None

@@ -139,6 +139,23 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             self._infos(infos) if infos else infos,
         )
 
+    def snapshot(self) -> str:
+        """Save the state of all lanes on the server, their random generators included; return the id of the snapshot.
+
+        Raises:
+            ServerProblem: 409, the batch has not been reset yet, cannot be copied, or has its lanes in processes of their
+                own; 429, there are as many snapshots as the server allows.
+        """
+        return self._client.create_snapshot(self.instance_id)
+
+    def restore(self, snapshot_id: str) -> Any:
+        """Go back to a snapshot, as often as wanted; return the observations of that moment.
+
+        Raises:
+            ServerProblem: 404, there is no such snapshot.
+        """
+        return self._read(self._client.restore_snapshot(self.instance_id, snapshot_id))
+
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 -- Gymnasium's signature
         """Close the batch and forget it on the server, whatever has become of the server."""
         forget(self._client, self.instance_id)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ImportFailedError, InvalidValueError
 from . import gym_compat
 from .construct import adapted, closing_on_error, construct, constructing, distribution_of, quiet
+from .emulator import remember_actions
 from .env_ids import find
 from .wrappers import check_names, wrap
 
@@ -82,6 +83,7 @@ def make(request: CreateRequest) -> Made:
         if request.wrappers:
             environment = wrap(adapted(environment, found, request), request.wrappers)
         with closing_on_error(environment):
+            remember_actions(environment)
             spaces = environment.action_space, environment.observation_space
             if found.library == "gym" and not request.wrappers:
                 spaces = gym_compat.convert_space(spaces[0]), gym_compat.convert_space(spaces[1])

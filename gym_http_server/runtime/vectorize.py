@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ..errors import InvalidValueError
 from .construct import adapted, closing_on_error, construct, constructing, make_single, quiet
+from .emulator import remember_actions
 from .env_ids import find
 from .library import check_kwargs
 from .wrappers import check_names, wrap
@@ -99,6 +100,8 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
             found, {**found.kwargs, **request.kwargs}, request, entry_point=entry_point, make=make
         )
         with closing_on_error(environment):
+            for lane in environment.unwrapped.envs if mode == "sync" else ():
+                remember_actions(lane)
             autoreset_mode = environment.metadata.get("autoreset_mode")
     return MadeBatch(
         environment,

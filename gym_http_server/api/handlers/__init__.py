@@ -8,6 +8,7 @@ from .batches import BatchHandlers
 from .episodes import EpisodeHandlers
 from .instances import InstanceHandlers
 from .monitor import MonitorHandlers
+from .planning import PlanningHandlers
 from .registry import RegistryHandlers
 from .results import ResultsHandlers
 from .server import MetricsHandlers, ServerHandlers
@@ -44,6 +45,7 @@ def handler_table(
     of_instances = InstanceHandlers(settings, instances)
     of_episodes = EpisodeHandlers(settings, instances)
     of_batches = BatchHandlers(instances)
+    of_planning = PlanningHandlers(settings, instances)
     of_spaces = SpaceHandlers(instances)
     of_server = ServerHandlers(instances, shut_down)
     table: dict[str, Handler] = {
@@ -59,6 +61,11 @@ def handler_table(
         "resetBatch": of_batches.reset,
         "stepBatch": of_batches.step,
         "renderEnv": of_episodes.render,
+        "getTransitions": of_planning.transitions,
+        "createSnapshot": of_planning.create,
+        "listSnapshots": of_planning.list,
+        "restoreSnapshot": of_planning.restore,
+        "deleteSnapshot": of_planning.delete,
         "getActionSpace": of_spaces.action_space,
         "getObservationSpace": of_spaces.observation_space,
         "sampleAction": of_spaces.sample_action,
