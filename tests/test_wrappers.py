@@ -20,7 +20,7 @@ from gym_http_server.client import RemoteEnv, RemoteVectorEnv
 from gym_http_server.client.values import observation_reader
 from gym_http_server.errors import MissingDependencyError
 from gym_http_server.runtime.codec import encoder
-from gym_http_server.runtime.messages import CreateRequest
+from gym_http_server.runtime.messages import MSGPACK, CreateRequest
 from gym_http_server.runtime.served import open_served
 from gym_http_server.runtime.wrappers import REFUSED, RENAMED, WRAPPERS
 
@@ -272,6 +272,44 @@ def test_a_wrapper_knows_the_time_limit_of_an_environment_of_gym(server: Server)
         assert space["time"]["high"] == [limit]
     answer = server.post(f"{env}/batch/reset/", {"seed": 1}).json["observations"]
     assert answer["time"] == [[0], [0]]
+
+
+@pytest.mark.parametrize("autoreset", [False, True])
+@each_use([use for use in USES + STACKS if use.name != "RecordEpisodeStatistics"])  # whose times are others
+def test_a_snapshot_has_the_state_of_the_wrappers(use: Use, autoreset: bool) -> None:
+    """What is restored goes on as it went on, twice: stacks, means, delays and limits are saved with the environment."""
+    request = CreateRequest(use.env_id, seed=1, wrappers=use.wire, autoreset=autoreset, **use.options)
+    served = open_served(request)
+
+    def play(steps: int) -> list[bytes]:
+        told = []
+        for _ in range(steps):
+            action = json.loads(served.call("sample", {}).body)["action"]
+            told.append(served.call("step", {"action": action, "media_type": MSGPACK}).body)
+            if not autoreset and b"\xa4done\xc3" in told[-1]:
+                told.append(served.call("reset", {}).body)
+        return told
+
+    served.call("reset", {})
+    play(6)
+    snapshot = json.loads(served.call("snapshot_create", {"limit": 1}).body)
+    future = play(12)
+    for _ in range(2):
+        served.call("snapshot_restore", snapshot)
+        assert play(12) == future
+    served.close()
+
+
+def test_a_wrapped_environment_has_the_model_of_the_one_inside(server: Server) -> None:
+    """`getTransitions` answers the same with and without wrappers, whichever library makes the environment."""
+    for library in ("gymnasium", "gym"):
+        answers = []
+        for wrappers in ([], [{"name": "FrameStackObservation", "kwargs": {"stack_size": 2}}]):
+            env = server.create("FrozenLake-v1", library=library, wrappers=wrappers)
+            answer = server.get(f"{env}/transitions/")
+            assert answer.status == 200, answer.body
+            answers.append(answer.json)
+        assert answers[0] == answers[1]
 
 
 REFUSALS = [

@@ -124,6 +124,11 @@ class Adapted(gymnasium.Env[Any, Any]):
         self.render_mode = environment.render_mode
         self._prepare_action = prepare_action_for(self.action_space, narrows=narrows(environment))
 
+    @property
+    def unwrapped(self) -> Any:
+        """The environment inside, which is gym's."""
+        return self.environment.unwrapped
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
         super().reset(seed=seed)  # wrappers draw from this generator
