@@ -243,6 +243,7 @@ def test_other_instances_are_not_touched(server: Server) -> None:
         ("LunarLander-v3", {}, "SwigPyObject"),
         ("BipedalWalker-v3", {}, "SwigPyObject"),
         ("LunarLander-v2", {"library": "gym"}, "SwigPyObject"),
+        ("CarRacing-v3", {}, "SwigPyObject"),
         ("tests/Holder-v0", {"kwargs": {"holds": "file"}}, r"Holder.held: cannot copy 'TextIOWrapper'"),
         ("tests/Holder-v0", {"kwargs": {"holds": "generator"}}, r"Holder.held: cannot copy 'generator'"),
         ("tests/Holder-v0", {"kwargs": {"holds": "thread"}}, r"Holder.held: cannot copy 'Thread'"),
@@ -358,6 +359,20 @@ def test_any_body_is_no_body(server: Server, body: bytes | None, media_type: str
         assert server.post(env + path, body, headers=headers).status == 200
     assert server.request("DELETE", f"{env}/snapshots/00000002", body, headers=headers).json == {}
     assert len(server.get(f"{env}/snapshots").json["snapshots"]) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_body_over_the_limit_is_a_413_all_the_same(kind: str) -> None:
+    """Nothing is executed then."""
+    with start(kind, "--max-body", "1000") as server:
+        env = server.create()
+        server.post(f"{env}/reset/")
+        answer = server.post(f"{env}/snapshots/", b"x" * 1001)
+        assert (answer.status, answer.json["setting"]) == (413, "max_body")
+        assert server.get(f"{env}/snapshots/").json["snapshots"] == []
+        snapshot = create(server, env)
+        assert server.post(f"{snapshot}/restore/", b"x" * 1001).status == 413
+        restore(server, snapshot)
 
 
 def test_a_creation_that_is_sent_again_makes_one_snapshot(server: Server) -> None:
