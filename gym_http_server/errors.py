@@ -22,6 +22,7 @@ GymHttpServerError
 │   └── NoTransitionModelError      the environment has no tabular model
 ├── RecordingFailedError            what was recorded cannot be written
 ├── UploadTargetError               where results are kept cannot be reached, or refuses
+├── InquiryFailedError              the process that asks the libraries what they register raised, hung or died
 ├── ReplyTooLargeError              the reply is over the setting max_reply
 ├── TooManyInstancesError           there are as many instances as a setting allows
 ├── TooManySnapshotsError           the instance has as many snapshots as a setting allows
@@ -185,6 +186,10 @@ class RecordingFailedError(GymHttpServerError):
 
 class UploadTargetError(GymHttpServerError):
     """Where results are kept cannot be reached, or refuses."""
+
+
+class InquiryFailedError(GymHttpServerError):
+    """A process that imports third-party code to ask something about it raised, hung or died."""
 
 
 class ReplyTooLargeError(GymHttpServerError):

@@ -25,10 +25,12 @@ KINDS = {
 SLOW = (
     "chaos",
     "schemathesis",
+    "languages",
     "handover",
     "soak",
     "isolation",
     "kwargs",
+    "registry",
     "attacks",
     "idempotency",
     "access",

@@ -192,6 +192,14 @@ CALLS = [
         "/v1/envs/",
         {"env_id": "A-v0", "num_envs": 2, "vectorization_mode": "sync", "autoreset_mode": "disabled"},
     ),
+    (
+        lambda c: c.create_env(
+            "A-v0", wrappers=[{"name": "B"}, {"name": "C", "kwargs": {"d": (1, 2)}}], autoreset=True
+        ),
+        "POST",
+        "/v1/envs/",
+        {"env_id": "A-v0", "wrappers": [{"name": "B"}, {"name": "C", "kwargs": {"d": [1, 2]}}], "autoreset": True},
+    ),
     (lambda c: c.rollout("a1", actions=[0, 1]), "POST", "/v1/envs/a1/rollout/", {"actions": [0, 1]}),
     (
         lambda c: c.rollout("a1", policy="random", steps=3, seed=0),
@@ -250,6 +258,13 @@ CALLS = [
         None,
     ),
     (lambda c: c.get_evaluation("a/b"), "GET", "/v1/evaluations/a%2Fb/", None),
+    (lambda c: c.list_registry(), "GET", "/v1/registry/?page=1&page_size=50", None),
+    (
+        lambda c: c.list_registry("ale/pong v5", "gymnasium", 2, 10),
+        "GET",
+        "/v1/registry/?q=ale%2Fpong+v5&library=gymnasium&page=2&page_size=10",
+        None,
+    ),
     (lambda c: c.render_env("a1"), "GET", "/v1/envs/a1/render/", None),
     (lambda c: c.get_transitions("a1"), "GET", "/v1/envs/a1/transitions/", None),
     (lambda c: c.create_snapshot("a1"), "POST", "/v1/envs/a1/snapshots/", None),

@@ -321,7 +321,7 @@ def test_observation_space_contains_compares_members_or_checks_a_value(server: S
 
 
 def test_the_frame_comes_in_the_type_that_accept_prefers(server: Server) -> None:
-    """PNG by default, JPEG where it is preferred, and 406 where the mode cannot give what is asked for."""
+    """PNG by default, also where only errors are asked for, JPEG where preferred, and 406 where the mode cannot give it."""
     env = server.create()
     assert server.get(f"{env}/render/").status == 409
     server.post(f"{env}/reset/")
@@ -331,6 +331,7 @@ def test_the_frame_comes_in_the_type_that_accept_prefers(server: Server) -> None
         ("image/jpeg", "JPEG"),
         ("image/png;q=0.5, image/jpeg", "JPEG"),
         ("image/*", "PNG"),
+        ("application/problem+json", "PNG"),
     ):
         answer = server.get(f"{env}/render/", headers={"Accept": accept} if accept else {})
         picture = Image.open(io.BytesIO(answer.body))
@@ -479,3 +480,30 @@ def test_health_answers(server: Server) -> None:
     assert (after["status"], after["engine"]) == ("ok", before["engine"])
     assert after["instances"] == before["instances"] + 1
     server.post(f"{env}/close/")
+
+
+def test_the_registry_lists_what_can_be_made(server: Server) -> None:
+    """Both libraries' CartPole are found by words of its id, and each row can be asked of createEnv."""
+    page = server.get("/v1/registry/?q=CARTPOLE+v1&page_size=2").json
+    assert (page["total"], page["page"], page["page_size"]) == (3, 1, 2)
+    assert [(row["env_id"], row["library"]) for row in page["environments"]] == [
+        ("CartPole-v1", "gymnasium"),
+        ("CartPole-v1", "gym"),
+    ]
+    for row in page["environments"]:
+        assert (row["installed"], row["missing_package"], row["reason"]) == (True, None, None)
+        assert (row["max_episode_steps"], row["reward_threshold"]) == (500, 475.0)
+        created = server.post("/v1/envs/", {key: row[key] for key in ("env_id", "library")}).json
+        assert created["library"].startswith(row["library"])
+    [batches] = server.get("/v1/registry/?q=tests/OwnBatch-v0").json["environments"]
+    assert batches["vector_entry_point"] == "tests.troublemakers:OwnBatch"
+
+
+def test_what_the_registry_calls_missing_is_what_createenv_asks_for(server: Server) -> None:
+    """An environment that cannot be made is a row with the package and the reason that createEnv answers."""
+    for query in ("q=Ant-v3&library=gym", "q=Ant-v3&library=gymnasium", "q=Pusher-v4&library=gymnasium"):
+        [row] = server.get(f"/v1/registry/?{query}").json["environments"]
+        refused = server.post("/v1/envs/", {"env_id": row["env_id"], "library": row["library"]})
+        assert (refused.status, row["installed"]) == (400, False)
+        assert (refused.json["package"], refused.message) == (row["missing_package"], row["reason"])
+    assert server.get("/v1/registry/?q=GymV26Environment").json["total"] == 0

@@ -14,6 +14,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -83,6 +84,11 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 asyncio.run(asyncio.sleep(float(seconds)))
             case ["sleep", seconds]:
                 time.sleep(float(seconds))
+            case ["await"]:
+                gate = gate_of(os.getpid())
+                while not gate.exists():
+                    time.sleep(0.005)
+                gate.unlink()
             case ["raise", *words]:
                 raise ValueError(" ".join(words))
             case ["sys_exit"]:
@@ -150,6 +156,11 @@ class Troublemaker(gymnasium.Env[Any, Any]):
             case ["big", size]:
                 return {"big": "x" * int(size)}
         return {}
+
+
+def gate_of(pid: int) -> Path:
+    """Return the file that the action `await` of a process waits for."""
+    return Path(tempfile.gettempdir()) / f"gym-http-server-tests-gate-{pid}"
 
 
 def weird_info() -> dict[str, Any]:
@@ -338,6 +349,16 @@ class Greedy(Troublemaker):
 
 
 gymnasium.register("tests/Greedy-v0", lambda **kwargs: Greedy(**kwargs))
+
+
+class Unpaintable(Troublemaker):
+    """Has a render mode, and cannot render."""
+
+    def render(self) -> Any:
+        raise ValueError("no paint")
+
+
+gymnasium.register("tests/Unpaintable-v0", lambda **kwargs: Unpaintable(**kwargs))
 
 
 class Holder(Troublemaker):

@@ -44,6 +44,7 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.NoTransitionModelError: 409,
     errors.RecordingFailedError: 507,
     errors.UploadTargetError: 502,
+    errors.InquiryFailedError: 502,
     errors.ReplyTooLargeError: 413,
     errors.TooManyLanesError: 413,
     errors.TooManyInstancesError: 429,

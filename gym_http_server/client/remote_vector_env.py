@@ -20,8 +20,8 @@ from .values import action_writer, observation_reader, own
 class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
     """A batch of environments that step together on a server, with one request a step for all of them.
 
-    Spaces, observations and infos are those of Gymnasium's own vector environments. `metadata["autoreset_mode"]` says
-    what happens to a lane whose episode has ended.
+    Spaces, observations and infos are those of Gymnasium's own vector environments, whose lanes may have `wrappers`.
+    `metadata["autoreset_mode"]` says what happens to a lane whose episode has ended.
 
     Args:
         url: where the server is.
@@ -32,7 +32,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         timeout: seconds to wait for an answer; None waits for ever.
         packed: speak MessagePack.
         **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
-            `call_timeout`, `vectorization_mode`, `autoreset_mode`.
+            `call_timeout`, `vectorization_mode`, `autoreset_mode`, `wrappers`.
 
     Raises:
         ServerProblem: the server refuses to make it, says what an environment did wrong, or lost it. A lost one (410)

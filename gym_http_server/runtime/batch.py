@@ -67,6 +67,7 @@ class Batch(Served):
                 num_envs=self._lanes,
                 vectorization_mode=made.vectorization_mode,
                 autoreset_mode=made.autoreset_mode,
+                wrappers=request.wrappers,
             )
         except TypeError as error:
             made.environment.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidValueError, ResetNeededError
+import numpy as np
+
+from ..errors import GymHttpServerError, InvalidValueError, RenderModeError, ResetNeededError
 from .codec import checker, decoder, encoder
 from .encoding import ENCODERS
-from .frame import encode_frame
+from .frame import as_uint8, encode_frame, latest
 from .library import make
 from .messages import JSON, CreateRequest, Description, Reply
 from .served import COMMON_OPERATIONS, Served, as_object, calling, encoded, filmable, number, outside
@@ -42,9 +44,17 @@ class Environment(Served):
         try:
             action_space, observation_space = describe(made.action_space), describe(made.observation_space)
         except TypeError as error:
+            made.environment.close()
             raise InvalidValueError(f"{made.env_id} has a space that has no JSON form: {error}") from None
         description = Description(
-            made.env_id, made.library, made.render_mode, action_space, observation_space, made.notice
+            made.env_id,
+            made.library,
+            made.render_mode,
+            action_space,
+            observation_space,
+            made.notice,
+            autoreset_mode="next_step" if request.autoreset else None,
+            wrappers=request.wrappers,
         )
         super().__init__(
             description, made.action_space, made.observation_space, request.seed, usage, owns_process=owns_process
@@ -53,6 +63,7 @@ class Environment(Served):
         self._is_action = checker(made.action_space)
         self._encode_observation = encoder(made.observation_space)
         self._seed = request.seed
+        self._autoreset = request.autoreset
         self._observation: Any = None
         self._under_way = False
         self._kept_frame: tuple[int, Any] | None = None
@@ -62,24 +73,34 @@ class Environment(Served):
         observation, info = self._reset(seed, options)
         return encoded({"observation": self._encode_observation(observation), "info": as_object(info)}, media_type)
 
-    def step(self, action: Any, media_type: str = JSON) -> Reply:
-        """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`."""
+    def step(self, action: Any, media_type: str = JSON, render: bool = False) -> Reply:
+        """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`.
+
+        With `render` also `frame`, an array of uint8 of shape (height, width, 3) or what the environment has, or a text; None
+        where there is none, and then `frame_error` says why.
+
+        With autoreset, after an episode's end, it starts the next one instead, and that is no step: the reward is 0.
+        """
         decoded = self._decoded(action)
         if not self._has_reset:
             raise ResetNeededError("step before the first reset: call reset first")
-        observation, reward, terminated, truncated, info = self._step(decoded)
+        if self._autoreset and not self._under_way:
+            observation, info = self._reset(None, None)
+            reward, terminated, truncated = 0.0, False, False
+        else:
+            observation, reward, terminated, truncated, info = self._step(decoded)
         done = terminated or truncated
-        body = ENCODERS[media_type](
-            {
-                "observation": self._encode_observation(observation),
-                "reward": reward,
-                "done": done,
-                "terminated": terminated,
-                "truncated": truncated,
-                "info": as_object(info),
-            }
-        )
-        return Reply(body, media_type)
+        reply = {
+            "observation": self._encode_observation(observation),
+            "reward": reward,
+            "done": done,
+            "terminated": terminated,
+            "truncated": truncated,
+            "info": as_object(info),
+        }
+        if render:
+            reply |= self._shown()
+        return Reply(ENCODERS[media_type](reply), media_type)
 
     def rollout(
         self,
@@ -139,6 +160,18 @@ class Environment(Served):
             frame = self._frame()
             body, media_type = encode_frame(frame, mode, media_types)
         return Reply(body, media_type)
+
+    def _shown(self) -> dict[str, Any]:
+        """Return the frame as members of a step's reply, or why there is none: the step was taken all the same."""
+        try:
+            mode = filmable(self.description.render_mode)
+            with calling("render"):
+                frame = latest(self._frame(), mode)
+                if frame is None:
+                    raise RenderModeError(f"render mode {mode!r} gave no frame")
+                return {"frame": frame if isinstance(frame, str) else as_uint8(np.asarray(frame))}
+        except GymHttpServerError as error:
+            return {"frame": None, "frame_error": error.detail}
 
     def transitions(self) -> Reply:
         """Reply the tabular model (see `transitions.transition_model`).

@@ -316,6 +316,10 @@ def open_served(request: CreateRequest, *, may_fork: bool = True, usage: Usage |
         UsageError: it cannot be made as asked.
     """
     if request.num_envs is not None:
+        if request.autoreset:
+            raise InvalidValueError(
+                "autoreset is for a single environment: ask for an autoreset_mode with num_envs, such as 'next_step'"
+            )
         from .batch import Batch
 
         return Batch(request, may_fork=may_fork, usage=usage)
@@ -324,7 +328,8 @@ def open_served(request: CreateRequest, *, may_fork: bool = True, usage: Usage |
         ("autoreset_mode", request.autoreset_mode is not None),
     ):
         if given:
-            raise InvalidValueError(f"{name} is for a batch: give num_envs as well, or leave {name} out")
+            instead = " (a single environment has autoreset: true)" if name == "autoreset_mode" else ""
+            raise InvalidValueError(f"{name} is for a batch: give num_envs as well, or leave {name} out{instead}")
     from .environment import Environment
 
     return Environment(request, owns_process=may_fork, usage=usage)
