@@ -79,6 +79,43 @@ COPYABLE: list[tuple[str, dict[str, Any]]] = [
     ("tests/Scribe-v0", {}),
     ("tests/Everything-v0", {}),
     ("tests/Short-v0", {}),
+    ("CartPole-v1", {"autoreset": True}),
+    (
+        "Pendulum-v1",
+        {
+            "max_episode_steps": 20,
+            "wrappers": [
+                {"name": "NormalizeObservation"},
+                {"name": "NormalizeReward"},
+                {"name": "RescaleAction", "kwargs": {"min_action": -1, "max_action": 1}},
+                {"name": "FrameStackObservation", "kwargs": {"stack_size": 3}},
+                {"name": "TimeLimit", "kwargs": {"max_episode_steps": 15}},
+            ],
+        },
+    ),
+    (
+        "ALE/Pong-v5",
+        {
+            "kwargs": {"frameskip": 1, "repeat_action_probability": 0.5},
+            "wrappers": [
+                {"name": "AtariPreprocessing", "kwargs": {"noop_max": 3}},
+                {"name": "FrameStackObservation", "kwargs": {"stack_size": 4}},
+            ],
+        },
+    ),
+    (
+        "CartPole-v1",
+        {"wrappers": [{"name": "AddRenderObservation"}, {"name": "ResizeObservation", "kwargs": {"shape": [40, 60]}}]},
+    ),
+    (
+        "Acrobot-v1",
+        {
+            "wrappers": [
+                {"name": "StickyAction", "kwargs": {"repeat_action_probability": 0.5}},
+                {"name": "DelayObservation", "kwargs": {"delay": 2}},
+            ]
+        },
+    ),
 ]
 
 
@@ -442,6 +479,10 @@ BATCHES: list[tuple[str, dict[str, Any]]] = [
     ("CartPole-v1", {"library": "gym"}),
     ("FrozenLake-v1", {"vectorization_mode": "sync"}),
     ("ALE/Pong-v5", {"vectorization_mode": "sync", "kwargs": {"obs_type": "ram"}}),
+    (
+        "Pendulum-v1",
+        {"wrappers": [{"name": "NormalizeObservation"}, {"name": "TimeLimit", "kwargs": {"max_episode_steps": 9}}]},
+    ),
     ("Hopper-v5", {"vectorization_mode": "sync"}),
     ("tests/Scribe-v0", {}),
 ]
