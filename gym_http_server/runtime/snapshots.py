@@ -46,6 +46,7 @@ class Snapshots:
     def __init__(self, *, owns_process: bool) -> None:
         self._owns_process = owns_process
         self._kinds = Kinds()
+        self._kinds_beside = Kinds()
         self._kept: dict[str, Snapshot] = {}
         self._made = 0
 
@@ -84,7 +85,7 @@ class Snapshots:
         except NotWalkableError as error:
             raise NotCopyableError(f"the environment cannot be copied: {self._place(environment)}{error}") from None
         if self._owns_process:
-            walk.go_through_code()
+            walk.go_through_code(self._kinds_beside)
         frame = render() if walk.needs_frame else None
         self._made += 1
         snapshot_id = f"{self._made:08x}"
