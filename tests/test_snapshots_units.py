@@ -31,12 +31,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gym_http_server.errors import NotCopyableError, TooManySnapshotsError, UnknownSnapshotError
-from gym_http_server.runtime.contents import NotWalkableError
-from gym_http_server.runtime.emulator import REMEMBERED, Emulator, _tempered, _untwisted, remember_actions
-from gym_http_server.runtime.kinds import Kinds
-from gym_http_server.runtime.layout import is_plain
 from gym_http_server.runtime.snapshots import Snapshots
-from gym_http_server.runtime.walk import Walk
+from gym_http_server.runtime.state.contents import NotWalkableError
+from gym_http_server.runtime.state.emulator import REMEMBERED, Emulator, _tempered, _untwisted, remember_actions
+from gym_http_server.runtime.state.kinds import Kinds
+from gym_http_server.runtime.state.layout import is_plain
+from gym_http_server.runtime.state.walk import Walk
 
 from .sample_spaces import SAMPLE_SPACES, same
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NotCopyableError, TooManySnapshotsError, UnknownSnapshotError
-from .contents import NotWalkableError
-from .kinds import Kinds
-from .walk import PROCESS_WIDE, Walk
+from .state.contents import NotWalkableError
+from .state.kinds import Kinds
+from .state.walk import PROCESS_WIDE, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .saved import Saved
+    from .state.saved import Saved
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def _update(value: Any, saved: tuple[Any, ...]) -> None:
     value.update(*saved)
 
 
-WHOLE: Final[dict[str, Visit]] = {"gym_http_server.runtime.emulator.Emulator": emulator.visit}
+WHOLE: Final[dict[str, Visit]] = {"gym_http_server.runtime.state.emulator.Emulator": emulator.visit}
 """What is saved of instances of these classes instead of their attributes, by full name."""
 
 VISITS: Final[dict[str, Visit | None]] = {
