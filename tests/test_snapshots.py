@@ -79,6 +79,43 @@ COPYABLE: list[tuple[str, dict[str, Any]]] = [
     ("tests/Scribe-v0", {}),
     ("tests/Everything-v0", {}),
     ("tests/Short-v0", {}),
+    ("CartPole-v1", {"autoreset": True}),
+    (
+        "Pendulum-v1",
+        {
+            "max_episode_steps": 20,
+            "wrappers": [
+                {"name": "NormalizeObservation"},
+                {"name": "NormalizeReward"},
+                {"name": "RescaleAction", "kwargs": {"min_action": -1, "max_action": 1}},
+                {"name": "FrameStackObservation", "kwargs": {"stack_size": 3}},
+                {"name": "TimeLimit", "kwargs": {"max_episode_steps": 15}},
+            ],
+        },
+    ),
+    (
+        "ALE/Pong-v5",
+        {
+            "kwargs": {"frameskip": 1, "repeat_action_probability": 0.5},
+            "wrappers": [
+                {"name": "AtariPreprocessing", "kwargs": {"noop_max": 3}},
+                {"name": "FrameStackObservation", "kwargs": {"stack_size": 4}},
+            ],
+        },
+    ),
+    (
+        "CartPole-v1",
+        {"wrappers": [{"name": "AddRenderObservation"}, {"name": "ResizeObservation", "kwargs": {"shape": [40, 60]}}]},
+    ),
+    (
+        "Acrobot-v1",
+        {
+            "wrappers": [
+                {"name": "StickyAction", "kwargs": {"repeat_action_probability": 0.5}},
+                {"name": "DelayObservation", "kwargs": {"delay": 2}},
+            ]
+        },
+    ),
 ]
 
 
@@ -243,6 +280,7 @@ def test_other_instances_are_not_touched(server: Server) -> None:
         ("LunarLander-v3", {}, "SwigPyObject"),
         ("BipedalWalker-v3", {}, "SwigPyObject"),
         ("LunarLander-v2", {"library": "gym"}, "SwigPyObject"),
+        ("CarRacing-v3", {}, "SwigPyObject"),
         ("tests/Holder-v0", {"kwargs": {"holds": "file"}}, r"Holder.held: cannot copy 'TextIOWrapper'"),
         ("tests/Holder-v0", {"kwargs": {"holds": "generator"}}, r"Holder.held: cannot copy 'generator'"),
         ("tests/Holder-v0", {"kwargs": {"holds": "thread"}}, r"Holder.held: cannot copy 'Thread'"),
@@ -360,6 +398,20 @@ def test_any_body_is_no_body(server: Server, body: bytes | None, media_type: str
     assert len(server.get(f"{env}/snapshots").json["snapshots"]) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_body_over_the_limit_is_a_413_all_the_same(kind: str) -> None:
+    """Nothing is executed then."""
+    with start(kind, "--max-body", "1000") as server:
+        env = server.create()
+        server.post(f"{env}/reset/")
+        answer = server.post(f"{env}/snapshots/", b"x" * 1001)
+        assert (answer.status, answer.json["setting"]) == (413, "max_body")
+        assert server.get(f"{env}/snapshots/").json["snapshots"] == []
+        snapshot = create(server, env)
+        assert server.post(f"{snapshot}/restore/", b"x" * 1001).status == 413
+        restore(server, snapshot)
+
+
 def test_a_creation_that_is_sent_again_makes_one_snapshot(server: Server) -> None:
     """By its key the same id is answered, whatever the body; another key makes another."""
     env = server.create()
@@ -427,6 +479,10 @@ BATCHES: list[tuple[str, dict[str, Any]]] = [
     ("CartPole-v1", {"library": "gym"}),
     ("FrozenLake-v1", {"vectorization_mode": "sync"}),
     ("ALE/Pong-v5", {"vectorization_mode": "sync", "kwargs": {"obs_type": "ram"}}),
+    (
+        "Pendulum-v1",
+        {"wrappers": [{"name": "NormalizeObservation"}, {"name": "TimeLimit", "kwargs": {"max_episode_steps": 9}}]},
+    ),
     ("Hopper-v5", {"vectorization_mode": "sync"}),
     ("tests/Scribe-v0", {}),
 ]

@@ -31,12 +31,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gym_http_server.errors import NotCopyableError, TooManySnapshotsError, UnknownSnapshotError
-from gym_http_server.runtime.contents import NotWalkableError
-from gym_http_server.runtime.emulator import REMEMBERED, Emulator, _tempered, _untwisted, remember_actions
-from gym_http_server.runtime.kinds import Kinds
-from gym_http_server.runtime.layout import is_plain
 from gym_http_server.runtime.snapshots import Snapshots
-from gym_http_server.runtime.walk import Walk
+from gym_http_server.runtime.state.contents import NotWalkableError
+from gym_http_server.runtime.state.emulator import REMEMBERED, Emulator, _tempered, _untwisted, remember_actions
+from gym_http_server.runtime.state.kinds import Kinds
+from gym_http_server.runtime.state.layout import is_plain
+from gym_http_server.runtime.state.walk import Walk
 
 from .sample_spaces import SAMPLE_SPACES, same
 
@@ -583,6 +583,10 @@ def atari(game: str, **options: Any) -> gymnasium.Env:
 
     gymnasium.register_envs(ale_py)
     env = gymnasium.make(f"ALE/{game}-v5", **options)
+    return remembering(env)
+
+
+def remembering(env: gymnasium.Env) -> gymnasium.Env:
     remember_actions(env)
     return env
 
@@ -592,6 +596,7 @@ class Pooled(gymnasium.Wrapper):
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
+        self.ale = env.unwrapped.ale
         self.frames = [np.zeros((210, 160), np.uint8) for _ in range(2)]
         self.observation_space = spaces.Box(0, 255, (210, 160), np.uint8)
 
@@ -605,7 +610,7 @@ class Pooled(gymnasium.Wrapper):
 
     def _observed(self) -> Any:
         self.frames.reverse()
-        self.env.unwrapped.ale.getScreenGrayscale(self.frames[0])
+        self.ale.getScreenGrayscale(self.frames[0])
         return np.maximum(*self.frames)
 
 
@@ -613,6 +618,7 @@ class Pooled(gymnasium.Wrapper):
     lambda: wrapped(gymnasium.make("Pendulum-v1")),
     lambda: wrapped(gymnasium.make("Swimmer-v5")),
     lambda: gymnasium.wrappers.FrameStackObservation(Pooled(atari("Breakout")), 4),
+        lambda: remembering(Pooled(gymnasium.make("ALE/Breakout-v5"))),
     lambda: gymnasium.wrappers.MaxAndSkipObservation(atari("Pong", frameskip=1), 2),
     lambda: atari("Pong", repeat_action_probability=0.0, obs_type="ram"),
     lambda: atari("Breakout", continuous=True, obs_type="ram"),

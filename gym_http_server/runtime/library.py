@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ImportFailedError, InvalidValueError
 from . import gym_compat
 from .construct import adapted, closing_on_error, construct, constructing, distribution_of, quiet
-from .emulator import remember_actions
 from .env_ids import find
+from .state.emulator import remember_actions
 from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NotCopyableError, TooManySnapshotsError, UnknownSnapshotError
-from .contents import NotWalkableError
-from .kinds import Kinds
-from .walk import PROCESS_WIDE, Walk
+from .state.contents import NotWalkableError
+from .state.kinds import Kinds
+from .state.walk import PROCESS_WIDE, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .saved import Saved
+    from .state.saved import Saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Snapshots:
     def __init__(self, *, owns_process: bool) -> None:
         self._owns_process = owns_process
         self._kinds = Kinds()
+        self._kinds_beside = Kinds()
         self._kept: dict[str, Snapshot] = {}
         self._made = 0
 
@@ -84,7 +85,7 @@ class Snapshots:
         except NotWalkableError as error:
             raise NotCopyableError(f"the environment cannot be copied: {self._place(environment)}{error}") from None
         if self._owns_process:
-            walk.go_through_code()
+            walk.go_through_code(self._kinds_beside)
         frame = render() if walk.needs_frame else None
         self._made += 1
         snapshot_id = f"{self._made:08x}"

@@ -16,9 +16,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ..errors import InvalidValueError
 from .construct import adapted, closing_on_error, construct, constructing, make_single, quiet
-from .emulator import remember_actions
 from .env_ids import find
 from .library import check_kwargs
+from .state.emulator import remember_actions
 from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import NotCopyableError
+from ...errors import NotCopyableError
 
 Put: TypeAlias = Callable[[Any, Any], None]
 """Puts what was saved of an object back into it."""

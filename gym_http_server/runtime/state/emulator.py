@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import re
+import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -60,6 +61,8 @@ class Emulator:
         for name in dir(interface):
             if not name.startswith("__"):
                 setattr(self, name, getattr(interface, name))
+        self._interface = interface  # as long as this lives, its id is no other's
+        _EMULATORS[id(interface)] = self
         self._recent = recent = collections.deque((NOOP,), maxlen=REMEMBERED)
         self._restore, self._repeat = interface.restoreState, interface.act
         act, load = interface.act, interface.loadROM
@@ -102,6 +105,15 @@ class Emulator:
         self._restore(state.cloned)
         self._recent.clear()
         self._recent.extend(state.recent)
+
+
+_EMULATORS: Final[weakref.WeakValueDictionary[int, Emulator]] = weakref.WeakValueDictionary()
+"""Those that there are, by the id of what they stand for."""
+
+
+def standing_for(interface: Any) -> Emulator | None:
+    """Return the emulator that stands for an `ALEInterface`, which wrappers may know by itself; None for none."""
+    return _EMULATORS.get(id(interface))
 
 
 class _Draws:

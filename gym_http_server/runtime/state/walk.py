@@ -76,14 +76,19 @@ class Walk:
         """Do not visit some objects, whatever leads to them."""
         self._seen.update((id(value), value) for value in values)
 
-    def go_through_code(self) -> None:
+    def go_through_code(self, kinds: Kinds) -> None:
         """Visit what the environment's own classes and modules hold, as far as it can be saved, and what they share.
 
         Only in a process that is the environment's own: others would have a part in it.
+
+        Args:
+            kinds: others than of the walk so far, because what is met from here on is not the environment's own.
         """
-        if self._kinds.spaces:
+        spaces = self._kinds.spaces
+        if spaces:
             self.go(PROCESS_WIDE)
-        for space in self._kinds.spaces:
+        self._kinds, self.note_module = kinds, kinds.note_module
+        for space in spaces:
             held = _held(space)
             self.entries.append((_put_held, space, held))
             for value in held.values():

@@ -55,6 +55,9 @@ def _load_ale(interface: Any, saved: Any) -> None:
 
 
 def _visit_ale(interface: Any, walk: Walk) -> None:
+    if (remembering := emulator.standing_for(interface)) is not None:
+        walk.todo.append(remembering)
+        return
     if interface.getFloat(emulator.PROBABILITY) > 0:
         raise NotWalkableError(
             f"cannot tell which action ALE repeats: create it with {emulator.PROBABILITY} 0 to save its state"
@@ -136,7 +139,7 @@ def _update(value: Any, saved: tuple[Any, ...]) -> None:
     value.update(*saved)
 
 
-WHOLE: Final[dict[str, Visit]] = {"gym_http_server.runtime.emulator.Emulator": emulator.visit}
+WHOLE: Final[dict[str, Visit]] = {"gym_http_server.runtime.state.emulator.Emulator": emulator.visit}
 """What is saved of instances of these classes instead of their attributes, by full name."""
 
 VISITS: Final[dict[str, Visit | None]] = {
