@@ -14,7 +14,7 @@ from gym_http_server.metadata import LONGEST_KEY, MOST_LABELS, Metadata
 
 from .serving import Answer, Server
 
-TEXTS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=20)
+TEXTS = st.text("aB9 ä😀<&\"'", min_size=1, max_size=20)
 CHANGES = st.fixed_dictionaries(
     {},
     optional={
