@@ -28,6 +28,7 @@ from .console.view import InstanceRow
 from .engines import make_engine
 from .idle import Reaper
 from .instances import Instances
+from .registry import Registry
 from .results.scoreboard import Results
 from .runtime.library import installed
 from .runtime.messages import JSON
@@ -57,6 +58,7 @@ class Application:
         instances: the live instances.
         engine: where they run.
         results: where recordings become evaluations.
+        registry: what environments there are.
 
     Raises:
         AccessError: a trusted proxy is no address.
@@ -74,12 +76,13 @@ class Application:
     ) -> None:
         self.settings = settings
         self.results = Results(settings)
+        self.registry = Registry(settings)
         self.engine = make_engine(settings, entry)
         self._contract = load_contract()
         traffic = Traffic(operations=(*self._contract.operation_ids(), NONE))
         self.instances = Instances(settings, self.engine, traffic)
         self._reaper = Reaper(self.instances, settings.idle_timeout)
-        handlers = handler_table(settings, self.instances, shut_down, self.results)
+        handlers = handler_table(settings, self.instances, shut_down, self.results, self.registry)
         self.operations = HotOperations(self._contract.resolved_paths(), handlers)
         self._api = make_api(
             self._contract,
@@ -93,7 +96,7 @@ class Application:
         )
         access, sessions = Access.of(settings), Sessions()
         view = ServerView(self.engine.name, self.instances)
-        console: Any = create_console(view, self.results, ServerDoor(access, sessions))
+        console: Any = create_console(view, self.results, ServerDoor(access, sessions), self.registry)
         self._console = WSGIMiddleware(console)
         self._pages = compressed(self._console, settings)  # type: ignore[arg-type]  # a2wsgi names the same messages by its own types
         self._documents = compressed(self._document, settings)
@@ -124,6 +127,7 @@ class Application:
         """
         if self._running:
             self._running = False
+            self.registry.stop()
             try:
                 await self._reaper.stop(at_once=at_once)
                 if not at_once:
@@ -249,6 +253,8 @@ class ServerView:
                 created_at=each.created_at,
                 last_used_at=each.last_used_at,
                 num_envs=each.description.num_envs,
+                name=each.metadata.name,
+                labels=each.metadata.labels,
             )
             for each in self._instances.all()
         ]

@@ -109,6 +109,7 @@ class Settings:
     max_reply: int = setting(64 * MIB, "Largest reply.", least=1024, unit="bytes")
     max_lanes: int = setting(4096, "Largest number of environments in a batch.", least=1)
     max_async_lanes: int = setting(64, "Largest number of environments in a batch with a process for each.", least=1)
+    max_snapshots: int = setting(64, "Largest number of snapshots that an instance keeps.", least=0)
     header_timeout: float = setting(20.0, "Time that the head of a request may take to arrive.", least=0.001, unit="s")
     body_timeout: float = setting(60.0, "Time that the body of a request may take to arrive.", least=0.001, unit="s")
     api_key: str = setting(

@@ -11,16 +11,21 @@ GymHttpServerError
 │   ├── RenderFormatError           the environment's render mode cannot give the format asked for
 │   ├── ForbiddenDirectoryError     the directory lies outside the results roots
 │   ├── NoRecordingError            the directory holds no recording with a completed episode
-│   └── UnknownEvaluationError      there is no evaluation of that id
+│   ├── UnknownEvaluationError      there is no evaluation of that id
+│   └── UnknownSnapshotError        the instance has no snapshot of that id
 ├── ConflictError                   right request, wrong moment or wrong instance
 │   ├── ResetNeededError            step before the first reset
 │   ├── InstanceKindError           an operation of batches for a single environment, or the reverse
 │   ├── RenderModeError             the instance has no render mode that gives a frame
-│   └── RecordingExistsError        the directory holds a recording already
+│   ├── RecordingExistsError        the directory holds a recording already
+│   ├── NotCopyableError            the environment's state cannot be saved or put back
+│   └── NoTransitionModelError      the environment has no tabular model
 ├── RecordingFailedError            what was recorded cannot be written
 ├── UploadTargetError               where results are kept cannot be reached, or refuses
+├── InquiryFailedError              the process that asks the libraries what they register raised, hung or died
 ├── ReplyTooLargeError              the reply is over the setting max_reply
 ├── TooManyInstancesError           there are as many instances as a setting allows
+├── TooManySnapshotsError           the instance has as many snapshots as a setting allows
 ├── KeyReusedError                  an idempotency key was used with another request before
 ├── TooManyLanesError               a batch is to have more lanes than a setting allows
 ├── OutOfResourcesError             the system gives no further process, descriptor or memory
@@ -136,6 +141,17 @@ class UnknownEvaluationError(UsageError):
     """There is no evaluation of that id."""
 
 
+class UnknownSnapshotError(UsageError):
+    """The instance has no snapshot of that id."""
+
+    @classmethod
+    def of(cls, snapshot_id: str) -> UnknownSnapshotError:
+        """Return the error for `snapshot_id`."""
+        return cls(
+            f"the instance has no snapshot {snapshot_id!r}: create one first, or list them", snapshot_id=snapshot_id
+        )
+
+
 class ConflictError(GymHttpServerError):
     """The request is right, but not at this moment or for this instance."""
 
@@ -156,12 +172,24 @@ class RecordingExistsError(ConflictError):
     """The directory holds a recording already."""
 
 
+class NotCopyableError(ConflictError):
+    """The environment's state cannot be saved or put back; it is as it was."""
+
+
+class NoTransitionModelError(ConflictError):
+    """The environment has no tabular model."""
+
+
 class RecordingFailedError(GymHttpServerError):
     """What was recorded cannot be written; it is kept, and tried again."""
 
 
 class UploadTargetError(GymHttpServerError):
     """Where results are kept cannot be reached, or refuses."""
+
+
+class InquiryFailedError(GymHttpServerError):
+    """A process that imports third-party code to ask something about it raised, hung or died."""
 
 
 class ReplyTooLargeError(GymHttpServerError):
@@ -187,6 +215,20 @@ class TooManyInstancesError(GymHttpServerError):
             f"there are {limit} instances and the limit is {limit}: close some, or start the server with a larger --max-envs",
             limit=limit,
             setting="max_envs",
+        )
+
+
+class TooManySnapshotsError(GymHttpServerError):
+    """The instance has as many snapshots as the setting `max_snapshots` allows."""
+
+    @classmethod
+    def of(cls, limit: int) -> TooManySnapshotsError:
+        """Return the error where `limit` snapshots are allowed."""
+        return cls(
+            f"the instance has {limit} snapshots and the limit is {limit}: delete some, or start the server with a larger "
+            "--max-snapshots",
+            limit=limit,
+            setting="max_snapshots",
         )
 
 

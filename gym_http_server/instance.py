@@ -15,6 +15,7 @@ from .errors import (
     InstanceLostError,
     UnknownInstanceError,
 )
+from .metadata import Metadata
 from .runtime.once import ONCE
 from .runtime.traffic import Traffic, tallies
 
@@ -35,17 +36,27 @@ class Instance:
         engine: name of the engine that it runs in.
         worker: the handle on the environment.
         traffic: where to count how this process answers requests for it; None for memory of its own.
+        metadata: what people call it.
 
     Attributes:
         created_at: moment in UTC.
         traffic: how this process answered requests for it.
+        metadata: what people call it.
     """
 
-    def __init__(self, instance_id: str, engine: str, worker: Worker, traffic: Traffic | None = None) -> None:
+    def __init__(
+        self,
+        instance_id: str,
+        engine: str,
+        worker: Worker,
+        traffic: Traffic | None = None,
+        metadata: Metadata | None = None,
+    ) -> None:
         self.instance_id = instance_id
         self.engine = engine
         self.created_at = datetime.now(UTC)
         self.traffic = traffic or Traffic()
+        self.metadata = metadata or Metadata()
         self._used = self.created_at.timestamp()
         self._idle_since = time.monotonic()
         self._worker = worker

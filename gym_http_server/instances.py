@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .engines.base import Engine, Worker
     from .errors import GymHttpServerError
+    from .metadata import Metadata
     from .runtime.messages import CreateRequest
     from .runtime.once import Once
 
@@ -49,8 +50,15 @@ class Instances:
         self._creations = asyncio.Semaphore(settings.max_creations)
         self._idle: collections.deque[str] = collections.deque(maxlen=REMEMBERED)
 
-    async def create(self, request: CreateRequest, call_timeout: float | None = None) -> Instance:
+    async def create(
+        self, request: CreateRequest, call_timeout: float | None = None, metadata: Metadata | None = None
+    ) -> Instance:
         """Make an environment and return its instance.
+
+        Args:
+            request: what to make.
+            call_timeout: seconds that a call of it may take; None for what the settings say.
+            metadata: what people call it.
 
         Raises:
             TooManyLanesError: the batch is to have more lanes than the settings allow.
@@ -69,13 +77,15 @@ class Instances:
             async with self._creations:
                 instance_id = self._new_id()
                 worker = await self.engine.create(instance_id, request, call_timeout or self._settings.call_timeout)
-            return self.add(instance_id, worker)
+            return self.add(instance_id, worker, metadata=metadata)
         finally:
             self._making -= 1
 
-    def add(self, instance_id: str, worker: Worker, traffic: Traffic | None = None) -> Instance:
+    def add(
+        self, instance_id: str, worker: Worker, traffic: Traffic | None = None, metadata: Metadata | None = None
+    ) -> Instance:
         """Add an environment that has been made, and return its instance; see there for the arguments."""
-        instance = self._live[instance_id] = Instance(instance_id, self.engine.name, worker, traffic)
+        instance = self._live[instance_id] = Instance(instance_id, self.engine.name, worker, traffic, metadata)
         self.totals.created += 1
         return instance
 

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from .serving import SECONDS, Answer, Server, eventually
+from .troublemakers import gate_of
 
 TROUBLE = "tests/Troublemaker-v0"
 
@@ -116,6 +117,11 @@ def begin(server: Server, client: Client, env: str, pid: int, *requests: bytes) 
     client.send(*requests)
     eventually(lambda: look(server, env)["state"] == "busy")
     assert owner_of(server, client) == pid
+
+
+def release(pid: int) -> None:
+    """End the action `await` of an environment's process."""
+    gate_of(pid).touch()
 
 
 def look(server: Server, env: str) -> dict[str, Any]:

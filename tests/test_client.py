@@ -192,6 +192,14 @@ CALLS = [
         "/v1/envs/",
         {"env_id": "A-v0", "num_envs": 2, "vectorization_mode": "sync", "autoreset_mode": "disabled"},
     ),
+    (
+        lambda c: c.create_env(
+            "A-v0", wrappers=[{"name": "B"}, {"name": "C", "kwargs": {"d": (1, 2)}}], autoreset=True
+        ),
+        "POST",
+        "/v1/envs/",
+        {"env_id": "A-v0", "wrappers": [{"name": "B"}, {"name": "C", "kwargs": {"d": [1, 2]}}], "autoreset": True},
+    ),
     (lambda c: c.rollout("a1", actions=[0, 1]), "POST", "/v1/envs/a1/rollout/", {"actions": [0, 1]}),
     (
         lambda c: c.rollout("a1", policy="random", steps=3, seed=0),
@@ -250,7 +258,19 @@ CALLS = [
         None,
     ),
     (lambda c: c.get_evaluation("a/b"), "GET", "/v1/evaluations/a%2Fb/", None),
+    (lambda c: c.list_registry(), "GET", "/v1/registry/?page=1&page_size=50", None),
+    (
+        lambda c: c.list_registry("ale/pong v5", "gymnasium", 2, 10),
+        "GET",
+        "/v1/registry/?q=ale%2Fpong+v5&library=gymnasium&page=2&page_size=10",
+        None,
+    ),
     (lambda c: c.render_env("a1"), "GET", "/v1/envs/a1/render/", None),
+    (lambda c: c.get_transitions("a1"), "GET", "/v1/envs/a1/transitions/", None),
+    (lambda c: c.create_snapshot("a1"), "POST", "/v1/envs/a1/snapshots/", None),
+    (lambda c: c.list_snapshots("a1"), "GET", "/v1/envs/a1/snapshots/", None),
+    (lambda c: c.restore_snapshot("a1", "b/2"), "POST", "/v1/envs/a1/snapshots/b%2F2/restore/", None),
+    (lambda c: c.delete_snapshot("a1", "b2"), "DELETE", "/v1/envs/a1/snapshots/b2/", None),
     (lambda c: c.close_env("a1"), "POST", "/v1/envs/a1/close/", None),
     (lambda c: c.shutdown_server(), "POST", "/v1/shutdown/", None),
     (lambda c: c.get_health(), "GET", "/v1/health/", None),
@@ -261,7 +281,9 @@ CALLS = [
 @pytest.mark.parametrize(("call", "method", "path", "body"), CALLS)
 def test_each_method_sends_the_request_of_its_operation(loopback, client, call, method, path, body):
     """A method sends the method, the path and the members that the contract gives to its operation."""
-    loopback.answer = lambda _: reply({"envs": {}, "info": {}, "action": 1, "member": True})
+    loopback.answer = lambda _: reply(
+        {"envs": {}, "info": {}, "action": 1, "member": True, "snapshot_id": "b2", "observation": 0}
+    )
     call(client)
     (request,) = loopback.requests
     assert (request.method, request.path) == (method, path)
@@ -279,8 +301,17 @@ def test_every_operation_of_the_contract_has_its_method():
 def test_replies_are_unwrapped_where_they_hold_one_thing(loopback, client):
     """A reply with one member is returned as that member, a frame as its bytes, and any other as a dict."""
     loopback.answer = lambda _: reply(
-        {"envs": {"a1": "A-v0"}, "info": {"name": "Discrete"}, "action": 7, "member": False}
+        {
+            "envs": {"a1": "A-v0"},
+            "info": {"name": "Discrete"},
+            "action": 7,
+            "member": False,
+            "snapshot_id": "b2",
+            "observation": 3,
+        }
     )
+    assert (client.create_snapshot("a1"), client.restore_snapshot("a1", "b2")) == ("b2", 3)
+    assert client.delete_snapshot("a1", "b2") is None
     assert client.list_envs() == {"a1": "A-v0"}
     assert client.get_action_space("a1") == client.get_observation_space("a1") == {"name": "Discrete"}
     assert client.sample_action("a1") == 7

@@ -39,6 +39,11 @@ def test_the_same_path_with_and_without_its_final_slash_is_the_same_operation(se
         assert server.post(f"{env}/reset{slash}").status == 200
         assert server.post(f"{env}/step{slash}", {"action": 0}).status == 200
         assert server.get(f"{env}/render{slash}").status == 200
+        assert server.get(f"{env}/transitions{slash}").status == 409
+        snapshot = server.post(f"{env}/snapshots{slash}").json["snapshot_id"]
+        assert server.get(f"{env}/snapshots{slash}").json["snapshots"][0]["snapshot_id"] == snapshot
+        assert server.post(f"{env}/snapshots/{snapshot}/restore{slash}").status == 200
+        assert server.request("DELETE", f"{env}/snapshots/{snapshot}{slash}").json == {}
         for space in ("action_space", "observation_space"):
             assert server.get(f"{env}/{space}{slash}").status == 200
         assert server.get(f"{env}/action_space/sample{slash}").status == 200
@@ -316,7 +321,7 @@ def test_observation_space_contains_compares_members_or_checks_a_value(server: S
 
 
 def test_the_frame_comes_in_the_type_that_accept_prefers(server: Server) -> None:
-    """PNG by default, JPEG where it is preferred, and 406 where the mode cannot give what is asked for."""
+    """PNG by default, also where only errors are asked for, JPEG where preferred, and 406 where the mode cannot give it."""
     env = server.create()
     assert server.get(f"{env}/render/").status == 409
     server.post(f"{env}/reset/")
@@ -326,6 +331,7 @@ def test_the_frame_comes_in_the_type_that_accept_prefers(server: Server) -> None
         ("image/jpeg", "JPEG"),
         ("image/png;q=0.5, image/jpeg", "JPEG"),
         ("image/*", "PNG"),
+        ("application/problem+json", "PNG"),
     ):
         answer = server.get(f"{env}/render/", headers={"Accept": accept} if accept else {})
         picture = Image.open(io.BytesIO(answer.body))
@@ -364,6 +370,35 @@ def test_an_exception_in_a_step_is_a_502_and_the_instance_goes_on(server: Server
         assert answer.status == 502
         assert words in answer.message
     assert server.post(f"{env}/step/", {"action": "fine"}).status == 200
+
+
+def test_a_restored_state_has_the_same_future(server: Server) -> None:
+    """What is stepped and sampled after a restoration is what was stepped and sampled after the snapshot."""
+    env = server.create("FrozenLake-v1", seed=3)
+    observed = server.post(f"{env}/reset/").json["observation"]
+    snapshot = server.post(f"{env}/snapshots/").json["snapshot_id"]
+
+    def play() -> list[bytes]:
+        told = []
+        for _ in range(12):
+            action = server.get(f"{env}/action_space/sample").json
+            told.append(server.post(f"{env}/step/", action).body)
+            if b'"done":true' in told[-1]:
+                told.append(server.post(f"{env}/reset/").body)
+        return told
+
+    first = play()
+    for _ in range(2):
+        assert server.post(f"{env}/snapshots/{snapshot}/restore/").json == {"observation": observed}
+        assert play() == first
+
+
+def test_the_tabular_model_of_an_environment_is_told(server: Server) -> None:
+    """FrozenLake's first state leads to one of two for an action that is not slippery, and its probabilities sum to one."""
+    env = server.create("FrozenLake-v1", kwargs={"is_slippery": False})
+    model = server.get(f"{env}/transitions/").json
+    assert (model["states"], model["actions"], sum(model["initial_distribution"])) == (16, 4, 1.0)
+    assert model["transitions"][0][1] == [{"probability": 1.0, "next_state": 4, "reward": 0.0, "terminated": False}]
 
 
 def test_requests_to_one_instance_are_served_in_order_of_arrival(server: Server) -> None:
@@ -445,3 +480,30 @@ def test_health_answers(server: Server) -> None:
     assert (after["status"], after["engine"]) == ("ok", before["engine"])
     assert after["instances"] == before["instances"] + 1
     server.post(f"{env}/close/")
+
+
+def test_the_registry_lists_what_can_be_made(server: Server) -> None:
+    """Both libraries' CartPole are found by words of its id, and each row can be asked of createEnv."""
+    page = server.get("/v1/registry/?q=CARTPOLE+v1&page_size=2").json
+    assert (page["total"], page["page"], page["page_size"]) == (3, 1, 2)
+    assert [(row["env_id"], row["library"]) for row in page["environments"]] == [
+        ("CartPole-v1", "gymnasium"),
+        ("CartPole-v1", "gym"),
+    ]
+    for row in page["environments"]:
+        assert (row["installed"], row["missing_package"], row["reason"]) == (True, None, None)
+        assert (row["max_episode_steps"], row["reward_threshold"]) == (500, 475.0)
+        created = server.post("/v1/envs/", {key: row[key] for key in ("env_id", "library")}).json
+        assert created["library"].startswith(row["library"])
+    [batches] = server.get("/v1/registry/?q=tests/OwnBatch-v0").json["environments"]
+    assert batches["vector_entry_point"] == "tests.troublemakers:OwnBatch"
+
+
+def test_what_the_registry_calls_missing_is_what_createenv_asks_for(server: Server) -> None:
+    """An environment that cannot be made is a row with the package and the reason that createEnv answers."""
+    for query in ("q=Ant-v3&library=gym", "q=Ant-v3&library=gymnasium", "q=Pusher-v4&library=gymnasium"):
+        [row] = server.get(f"/v1/registry/?{query}").json["environments"]
+        refused = server.post("/v1/envs/", {"env_id": row["env_id"], "library": row["library"]})
+        assert (refused.status, row["installed"]) == (400, False)
+        assert (refused.json["package"], refused.message) == (row["missing_package"], row["reason"])
+    assert server.get("/v1/registry/?q=GymV26Environment").json["total"] == 0

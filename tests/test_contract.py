@@ -18,6 +18,7 @@ from gym_http_server.config import Settings
 from gym_http_server.conformity.contract import DOCUMENT, inlined
 from gym_http_server.engines import make_engine
 from gym_http_server.instances import Instances
+from gym_http_server.registry import Registry
 from gym_http_server.results.scoreboard import Results
 from gym_http_server.runtime.messages import MSGPACK
 from gym_http_server.spec import METHODS, load_contract, resolve
@@ -33,7 +34,9 @@ OPERATIONS = [
 
 def table() -> dict[str, Any]:
     settings = Settings(engine="inline")
-    return handler_table(settings, Instances(settings, make_engine(settings)), lambda: None, Results(settings))
+    return handler_table(
+        settings, Instances(settings, make_engine(settings)), lambda: None, Results(settings), Registry(settings)
+    )
 
 
 def test_the_document_is_valid_openapi() -> None:
@@ -97,6 +100,18 @@ def test_no_component_is_unused() -> None:
     unused = {f"{kind}/{name}" for kind, name, _ in COMPONENTS if f'"#/components/{kind}/{name}"' not in text}
     # These are referred to by name.
     assert unused == {f"securitySchemes/{name}" for each in DOCUMENT["security"] for name in each}
+
+
+def test_what_generators_get_wrong_is_not_in_it() -> None:
+    """Enumerations are no schemas of their own, what lists and maps hold is one, a model has words where it is a property."""
+    components = DOCUMENT["components"]
+    for name, schema in components["schemas"].items():
+        assert "enum" not in schema, name
+        held = [schema[key] for key in ("items", "additionalProperties") if isinstance(schema.get(key), dict)]
+        assert all("$ref" in each for each in held), name
+        for inner in schema.get("properties", {}).values():
+            assert "properties" not in components["schemas"].get(inner.get("$ref", "").rpartition("/")[2], {}), name
+    assert all(isinstance(link.get("requestBody", ""), str) for link in components["links"].values())
 
 
 def test_the_schemas_keep_what_old_clients_need() -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from .conftest import IMPORTS, KINDS, start
-from .handing import HEALTH, TROUBLE, Client, begin, get, handed, owner_of, post, settle, step
+from .handing import HEALTH, TROUBLE, Client, begin, get, handed, owner_of, post, release, settle, step
 from .serving import Server, eventually, threads
 
 CONNECTIONS = 10_000
@@ -169,11 +169,12 @@ def test_others_see_a_process_at_work(eager: Server) -> None:
         assert [client.ask(step(env, "x")).status for _ in range(5)] == [200] * 5
         found = eager.get(f"{env}/").json
         assert (found["state"], found["steps"]) == ("ready", 6)
-        begin(eager, client, env, pid, step(env, "sleep 2"))
+        begin(eager, client, env, pid, step(env, "await"))
         found = eager.get(f"{env}/").json
         assert (found["state"], found["steps"]) == ("busy", 6)
         assert env.rsplit("/", 1)[1] in eager.get("/v1/envs/").json["envs"]
         assert owner_of(eager, client) == pid
+        release(pid)
         assert client.answer().json["observation"] == 7
         found = eager.get(f"{env}/").json
         assert (found["state"], found["steps"]) == ("ready", 7)

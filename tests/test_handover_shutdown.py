@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from .conftest import start
-from .handing import HEALTH, TROUBLE, Client, begin, handed, owner_of, post, settle, step
+from .handing import HEALTH, TROUBLE, Client, begin, handed, owner_of, post, release, settle, step
 from .serving import SECONDS, eventually
 
 HUGE = 20_000_000
@@ -32,8 +32,9 @@ def test_a_stop_ends_a_connection_that_idles_in_a_process() -> None:
 def test_a_stop_waits_for_the_request_in_a_process() -> None:
     """It is answered, the stream ends after that, and what was sent behind it is not executed."""
     with start("handover") as server, handed(server) as (client, env, pid):
-        begin(server, client, env, pid, step(env, "sleep 1"))
+        begin(server, client, env, pid, step(env, "await"))
         server.process.send_signal(signal.SIGTERM)
+        release(pid)
         assert client.answer().json["observation"] == 2
         assert client.is_at_end()
         assert server.process.wait(SECONDS) == 0
@@ -55,8 +56,10 @@ def test_a_stop_with_many_connections_in_processes() -> None:
         envs = [server.create(TROUBLE) for _ in clients]
         pids = [settle(server, client, env) for client, env in zip(clients, envs, strict=True)]
         for client, env, pid in zip(clients[:4], envs, pids, strict=False):
-            begin(server, client, env, pid, step(env, "sleep 1"))
+            begin(server, client, env, pid, step(env, "await"))
         server.process.send_signal(signal.SIGTERM)
+        for pid in pids[:4]:
+            release(pid)
         assert [client.answer().status for client in clients[:4]] == [200] * 4
         assert all(client.is_at_end() for client in clients)
         assert server.process.wait(SECONDS) == 0

@@ -11,7 +11,21 @@ from collections.abc import Iterator
 import pytest
 
 from .conftest import start
-from .handing import HEALTH, TROUBLE, Client, begin, chunked, get, handed, is_read, owner_of, post, settle, step
+from .handing import (
+    HEALTH,
+    TROUBLE,
+    Client,
+    begin,
+    chunked,
+    get,
+    handed,
+    is_read,
+    owner_of,
+    post,
+    release,
+    settle,
+    step,
+)
 from .serving import Answer, Server, eventually, threads
 
 BIG = 3_000_000
@@ -229,8 +243,9 @@ def test_a_client_that_sends_no_more_while_its_request_is_executed(
 ) -> None:
     """It gets that answer too, and those to what it had sent behind it, which are the server's own."""
     client, env, pid = here
-    begin(eager, client, env, pid, step(env, "sleep 1.5"), HEALTH, step(env, "x"))
+    begin(eager, client, env, pid, step(env, "await"), HEALTH, step(env, "x"))
     client.socket.shutdown(socket.SHUT_WR)
+    release(pid)
     first, health, third = client.answers(3)
     assert observations([first, third]) == [2, 3]
     assert health.status == 200

@@ -151,6 +151,9 @@ FURTHER = (
     | st.tuples(st.just("Idempotency-Key"), KEYS)
 )
 ENDS = st.sampled_from([*["", "/"] * 5, "//", "?render=true", "/x", "%0A"])
+SNAPSHOTS = st.sampled_from(
+    [*["00000001"] * 4, "00000002", "00000009", "a%2Fb", "x" * 65, "%C3%A4", "a%0Ab", "", "%FF"]
+)
 IDS = st.sampled_from([*["{instance_id}"] * 8, "deadbeef", "", "a/b", "x" * 2000, "%C3%A4", "a%0Ab"])
 
 
@@ -160,7 +163,8 @@ def requests(draw: st.DrawFn) -> tuple[str, str, bytes | None, list[tuple[str, s
     method, path = HOT[draw(st.sampled_from(sorted(HOT)))]
     method = draw(st.sampled_from([method] * 9 + ["GET", "POST", "PUT", "HEAD"]))
     value = draw(st.sampled_from(["1", "0", "%5B0.5%5D", "%7B", "1%2F2", "NaN", "x", "%22hop%22"]))
-    path = path.removesuffix("/").replace("{x}", value).replace("{instance_id}", draw(IDS)) + draw(ENDS)
+    path = path.removesuffix("/").replace("{x}", value).replace("{instance_id}", draw(IDS))
+    path = path.replace("{snapshot_id}", draw(SNAPSHOTS)) + draw(ENDS)
     content_type = draw(CONTENT_TYPES)
     headers = [("Content-Type", content_type), ("Accept", draw(ACCEPTS)), ("Idempotency-Key", draw(KEYS))]
     if draw(st.integers(0, 9)) == 0:
@@ -240,8 +244,8 @@ async def test_what_is_plain_and_valid_does_not_fall_through(operation_id: str, 
     """Every marked operation is served by the hot path itself, with or without the path's final slash."""
     called: list[dict[str, Any]] = []
 
-    async def handler(instance_id: str, x: str = "", body: Any = None, accept: str | None = None) -> Any:
-        called.append({"instance_id": instance_id, "x": x, "body": body, "accept": accept})
+    async def handler(instance_id: str, body: Any = None, accept: str | None = None, **further: str) -> Any:
+        called.append({"instance_id": instance_id, **further, "body": body, "accept": accept})
         return Response(b"{}")
 
     async def fall_through(*_: Any) -> None:
@@ -261,12 +265,13 @@ async def test_what_is_plain_and_valid_does_not_fall_through(operation_id: str, 
         async def receive() -> Any:
             return {"type": "http.request", "body": body}
 
-        target = path.removesuffix("/").format(instance_id="0123abcd", x="1") + end
+        further = {name: "1" for name in ("x", "snapshot_id") if f"{{{name}}}" in path}
+        target = path.removesuffix("/").format(instance_id="0123abcd", **further) + end
         await hot({"type": "http", "method": method, "path": target, "headers": headers}, receive, send)
         assert sent[0]["status"] == 200
         assert called.pop() == {
             "instance_id": "0123abcd",
-            "x": "1" if "{x}" in path else "",
+            **further,
             "body": value,
             "accept": media_type,
         }
@@ -328,3 +333,51 @@ def test_an_operation_that_cannot_be_compiled_is_refused_at_the_start(operation:
     paths = {"/v1/{id}/do": {"post": {"operationId": "do", "x-hot-path": True, **operation}}}
     with pytest.raises(ValueError, match=words):
         HotOperations(paths, {"do": handler})
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b'""', b"[]", b"{}", b"\x80", b"{", b"x" * 500])
+@pytest.mark.parametrize("parts", [1, 3])
+async def test_a_body_that_an_operation_has_no_use_for_is_passed_over(body: bytes, parts: int) -> None:
+    """It is read to its end, whatever it is and of whatever type, and does not make the request fall through."""
+    called: list[str] = []
+
+    async def handler(instance_id: str, once: Any = None) -> Any:  # noqa: ARG001 -- the names that operations hand over
+        called.append(instance_id)
+        return Response(b"{}")
+
+    async def fall_through(*_: Any) -> None:
+        raise AssertionError("it fell through")
+
+    messages = [{"type": "http.request", "body": body[at::parts], "more_body": at < parts - 1} for at in range(parts)]
+    source = iter(messages)
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(source)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    hot = HotPath(compiled(handler), 1000, fall_through, lambda _: Traffic())
+    headers = [(b"content-type", b"text/csv"), (b"content-length", b"%d" % len(body))]
+    await hot({"type": "http", "method": "POST", "path": "/v1/envs/a/snapshots", "headers": headers}, receive, send)
+    assert (called, sent[0]["status"], next(source, None)) == (["a"], 200, None)
+
+
+async def test_a_body_that_is_passed_over_is_within_the_limit() -> None:
+    """One over the limit falls through with all that was read, and nothing is executed."""
+
+    async def handler(instance_id: str) -> Any:  # noqa: ARG001 -- the names that operations hand over
+        raise AssertionError("it was executed")
+
+    heard: list[Any] = []
+
+    async def stack(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 -- ASGI's signature
+        heard.append(await receive())
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"x" * 11, "more_body": True}
+
+    hot = HotPath(compiled(handler), 10, stack, lambda _: Traffic())
+    await hot({"type": "http", "method": "POST", "path": "/v1/envs/a/snapshots", "headers": []}, receive, None)
+    assert heard == [{"type": "http.request", "body": b"x" * 11, "more_body": True}]

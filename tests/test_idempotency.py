@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import gc
 import threading
+import weakref
 from typing import Any
 
 import gymnasium
 import msgpack
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gym_http_server.client import Client
 from gym_http_server.errors import EnvironmentRaisedError, GymHttpServerError, KeyReusedError
 from gym_http_server.runtime.messages import Reply
-from gym_http_server.runtime.once import MOST_BYTES, MOST_KEPT, Once, Outcomes
+from gym_http_server.runtime.once import MOST_BYTES, MOST_KEPT, Once, Outcomes, SharedOutcomes, compact
 
 from .breaking_proxy import WAYS, BreakingProxy
 from .handing import TROUBLE, post, step
@@ -279,6 +284,37 @@ def test_keys_are_forgotten_one_day() -> None:
     assert calls.count("2") == 2
     call("large")
     assert calls.count("large") == 2
+
+
+async def test_an_outcome_that_is_kept_keeps_nothing_else() -> None:
+    """The request that it answers is let go of, and the reply takes as much memory as it has bytes."""
+
+    class Held:
+        """What a request holds."""
+
+    context: contextvars.ContextVar[Held] = contextvars.ContextVar("context")
+    outcomes, gone = SharedOutcomes(), []
+
+    async def ask(key: str) -> int:
+        async def execute() -> int:
+            return 7
+
+        held = Held()
+        gone.append(weakref.ref(held))
+        context.set(held)
+        return await outcomes.of("", Once(key, b""), execute)
+
+    for _ in range(2):
+        for key in "abc":
+            assert await asyncio.create_task(ask(key)) == 7
+    await asyncio.sleep(0)  # the loop lets go of the last one
+    gc.collect()
+    assert [each() for each in gone] == [None] * 6
+    kept = Outcomes()
+    reply = kept.of(Once("k", b""), lambda: Reply(orjson.dumps({"a": 1})))
+    assert reply.body == kept.of(Once("k", b""), lambda: Reply(b"")).body
+    assert len(compact(reply.body)) == len(reply.body)
+    assert compact(reply.body) is not reply.body
 
 
 class OutcomesAgainstAModel(RuleBasedStateMachine):

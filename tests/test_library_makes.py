@@ -203,7 +203,7 @@ def test_a_missing_package_behind_a_librarys_words_is_named_for_programs(registe
         make(CreateRequest("Ant-v2", library="gymnasium"))
 
 
-@pytest.mark.parametrize("name", ["new_step_api", "order_enforce", "vector_kwargs", "wrappers"])
+@pytest.mark.parametrize("name", ["new_step_api", "order_enforce", "vector_kwargs", "additional_wrappers"])
 def test_arguments_that_only_one_of_the_libraries_has_are_refused_for_both(name: str) -> None:
     """They never reach a constructor."""
     for library in ("gymnasium", "gym"):

@@ -39,7 +39,8 @@ class Target:
         self.url = url
         self.session = session
         self.implementation = Implementation(url)
-        self._pool = Pool(Caller(self.implementation).ready, ENVIRONMENTS)
+        caller = Caller(self.implementation)
+        self._pool = Pool(caller.ready, caller.create_snapshot, ENVIRONMENTS)
 
     def call(self, case: Case) -> None:
         """Send a generated request, of a live instance where it is a good one, and validate the reply."""

@@ -10,9 +10,11 @@ import copy
 import ctypes
 import logging
 import os
+import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -82,6 +84,11 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 asyncio.run(asyncio.sleep(float(seconds)))
             case ["sleep", seconds]:
                 time.sleep(float(seconds))
+            case ["await"]:
+                gate = gate_of(os.getpid())
+                while not gate.exists():
+                    time.sleep(0.005)
+                gate.unlink()
             case ["raise", *words]:
                 raise ValueError(" ".join(words))
             case ["sys_exit"]:
@@ -149,6 +156,11 @@ class Troublemaker(gymnasium.Env[Any, Any]):
             case ["big", size]:
                 return {"big": "x" * int(size)}
         return {}
+
+
+def gate_of(pid: int) -> Path:
+    """Return the file that the action `await` of a process waits for."""
+    return Path(tempfile.gettempdir()) / f"gym-http-server-tests-gate-{pid}"
 
 
 def weird_info() -> dict[str, Any]:
@@ -337,3 +349,54 @@ class Greedy(Troublemaker):
 
 
 gymnasium.register("tests/Greedy-v0", lambda **kwargs: Greedy(**kwargs))
+
+
+class Unpaintable(Troublemaker):
+    """Has a render mode, and cannot render."""
+
+    def render(self) -> Any:
+        raise ValueError("no paint")
+
+
+gymnasium.register("tests/Unpaintable-v0", lambda **kwargs: Unpaintable(**kwargs))
+
+
+class Holder(Troublemaker):
+    """Holds what cannot be copied."""
+
+    def __init__(self, holds: str, render_mode: str | None = None) -> None:
+        super().__init__(render_mode=render_mode)
+        makers = {
+            "file": lambda: open(os.devnull),  # noqa: PTH123, SIM115 -- it stays open
+            "generator": lambda: (each for each in ()),
+            "thread": lambda: threading.Thread(target=time.sleep),
+            "library": lambda: ctypes.CDLL(None),
+        }
+        self.held = [makers[holds]()]
+
+
+class Beside(gymnasium.Env[Any, Any]):
+    """Keeps its state beside itself: in its class, in its module, and in the random generators of the process."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (5,), np.float64)
+    action_space = spaces.Discrete(2)
+    taken = 0
+    rng = np.random.default_rng(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        return self._observed(), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        Beside.taken += 1
+        TAKEN.append(action)
+        return self._observed(), float(sum(TAKEN)), False, False, {}
+
+    def _observed(self) -> Any:
+        return np.array([self.taken, len(TAKEN), self.rng.random(), random.random(), np.random.random()])
+
+
+TAKEN: list[int] = []
+
+gymnasium.register("tests/Holder-v0", lambda **kwargs: Holder(**kwargs))
+gymnasium.register("tests/Beside-v0", Beside)

@@ -19,6 +19,7 @@ from .repeats import key_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from .handlers import Handler
 
@@ -57,6 +58,7 @@ class HotOperation:
         handler: the handler.
         takes_body: the operation declares a body.
         requires_body: and requires it.
+        ignores_body: it declares none, and its method may bring one all the same.
         takes_accept: the handler wants the Accept header.
         key: what an Idempotency-Key has to match; None where the operation takes none.
         media_types: what may be in the body.
@@ -66,6 +68,7 @@ class HotOperation:
     handler: Handler
     takes_body: bool
     requires_body: bool
+    ignores_body: bool
     takes_accept: bool
     key: re.Pattern[bytes] | None
     media_types: frozenset[str]
@@ -120,11 +123,13 @@ class HotOperations:
         self._by_pattern: list[tuple[str, re.Pattern[str], HotOperation]] = []
         self._prefixes: dict[str, tuple[str, int]] = {}
         for template, method, operation, parameters in _marked(paths):
-            compiled = _compile(operation, handlers, key_pattern(parameters))
-            lengths = {each["name"]: _lengths(each) for each in parameters if each["in"] != "header"}
+            compiled = _compile(method, operation, handlers, key_pattern(parameters))
+            in_path = [each for each in parameters if each["in"] != "header"]
+            lengths = {each["name"]: _lengths(each) for each in in_path}
             prefix, name, suffix = re.split(r"\{(\w+)\}", template, maxsplit=1)
             if "{" in suffix:
-                self._by_pattern.append((method, _pattern(template, lengths), compiled))
+                greedy = {each["name"] for each in in_path if each["schema"].get("format") == "path"}
+                self._by_pattern.append((method, _pattern(template, lengths, greedy), compiled))
                 continue
             self._prefixes[prefix] = (name, lengths[name][1])
             for each in (suffix.removesuffix("/"), suffix.removesuffix("/") + "/"):
@@ -174,7 +179,7 @@ def _marked(paths: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, A
 
 
 def _compile(
-    operation: Mapping[str, Any], handlers: Mapping[str, Handler], key: re.Pattern[bytes] | None
+    method: str, operation: Mapping[str, Any], handlers: Mapping[str, Handler], key: re.Pattern[bytes] | None
 ) -> HotOperation:
     operation_id = operation["operationId"]
     handler = handlers[operation_id]
@@ -189,6 +194,7 @@ def _compile(
         handler,
         takes_body=body is not None,
         requires_body=bool(body and body.get("required", False)),
+        ignores_body=body is None and method != "GET",
         takes_accept="accept" in inspect.signature(handler).parameters,
         key=key,
         media_types=frozenset(content),
@@ -230,20 +236,14 @@ def _lengths(parameter: Mapping[str, Any]) -> tuple[int, int]:
     return max(1, schema.get("minLength", 1)), schema.get("maxLength", 1 << 16)
 
 
-def _pattern(template: str, lengths: Mapping[str, tuple[int, int]]) -> re.Pattern[str]:
-    *parts, last = re.split(r"\{(\w+)\}", template.removesuffix("/"))
-    if last:
-        raise ValueError(f"{template}: only the last of several parameters may hold slashes")
+def _pattern(template: str, lengths: Mapping[str, tuple[int, int]], greedy: AbstractSet[str]) -> re.Pattern[str]:
     text = ""
-    for index, part in enumerate(parts):
+    for index, part in enumerate(re.split(r"\{(\w+)\}", template.removesuffix("/"))):
         if index % 2 == 0:
             text += re.escape(part)
             continue
         least, most = lengths[part]
-        # The last parameter may hold slashes, but for a final one. No dot matches a newline, which is not plain.
-        text += (
-            f"(?P<{part}>.{{{least},{most}}}?)/?"
-            if index == len(parts) - 1
-            else f"(?P<{part}>[^/\\n]{{{least},{most}}})"
-        )
-    return re.compile(text)
+        # One of `format: path` may hold slashes, but for a final one. No dot matches a newline, which is not plain.
+        one, lazy = (".", "?") if part in greedy else (r"[^/\n]", "")
+        text += f"(?P<{part}>{one}{{{least},{most}}}{lazy})"
+    return re.compile(f"{text}/?")

@@ -89,6 +89,8 @@ class HotPath:
                     arguments["body"] = await asyncio.to_thread(operation.read, content_type, body)
                 else:
                     arguments["body"] = operation.read(content_type, body)
+            elif operation.ignores_body:
+                await self._pass_over(receive, received)
         except NotPlainError:
             await self._fall_through(found, scope, received, receive, send)
             return
@@ -136,6 +138,15 @@ class HotPath:
         )
         await self._app({**scope, HOT: True}, counting.receive, counting.send)
 
+    async def _pass_over(self, receive: Receive, received: list[Message]) -> None:
+        """Receive a body that the operation has no use for.
+
+        Raises:
+            NotPlainError: the client went away, or the body is over the limit.
+        """
+        received.append(await receive())
+        await self._read_on(receive, received)
+
     async def _read_on(self, receive: Receive, received: list[Message]) -> None:
         """Receive the rest of a body that comes in parts.
 
@@ -163,7 +174,7 @@ def _headers(scope: Scope, operation: HotOperation, max_body: int) -> tuple[str 
     accept: str | None = None
     content_type: bytes | None = None
     key: str | None = None
-    takes_body = operation.takes_body
+    takes_body = operation.takes_body or operation.ignores_body
     for name, value in scope["headers"]:
         if name == b"content-type":
             if content_type is not None:

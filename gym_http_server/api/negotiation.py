@@ -9,6 +9,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from ..runtime.messages import JSON, MSGPACK
+from .problems import PROBLEM_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,13 +20,17 @@ HTML = "text/html"
 def acceptable(accept: str | None, offered: Sequence[str]) -> list[str]:
     """Return those of the media types `offered` that `accept` allows, the best first.
 
-    Of those that it likes equally, the order of `offered` holds; without the header all will do.
+    Of those that it likes equally, the order of `offered` holds; without the header all will do. A header that names
+    problem details alone says in which form to have an error, and nothing of what else is answered: generated Python
+    clients send it where the contract declares no other JSON.
     """
     if not accept or not accept.strip():
         return list(offered)
     # Parameters such as charset say how a type is to be encoded, and nothing here comes in two encodings.
     parsed = parse_accept_header(accept, MIMEAccept)
     header = MIMEAccept([(media_type.split(";")[0].strip(), quality) for media_type, quality in parsed])
+    if header and all(media_type == PROBLEM_JSON for media_type, _ in header):
+        return list(offered)
     liked = [media_type for media_type in offered if header.quality(media_type) > 0]
     return sorted(liked, key=header.quality, reverse=True)
 

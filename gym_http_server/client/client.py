@@ -30,8 +30,8 @@ class Client(LegacyMethods):
     Values are those of JSON: arrays are nested lists, a value of a Discrete space is an int, NaN is None and ±infinity
     is ±1e100. Actions and observations may be given as arrays and scalars of numpy.
 
-    With `packed`, the operations inside a training loop (reset, step, rollout, sample, contains, those of a batch)
-    speak MessagePack: arrays come as read-only arrays of numpy with their dtype and shape, NaN and infinities as
+    With `packed`, the operations inside a training loop (reset, step, rollout, sample, contains, those of a batch and of
+    snapshots) speak MessagePack: arrays come as read-only arrays of numpy with their dtype and shape, NaN and infinities as
     themselves. That is faster for anything larger than a few numbers, and many times faster for pictures.
 
     Args:

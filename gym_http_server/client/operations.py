@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import EllipsisType
 
 PNG = "image/png"
 
@@ -36,7 +40,8 @@ class Operations(ABC):
             path: the path, percent-encoded.
             body: the members of the body, or None for a request without one.
             hot: the operation also speaks MessagePack.
-            repeatable: the request changes nothing, so it may be sent again if no answer came.
+            repeatable: the request changes nothing, or nothing more when it comes twice, so it may be sent again if no
+                answer came.
             keyed: the operation takes an `Idempotency-Key`, so it may be sent again with the same.
         """
 
@@ -57,6 +62,10 @@ class Operations(ABC):
         num_envs: int | None = None,
         vectorization_mode: str | None = None,
         autoreset_mode: str | None = None,
+        wrappers: Sequence[Mapping[str, Any]] | None = None,
+        autoreset: bool | None = None,
+        name: str | None = None,
+        labels: dict[str, str] | None = None,
     ) -> dict[str, str]:
         """Make an environment, or a batch of them.
 
@@ -71,6 +80,10 @@ class Operations(ABC):
             num_envs: makes a batch of so many, for `reset_batch` and `step_batch`.
             vectorization_mode: how the batch is made: `auto`, `sync`, `async` or `vector_entry_point`.
             autoreset_mode: what it does with an ended episode: `next_step`, `same_step` or `disabled`.
+            wrappers: of Gymnasium, to put around it, the innermost first: a `name` and optional `kwargs` each.
+            autoreset: the step after an episode's end starts the next one; not for a batch.
+            name: what people call it, on lists and pages.
+            labels: texts by which people tell it apart, by their names.
 
         Returns:
             `instance_id`, the `env_id` really served, and `library` with its version.
@@ -86,6 +99,10 @@ class Operations(ABC):
             "num_envs": num_envs,
             "vectorization_mode": vectorization_mode,
             "autoreset_mode": autoreset_mode,
+            "wrappers": wrappers,
+            "autoreset": autoreset,
+            "name": name,
+            "labels": labels,
         }
         return self._call("POST", "/v1/envs/", _given(asked), keyed=True)
 
@@ -98,6 +115,24 @@ class Operations(ABC):
         """Return what an instance is, its spaces, its `state`, and how many `steps` and `episodes` it has made."""
         return self._call("GET", _path(instance_id, "/"), repeatable=True)
 
+    def update_env(
+        self,
+        instance_id: str,
+        *,
+        name: str | EllipsisType | None = ...,
+        labels: dict[str, str | None] | EllipsisType | None = ...,
+    ) -> dict[str, Any]:
+        """Change what people call an instance; return what `get_env` does.
+
+        Args:
+            instance_id: the instance.
+            name: on one line; None takes it away, and without this argument it stays.
+            labels: texts to set by their names, and None for those to take away; None takes all away.
+        """
+        changes = {key: value for key, value in (("name", name), ("labels", labels)) if value is not ...}
+        # Sent twice, it changes nothing more.
+        return self._call("PATCH", _path(instance_id, "/"), changes, repeatable=True)
+
     def reset_env(
         self, instance_id: str, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
@@ -109,9 +144,15 @@ class Operations(ABC):
     def step_env(self, instance_id: str, action: Any, render: bool = False) -> dict[str, Any]:
         """Take one action.
 
+        Args:
+            instance_id: of a single environment.
+            action: an element of its action space.
+            render: ask for the frame after the step, which a client that is `packed` gets.
+
         Returns:
             `observation`; `reward`, a float; the bools `terminated`, `truncated` and `done` (either of them); `info`,
-            a dict.
+            a dict. With `render` also `frame`, an array of uint8 of shape (height, width, 3) or what the environment has, a
+            text where it renders text, and None where there is none; `frame_error` then says why.
 
         Raises:
             ServerProblem: 400, the action lies outside the action space; 409, the instance needs a reset first; 410,
@@ -178,6 +219,55 @@ class Operations(ABC):
             `observations`, `rewards`, `terminated` and `truncated`, each with an element for each lane, and `infos`.
         """
         return self._call("POST", _path(instance_id, "/batch/step/"), {"actions": actions}, hot=True, keyed=True)
+
+    def get_transitions(self, instance_id: str) -> dict[str, Any]:
+        """Return the tabular model of an environment of toy text, such as FrozenLake.
+
+        Returns:
+            `states` and `actions`, how many there are; `transitions[state][action]`, a list of what that may lead to, each a
+            dict of `probability`, `next_state`, `reward` and `terminated`; and `initial_distribution`, a list or None.
+
+        Raises:
+            ServerProblem: 409, the environment has none.
+        """
+        return self._call("GET", _path(instance_id, "/transitions/"), repeatable=True)
+
+    def create_snapshot(self, instance_id: str) -> str:
+        """Save the whole state of an instance, its random generators included; return the id of the snapshot.
+
+        Raises:
+            ServerProblem: 409, it has not been reset yet or cannot be copied; 429, it has as many as the server allows.
+        """
+        snapshot_id: str = self._call("POST", _path(instance_id, "/snapshots/"), hot=True, keyed=True)["snapshot_id"]
+        return snapshot_id
+
+    def list_snapshots(self, instance_id: str) -> dict[str, Any]:
+        """Return the `snapshots` of an instance, the oldest first, and the `limit`, how many there may be.
+
+        Each snapshot has its `snapshot_id`, when it was made (`created_at`), and how many `steps` had been taken then.
+        """
+        return self._call("GET", _path(instance_id, "/snapshots/"), repeatable=True)
+
+    def restore_snapshot(self, instance_id: str, snapshot_id: str) -> Any:
+        """Go back to a snapshot, as often as wanted; return what was observed when it was made.
+
+        The same actions then lead to the same observations and rewards, to the bit.
+
+        Raises:
+            ServerProblem: 404, the instance has no such snapshot.
+        """
+        path = _path(instance_id, f"/snapshots/{quote(snapshot_id, safe='')}/restore/")
+        reply = self._call("POST", path, hot=True, repeatable=True)
+        return reply["observations"] if "observations" in reply else reply["observation"]
+
+    def delete_snapshot(self, instance_id: str, snapshot_id: str) -> None:
+        """Forget a snapshot; the instance stays as it is.
+
+        Raises:
+            ServerProblem: 404, the instance has no such snapshot, or not any more.
+        """
+        path = _path(instance_id, f"/snapshots/{quote(snapshot_id, safe='')}/")
+        self._call("DELETE", path, hot=True, repeatable=True)
 
     def get_action_space(self, instance_id: str) -> dict[str, Any]:
         """Return the action space: `name`, and what such a space has (`n`, `shape`, `low`, `high`, `dtype`, …)."""
@@ -271,6 +361,27 @@ class Operations(ABC):
     def get_evaluation(self, evaluation_id: str) -> dict[str, Any]:
         """Return an evaluation with its learning `curve`."""
         return self._call("GET", f"/v1/evaluations/{quote(evaluation_id, safe='')}/", repeatable=True)
+
+    def list_registry(
+        self, q: str | None = None, library: str | None = None, page: int = 1, page_size: int = 50
+    ) -> dict[str, Any]:
+        """Return a page of the `environments` that can be made, and how many there are in `total`.
+
+        Args:
+            q: words that all occur in the id, whatever the case; None for all.
+            library: `gymnasium` or `gym`; None for both.
+            page: from 1.
+            page_size: how many a page has at most.
+
+        Returns:
+            Of each environment `env_id` and `library`, whether it is `installed`, else `missing_package` and `reason`,
+            `max_episode_steps`, `reward_threshold`, `vector_entry_point` and `render_modes`, as far as it has them.
+
+        Raises:
+            ServerProblem: 502, a module that the server imports for it hangs, or ended the process that did so.
+        """
+        query = _given({"q": q, "library": library, "page": page, "page_size": page_size})
+        return self._call("GET", f"/v1/registry/?{urlencode(query)}", repeatable=True)
 
     def close_env(self, instance_id: str) -> None:
         """Close the environment and forget the instance."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode
 
 from ..runtime.spaces import rebuild
 from .client import Client
@@ -24,8 +25,9 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     """An environment on a server.
 
     Spaces, observations and rewards are those of the environment itself, with its shapes and dtypes; entries of `info`
-    are those that have a form in MessagePack. Actions are judged by the server. Each environment has a connection of
-    its own, which a thread opens with its first call.
+    are those that have a form in MessagePack. With `wrappers` all of them are the wrapped environment's; with `autoreset`
+    `metadata["autoreset_mode"]` says that the step after an episode's end starts the next one. Actions are judged by the
+    server. Each environment has a connection of its own, which a thread opens with its first call.
 
     Args:
         url: where the server is.
@@ -34,15 +36,16 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         api_key: as for `Client`.
         timeout: seconds to wait for an answer; None waits for ever.
         packed: speak MessagePack.
+        frames: have each step bring its frame along, so that `render` after it needs no request; needs `packed`.
         **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
-            `call_timeout`.
+            `call_timeout`, `wrappers`, `autoreset`, `name`, `labels`.
 
     Raises:
         ServerProblem: the server refuses to make it, says what the environment did wrong, or lost it. A lost one (410)
             cannot be called any more: close it and make another.
         ConnectionError: the server cannot be reached, or went away.
         TimeoutError: no answer came in time.
-        ValueError: the server answered a space that is not known here.
+        ValueError: the server answered a space that is not known here, or `frames` is asked for without `packed`.
     """
 
     # Without `human`: gymnasium.make then opens the window here, and not on the server's display.
@@ -57,8 +60,13 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         api_key: str | None = None,
         timeout: float | None = 300.0,
         packed: bool = True,
+        frames: bool = False,
         **create: Any,
     ) -> None:
+        if frames and not packed:
+            raise ValueError("frames come with steps in MessagePack alone: leave packed=False or frames=True out")
+        self._frames = frames
+        self._frame: Any = None
         self._client = Client(url, api_key, timeout, packed=packed)
         self._instance_id: str | None = None
         made = self._client.create_env(env_id, render_mode=render_mode, **create)
@@ -74,9 +82,13 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             raise
         self.render_mode = described["render_mode"]
         self.metadata = {"render_modes": [self.render_mode] if self.render_mode else [], "render_fps": FPS}
+        if described["autoreset_mode"] is not None:
+            self.metadata["autoreset_mode"] = AutoresetMode[described["autoreset_mode"].upper()]
         given = {"url": url, "env_id": env_id, "render_mode": render_mode, "timeout": timeout, "packed": packed}
         if api_key is not None:
             given["api_key"] = api_key
+        if frames:
+            given["frames"] = frames
         self.spec = EnvSpec(
             ENV_ID, f"{__name__}:{type(self).__qualname__}", kwargs={**given, **create}, disable_env_checker=True
         )
@@ -107,12 +119,15 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; return its first observation and info."""
         super().reset(seed=seed)
+        self._frame = None
         reply = self._client.reset_env(self.instance_id, seed, options)
         return self._read(reply["observation"]), own(reply["info"])
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one action; return observation, reward, terminated, truncated and info."""
-        reply = self._client.step_env(self.instance_id, self._write(action))
+        reply = self._client.step_env(self.instance_id, self._write(action), self._frames)
+        if self._frames:
+            self._frame = reply.get("frame")
         reward, info = reply["reward"], reply["info"]
         return (
             self._read(reply["observation"]),
@@ -136,11 +151,35 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         mode = self.render_mode or ""
         if mode == "human":
             return None
-        if mode.startswith("ansi"):
-            text = self._client.render_env(self.instance_id, "text/plain").decode()
-            return [text] if mode.endswith("_list") else text
-        frame = _pixels(self._client.render_env(self.instance_id))
+        frame = self._frame
+        if frame is None:
+            if mode.startswith("ansi"):
+                frame = self._client.render_env(self.instance_id, "text/plain").decode()
+            else:
+                frame = _pixels(self._client.render_env(self.instance_id))
+        elif not isinstance(frame, str):
+            frame = frame.copy()  # what came is a read-only view of the reply
         return [frame] if mode.endswith("_list") else frame
+
+    def snapshot(self) -> str:
+        """Save the state on the server, its random generators included; return the id of the snapshot.
+
+        Raises:
+            ServerProblem: 409, the environment has not been reset yet or cannot be copied; 429, there are as many snapshots
+                as the server allows.
+        """
+        return self._client.create_snapshot(self.instance_id)
+
+    def restore(self, snapshot_id: str) -> Any:
+        """Go back to a snapshot, as often as wanted; return the observation of that moment.
+
+        The same actions then lead to the same observations and rewards, to the bit. It does not change this object's own
+        `np_random`, which is no part of the environment on the server.
+
+        Raises:
+            ServerProblem: 404, there is no such snapshot.
+        """
+        return self._read(self._client.restore_snapshot(self.instance_id, snapshot_id))
 
     def close(self) -> None:
         """Close the environment and forget it on the server; closing it again, or without a server, does nothing."""

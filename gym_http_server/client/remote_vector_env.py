@@ -20,8 +20,8 @@ from .values import action_writer, observation_reader, own
 class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
     """A batch of environments that step together on a server, with one request a step for all of them.
 
-    Spaces, observations and infos are those of Gymnasium's own vector environments. `metadata["autoreset_mode"]` says
-    what happens to a lane whose episode has ended.
+    Spaces, observations and infos are those of Gymnasium's own vector environments, whose lanes may have `wrappers`.
+    `metadata["autoreset_mode"]` says what happens to a lane whose episode has ended.
 
     Args:
         url: where the server is.
@@ -32,7 +32,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         timeout: seconds to wait for an answer; None waits for ever.
         packed: speak MessagePack.
         **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
-            `call_timeout`, `vectorization_mode`, `autoreset_mode`.
+            `call_timeout`, `vectorization_mode`, `autoreset_mode`, `wrappers`.
 
     Raises:
         ServerProblem: the server refuses to make it, says what an environment did wrong, or lost it. A lost one (410)
@@ -138,6 +138,23 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             _array(reply["truncated"], np.bool_),
             self._infos(infos) if infos else infos,
         )
+
+    def snapshot(self) -> str:
+        """Save the state of all lanes on the server, their random generators included; return the id of the snapshot.
+
+        Raises:
+            ServerProblem: 409, the batch has not been reset yet, cannot be copied, or has its lanes in processes of their
+                own; 429, there are as many snapshots as the server allows.
+        """
+        return self._client.create_snapshot(self.instance_id)
+
+    def restore(self, snapshot_id: str) -> Any:
+        """Go back to a snapshot, as often as wanted; return the observations of that moment.
+
+        Raises:
+            ServerProblem: 404, there is no such snapshot.
+        """
+        return self._read(self._client.restore_snapshot(self.instance_id, snapshot_id))
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 -- Gymnasium's signature
         """Close the batch and forget it on the server, whatever has become of the server."""

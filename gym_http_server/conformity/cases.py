@@ -57,7 +57,10 @@ def aim(case: Case[Any], pool: Pool, sample: Callable[[str], Any]) -> None:
         sample: returns an action of an instance, or None.
     """
     if is_positive(case) and "instance_id" in (case.path_parameters or {}):
-        case.path_parameters["instance_id"] = pool.take(case.operation.definition.raw)
+        operation = case.operation.definition.raw
+        instance_id = case.path_parameters["instance_id"] = pool.take(operation)
+        if "snapshot_id" in case.path_parameters:
+            case.path_parameters["snapshot_id"] = pool.snapshot(instance_id, operation)
         fit(case, sample)
     rename(case)
 

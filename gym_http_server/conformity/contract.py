@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import msgpack
 from jsonschema.exceptions import best_match
@@ -36,6 +38,19 @@ def validator(*pointer: str) -> OAS30ReadValidator:
     for key in pointer:
         node = resolve(DOCUMENT, node)[key]
     return OAS30ReadValidator(inlined(node))
+
+
+def example_path(template: str, **parameters: str) -> str:
+    """Return a path of the contract, with its examples for the parameters that are not given."""
+    declared = DOCUMENT["components"]["parameters"].values()
+    values = {each["name"]: each["example"] for each in declared if each["in"] == "path"} | parameters
+    return re.sub(r"\{(\w+)\}", lambda found: quote(values[found[1]], safe=""), template)
+
+
+def example_body(operation: dict[str, Any]) -> Any:
+    """Return a good body for an operation, or None where it takes none."""
+    content = resolve(DOCUMENT, operation.get("requestBody", {})).get("content", {})
+    return content["application/json"]["example"] if content else None
 
 
 def check_reply(method: str, path: str, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -19,11 +19,14 @@ class Pool:
     Args:
         create: makes an instance of an environment id and further members of createEnv, resets it and returns its id;
             raises `NotServed` where there is no such environment.
+        snapshot: makes a snapshot of an instance and returns its id.
         env_ids: what to make instances of.
     """
 
-    def __init__(self, create: Callable[..., str], env_ids: tuple[str, ...]) -> None:
+    def __init__(self, create: Callable[..., str], snapshot: Callable[[str], str], env_ids: tuple[str, ...]) -> None:
         self._create = create
+        self._snapshot = snapshot
+        self._snapshots: dict[str, str] = {}
         self._env_ids = env_ids
         self._ids: dict[str, list[str]] = {}
         self._failures: dict[str, Exception] = {}
@@ -49,6 +52,14 @@ class Pool:
                 raise
         self._taken += 1
         return self._ids[kind][self._taken % len(self._ids[kind])]
+
+    def snapshot(self, instance_id: str, operation: dict[str, Any]) -> str:
+        """Return a snapshot of an instance; a new one where the operation ends it."""
+        if operation["operationId"] == "deleteSnapshot":
+            return self._snapshot(instance_id)
+        if instance_id not in self._snapshots:
+            self._snapshots[instance_id] = self._snapshot(instance_id)
+        return self._snapshots[instance_id]
 
     def _made(self, **further: Any) -> Iterator[str]:
         refused: list[NotServed] = []

@@ -33,8 +33,8 @@ CONFIG = {
         # A value that fits the schema may still be refused: an environment id that nobody registers, an action
         # outside of this environment's space (400), a step before the first reset (409), a rollout or batch over the
         # server's limits (413), a directory outside of the results roots (403), an evaluation that nobody made (404), a
-        # key that was used before (422).
-        "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "403", "404", "409", "413", "422"]},
+        # key that was used before (422), a snapshot over the limit (429).
+        "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "403", "404", "409", "413", "422", "429"]},
         # The v1 contract answers 400 for an instance that is unknown, closed ones included, and its own test suite
         # asserts that; these checks want 404.
         "use_after_free": {"enabled": False},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemathesis.core.failures import FailureGroup
 
-from ..spec import load_contract
+from ..spec import load_contract, resolve
 from .schema import load_schema
 from .session import KitSession
 
@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 
 
 def load_linked_schema() -> BaseSchema:
-    """Return the operations that follow on createEnv along the contract's links, for good requests only.
+    """Return createEnv and what follows on it along the contract's links, for good requests only.
 
     What schemathesis makes of a request that is to be a bad one is not always the same when hypothesis plays a sequence
     again; each operation has its bad requests by itself.
     """
-    links = load_contract().document["components"]["responses"]["EnvCreated"]["links"]
-    return load_schema(generation={"mode": "positive"}).include(operation_id=["createEnv", *links])
+    document = load_contract().document
+    operations = {each["operationId"]: each for each in load_contract().operations()}
+    found = ["createEnv"]
+    for operation_id in found:
+        for response in operations[operation_id]["responses"].values():
+            links = [resolve(document, each) for each in resolve(document, response).get("links", {}).values()]
+            found += sorted({each["operationId"] for each in links} - set(found))
+    return load_schema(generation={"mode": "positive"}).include(operation_id=found)
 
 
 def run_sequences(

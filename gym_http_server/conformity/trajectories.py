@@ -134,9 +134,29 @@ def play(
         seed: of the first reset; None for none.
         step: takes an action and returns the members of the reply; stepEnv where it is None.
     """
+    first = caller.reset_env(instance_id, seed=seed)["observation"]
+    return go_on(caller, instance_id, first, actions, step)
+
+
+def go_on(
+    caller: Caller,
+    instance_id: str,
+    observation: Any,
+    actions: list[Any],
+    step: Callable[[Any], dict[str, Any]] | None = None,
+) -> Trajectory:
+    """Take actions from where an instance is, and reset it where an episode ends and more are to come.
+
+    Args:
+        caller: whom to ask.
+        instance_id: the instance.
+        observation: what it was last seen as.
+        actions: what to take.
+        step: takes an action and returns the members of the reply; stepEnv where it is None.
+    """
     step = step or functools.partial(caller.step_env, instance_id)
     trajectory = Trajectory()
-    trajectory.reset(caller.reset_env(instance_id, seed=seed)["observation"])
+    trajectory.reset(observation)
     for number, action in enumerate(actions, 1):
         reply = step(action)
         trajectory.step(reply)

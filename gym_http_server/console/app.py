@@ -9,14 +9,15 @@ import flask
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import BadGateway, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
-from ..errors import UnknownEvaluationError, UploadTargetError
+from ..errors import InquiryFailedError, UnknownEvaluationError, UploadTargetError
+from .environments import environments
 from .login import login
 from .pages import pages
 from .scoreboard import scoreboard
 from .words import age, day, duration, minute, number, since, threshold
 
 if TYPE_CHECKING:
-    from .view import ConsoleView, Door, Results
+    from .view import ConsoleView, Door, Registry, Results
 
 # Pages show text that comes from clients (environment ids): nothing but this app's own files may run or style them.
 _HEADERS = {
@@ -27,13 +28,16 @@ _HEADERS = {
 _PROBLEM = "application/problem+json"
 
 
-def create_console(view: ConsoleView, results: Results | None = None, door: Door | None = None) -> flask.Flask:
+def create_console(
+    view: ConsoleView, results: Results | None = None, door: Door | None = None, registry: Registry | None = None
+) -> flask.Flask:
     """Return the Flask app that shows `view` to people.
 
     Args:
         view: the server.
         results: what a scoreboard shows; None for no scoreboard.
         door: where people log in; None where nobody needs to.
+        registry: the environments that can be made; None for no list of them.
     """
     app = flask.Flask("gym_http_server.console")
     # A misspelt name in a template fails the tests and does not leave a hole in a page.
@@ -46,6 +50,9 @@ def create_console(view: ConsoleView, results: Results | None = None, door: Door
     if results is not None:
         app.extensions["results"] = results
         app.register_blueprint(scoreboard)
+    if registry is not None:
+        app.extensions["registry"] = registry
+        app.register_blueprint(environments)
     if door is not None:
         app.extensions["door"] = door
         app.register_blueprint(login)
@@ -53,11 +60,13 @@ def create_console(view: ConsoleView, results: Results | None = None, door: Door
     app.register_error_handler(HTTPException, _on_error)
     app.register_error_handler(UnknownEvaluationError, lambda error: _on_error(NotFound(error.detail)))
     app.register_error_handler(UploadTargetError, lambda error: _on_error(BadGateway(_unreachable(error))))
+    app.register_error_handler(InquiryFailedError, lambda error: _on_error(BadGateway(error.detail)))
     app.after_request(_add_headers)
     app.context_processor(
         lambda: {
             "server_version": view.version,
             "has_scoreboard": results is not None,
+            "has_registry": registry is not None,
             "is_locked": door is not None and door.is_locked,
             "file_url": _file_url,
         }

@@ -1,13 +1,16 @@
-"""`ConsoleView`, `Door` and `Results`: what the console asks of the server, and all that it knows of it."""
+"""`ConsoleView`, `Door`, `Registry` and `Results`: what the console asks of the server, and all that it knows of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
+
+    from ..runtime.registered import RegisteredEnv
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class InstanceRow:
         created_at: when it was created, in UTC.
         last_used_at: when its last call was made, in UTC.
         num_envs: number of lanes of a batch; None for a single environment.
+        name: what people call it, or None.
+        labels: texts by which people tell it apart, by their names.
     """
 
     instance_id: str
@@ -37,6 +42,8 @@ class InstanceRow:
     created_at: datetime
     last_used_at: datetime
     num_envs: int | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class ConsoleView(Protocol):
@@ -88,6 +95,13 @@ class Door(Protocol):
 
     def begin(self) -> str:
         """Begin a session; return the value of its cookie."""
+
+
+class Registry(Protocol):
+    """The environments that can be made, read on Flask's threads."""
+
+    def environments(self) -> Future[tuple[RegisteredEnv, ...]]:
+        """Return what is to be the environments, and may raise `InquiryFailedError`; it does not block."""
 
 
 class Evaluation(Protocol):

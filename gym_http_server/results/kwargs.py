@@ -38,11 +38,12 @@ class KwargsGuard:
         self._roots = roots
         self._imports = imports
 
-    def check(self, kwargs: dict[str, Any]) -> None:
+    def check(self, kwargs: dict[str, Any], what: str = "kwargs") -> None:
         """Refuse what must not be passed on to a constructor.
 
         Args:
             kwargs: plain JSON values.
+            what: what to call them.
 
         Raises:
             InvalidValueError: a text names code, or no path can be called like that.
@@ -56,42 +57,42 @@ class KwargsGuard:
                 match left.pop():
                     case str() as text if text not in seen:
                         seen.add(text)
-                        self._check_text(name, text)
+                        self._check_text(what, name, text)
                     case dict() as mapping:
                         left += mapping
                         left += mapping.values()
                     case list() as values:
                         left += values
 
-    def _check_text(self, name: str, text: str) -> None:
+    def _check_text(self, what: str, name: str, text: str) -> None:
         is_url = text[:5].lower() == "file:"
         try:
             path = url2pathname(urlsplit(text).path) if is_url else text
         except ValueError as error:
-            raise _impossible(name, text, error) from None
+            raise _impossible(what, name, text, error) from None
         exists = os.path.lexists(path)
         named = None if is_url or exists else CODE.fullmatch(text)
         if named:
             if named[1] not in self._imports:
                 raise InvalidValueError(
-                    f"kwargs cannot name code, and {_shown(text)} in {name!r} names the module {named[1]!r}: pass a plain "
+                    f"{what} cannot name code, and {_shown(text)} in {name!r} names the module {named[1]!r}: pass a plain "
                     f"value, or start the server with --import {named[1]}",
                     kwarg=name,
                 )
         elif is_url or exists or (_looks_like_path(path) and not ENV_ID.fullmatch(path)):
-            self._check_path(name, text, path)
+            self._check_path(what, name, text, path)
 
-    def _check_path(self, name: str, text: str, path: str) -> None:
+    def _check_path(self, what: str, name: str, text: str, path: str) -> None:
         try:
             resolved = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 -- Path's refuses unknown users
             os.fsencode(resolved)
         except (ValueError, OSError, RuntimeError) as error:  # NUL or half a character; links in a circle
-            raise _impossible(name, text, error) from None
+            raise _impossible(what, name, text, error) from None
         # Who starts elsewhere than in the working directory, such as with a package's own files, would be led out of that.
         leaves = not path.startswith((".", "~")) and os.path.normpath(path).startswith(os.pardir)
         if leaves or not any(resolved.is_relative_to(root) for root in self._roots.paths):
             raise ForbiddenDirectoryError(
-                f"{_shown(text)} in {name!r} of kwargs is a path outside the results roots "
+                f"{_shown(text)} in {name!r} of {what} is a path outside the results roots "
                 f"{', '.join(map(str, self._roots.paths))}: choose one inside, or start the server with --results-root",
                 kwarg=name,
                 roots=[str(root) for root in self._roots.paths],
@@ -103,9 +104,9 @@ def _looks_like_path(text: str) -> bool:
     return has_separator or text.startswith("~") or text in (os.curdir, os.pardir)
 
 
-def _impossible(name: str, text: str, error: Exception) -> InvalidValueError:
+def _impossible(what: str, name: str, text: str, error: Exception) -> InvalidValueError:
     why = error.strerror if isinstance(error, OSError) else str(error)
-    return InvalidValueError(f"{_shown(text)} in {name!r} of kwargs can be no path: {why}", kwarg=name)
+    return InvalidValueError(f"{_shown(text)} in {name!r} of {what} can be no path: {why}", kwarg=name)
 
 
 def _shown(text: str) -> str:

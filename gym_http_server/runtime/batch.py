@@ -11,6 +11,7 @@ from gymnasium.vector.utils import iterate
 from ..errors import (
     EnvironmentDiedError,
     EnvironmentFailure,
+    InstanceKindError,
     InvalidActionError,
     InvalidValueError,
     ResetNeededError,
@@ -41,10 +42,12 @@ class Batch(Served):
         UsageError: it cannot be made as asked.
     """
 
+    STATE = ("_observations", "_ended", "_has_reset", "_seed")
+
     def __init__(self, request: CreateRequest, *, may_fork: bool = True, usage: Usage | None = None) -> None:
         made = make_batch(request, may_fork=may_fork)
         # Any: the base class names int alone as a seed, and its subclasses take lists.
-        self._environment: Any = made.environment
+        self._environment = made.environment
         self._lanes = made.environment.num_envs
         action_space, observation_space = (
             made.environment.single_action_space,
@@ -64,14 +67,16 @@ class Batch(Served):
                 num_envs=self._lanes,
                 vectorization_mode=made.vectorization_mode,
                 autoreset_mode=made.autoreset_mode,
+                wrappers=request.wrappers,
             )
         except TypeError as error:
             made.environment.close()
             raise InvalidValueError(f"{made.env_id} has a space that has no JSON form: {error}") from None
-        super().__init__(description, action_space, observation_space, request.seed, usage)
+        super().__init__(description, action_space, observation_space, request.seed, usage, owns_process=may_fork)
         self._are_actions = checker(made.environment.action_space)
         self._is_action = checker(action_space)
         self._seed = request.seed
+        self._observations: Any = None
         self._ended = np.zeros(self._lanes, np.bool_)
 
     def reset(
@@ -99,6 +104,7 @@ class Batch(Served):
         chosen = self._chosen_seed(seed, seeds)
         with self._calling("reset", whose):
             observations, infos = self._environment.reset(seed=chosen, options=options or None)
+        self._observations = observations
         self._has_reset = True
         self._seed = None
         self._ended[... if mask is None else mask] = False
@@ -121,6 +127,7 @@ class Batch(Served):
         with self._calling("step"):
             observations, rewards, terminated, truncated, infos = self._environment.step(decoded)
             rewards, terminated, truncated = _reals(rewards), _flags(terminated), _flags(truncated)
+        self._observations = observations
         steps = self._lanes
         if self.description.autoreset_mode == "next_step":
             steps -= int(np.count_nonzero(self._ended))  # these lanes were only reset
@@ -156,6 +163,23 @@ class Batch(Served):
         else:
             frames = self._environment.render()
         return [None if frames is None else frames[lane] for lane in lanes]
+
+    def snapshot_create(self, limit: int, media_type: str = JSON) -> Reply:
+        """Save the state of every lane; see `Served.snapshot_create`.
+
+        Raises:
+            InstanceKindError: the lanes are processes of their own.
+        """
+        if self.description.vectorization_mode == "async":
+            raise InstanceKindError(
+                f"this instance is a batch of {self._lanes} processes (vectorization_mode 'async'), whose states cannot be "
+                "saved: create it with vectorization_mode 'sync'",
+                num_envs=self._lanes,
+            )
+        return super().snapshot_create(limit, media_type)
+
+    def _observed(self) -> dict[str, Any]:
+        return {"observations": self._encode_observations(self._observations)}
 
     def _close(self) -> None:
         if self.is_broken:
@@ -242,6 +266,7 @@ class Batch(Served):
         "batch_reset": reset,
         "batch_step": step,
         **COMMON_OPERATIONS,
+        "snapshot_create": snapshot_create,
     }
 
 

@@ -26,7 +26,7 @@ Make: TypeAlias = Callable[..., Any]
 DISTRIBUTION_OF: Final = {
     "Box2D": "gymnasium[box2d]",
     "ale_py": "ale-py",
-    "cv2": "opencv-python",
+    "cv2": "opencv-python-headless",  # the other one needs libGL, which servers lack
     "flax": "gymnasium[jax]",
     "jax": "gymnasium[jax]",
     "jaxlib": "gymnasium[jax]",
@@ -36,6 +36,16 @@ DISTRIBUTION_OF: Final = {
     "torch": "gymnasium[torch]",
 }
 """What to install for a module that is missing, where it goes by another name."""
+
+NAMED_IN_WORDS: Final = {
+    # Gymnasium names a project for the ids that it registers only to say that they have gone there.
+    "moved to the gymnasium-robotics project": ("gymnasium-robotics[mujoco-py]", "--import gymnasium_robotics"),
+    # The MuJoCo of today no longer makes these: Gymnasium's Pusher-v4, gym's Hopper-v4 and Walker2d-v4, gym's Swimmer-v4.
+    "only supported on `mujoco<3`": ("mujoco<3", ""),
+    "global coordinates no longer supported": ("mujoco<=2.3.3", ""),
+    "unrecognized attribute: 'collision'": ("mujoco<=2.3.3", ""),
+}
+"""What to install where an error names no module, by words of it, and what the server is to be started with besides."""
 
 
 def distribution_of(module: str) -> str:
@@ -51,6 +61,16 @@ def make_single(found: Found, request: CreateRequest, **kwargs: Any) -> Any:
     return module.make(
         found.specification, max_episode_steps=request.max_episode_steps, disable_env_checker=True, **kwargs
     )
+
+
+def adapted(environment: Any, found: Found, request: CreateRequest) -> Any:
+    """Return what a library made as an environment of Gymnasium."""
+    if found.library == "gymnasium":
+        return environment
+    with closing_on_error(environment):
+        return gym_compat.Adapted(
+            environment, found.env_id, request.max_episode_steps or found.specification.max_episode_steps
+        )
 
 
 def construct(
@@ -71,7 +91,7 @@ def construct(
     """
     entry_point = entry_point or found.specification.entry_point
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-    modes = _render_modes(creator)
+    modes = render_modes(creator)
 
     def call(mode: str | None) -> tuple[Any, str | None]:
         environment = make(found, request, **kwargs, **({} if mode is None else {"render_mode": mode}))
@@ -87,7 +107,7 @@ def construct(
         made = call(request.render_mode)
         if modes is None:
             with closing_on_error(made[0]):
-                _check(found, request.render_mode, _render_modes(made[0]))
+                _check(found, request.render_mode, render_modes(made[0]))
         return made
     if not may_take:
         return call(None)
@@ -108,7 +128,7 @@ def construct(
 def _by_its_own_modes(call: Callable[[str | None], tuple[Any, str | None]]) -> tuple[Any, str | None]:
     """Make what tells its modes only when it is made, as a function's result does: without one, then with the best."""
     plain, mode = call(None)
-    preferred = _preferred(_render_modes(plain) or [])
+    preferred = _preferred(render_modes(plain) or [])
     if preferred is None or mode is not None:
         return plain, mode
     try:
@@ -131,7 +151,8 @@ def _takes(creator: Any, *, in_kwargs: bool = False) -> bool:
     return any(each.name == "render_mode" for each in parameters)
 
 
-def _render_modes(holder: Any) -> list[str] | None:
+def render_modes(holder: Any) -> list[str] | None:
+    """Return the render modes that an environment or its class names; None where it names none and may have some."""
     metadata = getattr(holder, "metadata", None)
     if not isinstance(metadata, dict):
         return None
@@ -177,27 +198,52 @@ def constructing(env_id: str) -> Iterator[None]:
     except GymHttpServerError:
         raise
     except Exception as error:
-        if is_missing_dependency(error):
-            raise _missing(env_id, error) from error
+        if is_missing_dependency(error) or _named_in_words(error) is not None:
+            raise missing(env_id, error) from error
         raise EnvironmentCreationError(f"{env_id} could not be made: {type(error).__name__}: {error}") from error
     except SystemExit as error:
         raise EnvironmentCreationError(f"{env_id} could not be made: SystemExit: {error}") from error
 
 
-def _missing(env_id: str, error: BaseException) -> MissingDependencyError:
+def missing(what: str, error: BaseException, **facts: Any) -> MissingDependencyError:
+    """Return the error for what needs a package that is not installed, with the pip command where that is known.
+
+    Args:
+        what: what needs it.
+        error: what was raised for it (see `is_missing_dependency`).
+        facts: further members of the error.
+    """
     # A library that catches the ImportError to say it nicer leaves it as the cause or the context.
-    causes = (error, error.__cause__, error.__context__)
+    causes = [each for each in (error, error.__cause__, error.__context__) if isinstance(each, ImportError)]
     module = next((each.name for each in causes if isinstance(each, ModuleNotFoundError) and each.name), None)
     if module is None and (named := re.search(r"No module named '([\w.]+)'", str(error))):
         module = named[1]  # gym's MuJoCo keeps the text of the ImportError alone
-    text = f"{env_id} needs a package that is not installed: {error}"
-    if module is None:
-        return MissingDependencyError(text)
-    package = distribution_of(module)
+    # Or it is there and a library of the system is not, as libGL is for OpenCV: then its path is told.
+    broken = None if module is not None else next((each for each in causes if each.path and each.name == "cv2"), None)
+    if broken is not None:
+        module = broken.name
+    package = option = ""
+    if module is not None:
+        package = distribution_of(module)
+    elif (found := _named_in_words(error)) is not None:
+        package, option = f'"{found[0]}"', found[1]
+    version = " in a version" if "<" in package else ""
+    text = f"{what} needs a package{version} that is not installed: {error}"
+    if broken is not None:
+        text = f"{what} needs a package that cannot be loaded: {broken}"
+    if not package:
+        return MissingDependencyError(text, **facts)
     # gym's own advice (gym[box2d]) names packages that no longer build; Gymnasium's is right.
     if f"pip install {package}" not in str(error):
         text += f"; install it with: pip install {package}"
-    return MissingDependencyError(text, package=package.strip('"'))
+    if option:
+        text += f", and start the server with {option}"
+    return MissingDependencyError(text, package=package.strip('"'), **facts)
+
+
+def _named_in_words(error: BaseException) -> tuple[str, str] | None:
+    text = str(error)
+    return next((found for words, found in NAMED_IN_WORDS.items() if words in text), None)
 
 
 @contextlib.contextmanager

@@ -80,7 +80,7 @@ def find(request: CreateRequest) -> Found:
     if request.library == "auto" and not gym_compat.available():
         libraries = ("gymnasium",)
     for library in libraries:
-        specification = _registry(library).get(env_id)
+        specification = registrations(library).get(env_id)
         if specification is not None:
             return Found(env_id, library, specification)
     successor = _successor(libraries, namespace, name, version)
@@ -110,7 +110,8 @@ def _without_module(request: CreateRequest) -> str:
     )
 
 
-def _registry(library: str) -> Mapping[str, Any]:
+def registrations(library: str) -> Mapping[str, Any]:
+    """Return the specifications that `gymnasium` or `gym` has, by id."""
     return registry if library == "gymnasium" else gym_compat.load().envs.registration.registry
 
 
@@ -129,7 +130,7 @@ def _successor(libraries: tuple[str, ...], namespace: str | None, name: str, ver
 def _newest(library: str, namespace: str | None, name: str) -> Any:
     versions = [
         each
-        for each in _registry(library).values()
+        for each in registrations(library).values()
         if (each.namespace, each.name) == (namespace, name) and each.version is not None
     ]
     return max(versions, key=lambda each: each.version, default=None)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidValueError, ResetNeededError
+import numpy as np
+
+from ..errors import GymHttpServerError, InvalidValueError, RenderModeError, ResetNeededError
 from .codec import checker, decoder, encoder
 from .encoding import ENCODERS
-from .frame import encode_frame
+from .frame import as_uint8, encode_frame, latest
 from .library import make
 from .messages import JSON, CreateRequest, Description, Reply
 from .served import COMMON_OPERATIONS, Served, as_object, calling, encoded, filmable, number, outside
 from .spaces import describe
 from .trajectory import Trajectory, kept, planned
+from .transitions import transition_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,54 +28,79 @@ class Environment(Served):
 
     Args:
         request: what to make.
+        owns_process: this process is the environment's own.
         usage: where to write how much it is used; None for memory of its own.
 
     Raises:
         UsageError: it cannot be made as asked.
     """
 
-    def __init__(self, request: CreateRequest, *, usage: Usage | None = None) -> None:
+    STATE = ("_observation", "_under_way", "_has_reset", "_seed")
+
+    def __init__(self, request: CreateRequest, *, owns_process: bool = True, usage: Usage | None = None) -> None:
         made = make(request)
         self._environment = made.environment
         self._prepare_action = made.prepare_action
         try:
             action_space, observation_space = describe(made.action_space), describe(made.observation_space)
         except TypeError as error:
+            made.environment.close()
             raise InvalidValueError(f"{made.env_id} has a space that has no JSON form: {error}") from None
         description = Description(
-            made.env_id, made.library, made.render_mode, action_space, observation_space, made.notice
+            made.env_id,
+            made.library,
+            made.render_mode,
+            action_space,
+            observation_space,
+            made.notice,
+            autoreset_mode="next_step" if request.autoreset else None,
+            wrappers=request.wrappers,
         )
-        super().__init__(description, made.action_space, made.observation_space, request.seed, usage)
+        super().__init__(
+            description, made.action_space, made.observation_space, request.seed, usage, owns_process=owns_process
+        )
         self._decode_action = decoder(made.action_space)
         self._is_action = checker(made.action_space)
         self._encode_observation = encoder(made.observation_space)
         self._seed = request.seed
+        self._autoreset = request.autoreset
         self._observation: Any = None
         self._under_way = False
+        self._kept_frame: tuple[int, Any] | None = None
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None, media_type: str = JSON) -> Reply:
         """Start an episode; reply `{"observation", "info"}`. Without a seed the first one takes that of the creation."""
         observation, info = self._reset(seed, options)
         return encoded({"observation": self._encode_observation(observation), "info": as_object(info)}, media_type)
 
-    def step(self, action: Any, media_type: str = JSON) -> Reply:
-        """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`."""
+    def step(self, action: Any, media_type: str = JSON, render: bool = False) -> Reply:
+        """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`.
+
+        With `render` also `frame`, an array of uint8 of shape (height, width, 3) or what the environment has, or a text; None
+        where there is none, and then `frame_error` says why.
+
+        With autoreset, after an episode's end, it starts the next one instead, and that is no step: the reward is 0.
+        """
         decoded = self._decoded(action)
         if not self._has_reset:
             raise ResetNeededError("step before the first reset: call reset first")
-        observation, reward, terminated, truncated, info = self._step(decoded)
+        if self._autoreset and not self._under_way:
+            observation, info = self._reset(None, None)
+            reward, terminated, truncated = 0.0, False, False
+        else:
+            observation, reward, terminated, truncated, info = self._step(decoded)
         done = terminated or truncated
-        body = ENCODERS[media_type](
-            {
-                "observation": self._encode_observation(observation),
-                "reward": reward,
-                "done": done,
-                "terminated": terminated,
-                "truncated": truncated,
-                "info": as_object(info),
-            }
-        )
-        return Reply(body, media_type)
+        reply = {
+            "observation": self._encode_observation(observation),
+            "reward": reward,
+            "done": done,
+            "terminated": terminated,
+            "truncated": truncated,
+            "info": as_object(info),
+        }
+        if render:
+            reply |= self._shown()
+        return Reply(ENCODERS[media_type](reply), media_type)
 
     def rollout(
         self,
@@ -129,9 +157,30 @@ class Environment(Served):
         if not self._has_reset:
             raise ResetNeededError("render before the first reset: call reset first")
         with calling("render"):
-            frame = self._environment.render()
+            frame = self._frame()
             body, media_type = encode_frame(frame, mode, media_types)
         return Reply(body, media_type)
+
+    def _shown(self) -> dict[str, Any]:
+        """Return the frame as members of a step's reply, or why there is none: the step was taken all the same."""
+        try:
+            mode = filmable(self.description.render_mode)
+            with calling("render"):
+                frame = latest(self._frame(), mode)
+                if frame is None:
+                    raise RenderModeError(f"render mode {mode!r} gave no frame")
+                return {"frame": frame if isinstance(frame, str) else as_uint8(np.asarray(frame))}
+        except GymHttpServerError as error:
+            return {"frame": None, "frame_error": error.detail}
+
+    def transitions(self) -> Reply:
+        """Reply the tabular model (see `transitions.transition_model`).
+
+        Raises:
+            NoTransitionModelError: the environment has none.
+        """
+        with calling("transitions"):
+            return encoded(transition_model(self._environment), JSON)
 
     @property
     def _metadata(self) -> Mapping[str, Any]:
@@ -139,7 +188,21 @@ class Environment(Served):
         return metadata
 
     def _frames(self, lanes: Sequence[int]) -> Sequence[Any]:  # noqa: ARG002 -- there is one
-        return (self._environment.render(),)
+        return (self._frame(),)
+
+    def _frame(self) -> Any:
+        if self._kept_frame is not None and self._kept_frame[0] == self.usage.steps:
+            return self._kept_frame[1]
+        return self._environment.render()
+
+    def _observed(self) -> dict[str, Any]:
+        return {"observation": self._encode_observation(self._observation)}
+
+    def _frame_to_keep(self) -> Any:
+        return None if self.description.render_mode in (None, "human") else self._frame()
+
+    def _keep_frame(self, frame: Any) -> None:
+        self._kept_frame = None if frame is None else (self.usage.steps, frame)
 
     def _close(self) -> None:
         self._environment.close()
@@ -148,6 +211,7 @@ class Environment(Served):
         with calling("reset", None if options is None else InvalidValueError):
             observation, info = self._environment.reset(seed=self._seed if seed is None else seed, options=options)
         self._seed = None
+        self._kept_frame = None
         self._has_reset = self._under_way = True
         self._observation = observation
         if self._monitor is not None:
@@ -170,6 +234,7 @@ class Environment(Served):
             observation, reward, terminated, truncated, info = self._environment.step(action)
             reward, terminated, truncated = number(reward), bool(terminated), bool(truncated)
         except (Exception, SystemExit):
+            self._kept_frame = None
             # Only now, because a context manager takes as long as all the rest here.
             with calling("step"):
                 raise
@@ -186,5 +251,6 @@ class Environment(Served):
         "step": step,
         "rollout": rollout,
         "render": render,
+        "transitions": transitions,
         **COMMON_OPERATIONS,
     }

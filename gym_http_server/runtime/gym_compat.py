@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from ..errors import MissingDependencyError
 
@@ -103,25 +104,34 @@ class _Wide(np.ndarray[Any, Any]):
 
 
 class Adapted(gymnasium.Env[Any, Any]):
-    """An environment of gym as one of Gymnasium, so that it can be a lane of Gymnasium's batches.
+    """An environment of gym as one of Gymnasium, so that it can be a lane of Gymnasium's batches, and be wrapped.
 
     Args:
         environment: what gym made.
+        env_id: its id.
+        max_episode_steps: steps after which gym truncates an episode, or None; some wrappers want to know.
 
     Raises:
         TypeError: one of its spaces has no counterpart.
     """
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Any, env_id: str, max_episode_steps: int | None) -> None:
         self.environment = environment
+        self.spec = EnvSpec(env_id, max_episode_steps=max_episode_steps)
         self.action_space = convert_space(environment.action_space)
         self.observation_space = convert_space(environment.observation_space)
         self.metadata = environment.metadata
         self.render_mode = environment.render_mode
         self._prepare_action = prepare_action_for(self.action_space, narrows=narrows(environment))
 
+    @property
+    def unwrapped(self) -> Any:
+        """The environment inside, which is gym's."""
+        return self.environment.unwrapped
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
+        super().reset(seed=seed)  # wrappers draw from this generator
         observation, info = self.environment.reset(seed=seed, options=options)
         return observation, info
 

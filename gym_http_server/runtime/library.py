@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ImportFailedError, InvalidValueError
 from . import gym_compat
-from .construct import closing_on_error, construct, constructing, distribution_of, quiet
+from .construct import adapted, closing_on_error, construct, constructing, distribution_of, quiet
 from .env_ids import find
+from .state.emulator import remember_actions
+from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
 PACKAGES = ("gymnasium", "gym", "ale-py", "box2d", "mujoco", "minigrid", "pettingzoo", "highway-env")
 """The distributions that the home page looks for."""
 
-OWN_PROPERTIES = {"max_episode_steps", "render_mode", "num_envs", "vectorization_mode"}
+OWN_PROPERTIES = {"max_episode_steps", "render_mode", "num_envs", "vectorization_mode", "wrappers", "autoreset"}
 RESERVED = OWN_PROPERTIES | {
-    *("id", "disable_env_checker", "autoreset", "apply_api_compatibility", "new_step_api", "order_enforce"),
-    *("vector_kwargs", "wrappers", "entry_point", "vector_entry_point", "additional_wrappers"),
+    *("id", "disable_env_checker", "apply_api_compatibility", "new_step_api", "order_enforce"),
+    *("vector_kwargs", "entry_point", "vector_entry_point", "additional_wrappers"),
 }
 """Arguments of the libraries' own `make` and fields of their specifications, which name code or concern `make` alone; none
 is a keyword argument of an environment."""
@@ -66,19 +68,24 @@ def make(request: CreateRequest) -> Made:
 
     Raises:
         UnknownEnvironmentError: no library registers the id, or it is malformed.
-        InvalidValueError: a keyword argument belongs to `make` itself, or the environment has no such render mode.
-        MissingDependencyError: a package that it needs is not installed.
+        InvalidValueError: a keyword argument belongs to `make` itself, the environment has no such render mode, or a wrapper
+            cannot be put around it.
+        MissingDependencyError: a package that it or a wrapper needs is not installed.
         EnvironmentCreationError: its constructor refused.
     """
     check_kwargs(request.kwargs)
+    check_names(request.wrappers)
     found = find(request)
     kwargs = {**found.kwargs, **request.kwargs}
     prepare_action = None
     with constructing(found.env_id), quiet():
         environment, render_mode = construct(found, kwargs, request)
+        if request.wrappers:
+            environment = wrap(adapted(environment, found, request), request.wrappers)
         with closing_on_error(environment):
+            remember_actions(environment)
             spaces = environment.action_space, environment.observation_space
-            if found.library == "gym":
+            if found.library == "gym" and not request.wrappers:
                 spaces = gym_compat.convert_space(spaces[0]), gym_compat.convert_space(spaces[1])
                 prepare_action = gym_compat.prepare_action_for(spaces[0], narrows=gym_compat.narrows(environment))
     return Made(

@@ -10,8 +10,8 @@ from typing import Final
 
 from . import inbox, traffic, usage
 
-_HEAD: Final = 4096
-"""Bytes for all that is not the inbox's data: a page."""
+_HEAD: Final = 2 * 4096
+"""Bytes for all that is not the inbox's data: whole pages."""
 
 
 class Memory:

@@ -27,6 +27,8 @@ class CreateRequest:
         num_envs: number of lanes of a batch; None for a single environment.
         vectorization_mode: how a batch is made: `auto`, `sync`, `async` or `vector_entry_point`.
         autoreset_mode: `next_step`, `same_step` or `disabled`; None for what the batch's own way is.
+        wrappers: `name` and `kwargs` of each wrapper to put around it, the innermost first; plain JSON values.
+        autoreset: the step after an episode's end starts the next one; for a single environment.
     """
 
     env_id: str
@@ -40,6 +42,8 @@ class CreateRequest:
     num_envs: int | None = None
     vectorization_mode: str = "auto"
     autoreset_mode: str | None = None
+    wrappers: list[dict[str, Any]] = field(default_factory=list)
+    autoreset: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form in which it is sent to an environment's process."""
@@ -64,7 +68,9 @@ class Description:
         notice: what the caller should know, such as that the id is retired; or None.
         num_envs: number of lanes of a batch, whose spaces above are those of one lane; None for a single environment.
         vectorization_mode: how the batch was made, or None.
-        autoreset_mode: what the batch does with a lane whose episode has ended, or None.
+        autoreset_mode: what the batch does with a lane whose episode has ended; `next_step` for a single environment with
+            `autoreset`, or None.
+        wrappers: the wrappers around it, or around each lane, as they were asked for.
     """
 
     env_id: str
@@ -76,6 +82,7 @@ class Description:
     num_envs: int | None = None
     vectorization_mode: str | None = None
     autoreset_mode: str | None = None
+    wrappers: list[dict[str, Any]] = field(default_factory=list)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form in which it is sent to the server."""

@@ -1,7 +1,7 @@
 """The monitor of an instance: it records the return and length of each episode, and videos of some.
 
 It sits beside the environment and is told of each reset and step; an episode that was under way when it began is not
-recorded, nor one that a reset cuts short. What it cannot write it keeps, and tries again with the next episode: a full disk
+recorded, nor one that a reset cuts short or that a snapshot is restored into. What it cannot write it keeps, and tries again with the next episode: a full disk
 is no reason to lose a step that was taken.
 """
 
@@ -153,6 +153,14 @@ class Monitor:
             self._complete([(lane, float(self._returns[lane]), int(self._lengths[lane])) for lane in lanes])
         if reset is not None and reset.any():
             self.lanes_began(reset)
+
+    def interrupt(self) -> None:
+        """Drop the episodes under way and their videos; each lane is recorded again from its next episode on."""
+        self._is_recorded_alone = False
+        self._is_recorded[:] = False
+        for video in self._videos.values():
+            video.discard()
+        self._videos.clear()
 
     def close(self) -> None:
         """Finish every video and write all there is. Does nothing the second time.

@@ -71,7 +71,7 @@ class Outcomes:
             except GymHttpServerError as error:
                 self._keep(once, _Refusal(error.to_wire()))
                 raise
-            self._keep(once, reply)
+            self._keep(once, reply._replace(body=compact(reply.body)))
             return reply
         digest, outcome = kept
         if digest != once.digest:
@@ -88,6 +88,11 @@ class Outcomes:
             self._bytes -= _size(oldest)
 
 
+def compact(body: bytes) -> bytes:
+    """Return the same bytes in as much memory as they need: orjson leaves each of its texts 4 kB or more."""
+    return bytes(memoryview(body))
+
+
 def _size(outcome: Reply | _Refusal) -> int:
     return len(outcome.body) if isinstance(outcome, Reply) else 0
 
@@ -96,7 +101,7 @@ class SharedOutcomes:
     """The outcomes of keyed operations that run at the same time; a repeated one shares that of the first."""
 
     def __init__(self) -> None:
-        self._kept: collections.OrderedDict[tuple[str, str], tuple[bytes, asyncio.Task[Any]]] = (
+        self._kept: collections.OrderedDict[tuple[str, str], tuple[bytes, asyncio.Task[Any] | _Outcome]] = (
             collections.OrderedDict()
         )
 
@@ -113,29 +118,39 @@ class SharedOutcomes:
         """
         place = scope, once.key
         if place in self._kept:
-            digest, task = self._kept[place]
+            digest, held = self._kept[place]
             if digest != once.digest:
                 raise KeyReusedError.of(once.key)
         else:
-            task = asyncio.get_running_loop().create_task(self._execute(place, run))
-            self._kept[place] = once.digest, task
+            held = asyncio.get_running_loop().create_task(self._execute(place, once, run))
+            self._kept[place] = once.digest, held
             if len(self._kept) > MOST_SHARED:
                 self._kept.popitem(last=False)
-        outcome = await asyncio.shield(task)
-        if isinstance(outcome, _Refusal):
-            raise GymHttpServerError.from_wire(outcome.error)
-        return cast("T", outcome)
+        outcome = held if isinstance(held, _Outcome) else await asyncio.shield(held)
+        if isinstance(outcome.value, _Refusal):
+            raise GymHttpServerError.from_wire(outcome.value.error)
+        return cast("T", outcome.value)
 
-    async def _execute(self, place: tuple[str, str], run: Callable[[], Coroutine[Any, Any, T]]) -> T | _Refusal:
+    async def _execute(self, place: tuple[str, str], once: Once, run: Callable[[], Coroutine[Any, Any, T]]) -> _Outcome:
         try:
-            return await run()
+            outcome = _Outcome(await run())
         except GymHttpServerError as error:
+            outcome = _Outcome(_Refusal(error.to_wire()))
             if isinstance(error, _NOT_BEGUN):
                 self._kept.pop(place, None)
-            return _Refusal(error.to_wire())
         except BaseException:
             self._kept.pop(place, None)
             raise
+        if place in self._kept:
+            # In the task's stead, whose context holds the whole request: 12 kB each.
+            self._kept[place] = once.digest, outcome
+        return outcome
+
+
+class _Outcome(NamedTuple):
+    """What an operation returned, or how it was refused."""
+
+    value: Any
 
 
 class _Refusal(NamedTuple):

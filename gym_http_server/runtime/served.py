@@ -21,6 +21,7 @@ from ..errors import (
     InvalidActionError,
     InvalidValueError,
     RenderModeError,
+    ResetNeededError,
 )
 from .codec import contains, encoder
 from .encoding import ENCODERS
@@ -28,6 +29,7 @@ from .messages import JSON, CreateRequest, Description, Reply
 from .monitor import NO_MONITOR, Camera, Monitor, schedule
 from .once import ONCE, Once, Outcomes
 from .recording import Recording
+from .snapshots import Snapshots
 from .usage import Usage
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ COUNTERPARTS: Final = {
     "step": "use stepBatch",
     "rollout": "use stepBatch",
     "render": "it is not rendered, create a single environment for that",
+    "transitions": "create a single environment for its tabular model",
     "batch_reset": "use resetEnv",
     "batch_step": "use stepEnv",
 }
@@ -53,6 +56,7 @@ class Served(abc.ABC):
 
     Attributes:
         OPERATIONS: the operations by name, methods of the class.
+        STATE: names of attributes that are part of the state, beside the environment itself.
         description: what was made.
         is_broken: no further call can be served.
         last_words: why not, where it is broken.
@@ -65,6 +69,8 @@ class Served(abc.ABC):
     _monitor: Monitor | None = None
     _recorded: Mapping[str, Any] = NO_MONITOR
     OPERATIONS: ClassVar[Mapping[str, Callable[..., Reply]]]
+    STATE: ClassVar[tuple[str, ...]]
+    _environment: Any
 
     def __init__(
         self,
@@ -73,6 +79,8 @@ class Served(abc.ABC):
         observation_space: gymnasium.Space[Any],
         seed: int | None,
         usage: Usage | None,
+        *,
+        owns_process: bool,
     ) -> None:
         self.description = description
         self.usage = usage or Usage()
@@ -80,6 +88,7 @@ class Served(abc.ABC):
         self._observation_space = observation_space
         self._encode_sample = encoder(action_space)
         self._outcomes = Outcomes()
+        self._snapshots = Snapshots(owns_process=owns_process)
         self._action_space.seed(seed)
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
@@ -167,12 +176,67 @@ class Served(abc.ABC):
         """Reply what the latest monitor has recorded."""
         return encoded(self._recorded if self._monitor is None else self._monitor.state(), JSON)
 
+    def snapshot_create(self, limit: int, media_type: str = JSON) -> Reply:
+        """Save the state; reply `{"snapshot_id"}`.
+
+        Args:
+            limit: how many snapshots there may be.
+            media_type: the media type of the reply.
+
+        Raises:
+            ResetNeededError: there has been no reset yet.
+            TooManySnapshotsError: there are as many.
+            NotCopyableError: the environment cannot be copied.
+        """
+        if not self._has_reset:
+            raise ResetNeededError("snapshot before the first reset: call reset first")
+        with calling("snapshot"):
+            snapshot_id = self._snapshots.create(
+                {name: getattr(self, name) for name in self.STATE},
+                self._environment,
+                (self._action_space, self._observation_space),
+                render=self._frame_to_keep,
+                steps=self.usage.steps,
+                limit=limit,
+            )
+        return encoded({"snapshot_id": snapshot_id}, media_type)
+
+    def snapshot_list(self, limit: int) -> Reply:
+        """Reply `{"snapshots", "limit"}`, the oldest first."""
+        return encoded({"snapshots": self._snapshots.told(), "limit": limit}, JSON)
+
+    def snapshot_restore(self, snapshot_id: str, media_type: str = JSON) -> Reply:
+        """Go back to a snapshot; reply what was observed then.
+
+        Raises:
+            UnknownSnapshotError: there is none of that id.
+            NotCopyableError: the state cannot be put back, and is as it was.
+        """
+        snapshot = self._snapshots.get(snapshot_id)
+        snapshot.saved.put_back()
+        for name, value in snapshot.own.items():
+            setattr(self, name, value)
+        if self._monitor is not None:
+            self._monitor.interrupt()
+        self._keep_frame(snapshot.frame)
+        return encoded(self._observed(), media_type)
+
+    def snapshot_delete(self, snapshot_id: str) -> Reply:
+        """Forget a snapshot; reply `{}`.
+
+        Raises:
+            UnknownSnapshotError: there is none of that id.
+        """
+        self._snapshots.delete(snapshot_id)
+        return encoded({}, JSON)
+
     def close(self) -> None:
         """Close what is served. What it raises is logged, for there is nobody left whom it concerns."""
         try:
             self._close_monitor()
         except GymHttpServerError as error:
             logger.warning("what was recorded of %s is lost: %s", self.description.env_id, error)
+        self._snapshots.clear()
         try:
             self._close()
         except Exception:
@@ -211,6 +275,17 @@ class Served(abc.ABC):
         """Return what `render()` gives of each of these lanes; a single environment has the lane 0."""
 
     @abc.abstractmethod
+    def _observed(self) -> dict[str, Any]:
+        """Return the latest observation in plain values, as a reply has it."""
+
+    def _frame_to_keep(self) -> Any:
+        """Return the frame that a snapshot keeps, where it could not be drawn again; None for none."""
+        return None
+
+    def _keep_frame(self, frame: Any) -> None:  # noqa: B027 -- what is not rendered has none
+        """Show that frame until something is executed; None for what the environment itself draws."""
+
+    @abc.abstractmethod
     def _close(self) -> None:
         """Close the library's own object."""
 
@@ -222,6 +297,10 @@ COMMON_OPERATIONS: Final[dict[str, Callable[..., Reply]]] = {
     "monitor_start": Served.monitor_start,
     "monitor_close": Served.monitor_close,
     "monitor": Served.monitor,
+    "snapshot_create": Served.snapshot_create,
+    "snapshot_list": Served.snapshot_list,
+    "snapshot_restore": Served.snapshot_restore,
+    "snapshot_delete": Served.snapshot_delete,
 }
 
 
@@ -237,6 +316,10 @@ def open_served(request: CreateRequest, *, may_fork: bool = True, usage: Usage |
         UsageError: it cannot be made as asked.
     """
     if request.num_envs is not None:
+        if request.autoreset:
+            raise InvalidValueError(
+                "autoreset is for a single environment: ask for an autoreset_mode with num_envs, such as 'next_step'"
+            )
         from .batch import Batch
 
         return Batch(request, may_fork=may_fork, usage=usage)
@@ -245,10 +328,11 @@ def open_served(request: CreateRequest, *, may_fork: bool = True, usage: Usage |
         ("autoreset_mode", request.autoreset_mode is not None),
     ):
         if given:
-            raise InvalidValueError(f"{name} is for a batch: give num_envs as well, or leave {name} out")
+            instead = " (a single environment has autoreset: true)" if name == "autoreset_mode" else ""
+            raise InvalidValueError(f"{name} is for a batch: give num_envs as well, or leave {name} out{instead}")
     from .environment import Environment
 
-    return Environment(request, usage=usage)
+    return Environment(request, owns_process=may_fork, usage=usage)
 
 
 def filmable(mode: str | None) -> str:

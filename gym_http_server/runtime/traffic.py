@@ -25,6 +25,9 @@ OPERATIONS: Final = (
     "actionSpaceContains",
     "actionSpaceContainsValue",
     "observationSpaceContains",
+    "createSnapshot",
+    "restoreSnapshot",
+    "deleteSnapshot",
 )
 """The operationIds of what is counted for one environment: all that the contract marks as inside a training loop."""
 

@@ -21,6 +21,11 @@ OPERATIONS: Final = (
     "monitor_start",
     "monitor_close",
     "monitor",
+    "transitions",
+    "snapshot_create",
+    "snapshot_list",
+    "snapshot_restore",
+    "snapshot_delete",
 )
 """Every operation, at the index that stands for it."""
 

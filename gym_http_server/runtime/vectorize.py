@@ -5,6 +5,7 @@ https://gymnasium.farama.org/api/vector/
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +15,11 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ..errors import InvalidValueError
-from . import gym_compat
-from .construct import closing_on_error, construct, constructing, make_single, quiet
+from .construct import adapted, closing_on_error, construct, constructing, make_single, quiet
 from .env_ids import find
 from .library import check_kwargs
+from .state.emulator import remember_actions
+from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:
     from .env_ids import Found
@@ -56,12 +58,13 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
 
     Raises:
         UnknownEnvironmentError: no library registers the id, or it is malformed.
-        InvalidValueError: it cannot be made in that mode, a keyword argument belongs to `make_vec` itself, or the
-            environment has no such render mode.
-        MissingDependencyError: a package that it needs is not installed.
+        InvalidValueError: it cannot be made in that mode, a keyword argument belongs to `make_vec` itself, the environment
+            has no such render mode, or a wrapper cannot be put around it.
+        MissingDependencyError: a package that it or a wrapper needs is not installed.
         EnvironmentCreationError: its constructor refused.
     """
     check_kwargs(request.kwargs)
+    check_names(request.wrappers)
     found = find(request)
     mode = _mode(found, request, may_fork=may_fork)
     vector_kwargs: dict[str, Any] = {}
@@ -75,12 +78,16 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
         lanes = request.num_envs or 1
         if found.library == "gym":
             return SyncVectorEnv(
-                [lambda: gym_compat.Adapted(make_single(found, request, **kwargs))] * lanes, **vector_kwargs
+                [lambda: wrap(adapted(make_single(found, request, **kwargs), found, request), request.wrappers)]
+                * lanes,
+                **vector_kwargs,
             )
         if mode != ENTRY_POINT:
             kwargs = {"disable_env_checker": True, **kwargs}
         if request.max_episode_steps is not None:
             kwargs["max_episode_steps"] = request.max_episode_steps
+        if request.wrappers:
+            kwargs["wrappers"] = [functools.partial(wrap, wrappers=request.wrappers)]
         if mode == "async":
             return _make_async(found, lanes, vector_kwargs, kwargs)
         return gymnasium.make_vec(
@@ -93,6 +100,8 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
             found, {**found.kwargs, **request.kwargs}, request, entry_point=entry_point, make=make
         )
         with closing_on_error(environment):
+            for lane in environment.unwrapped.envs if mode == "sync" else ():
+                remember_actions(lane)
             autoreset_mode = environment.metadata.get("autoreset_mode")
     return MadeBatch(
         environment,
@@ -154,7 +163,9 @@ def _mode(found: Found, request: CreateRequest, *, may_fork: bool) -> str:
     wrappers = getattr(specification, "additional_wrappers", ())
     autoreset = request.autoreset_mode
     if asked == "auto":
-        asked = ENTRY_POINT if own is not None and not wrappers and autoreset is None else "sync"
+        asked = (
+            ENTRY_POINT if own is not None and not wrappers and autoreset is None and not request.wrappers else "sync"
+        )
     why = None
     if found.library == "gym" and asked != "sync":
         why = "environments of gym are made in mode 'sync'"
@@ -162,10 +173,12 @@ def _mode(found: Found, request: CreateRequest, *, may_fork: bool) -> str:
         why = "it has no vector entry point: ask for 'sync' or 'async'"
     elif asked == ENTRY_POINT and autoreset is not None:
         why = f"a vector entry point takes no autoreset mode (asked for: {autoreset!r}): ask for 'sync' or 'async'"
+    elif asked == ENTRY_POINT and request.wrappers:
+        why = "a vector entry point takes no wrappers: ask for 'sync' or 'async'"
     elif asked == ENTRY_POINT and wrappers:
         why = "a vector entry point takes no wrappers, and its registration has some: ask for 'sync' or 'async'"
     elif asked != ENTRY_POINT and specification.entry_point is None:
-        why = f"it has a vector entry point alone: ask for {ENTRY_POINT!r}, without an autoreset mode"
+        why = f"it has a vector entry point alone: ask for {ENTRY_POINT!r}, without an autoreset mode and wrappers"
     elif asked == "async" and not may_fork:
         why = "it takes a process for each lane, which the engine 'inline' has not: start the server with --engine process"
     if why is not None:

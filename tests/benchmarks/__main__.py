@@ -41,7 +41,9 @@ def main(
 
     Exits with status 1 where a row failed; a bar that is not reached is a figure like any other.
     """
-    signal.signal(signal.SIGTERM, _stop)
+    # Both, for a shell has what it starts in the background ignore SIGINT.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _stop)
     rows = [row for row in table() if not only or any(each.lower() in row.title.lower() for each in only)]
     if not rows:
         raise click.UsageError("no row has that in its group or name: --list lists them")

@@ -8,6 +8,8 @@ from .batches import BatchHandlers
 from .episodes import EpisodeHandlers
 from .instances import InstanceHandlers
 from .monitor import MonitorHandlers
+from .planning import PlanningHandlers
+from .registry import RegistryHandlers
 from .results import ResultsHandlers
 from .server import MetricsHandlers, ServerHandlers
 from .spaces import SpaceHandlers
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from ...config import Settings
     from ...instances import Instances
+    from ...registry import Registry
     from ...results.scoreboard import Results
     from ..responses import Response
 
@@ -24,7 +27,11 @@ Handler: TypeAlias = "Callable[..., Awaitable[Response]]"
 
 
 def handler_table(
-    settings: Settings, instances: Instances, shut_down: Callable[[], None], results: Results | None = None
+    settings: Settings,
+    instances: Instances,
+    shut_down: Callable[[], None],
+    results: Results | None = None,
+    registry: Registry | None = None,
 ) -> dict[str, Handler]:
     """Return the handler of every operation, by operationId.
 
@@ -33,16 +40,19 @@ def handler_table(
         instances: the live instances.
         shut_down: has the server stop, after the reply under way.
         results: where recordings become evaluations; None in an environment's own process, which has no part in that.
+        registry: what the libraries register; None as for the results.
     """
     of_instances = InstanceHandlers(settings, instances)
     of_episodes = EpisodeHandlers(settings, instances)
     of_batches = BatchHandlers(instances)
+    of_planning = PlanningHandlers(settings, instances)
     of_spaces = SpaceHandlers(instances)
     of_server = ServerHandlers(instances, shut_down)
     table: dict[str, Handler] = {
         "createEnv": of_instances.create,
         "listEnvs": of_instances.list,
         "getEnv": of_instances.get,
+        "updateEnv": of_instances.update,
         "deleteEnv": of_instances.close,
         "closeEnv": of_instances.close,
         "resetEnv": of_episodes.reset,
@@ -51,6 +61,11 @@ def handler_table(
         "resetBatch": of_batches.reset,
         "stepBatch": of_batches.step,
         "renderEnv": of_episodes.render,
+        "getTransitions": of_planning.transitions,
+        "createSnapshot": of_planning.create,
+        "listSnapshots": of_planning.list,
+        "restoreSnapshot": of_planning.restore,
+        "deleteSnapshot": of_planning.delete,
         "getActionSpace": of_spaces.action_space,
         "getObservationSpace": of_spaces.observation_space,
         "sampleAction": of_spaces.sample_action,
@@ -77,4 +92,6 @@ def handler_table(
             "getEvaluation": of_results.get,
             "getMetrics": of_metrics.get,
         }
+    if registry is not None:
+        table["listRegistry"] = RegistryHandlers(registry).list
     return table

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from ...metadata import Metadata
 from ...results.kwargs import KwargsGuard
 from ...results.roots import Roots
 from ...runtime.messages import CreateRequest
-from ...runtime.once import SharedOutcomes
+from ...runtime.once import SharedOutcomes, compact
 from ..responses import json_response, void_response
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from ...config import Settings
+    from ...instance import Instance
     from ...instances import Instances
     from ...runtime.once import Once
     from ...runtime.traffic import Tally
@@ -42,9 +45,11 @@ class InstanceHandlers:
         return await self._outcomes.of("", once, lambda: self._create(body))
 
     async def _create(self, body: dict[str, Any]) -> Response:
-        if body.get("kwargs"):
+        metadata = Metadata().changed(body)
+        wrappers = [{"name": each["name"], "kwargs": each.get("kwargs") or {}} for each in body.get("wrappers") or ()]
+        if body.get("kwargs") or wrappers:
             # In a thread, for it may be much, and each path is a question to the file system.
-            await asyncio.to_thread(self._guard.check, body["kwargs"])
+            await asyncio.to_thread(self._check, body.get("kwargs") or {}, wrappers)
         request = CreateRequest(
             env_id=body["env_id"],
             seed=body.get("seed"),
@@ -57,43 +62,38 @@ class InstanceHandlers:
             num_envs=body.get("num_envs"),
             vectorization_mode=body.get("vectorization_mode", "auto"),
             autoreset_mode=body.get("autoreset_mode"),
+            wrappers=wrappers,
+            autoreset=body.get("autoreset") or False,
         )
-        instance = await self._instances.create(request, body.get("call_timeout"))
+        instance = await self._instances.create(request, body.get("call_timeout"), metadata)
         made = instance.description
         headers = {"Warning": f'299 - "{_quotable(made.notice)}"'} if made.notice else None
         reply = {"instance_id": instance.instance_id, "env_id": made.env_id, "library": made.library}
-        return json_response(reply, headers)
+        response = json_response(reply, headers)
+        return response._replace(body=compact(response.body))
+
+    def _check(self, kwargs: dict[str, Any], wrappers: Sequence[dict[str, Any]]) -> None:
+        self._guard.check(kwargs)
+        for index, each in enumerate(wrappers):
+            self._guard.check(each["kwargs"], f"the kwargs of wrappers[{index}]")
 
     async def list(self) -> Response:
         """List the live instances."""
-        envs = {instance.instance_id: instance.description.env_id for instance in self._instances.all()}
-        return json_response({"envs": envs, "all_envs": envs})
+        instances = self._instances.all()
+        envs = {each.instance_id: each.description.env_id for each in instances}
+        names = {each.instance_id: each.metadata.name for each in instances if each.metadata.name is not None}
+        labels = {each.instance_id: each.metadata.labels for each in instances if each.metadata.labels}
+        return json_response({"envs": envs, "all_envs": envs, "names": names, "labels": labels})
 
     async def get(self, instance_id: str) -> Response:
         """Describe an instance."""
+        return _described(self._instances.get(instance_id))
+
+    async def update(self, instance_id: str, body: dict[str, Any]) -> Response:
+        """Change what people call an instance, and describe it."""
         instance = self._instances.get(instance_id)
-        made = instance.description
-        return json_response(
-            {
-                "instance_id": instance.instance_id,
-                "env_id": made.env_id,
-                "library": made.library,
-                "engine": instance.engine,
-                "render_mode": made.render_mode,
-                "num_envs": made.num_envs,
-                "vectorization_mode": made.vectorization_mode,
-                "autoreset_mode": made.autoreset_mode,
-                "action_space": made.action_space,
-                "observation_space": made.observation_space,
-                "created_at": _rfc3339(instance.created_at),
-                "last_used_at": _rfc3339(instance.last_used_at),
-                "steps": instance.steps,
-                "episodes": instance.episodes,
-                "state": instance.state,
-                "busy_since": None if instance.busy_since is None else _rfc3339(instance.busy_since),
-                "traffic": [_told(tally) for tally in instance.tallies()],
-            }
-        )
+        instance.metadata = instance.metadata.changed(body)
+        return _described(instance)
 
     async def close(self, instance_id: str, accept: str | None = None, once: Once | None = None) -> Response:
         """Close an instance."""
@@ -102,6 +102,34 @@ class InstanceHandlers:
         else:
             await self._outcomes.of(instance_id, once, lambda: self._instances.close(instance_id))
         return void_response(accept)
+
+
+def _described(instance: Instance) -> Response:
+    made = instance.description
+    return json_response(
+        {
+            "instance_id": instance.instance_id,
+            "name": instance.metadata.name,
+            "labels": instance.metadata.labels,
+            "env_id": made.env_id,
+            "library": made.library,
+            "engine": instance.engine,
+            "render_mode": made.render_mode,
+            "num_envs": made.num_envs,
+            "vectorization_mode": made.vectorization_mode,
+            "autoreset_mode": made.autoreset_mode,
+            "wrappers": made.wrappers,
+            "action_space": made.action_space,
+            "observation_space": made.observation_space,
+            "created_at": _rfc3339(instance.created_at),
+            "last_used_at": _rfc3339(instance.last_used_at),
+            "steps": instance.steps,
+            "episodes": instance.episodes,
+            "state": instance.state,
+            "busy_since": None if instance.busy_since is None else _rfc3339(instance.busy_since),
+            "traffic": [_told(tally) for tally in instance.tallies()],
+        }
+    )
 
 
 def _told(tally: Tally) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from ...spec import METHODS, load_contract
 from ..caller import Caller
 from ..cases import accepted, aim
+from ..contract import DOCUMENT, example_path
 from ..exchange import Request
 from ..implementation import Implementation
 from ..ledger import NOBODY
@@ -62,15 +63,14 @@ def test_access(implementation: Implementation) -> None:
     """Without its key every operation is refused with 401, but for those that need none."""
     if not implementation.key_headers:
         pytest.skip("no key was given")
-    document = load_contract().document
     with Implementation(implementation.url, None, implementation.timeout) as anonymous:
         caller = Caller(anonymous)
-        for template, item in document["paths"].items():
+        for template, item in DOCUMENT["paths"].items():
             for method in (each for each in METHODS if each in item):
                 operation = item[method]
-                if operation["operationId"] == NEVER or operation.get("security", document["security"]) == []:
+                if operation["operationId"] == NEVER or operation.get("security", DOCUMENT["security"]) == []:
                     continue
-                path = template.replace("{x}", "1").replace("{instance_id}", NOBODY).replace("{evaluation_id}", NOBODY)
+                path = example_path(template, instance_id=NOBODY)
                 exchange = caller.exchange(Request.of(method.upper(), path, {} if method == "post" else None))
                 if exchange.answer.status == 200:
                     pytest.skip("it asks for no key")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from ...spec import METHODS, load_contract, resolve
+from ...spec import METHODS
 from ..cases import steer
+from ..contract import DOCUMENT, example_body, example_path
 from ..exchange import Request
 from ..ledger import NOBODY
 from ..lifecycle import live
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ..implementation import Implementation
     from ..session import KitSession
 
-DOCUMENT = load_contract().document
 SCHEMA = load_linked_schema()
 
 
@@ -80,8 +80,8 @@ def test_unknown(implementation: Implementation, caller: Caller, state: str) -> 
         if "{instance_id}" not in template:
             continue
         for method in (each for each in METHODS if each in item):
-            path = template.replace("{instance_id}", instance_id).replace("{x}", "1")
-            value = _example(item[method])
+            path = example_path(template, instance_id=instance_id)
+            value = example_body(item[method])
             if value is not None and "directory" in value:
                 value = {**value, "directory": implementation.ledger.fresh_directory()}
             exchange = caller.exchange(Request.of(method.upper(), path, value))
@@ -89,9 +89,3 @@ def test_unknown(implementation: Implementation, caller: Caller, state: str) -> 
                 raise Nonconformity("400", str(exchange.answer.status), exchange)
             if "Instance_id" not in exchange.answer.json["message"]:
                 raise Nonconformity("Instance_id in message", repr(exchange.answer.json["message"]), exchange)
-
-
-def _example(operation: dict[str, Any]) -> Any:
-    """Return a good body for an operation, or None where it takes none."""
-    content = resolve(DOCUMENT, operation.get("requestBody", {})).get("content", {})
-    return content["application/json"]["example"] if content else None

@@ -12,7 +12,7 @@ from ..caller import Caller
 from ..exchange import Request
 from ..ledger import ENVS
 from ..nonconformity import Nonconformity
-from ..trajectories import Trajectory, actions_for, play, play_batch, play_locally
+from ..trajectories import Trajectory, actions_for, go_on, play, play_batch, play_locally
 
 if TYPE_CHECKING:
     from ..implementation import Implementation
@@ -122,6 +122,23 @@ def test_sent_again(implementation: Implementation, caller: Caller, seed: int, e
 
     undisturbed = play(caller, one, actions, seed)
     play(caller, other, actions, seed, step).expect(undisturbed, "what was sent again", "an undisturbed instance")
+
+
+@each_environment
+def test_snapshot(caller: Caller, seed: int, env_id: str) -> None:
+    """What follows on a snapshot is the same each time that it is restored, whatever was done in between."""
+    instance_id = caller.create_env(env_id)["instance_id"]
+    actions = actions_for(caller, instance_id, seed)
+    play(caller, instance_id, actions[:3], seed)
+    snapshot_id = caller.create_snapshot(instance_id)
+
+    def restored() -> Trajectory:
+        return go_on(caller, instance_id, caller.restore_snapshot(instance_id, snapshot_id), actions)
+
+    first = restored()
+    restored().expect(first, "the second time", "the first")
+    play(caller, instance_id, actions, seed + 1)
+    restored().expect(first, "after another episode", "the first")
 
 
 @each_environment

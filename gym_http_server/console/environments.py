@@ -1,0 +1,61 @@
+"""The environments that can be made, to search through, and what the others lack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import flask
+
+from ..registry import matching
+
+if TYPE_CHECKING:
+    from .view import Registry
+
+ROWS = 100
+LIBRARIES = ("gymnasium", "gym")
+LONGEST_SEARCH = 256
+# Longer than the imports take on most machines, and too short for anybody to think that the page is broken.
+PATIENCE = 8.0
+RELOAD_AFTER = 2
+
+environments = flask.Blueprint("environments", __name__)
+
+
+@environments.get("/environments", strict_slashes=False)
+def listing() -> flask.Response:
+    """What the libraries register, a page at a time; while they are still asked, that they are."""
+    arguments = flask.request.args
+    q = arguments.get("q", "")[:LONGEST_SEARCH]
+    library = arguments.get("library") if arguments.get("library") in LIBRARIES else None
+    try:
+        registered = _registry().environments().result(PATIENCE)
+    except TimeoutError:
+        response = _page(q, library, None)
+        response.status_code = 503
+        response.headers["Refresh"] = response.headers["Retry-After"] = str(RELOAD_AFTER)
+        return response
+    found = matching(registered, q, library)
+    last = max(1, -(-len(found) // ROWS))
+    number = min(max(arguments.get("page", 1, type=int), 1), last)
+    begin = (number - 1) * ROWS
+    return _page(
+        q,
+        library,
+        found[begin : begin + ROWS],
+        begin=begin,
+        count=len(found),
+        installed=sum(each.installed for each in found),
+        pages=[each if 1 <= each <= last else None for each in (number - 1, number + 1)],
+    )
+
+
+def _page(q: str, library: str | None, rows: object, **further: object) -> flask.Response:
+    return flask.make_response(
+        flask.render_template(
+            "environments.html", q=q, library=library, libraries=LIBRARIES, longest=LONGEST_SEARCH, rows=rows, **further
+        )
+    )
+
+
+def _registry() -> Registry:
+    return cast("Registry", flask.current_app.extensions["registry"])

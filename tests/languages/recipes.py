@@ -1,0 +1,58 @@
+"""The README's recipes: one command that makes a client in a language, one that runs an agent, and the agent."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..serving import ROOT
+
+ADDRESS = "http://127.0.0.1:5000"
+"""Where the README's agents look for a server."""
+
+_PATTERN = re.compile(
+    r"""
+    (?P<make>    ^[ ]{4}openapi-generator-cli[ ]generate[ ].*\n )
+    (?P<run>     ^[ ]{4}.*\n )
+    \n
+    ```(?P<language>\w+)\n
+    (?://|[#])[ ](?P<file>\S+)\n
+    (?P<code>    (?:.*\n)+? )
+    ```\n
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What the README says of one language.
+
+    Attributes:
+        make: the command that makes the client, in `client`.
+        run: the command that runs the agent.
+        file: where the agent lies.
+        code: the agent.
+    """
+
+    make: str
+    run: str
+    file: str
+    code: str
+
+    @property
+    def statements(self) -> list[str]:
+        """The lines of the agent that say something: no import, and more than a closing bracket."""
+        without_imports = re.sub(
+            r"^import \((?:\n.+|\n)+?\n\)|^(?:import|package) .*", "", self.code, flags=re.MULTILINE
+        )
+        return [line for line in without_imports.splitlines() if line.strip(" \t})")]
+
+
+def recipes() -> dict[str, Recipe]:
+    """Return the recipes by the language that their code block names."""
+    section = (ROOT / "README.md").read_text().partition("\n## Any language\n")[2].partition("\n## ")[0]
+    return {
+        found["language"]: Recipe(found["make"].strip(), found["run"].strip(), found["file"], found["code"])
+        for found in _PATTERN.finditer(section)
+    }

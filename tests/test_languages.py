@@ -1,0 +1,189 @@
+"""Clients that openapi-generator makes from the contract, each of them used: TypeScript, Python, Go and Java.
+
+Rust and C# are not among them, for what their clients are built on is in no registry but their own. Rust's asks for
+`reqwest ^0.13` and `serde_with ^3.8`, of which Debian 12 has 0.11 and nothing; C#'s for Microsoft.Extensions.Hosting and
+others from NuGet, and for a .NET that Debian has not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from gym_http_server.conformity.contract import DOCUMENT
+from gym_http_server.spec import METHODS as HTTP_METHODS
+
+from .conftest import start
+from .languages import generated
+from .languages.recipes import ADDRESS, recipes
+from .languages.toolchain import TOOLCHAINS, require, run
+from .serving import ROOT, Server
+
+pytestmark = pytest.mark.languages
+
+PROGRAMS = Path(__file__).parent / "languages"
+
+SESSIONS = {
+    "python": ("session.py", "PYTHONPATH=client python session.py {url} frame.png"),
+    "ts": (
+        "session.ts",
+        'tsc --strict --module nodenext --types node --typeRoots "$TYPES" session.ts && node session.js {url} frame.png',
+    ),
+    "go": ("client/session/session.go", "cd client && go run ./session {url} ../frame.png"),
+    "java": (
+        "Session.java",
+        'javac -cp "$JARS" -d built -sourcepath client/src/main/java -implicit:class Session.java'
+        ' && java -cp "$JARS:built" Session {url} frame.png',
+    ),
+}
+"""Where the program of a session lies beside the client, and how it is run."""
+
+WARNINGS = {
+    # Of the examples of request bodies, which Swagger UI shows, and its own documents do not.
+    "java": {"Ignoring complex example on request body"},
+    # Of any document with a model that has a property, for it looks for the name of each property's own schema.
+    "python": {"Failed to get the schema name: null"},
+}
+"""What a generator says of this contract, though nothing in it could be said better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A generated client: its language, the directory it was made in, as `client`, and what the generator printed."""
+
+    language: str
+    directory: Path
+    printed: str
+
+    @property
+    def client(self) -> Path:
+        return self.directory / "client"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server whose connections are handed over at once, so that each of these clients meets that."""
+    with start("handover") as running:
+        yield running
+        assert running.get("/v1/envs/").json["envs"] == {}
+
+
+@pytest.fixture(scope="module", params=TOOLCHAINS)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The client of each language, made by the README's command."""
+    require(request.param)
+    directory = tmp_path_factory.mktemp(request.param)
+    run("gym-http-server spec > openapi.yaml", directory)
+    assert (directory / "openapi.yaml").read_bytes() == (ROOT / "openapi/openapi.yaml").read_bytes()
+    done = run(recipes()[request.param].make, directory)
+    return Made(request.param, directory, done.stdout + done.stderr)
+
+
+def test_the_readme_has_a_short_agent_in_each_language() -> None:
+    """Besides imports and brackets each has up to fifteen lines."""
+    assert set(recipes()) == set(TOOLCHAINS)
+    for recipe in recipes().values():
+        assert 10 <= len(recipe.statements) <= 15
+
+
+def test_the_generator_has_nothing_to_say(made: Made) -> None:
+    """It warns of nothing but what no document could help."""
+    said = {line for line in made.printed.splitlines() if not re.match(r"#|\[\w+\] INFO ", line)}
+    assert {line.partition(" - ")[2] or line for line in said} == WARNINGS.get(made.language, set())
+
+
+def test_every_operation_is_a_method_of_its_name(made: Made) -> None:
+    """The methods are the operations of the contract, in the language's own spelling."""
+    operations = {
+        operation["operationId"]
+        for path in DOCUMENT["paths"].values()
+        for method, operation in path.items()
+        if method in HTTP_METHODS
+    }
+    assert generated.METHODS[made.language](made.client) == operations
+
+
+def test_every_model_is_a_schema_of_the_contract(made: Made) -> None:
+    """No model is one that the generator had to find a name for."""
+    models = generated.models(made.language, made.client)
+    assert models <= {name.lower() for name in DOCUMENT["components"]["schemas"]}
+    assert models >= {"createenvrequest", "stepreply", "space", "problem"}
+
+
+def test_every_property_is_documented(made: Made) -> None:
+    """A client says of each property of each model what the contract says of it."""
+    assert generated.DOCUMENTATION[made.language](made.client) == generated.contract_documentation()
+
+
+def test_a_session_is_what_it_is_over_plain_http(made: Made, server: Server) -> None:
+    """Create, spaces, seeded reset, 200 steps, a batch, a frame, an error and close say what plain requests are told."""
+    file, command = SESSIONS[made.language]
+    place = made.directory / file
+    place.parent.mkdir(exist_ok=True)
+    shutil.copy(PROGRAMS / place.name, place)
+    done = run(command.format(url=server.url), made.directory)
+    assert json.loads(done.stdout) == plain_session(server)
+    with Image.open(made.directory / "frame.png") as frame:
+        assert (frame.format, frame.size) == ("PNG", (600, 400))
+
+
+def test_the_agent_of_the_readme_runs_as_it_stands(made: Made, server: Server) -> None:
+    """By the README's own command it plays a seeded episode, whose return is that of the same one over plain HTTP."""
+    recipe = recipes()[made.language]
+    assert recipe.code.count(ADDRESS) == 1
+    place = made.directory / recipe.file
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(recipe.code.replace(ADDRESS, server.url))
+    told = run(recipe.run, made.directory).stdout.split()
+    env = server.create(seed=42)
+    server.post(f"{env}/reset/")
+    total, done = 0.0, False
+    while not done:
+        step = server.post(f"{env}/step/", server.get(f"{env}/action_space/sample").json).json
+        total, done = total + step["reward"], step["done"]
+    server.post(f"{env}/close/")
+    assert (told[0], float(told[1])) == ("return", total)
+
+
+def plain_session(server: Server) -> dict[str, Any]:
+    """Return what a session's program has to say, by requests that no generator made."""
+    created = server.post("/v1/envs/", {"env_id": "CartPole-v1"}).json
+    env = f"/v1/envs/{created['instance_id']}"
+    actions, observations = (server.get(f"{env}/{kind}_space/").json["info"] for kind in ("action", "observation"))
+    first = observation = server.post(f"{env}/reset/", {"seed": 42}).json["observation"]
+    total, episodes = 0.0, 0
+    for _ in range(200):
+        step = server.post(f"{env}/step/", {"action": 1 if observation[2] > 0 else 0}).json
+        observation, total = step["observation"], total + step["reward"]
+        if step["done"]:
+            observation, episodes = server.post(f"{env}/reset/").json["observation"], episodes + 1
+    assert episodes > 2, "the session was to have resets in it"
+    batch = server.create(num_envs=8)
+    batch_first = server.post(f"{batch}/batch/reset/", {"seed": 7}).json["observations"]
+    batch_last = server.post(f"{batch}/batch/step/", {"actions": [0, 1] * 4}).json["observations"]
+    problem = server.post(f"{env}/step/", {"action": 2}).json
+    for each in (env, batch):
+        assert server.post(f"{each}/close/").json == {}
+    gone = server.get(f"{env}/").json
+    return {
+        "env_id": created["env_id"],
+        "library": created["library"],
+        "action_space": [actions["name"], actions["n"]],
+        "observation_space": [observations[name] for name in ("name", "shape", "low", "high")],
+        "first": first,
+        "last": observation,
+        "total_reward": total,
+        "episodes": episodes,
+        "batch_first": batch_first,
+        "batch_last": batch_last,
+        "problem": [problem[name] for name in ("type", "title", "status", "detail")],
+        "gone": [gone[name] for name in ("type", "title", "status")],
+    }
