@@ -200,7 +200,7 @@ def test_an_unknown_path_is_a_404(server: Server, path: str) -> None:
     [
         ("PUT", "/v1/envs/", "GET, POST"),
         ("DELETE", "/v1/envs/", "GET, POST"),
-        ("POST", "/v1/envs/x/", "DELETE, GET"),
+        ("POST", "/v1/envs/x/", "DELETE, GET, PATCH"),
         ("GET", "/v1/envs/x/step/", "POST"),
         ("GET", "/v1/envs/x/step", "POST"),
         ("TRACE", "/v1/health/", "GET"),

@@ -13,9 +13,8 @@ import pytest
 import requests
 from schemathesis import Case
 
-from gym_http_server.conformity.caller import Caller
+from gym_http_server.client import Client
 from gym_http_server.conformity.cases import accepted, aim, steer
-from gym_http_server.conformity.implementation import Implementation
 from gym_http_server.conformity.pool import Pool
 from gym_http_server.conformity.schema import budget, each_operation, is_hot, load_schema, packed
 from gym_http_server.conformity.sequences import load_linked_schema, run_sequences
@@ -38,9 +37,7 @@ class Target:
     def __init__(self, url: str, session: requests.Session) -> None:
         self.url = url
         self.session = session
-        self.implementation = Implementation(url)
-        caller = Caller(self.implementation)
-        self._pool = Pool(caller.ready, caller.create_snapshot, ENVIRONMENTS)
+        self._pool = Pool(Client(url), ENVIRONMENTS)
 
     def call(self, case: Case) -> None:
         """Send a generated request, of a live instance where it is a good one, and validate the reply."""

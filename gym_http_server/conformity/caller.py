@@ -49,15 +49,6 @@ class Caller(Operations):
             raise Nonconformity(error.expected, error.came, exchange) from None
         return exchange
 
-    def ready(self, env_id: str, **options: Any) -> str:
-        """Make an instance, reset it and return its id."""
-        instance_id = self.create_env(env_id, **options)["instance_id"]
-        if options.get("num_envs") is None:
-            self.reset_env(instance_id)
-        else:
-            self.reset_batch(instance_id)
-        return instance_id
-
     def sample(self, instance_id: str) -> Any:
         """Return an action of an instance, or None where there is none of that id."""
         answer = self.exchange(Request.of("GET", f"{ENVS}{instance_id}/action_space/sample")).answer

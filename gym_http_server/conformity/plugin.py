@@ -155,7 +155,7 @@ def caller(implementation: Implementation) -> Caller:
 @pytest.fixture(scope="session")
 def pool(caller: Caller) -> Pool:
     """Live instances for generated requests."""
-    return Pool(caller.ready, caller.create_snapshot, ENV_IDS)
+    return Pool(caller, ENV_IDS)
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from .nonconformity import NotServed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from ..client.operations import Operations
 
 LANES = 2
 _ENDS_IT = ("closeEnv", "deleteEnv")
@@ -17,15 +19,12 @@ class Pool:
     """Live instances for the operations that need one, each made when it is first asked for.
 
     Args:
-        create: makes an instance of an environment id and further members of createEnv, resets it and returns its id;
-            raises `NotServed` where there is no such environment.
-        snapshot: makes a snapshot of an instance and returns its id.
+        operations: makes them; raises `NotServed` where there is no such environment.
         env_ids: what to make instances of.
     """
 
-    def __init__(self, create: Callable[..., str], snapshot: Callable[[str], str], env_ids: tuple[str, ...]) -> None:
-        self._create = create
-        self._snapshot = snapshot
+    def __init__(self, operations: Operations, env_ids: tuple[str, ...]) -> None:
+        self._operations = operations
         self._snapshots: dict[str, str] = {}
         self._env_ids = env_ids
         self._ids: dict[str, list[str]] = {}
@@ -46,7 +45,7 @@ class Pool:
             raise self._failures[kind]
         if kind not in self._ids:
             try:
-                self._ids[kind] = list(self._made(**({"num_envs": LANES} if kind == "batches" else {})))
+                self._ids[kind] = list(self._made(LANES if kind == "batches" else None))
             except Exception as error:
                 self._failures[kind] = error
                 raise
@@ -56,17 +55,23 @@ class Pool:
     def snapshot(self, instance_id: str, operation: dict[str, Any]) -> str:
         """Return a snapshot of an instance; a new one where the operation ends it."""
         if operation["operationId"] == "deleteSnapshot":
-            return self._snapshot(instance_id)
+            return self._operations.create_snapshot(instance_id)
         if instance_id not in self._snapshots:
-            self._snapshots[instance_id] = self._snapshot(instance_id)
+            self._snapshots[instance_id] = self._operations.create_snapshot(instance_id)
         return self._snapshots[instance_id]
 
-    def _made(self, **further: Any) -> Iterator[str]:
+    def _made(self, lanes: int | None = None) -> Iterator[str]:
         refused: list[NotServed] = []
         for env_id in self._env_ids:
             try:
-                yield self._create(env_id, **further)
+                instance_id = self._operations.create_env(env_id, num_envs=lanes)["instance_id"]
             except NotServed as error:
                 refused.append(error)
+                continue
+            if lanes is None:
+                self._operations.reset_env(instance_id)
+            else:
+                self._operations.reset_batch(instance_id)
+            yield instance_id
         if len(refused) == len(self._env_ids):
             raise NotServed(f"none of {', '.join(self._env_ids)} is served there") from refused[0]

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gym_http_server.conformity.contract import DOCUMENT
 from gym_http_server.spec import resolve
-
-from ..contract import DOCUMENT
 
 FLAGS = re.MULTILINE | re.DOTALL
 
