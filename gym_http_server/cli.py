@@ -1,6 +1,6 @@
 """The command `gym-http-server`: the settings as options and environment variables, and one line for every mistake.
 
-Without a command it serves; `spec` prints the contract.
+Without a command it serves; `spec` prints the contract, `check` holds a server against it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import click
 
 from . import __version__
 from .config import ENVIRONMENT_PREFIX, Settings, option_name, variable_name
+from .conformity.command import check
 from .errors import GymHttpServerError
 from .spec import load_contract
 
@@ -44,7 +45,7 @@ def command() -> click.Group:
         PROGRAM,
         params=options,
         callback=serve,
-        commands=[spec],
+        commands=[spec, check],
         invoke_without_command=True,
         subcommand_metavar="[COMMAND]",
         help="Serve any OpenAI Gym or Gymnasium environment over HTTP.",

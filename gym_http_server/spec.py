@@ -78,14 +78,18 @@ class Contract:
         resolved: dict[str, Any] = _resolved(self.document, self.document["paths"])
         return resolved
 
-    def operation_ids(self) -> list[str]:
-        """Return the operationId of every operation, in the order of the document."""
+    def operations(self) -> list[dict[str, Any]]:
+        """Return every operation, in the order of the document."""
         return [
-            operation["operationId"]
+            operation
             for item in self.document["paths"].values()
             for method, operation in item.items()
             if method in METHODS
         ]
+
+    def operation_ids(self) -> list[str]:
+        """Return the operationId of every operation, in the order of the document."""
+        return [operation["operationId"] for operation in self.operations()]
 
 
 def document_path() -> Path:

@@ -25,6 +25,7 @@ KINDS = {
 SLOW = (
     "chaos",
     "schemathesis",
+    "conformity",
     "languages",
     "handover",
     "soak",

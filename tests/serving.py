@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
-from .contract import check_reply
+from gym_http_server.conformity.contract import check_reply
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 60.0

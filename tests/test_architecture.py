@@ -53,7 +53,8 @@ def test_every_module_says_what_it_is(path: Path) -> None:
 
 def test_every_test_is_a_sentence() -> None:
     """The docstring of every test states the behaviour in one paragraph that ends with a full stop."""
-    for path in Path(__file__).parent.glob("test_*.py"):
+    suites = (Path(__file__).parent, ROOT / "gym_http_server" / "conformity" / "suite")
+    for path in (each for suite in suites for each in suite.glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_"):
                 text = ast.get_docstring(node)

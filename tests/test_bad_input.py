@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from .contract import validator
+from gym_http_server.conformity.contract import validator
+
 from .serving import Answer, Server, parse_response, raw
 
 JSON = {"Content-Type": "application/json"}

@@ -25,9 +25,9 @@ from gym_http_server import example_agent, example_client
 from gym_http_server.client import Client, ServerProblem
 from gym_http_server.client.connection import Connection
 from gym_http_server.client.reply import LONGEST_HEAD
+from gym_http_server.conformity.contract import DOCUMENT
 from gym_http_server.runtime.packing import pack, unpack
 
-from .contract import DOCUMENT
 from .serving import Server
 
 SECONDS = 30.0

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from gym_http_server.conformity.contract import DOCUMENT
 from gym_http_server.spec import METHODS as HTTP_METHODS
 
 from .conftest import start
-from .contract import DOCUMENT
 from .languages import generated
 from .languages.recipes import ADDRESS, recipes
 from .languages.toolchain import TOOLCHAINS, require, run

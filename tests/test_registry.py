@@ -196,7 +196,7 @@ def test_a_row_crosses_from_the_process_unchanged(row: RegisteredEnv) -> None:
 @given(ENVS, st.sampled_from(sorted(RegisteredEnv.__dataclass_fields__)), JUNK)
 def test_a_row_that_was_meddled_with_is_refused_or_harmless(row: RegisteredEnv, member: str, junk: Any) -> None:
     """Whatever a member is replaced with, the row is refused, or has a value that the contract allows there."""
-    from .contract import validator
+    from gym_http_server.conformity.contract import validator
 
     try:
         found = RegisteredEnv.from_json({**row.to_json(), member: junk})

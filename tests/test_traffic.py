@@ -9,10 +9,10 @@ import statistics
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gym_http_server.conformity.contract import DOCUMENT, inlined
 from gym_http_server.runtime import inbox, memory, usage
 from gym_http_server.runtime.traffic import BOUNDS, CELLS, OPERATIONS, STATUSES, Tally, Traffic, tallies
 
-from .contract import DOCUMENT, inlined
 from .serving import Server, eventually, threads
 
 MARKED = [

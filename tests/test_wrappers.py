@@ -18,13 +18,13 @@ from gymnasium.vector import AutoresetMode
 
 from gym_http_server.client import RemoteEnv, RemoteVectorEnv
 from gym_http_server.client.values import observation_reader
+from gym_http_server.conformity.contract import DOCUMENT
 from gym_http_server.errors import MissingDependencyError
 from gym_http_server.runtime.codec import encoder
 from gym_http_server.runtime.messages import MSGPACK, CreateRequest
 from gym_http_server.runtime.served import open_served
 from gym_http_server.runtime.wrappers import REFUSED, RENAMED, WRAPPERS
 
-from .contract import DOCUMENT
 from .sample_spaces import same
 from .serving import Server
 from .wrapper_uses import STACKS, USES, Use, name_of

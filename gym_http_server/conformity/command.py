@@ -1,0 +1,123 @@
+"""`gym-http-server check`: the conformity kit from the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+from .exchange import KEY_VARIABLE, Request
+from .implementation import Implementation
+from .ledger import ENVS
+from .nonconformity import NoAnswer, Nonconformity
+
+GROUPS = ("schema", "sequences", "trajectories", "wire")
+CANNOT_CHECK = 2
+EXTRA = "pip install 'gym-http-server[conformity]'"
+
+_NEEDED = ("hypothesis", "jsonschema", "openapi_schema_validator", "pytest", "requests", "rich", "schemathesis")
+_OK, _UNAUTHORIZED = 200, 401
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to check, and how.
+
+    Attributes:
+        url: where the implementation is.
+        api_key: its key.
+        groups: of the checks.
+        examples: generated requests for each operation.
+        seed: of what is random; None for one that is not known yet.
+        with_uploads: whether evaluations may be written.
+        timeout: seconds that an answer may take.
+    """
+
+    url: str
+    api_key: str | None
+    groups: tuple[str, ...]
+    examples: int
+    seed: int | None
+    with_uploads: bool
+    timeout: float
+
+
+@click.command()
+@click.argument("url")
+@click.option(
+    "--api-key",
+    envvar=KEY_VARIABLE,
+    show_envvar=True,
+    help="The key of the server; the variable keeps it out of sight.",
+)
+@click.option("--only", multiple=True, type=click.Choice(GROUPS), help="Only this group of checks; repeatable.")
+@click.option(
+    "--examples", type=click.IntRange(1), default=25, show_default=True, help="Generated requests for each operation."
+)
+@click.option("--seed", type=click.IntRange(0), help="Repeat the run that had this seed.")
+@click.option("--with-uploads", is_flag=True, help="Upload a recording, too, which writes an evaluation.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Seconds for an answer."
+)
+def check(
+    url: str,
+    api_key: str | None,
+    only: tuple[str, ...],
+    examples: int,
+    seed: int | None,
+    with_uploads: bool,
+    timeout: float,
+) -> int:
+    """Check that the server at URL keeps the contract, whoever wrote it and whatever it stands behind.
+
+    Exits with 0 where all held, 1 where something did not, and 2 where it cannot be checked. It closes what it made, asks
+    nothing of other instances, and never stops the server.
+    """
+    try:
+        for name in _NEEDED:
+            __import__(name)
+    except ModuleNotFoundError as error:
+        return _cannot(f"check needs {error.name}, which is not installed: {EXTRA}")
+    try:
+        with Implementation(url, api_key or None, timeout) as implementation:
+            health = _reach(implementation)
+    except ValueError as error:
+        return _cannot(str(error))
+
+    from .run import run
+
+    groups = tuple(each for each in GROUPS if each in (only or GROUPS))
+    options = Options(url, api_key or None, groups, examples, seed, with_uploads, timeout)
+    return run(options, health)
+
+
+def _reach(implementation: Implementation) -> str:
+    """Return what an implementation says of itself.
+
+    Raises:
+        ValueError: there is none, or it does not let us in.
+    """
+    url = implementation.url
+    try:
+        health = implementation.ask(Request.of("GET", "/v1/health/")).answer
+        listed = implementation.ask(Request.of("GET", ENVS)).answer
+    except NoAnswer as error:
+        raise ValueError(f"cannot reach {url}: {error.came}; is the server running there?") from None
+    if _UNAUTHORIZED in (health.status, listed.status):
+        given = "another key than the one that was given" if implementation.key_headers else "a key"
+        raise ValueError(f"{url} requires {given}: --api-key, or the variable {KEY_VARIABLE}")
+    if _OK not in (health.status, listed.status):
+        raise ValueError(
+            f"what answers at {url} does not look like a gym-http-server: {ENVS} is answered with {listed.status}; "
+            "is the path of the URL right?"
+        )
+    try:
+        members = health.json
+        return f"it says: version {members['version']}, engine {members['engine']}, {members['instances']} instances"
+    except (Nonconformity, KeyError, TypeError):
+        return f"it says nothing of itself: /v1/health/ is answered with {health.status}"
+
+
+def _cannot(text: str) -> int:
+    click.echo(f"gym-http-server: {text}", err=True)
+    return CANNOT_CHECK

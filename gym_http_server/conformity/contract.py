@@ -1,0 +1,131 @@
+"""Holding replies against the contract: status, media type and schema of each are to be those that it declares."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import msgpack
+from jsonschema.exceptions import best_match
+from openapi_schema_validator import OAS30ReadValidator
+
+from ..client.body import INFINITY
+from ..spec import load_contract, resolve
+from .nonconformity import Nonconformity, shown
+
+CONTRACT = load_contract()
+DOCUMENT = CONTRACT.document
+EDGE_STATUSES = {404, 405}
+"""Answered before there is an operation, so that no operation declares them; they are problems all the same."""
+
+
+def inlined(node: Any) -> Any:
+    """Return a part of the document with every reference replaced by what it points at."""
+    if isinstance(node, dict):
+        node = resolve(DOCUMENT, node)
+        return {key: inlined(value) for key, value in node.items()}
+    return [inlined(value) for value in node] if isinstance(node, list) else node
+
+
+@functools.cache
+def validator(*pointer: str) -> OAS30ReadValidator:
+    """Return the validator of the schema at a pointer into the document."""
+    node: Any = DOCUMENT
+    for key in pointer:
+        node = resolve(DOCUMENT, node)[key]
+    return OAS30ReadValidator(inlined(node))
+
+
+def example_path(template: str, **parameters: str) -> str:
+    """Return a path of the contract, with its examples for the parameters that are not given."""
+    declared = DOCUMENT["components"]["parameters"].values()
+    values = {each["name"]: each["example"] for each in declared if each["in"] == "path"} | parameters
+    return re.sub(r"\{(\w+)\}", lambda found: quote(values[found[1]], safe=""), template)
+
+
+def example_body(operation: dict[str, Any]) -> Any:
+    """Return a good body for an operation, or None where it takes none."""
+    content = resolve(DOCUMENT, operation.get("requestBody", {})).get("content", {})
+    return content["application/json"]["example"] if content else None
+
+
+def check_reply(method: str, path: str, status: int, headers: dict[str, str], body: bytes) -> None:
+    """Hold a reply against what the contract declares for such a request.
+
+    Args:
+        method: the request's HTTP method.
+        path: its path, decoded.
+        status: the reply's HTTP status.
+        headers: its headers, by lower-case name.
+        body: its body.
+
+    Raises:
+        Nonconformity: the contract declares no such reply.
+    """
+    media_type = headers.get("content-type", "").split(";")[0].strip()
+    found = CONTRACT.match(path)
+    if found is None or method not in found[0].operations or status in EDGE_STATUSES:
+        if status not in EDGE_STATUSES:
+            raise Nonconformity(f"404 or 405, for {method} {path} is no operation", f"{status} {_text(body)}")
+        _expect_type(["application/problem+json"], status, media_type)
+        _fit(validator("components", "schemas", "Problem"), body)
+        return
+    item = found[0]
+    responses = item.operations[method]["responses"]
+    if str(status) not in responses:
+        raise Nonconformity(f"one of the statuses {', '.join(responses)}", f"{status} {_text(body)}")
+    content = resolve(DOCUMENT, responses[str(status)])["content"]
+    _expect_type(list(content), status, media_type)
+    if media_type.endswith(("json", "msgpack")):
+        pointer = (item.template, method.lower(), "responses", str(status), "content", media_type, "schema")
+        _fit(validator("paths", *pointer), body, is_packed=media_type.endswith("msgpack"))
+
+
+def unpacked(body: bytes) -> Any:
+    """Return the value of a MessagePack as JSON Schema can judge it: a bin as text, no NaN and no infinities.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _as_json(msgpack.unpackb(body))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else math.copysign(INFINITY, value)
+    return value
+
+
+def _expect_type(declared: list[str], status: int, media_type: str) -> None:
+    if media_type not in declared:
+        raise Nonconformity(f"{status} as {' or '.join(declared)}", f"{status} as {media_type or 'no media type'}")
+
+
+def _fit(schema: OAS30ReadValidator, body: bytes, *, is_packed: bool = False) -> None:
+    try:
+        value = unpacked(body) if is_packed else json.loads(body, parse_constant=_refuse)
+    except ValueError as error:
+        form = "MessagePack" if is_packed else "JSON"
+        raise Nonconformity(f"a body of {form}", f"{_text(body)} ({error})") from None
+    wrong = best_match(schema.iter_errors(value))
+    if wrong is not None:
+        title = schema.schema.get("title", "that of its schema")
+        raise Nonconformity(f"a body in the form of {title}", f"{wrong.json_path}: {shown(wrong.message)}")
+
+
+def _refuse(name: str) -> NoReturn:
+    raise Nonconformity("numbers that JSON has", name)
+
+
+def _text(body: bytes) -> str:
+    return shown(body.decode(errors="backslashreplace"))

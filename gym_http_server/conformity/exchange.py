@@ -1,0 +1,129 @@
+"""`Request`, `Answer`, `Exchange` of the two: what goes over the wire and what comes back, and the command that asks again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field
+from typing import Any
+
+from .nonconformity import Nonconformity, shown
+
+KEY_VARIABLE = "GYM_HTTP_SERVER_API_KEY"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request.
+
+    Attributes:
+        method: the HTTP method.
+        path: the path below the implementation's URL, percent-encoded.
+        headers: all headers but `Host`, `Content-Length` and that of the key.
+        body: its bytes.
+    """
+
+    method: str
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @classmethod
+    def of(cls, method: str, path: str, value: Any = None, **headers: str) -> Request:
+        """Return a request with a value as JSON, or without a body where it is None."""
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        if value is None:
+            return cls(method, path, {"Accept": JSON, **named})
+        return cls(method, path, {"Content-Type": JSON, "Accept": JSON, **named}, json.dumps(value).encode())
+
+    def curl(self, url: str, *, has_key: bool) -> str:
+        """Return the curl command that sends it to the implementation at a URL; it does not show the key."""
+        words = ["curl -i"]
+        if self.method != "GET":
+            words.append(f"-X {self.method}")
+        # curl has that of its own.
+        headers = (f"{name}: {value}" for name, value in self.headers.items() if (name, value) != ("Accept", "*/*"))
+        words += [f"-H {shlex.quote(each)}" for each in headers]
+        if has_key:
+            words.append(f'-H "Authorization: Bearer ${KEY_VARIABLE}"')
+        if self.body:
+            try:
+                words.append(f"-d {shlex.quote(self.body.decode())}")
+            except UnicodeDecodeError:
+                escaped = "".join(f"\\x{byte:02x}" for byte in self.body)
+                return f"printf '{escaped}' | {' '.join(words)} --data-binary @- {shlex.quote(url + self.path)}"
+        return f"{' '.join(words)} {shlex.quote(url + self.path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: the HTTP status.
+        headers: by lower-case name.
+        body: its bytes, as they were sent.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        """Its media type, without parameters."""
+        return self.headers.get("content-type", "").split(";")[0].strip()
+
+    @property
+    def json(self) -> Any:
+        """The value of its body.
+
+        Raises:
+            Nonconformity: it is no JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise Nonconformity("a body of JSON", f"{shown(self.body)} ({error})") from None
+
+    def __str__(self) -> str:
+        text = shown(self.body.decode(errors="backslashreplace")) if self.body else "without a body"
+        return " ".join(part for part in (str(self.status), self.media_type, text) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that was sent.
+
+    Attributes:
+        request: what was sent.
+        curl: the command that sends it again.
+    """
+
+    request: Request
+    curl: str
+
+    @property
+    def summary(self) -> str:
+        """What was asked."""
+        return f"{self.request.method} {self.request.path}"
+
+    def __str__(self) -> str:
+        return f"{self.summary}\n{self.curl}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange(Sent):
+    """A request and its answer.
+
+    Attributes:
+        answer: what came back.
+    """
+
+    answer: Answer
+
+    @property
+    def summary(self) -> str:
+        """What was asked and answered."""
+        return f"{self.request.method} {self.request.path} answered {self.answer}"

@@ -1,0 +1,116 @@
+"""`Lifecycle`: an instance from its creation to its close, against a model of what it has to be in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from .exchange import Request
+from .ledger import ENVS
+from .nonconformity import Nonconformity
+
+if TYPE_CHECKING:
+    import hypothesis
+
+    from .caller import Caller
+    from .exchange import Answer
+
+SEEDS = st.none() | st.integers(0, 2**31)
+
+_OK, _BAD_REQUEST, _CONFLICT = 200, 400, 409
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """Calls of one instance in any order; what each is to be answered depends on those before it.
+
+    Args:
+        caller: whom to ask.
+        env_id: what to make an instance of.
+    """
+
+    def __init__(self, caller: Caller, env_id: str) -> None:
+        super().__init__()
+        self._caller = caller
+        self._env_id = env_id
+        self._instance_id = ""
+        self._is_reset = False
+        self._is_closed = False
+        self._steps = 0
+
+    @initialize()
+    def create(self) -> None:
+        """Make the instance."""
+        self._instance_id = self._caller.create_env(self._env_id)["instance_id"]
+
+    @rule(seed=SEEDS)
+    def reset(self, seed: int | None) -> None:
+        """Start an episode."""
+        self._post("reset/", {"seed": seed}, _OK)
+        self._is_reset = True
+
+    @rule()
+    def step(self) -> None:
+        """Take a random action, and reset where that ended the episode."""
+        action = self._caller.sample(self._instance_id)
+        answer = self._post("step/", {"action": action}, _OK if self._is_reset else _CONFLICT)
+        if answer.status == _OK:
+            self._steps += 1
+            if answer.json["done"]:
+                self.reset(None)
+
+    @rule()
+    def step_outside(self) -> None:
+        """Take an action that is none."""
+        self._post("step/", {"action": "none"}, _BAD_REQUEST, *(() if self._is_reset else (_CONFLICT,)))
+
+    @rule(steps=st.integers(1, 20), seed=SEEDS)
+    def rollout(self, steps: int, seed: int | None) -> None:
+        """Take some random actions, after a reset where there was none."""
+        if self._post("rollout/", {"policy": "random", "steps": steps, "seed": seed}, _OK).status == _OK:
+            self._steps += steps
+        self._is_reset = True
+
+    @rule()
+    def describe(self) -> None:
+        """Ask how many steps were taken."""
+        answer = self._exchange(Request.of("GET", f"{ENVS}{self._instance_id}/"), _OK)
+        if answer.status == _OK and answer.json["steps"] != self._steps:
+            raise Nonconformity(f"steps {self._steps}, for so many were taken", f"steps {answer.json['steps']}")
+
+    # Not before something was done with it: hypothesis would close most at once.
+    @precondition(lambda self: self._steps > 0)
+    @rule()
+    def close(self) -> None:
+        """Close it, and it is unknown."""
+        self._post("close/", {}, _OK)
+        self._is_closed = True
+
+    def teardown(self) -> None:
+        """Close it where that was not done."""
+        if self._instance_id and not self._is_closed:
+            self._caller.close_env(self._instance_id)
+
+    def _post(self, path: str, value: dict[str, Any], *expected: int) -> Answer:
+        return self._exchange(Request.of("POST", f"{ENVS}{self._instance_id}/{path}", value), *expected)
+
+    def _exchange(self, request: Request, *expected: int) -> Answer:
+        statuses = (_BAD_REQUEST,) if self._is_closed else expected
+        exchange = self._caller.exchange(request)
+        if exchange.answer.status not in statuses:
+            state = "closed" if self._is_closed else "reset" if self._is_reset else "not yet reset"
+            wanted = " or ".join(map(str, statuses))
+            raise Nonconformity(f"{wanted} of an instance that is {state}", str(exchange.answer.status), exchange)
+        return exchange.answer
+
+
+def live(caller: Caller, env_id: str, settings: hypothesis.settings) -> None:
+    """Hold many lives of an instance against the model.
+
+    Args:
+        caller: whom to ask.
+        env_id: what to make instances of.
+        settings: how many lives, and of how many calls (`stateful_step_count`).
+    """
+    run_state_machine_as_test(lambda: Lifecycle(caller, env_id), settings=settings)  # type: ignore[arg-type]  # any factory

@@ -1,0 +1,119 @@
+"""Sessions of the fourteen clients of the v1 contract, as they send them, and what each needs of every reply."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .exchange import JSON, Answer, Request
+from .nonconformity import Nonconformity, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .caller import Caller
+
+VOID_BODIES = (
+    ("null", JSON),
+    ('""', JSON),
+    ("{}", JSON),
+    ("[]", JSON),
+    ("", JSON),
+    ("", None),
+    ("", "application/x-www-form-urlencoded"),
+)
+"""What the clients send where there is nothing to say, and its type."""
+
+_TYPES = {"str": str, "object": dict, "array": list, "int": int, "float": float, "bool": bool}
+_OK = 200
+
+
+@functools.cache
+def sessions() -> dict[str, list[dict[str, Any]]]:
+    """Return the session of each client, by its name."""
+    text = (Path(__file__).parent / "wire-requests.json").read_text(encoding="utf-8")
+    return {each["client"]: each["session"] for each in json.loads(text)["clients"]}
+
+
+def replay(client: str, caller: Caller, directory: Callable[[], str]) -> None:
+    """Send a client's session, and hold each reply against the contract and against what the client needs of it.
+
+    Args:
+        client: its name.
+        caller: whom to ask.
+        directory: returns a directory to record in; the clients' own may hold somebody's recording, which they delete.
+
+    Raises:
+        Nonconformity: a reply is not what it needs.
+    """
+    instance_id = ""
+    for each in sessions()[client]:
+        exchange = caller.exchange(_request(each, instance_id, directory))
+        answer = exchange.answer
+        try:
+            _hold_status(each["need"]["status"], answer)
+            if answer.status == _OK and answer.media_type == JSON:
+                instance_id = answer.json.get("instance_id", instance_id)
+            _hold(each["need"], answer, instance_id)
+        except Nonconformity as error:
+            raise Nonconformity(f"{each['op']}: {error.expected}", error.came, exchange) from None
+
+
+def _request(each: dict[str, Any], instance_id: str, directory: Callable[[], str]) -> Request:
+    body = each["body"].replace("{id}", instance_id)
+    if '"directory"' in body:
+        body = re.sub(r'("directory": )"[^"]*"', lambda found: found[1] + json.dumps(directory()), body)
+    # That of the place where the implementation is.
+    headers = {name: value for name, value in each["headers"].items() if name != "Host"}
+    return Request(each["method"], each["path"].replace("{id}", instance_id), headers, body.encode())
+
+
+def _hold_status(needed: int | list[int], answer: Answer) -> None:
+    statuses = needed if isinstance(needed, list) else [needed]
+    if answer.status not in statuses:
+        raise Nonconformity(" or ".join(map(str, statuses)), str(answer.status))
+
+
+def _hold(need: dict[str, Any], answer: Answer, instance_id: str) -> None:
+    """Hold an answer against what a client needs of it; the file of the sessions says what each need means."""
+    known = {"type", "json", "keys", "all_values", "info", "no_null", "no_key", "message_has", "raw_has"}
+    if unknown := need.keys() - known - {"status", "contains_id"}:
+        raise ValueError(f"what is needed is not known: {unknown}")
+    is_ok = answer.status == _OK
+    if "type" in need and is_ok:
+        _need(answer.media_type == need["type"], f"the media type {need['type']}", answer.media_type)
+    value = answer.json
+    _need(isinstance(value, dict), "an object", value)
+    if "json" in need and is_ok:
+        _need(value == need["json"], f"just {need['json']!r}", value)
+    for key, kind in need.get("keys", {}).items():
+        came = f"{key}: {value[key]!r}" if key in value else f"no {key} in {value!r}"
+        _need(key in value and _has_type(value[key], kind), f"{key} of type {kind}", came)
+        if need.get("contains_id"):
+            _need(instance_id in value[key], f"the new instance in {key}", value[key])
+    if "all_values" in need:
+        _need(all(_has_type(each, need["all_values"]) for each in value.values()), "strings only", value)
+    info = value.get("info")
+    for key, expected in need.get("info", {}).items():
+        _need(isinstance(info, dict) and info.get(key) == expected, f"{key} {expected!r} in info", info)
+    if need.get("no_null"):
+        _need("null" not in json.dumps(info), "no null in info", info)
+    if "no_key" in need:
+        _need(need["no_key"] not in value, f"no key {need['no_key']}", value)
+    if "message_has" in need:
+        _need(need["message_has"] in str(value.get("message")), f"{need['message_has']!r} in message", value)
+    if "raw_has" in need:
+        _need(need["raw_has"] in answer.body.decode().replace(" ", ""), f"the text {need['raw_has']}", value)
+
+
+def _has_type(value: Any, name: str) -> bool:
+    # A bool is an int to Python only.
+    return isinstance(value, _TYPES[name]) and not (name == "int" and isinstance(value, bool))
+
+
+def _need(is_so: bool, expected: str, came: Any) -> None:
+    if not is_so:
+        raise Nonconformity(expected, shown(came))

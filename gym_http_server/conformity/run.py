@@ -1,0 +1,87 @@
+"""Running the suite in this process, whatever pytest is configured to do where it is called, and telling of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
+from rich.console import Console
+from rich.text import Text
+
+from ..spec import load_contract
+from .plugin import SUITE
+from .table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .command import Options
+
+FAILED, INTERRUPTED = 1, 130
+
+_HERE = Path(__file__).parent
+_PLUGINS = ("_hypothesis_pytestplugin", "schemathesis.pytest.plugin", "gym_http_server.conformity.plugin")
+
+
+def run(options: Options, health: str) -> int:
+    """Run the checks, print a row for each, and return the status to exit with.
+
+    Args:
+        options: what to check, and how.
+        health: what the implementation says of itself.
+    """
+    console = Console(highlight=False)
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    version = load_contract().document["info"]["version"]
+    console.print(Text.assemble((options.url, "bold"), f" against the contract {version}"), soft_wrap=True)
+    console.print(f"{health}; seed {seed}")
+    table = Table(console)
+    table.print_head()
+    with _alone():
+        status = pytest.main(_arguments(options, seed), plugins=[table])
+    table.print_findings()
+    console.print()
+    is_whole = status != pytest.ExitCode.INTERRUPTED
+    table.print_summary(seed, is_whole=is_whole)
+    if not is_whole:
+        return INTERRUPTED
+    return 0 if status == pytest.ExitCode.OK else FAILED
+
+
+def _arguments(options: Options, seed: int) -> list[str]:
+    configuration = ["-c", str(_HERE / "suite" / "pytest.ini"), "--rootdir", str(_HERE / "suite"), "--noconftest"]
+    plugins = ["--disable-plugin-autoload", *(word for name in _PLUGINS for word in ("-p", name))]
+    # Nothing is written where the command is called, and `Table` is the reporter.
+    without = ["--assert=plain", "-p", "no:cacheprovider", "-p", "no:terminal"]
+    given = [
+        f"--gym-url={options.url}",
+        f"--gym-examples={options.examples}",
+        f"--gym-timeout={options.timeout}",
+        f"--gym-seed={seed}",
+        f"--hypothesis-seed={seed}",
+    ]
+    given += [f"--gym-api-key={options.api_key}"] if options.api_key else []
+    given += ["--gym-with-uploads"] if options.with_uploads else []
+    suite = ["--pyargs", *(f"{SUITE}.test_{group}" for group in options.groups)]
+    return [*configuration, *plugins, *without, *given, *suite]
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Keep away what is meant for other runs of pytest, and close what was made also where SIGTERM ends this one."""
+    kept = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory() as home:
+            set_hypothesis_home_dir(home)
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        os.environ.update(kept)

@@ -1,0 +1,98 @@
+"""Every operation of the contract, with generated requests good and bad, in JSON and MessagePack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+
+from ...spec import METHODS, load_contract
+from ..caller import Caller
+from ..cases import accepted, aim
+from ..contract import DOCUMENT, example_path
+from ..exchange import Request
+from ..implementation import Implementation
+from ..ledger import NOBODY
+from ..nonconformity import Nonconformity
+from ..plugin import PROFILE
+from ..restraint import UNEXPECTED_METHODS, restrain
+from ..schema import each_operation, load_schema
+
+if TYPE_CHECKING:
+    from types import FunctionType
+
+    from schemathesis import Case
+
+    from ..pool import Pool
+    from ..session import KitSession
+
+SCHEMA = load_schema(phases={"coverage": {"unexpected-methods": UNEXPECTED_METHODS}})
+UPLOADS = "uploadRecording"
+NEVER = "shutdownServer"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _there(implementation: Implementation) -> None:
+    """Tell schemathesis the URL: what it makes of an answer depends on the path that the operations lie below."""
+    SCHEMA.config.update(base_url=implementation.url)
+
+
+def test_document(implementation: Implementation) -> None:
+    """The document that is served is this contract, in this version, with all of its operations."""
+    exchange = implementation.ask(Request("GET", "/openapi.json"))
+    answer, contract = exchange.answer, load_contract()
+    if answer.status != 200:
+        pytest.skip(f"{answer.status} for /openapi.json; held against contract {contract.document['info']['version']}")
+    document = answer.json
+    served = {
+        operation.get("operationId")
+        for item in document.get("paths", {}).values()
+        for operation in item.values()
+        if isinstance(operation, dict)
+    }
+    missing = [each for each in contract.operation_ids() if each not in served]
+    if missing:
+        raise Nonconformity("every operation of this contract", f"none of {', '.join(missing)}")
+    here, there = contract.document["info"]["version"], document["info"]["version"]
+    if here != there:
+        raise Nonconformity(f"version {here}, which this kit checks", f"version {there}")
+
+
+def test_access(implementation: Implementation) -> None:
+    """Without its key every operation is refused with 401, but for those that need none."""
+    if not implementation.key_headers:
+        pytest.skip("no key was given")
+    with Implementation(implementation.url, None, implementation.timeout) as anonymous:
+        caller = Caller(anonymous)
+        for template, item in DOCUMENT["paths"].items():
+            for method in (each for each in METHODS if each in item):
+                operation = item[method]
+                if operation["operationId"] == NEVER or operation.get("security", DOCUMENT["security"]) == []:
+                    continue
+                path = example_path(template, instance_id=NOBODY)
+                exchange = caller.exchange(Request.of(method.upper(), path, {} if method == "post" else None))
+                if exchange.answer.status == 200:
+                    pytest.skip("it asks for no key")
+                if exchange.answer.status != 401:
+                    raise Nonconformity("401", str(exchange.answer.status), exchange)
+
+
+def _marked(test: FunctionType, operation_id: str) -> None:
+    pytest.mark.operation(operation_id)(test)
+    if operation_id == NEVER:
+        pytest.mark.skip("it would stop the server")(test)
+
+
+@each_operation(SCHEMA, hypothesis.settings.get_profile(PROFILE), named=_marked)
+def test_operation(
+    case: Case[Any], implementation: Implementation, session: KitSession, caller: Caller, pool: Pool, with_uploads: bool
+) -> None:
+    """Whatever is sent, the reply is one that the contract declares, and what it forbids is refused."""
+    operation_id = case.operation.definition.raw["operationId"]
+    if operation_id == UPLOADS and not with_uploads:
+        pytest.skip("it writes evaluations: --with-uploads")
+    aim(case, pool, caller.sample)
+    restrain(case, implementation)
+    with implementation.closing():
+        session.hold(case, accepted(case))

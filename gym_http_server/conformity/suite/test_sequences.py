@@ -1,0 +1,91 @@
+"""Calls along the links of the contract, and what is left of an instance that was closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+
+from ...spec import METHODS
+from ..cases import steer
+from ..contract import DOCUMENT, example_body, example_path
+from ..exchange import Request
+from ..ledger import NOBODY
+from ..lifecycle import live
+from ..nonconformity import Nonconformity, NotServed
+from ..plugin import ENV_IDS, PROFILE
+from ..restraint import restrain
+from ..sequences import load_linked_schema, run_sequences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from schemathesis import Case
+
+    from ..caller import Caller
+    from ..implementation import Implementation
+    from ..session import KitSession
+
+SCHEMA = load_linked_schema()
+
+
+def test_sequences(implementation: Implementation, caller: Caller, session: KitSession) -> None:
+    """Whatever follows on createEnv, in whatever order, each reply is one that the contract declares."""
+    served = list(_served(caller))
+    SCHEMA.config.update(base_url=implementation.url)
+
+    def prepare(case: Case[Any]) -> None:
+        restrain(case, implementation)
+        steer(case, served, caller.sample)
+
+    with implementation.closing():
+        run_sequences(
+            SCHEMA,
+            hypothesis.settings.get_profile(PROFILE),
+            prepare,
+            finish=implementation.close_instances,
+            **session.sending,
+        )
+
+
+def _served(caller: Caller) -> Iterator[str]:
+    refused: list[NotServed] = []
+    for env_id in ENV_IDS:
+        try:
+            caller.close_env(caller.create_env(env_id)["instance_id"])
+        except NotServed as error:
+            refused.append(error)
+        else:
+            yield env_id
+    if len(refused) == len(ENV_IDS):
+        raise refused[0]
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_lifecycle(implementation: Implementation, caller: Caller, env_id: str) -> None:
+    """An instance steps after a reset only, counts its steps, refuses what is no action, and is unknown once closed."""
+    with implementation.closing():
+        live(caller, env_id, hypothesis.settings.get_profile(PROFILE))
+
+
+@pytest.mark.parametrize("state", ["closed", "never made"])
+def test_unknown(implementation: Implementation, caller: Caller, state: str) -> None:
+    """An instance that is not there is a 400 that names the Instance_id, whatever is asked of it."""
+    instance_id = NOBODY
+    if state == "closed":
+        instance_id = caller.create_env(ENV_IDS[0])["instance_id"]
+        caller.close_env(instance_id)
+    for template, item in DOCUMENT["paths"].items():
+        if "{instance_id}" not in template:
+            continue
+        for method in (each for each in METHODS if each in item):
+            path = example_path(template, instance_id=instance_id)
+            value = example_body(item[method])
+            if value is not None and "directory" in value:
+                value = {**value, "directory": implementation.ledger.fresh_directory()}
+            exchange = caller.exchange(Request.of(method.upper(), path, value))
+            if exchange.answer.status != 400:
+                raise Nonconformity("400", str(exchange.answer.status), exchange)
+            if "Instance_id" not in exchange.answer.json["message"]:
+                raise Nonconformity("Instance_id in message", repr(exchange.answer.json["message"]), exchange)
