@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,15 @@ def results(output: str, result: str) -> list[str]:
     """Return the labels of the rows with a result."""
     rows = re.findall(rf"^(.+?) +{result} +[\d,]+ +[\d.]+$", output, re.MULTILINE)
     return [row.strip() for row in rows]
+
+
+def refused(served: bytes, passing: Passing) -> None:
+    """Know only environments in whose id there is something."""
+    if passing.method == "POST" and passing.path.rstrip("/") == "/v1/envs" and served not in passing.body:
+        text = "Attempted to look up malformed environment ID: there are none here"
+        problem = {"type": "about:blank", "title": "Bad request", "status": 400, "detail": text, "message": text}
+        passing.status, passing.reply = 400, json.dumps(problem).encode()
+        passing.reply_headers = {"content-type": "application/problem+json"}
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +189,27 @@ def test_a_wrong_implementation_fails(right: Server, tmp_path: Path, wrong: str)
     assert right.get("/v1/envs/").json["envs"] == {}
 
 
+def test_what_is_not_served_is_skipped(right: Server, tmp_path: Path) -> None:
+    """An implementation need not have every environment; which are not held, and why, is told, and nothing held is a 2."""
+    for served, groups, status in ((b"-v1", ("schema", "trajectories"), 0), (b"none", ("trajectories",), 2)):
+        with ReverseProxy(right.address, before=partial(refused, served)) as proxy:
+            done = check(tmp_path, proxy.url, *(word for group in groups for word in ("--only", group)))
+        assert (done.returncode, done.stderr) == (status, ""), done.stdout
+        assert "FrozenLake-v0" in results(done.stdout, "skipped")
+        assert "FrozenLake-v0" not in results(done.stdout, "passed")
+        assert "    not served there: Attempted to look up malformed environment ID" in done.stdout
+        assert ("CartPole-v1" in results(done.stdout, "passed")) == (status == 0)
+
+
+def test_where_no_environment_is_known_the_rest_is_held(right: Server, tmp_path: Path) -> None:
+    """Operations that need an instance are skipped, and the others are checked."""
+    with ReverseProxy(right.address, before=partial(refused, b"none")) as proxy:
+        done = check(tmp_path, proxy.url, "--only", "schema", "--examples", "1")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert {"stepEnv", "stepBatch", "closeEnv"} <= set(results(done.stdout, "skipped"))
+    assert {"createEnv", "getHealth", "listEvaluations"} <= set(results(done.stdout, "passed"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_was_made_is_closed_when_it_is_stopped(right: Server, tmp_path: Path, number: int) -> None:
     """Ctrl-C and SIGTERM end a run, and every instance of it; what was found until then is told."""
@@ -216,7 +247,7 @@ def test_a_missing_package_is_one_line(tmp_path: Path, name: str) -> None:
 
 def test_help_loads_nothing_that_checks(tmp_path: Path) -> None:
     """The command line is as quick to start as without the kit."""
-    heavy = ("pytest", "schemathesis", "hypothesis", "requests", "rich", "connexion", "gymnasium")
+    heavy = ("pytest", "schemathesis", "hypothesis", "requests", "rich", "connexion", "gymnasium", "ssl")
     code = (
         "import sys; from gym_http_server.cli import command; command().main(['check', '--help'], standalone_mode=False);"
         f"print([each for each in {heavy} if each in sys.modules])"

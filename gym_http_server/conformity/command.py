@@ -6,17 +6,13 @@ from dataclasses import dataclass
 
 import click
 
-from .exchange import KEY_VARIABLE, Request
-from .implementation import Implementation
-from .ledger import ENVS
-from .nonconformity import NoAnswer, Nonconformity
+from .exchange import KEY_VARIABLE
 
 GROUPS = ("schema", "sequences", "trajectories", "wire")
 CANNOT_CHECK = 2
 EXTRA = "pip install 'gym-http-server[conformity]'"
 
 _NEEDED = ("hypothesis", "jsonschema", "openapi_schema_validator", "pytest", "requests", "rich", "schemathesis")
-_OK, _UNAUTHORIZED = 200, 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +74,13 @@ def check(
             __import__(name)
     except ModuleNotFoundError as error:
         return _cannot(f"check needs {error.name}, which is not installed: {EXTRA}")
+    # Only now, for every start of a server loads this module.
+    from .implementation import Implementation
+    from .reach import reach
+
     try:
         with Implementation(url, api_key or None, timeout) as implementation:
-            health = _reach(implementation)
+            health = reach(implementation)
     except ValueError as error:
         return _cannot(str(error))
 
@@ -89,33 +89,6 @@ def check(
     groups = tuple(each for each in GROUPS if each in (only or GROUPS))
     options = Options(url, api_key or None, groups, examples, seed, with_uploads, timeout)
     return run(options, health)
-
-
-def _reach(implementation: Implementation) -> str:
-    """Return what an implementation says of itself.
-
-    Raises:
-        ValueError: there is none, or it does not let us in.
-    """
-    url = implementation.url
-    try:
-        health = implementation.ask(Request.of("GET", "/v1/health/")).answer
-        listed = implementation.ask(Request.of("GET", ENVS)).answer
-    except NoAnswer as error:
-        raise ValueError(f"cannot reach {url}: {error.came}; is the server running there?") from None
-    if _UNAUTHORIZED in (health.status, listed.status):
-        given = "another key than the one that was given" if implementation.key_headers else "a key"
-        raise ValueError(f"{url} requires {given}: --api-key, or the variable {KEY_VARIABLE}")
-    if _OK not in (health.status, listed.status):
-        raise ValueError(
-            f"what answers at {url} does not look like a gym-http-server: {ENVS} is answered with {listed.status}; "
-            "is the path of the URL right?"
-        )
-    try:
-        members = health.json
-        return f"it says: version {members['version']}, engine {members['engine']}, {members['instances']} instances"
-    except (Nonconformity, KeyError, TypeError):
-        return f"it says nothing of itself: /v1/health/ is answered with {health.status}"
 
 
 def _cannot(text: str) -> int:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .implementation import Implementation
 
-MOST = {"num_envs": 4, "steps": 100, "episodes": 3, "page_size": 100}
+MOST = {"num_envs": 4, "steps": 100, "episodes": 3}
 """What a request may ask for at most where the contract allows more: lanes take memory, steps and episodes time."""
 
 LEFT_OUT = ("call_timeout",)
