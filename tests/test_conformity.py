@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -230,6 +231,24 @@ def test_what_was_made_is_closed_when_it_is_stopped(right: Server, tmp_path: Pat
     assert right.get("/v1/envs/").json["envs"] == {}
     assert "createEnv" in results(output, "passed")
     assert "\nstopped before the end: " in output
+
+
+def test_what_was_made_without_an_answer_is_closed(right: Server, tmp_path: Path) -> None:
+    """An instance whose creation the kit never heard of again is asked for by its key at the end, and closed."""
+    made = itertools.count()
+
+    def silence(passing: Passing) -> None:
+        is_creation = (passing.method, passing.path.rstrip("/"), passing.status) == ("POST", "/v1/envs", 200)
+        if is_creation and 4 <= next(made) < 20:
+            raise ConnectionAbortedError
+
+    with ReverseProxy(right.address, after=silence) as proxy:
+        done = check(tmp_path, proxy.url, "--only", "schema", "--only", "trajectories", "--examples", "1")
+    assert next(made) > 30
+    assert (done.returncode, done.stderr) == (1, ""), done.stdout
+    assert "expected: an answer" in done.stdout
+    assert "may be left" not in done.stdout
+    assert right.get("/v1/envs/").json["envs"] == {}
 
 
 @pytest.mark.parametrize("name", ["pytest", "schemathesis", "openapi_schema_validator"])

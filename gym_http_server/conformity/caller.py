@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -10,7 +11,7 @@ from ..client.body import msgpack_body, msgpack_value
 from ..client.operations import Operations
 from .contract import check_reply
 from .exchange import JSON, Answer, Exchange, Request
-from .ledger import ENVS
+from .ledger import ENVS, KEY, is_creation
 from .nonconformity import Nonconformity, NotServed, shown
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ class Caller(Operations):
         repeatable: bool = False,  # noqa: ARG002 -- nothing is sent again here
         keyed: bool = False,  # noqa: ARG002 -- as above
     ) -> dict[str, Any]:
-        return self.members(_request(method, path, body, packed=hot and self._packed))
+        request = _request(method, path, body, packed=hot and self._packed)
+        if is_creation(method, path):
+            # Without an answer it can be asked for again, to close what it made.
+            request.headers[KEY] = str(uuid.uuid4())
+        return self.members(request)
 
     def members(self, request: Request) -> dict[str, Any]:
         """Send a request and return the members of the reply, which is to be a 200."""

@@ -37,6 +37,10 @@ class Request:
             return cls(method, path, {"Accept": JSON, **named})
         return cls(method, path, {"Content-Type": JSON, "Accept": JSON, **named}, json.dumps(value).encode())
 
+    def header(self, name: str) -> str | None:
+        """Return a header, whatever the case of its name."""
+        return next((value for each, value in self.headers.items() if each.lower() == name.lower()), None)
+
     def curl(self, url: str, *, has_key: bool) -> str:
         """Return the curl command that sends it to the implementation at a URL; it does not show the key."""
         words = ["curl -i"]

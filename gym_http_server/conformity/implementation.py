@@ -82,6 +82,7 @@ class Implementation:
             try:
                 answer = self._answer(request)
             except (OSError, http.client.HTTPException) as error:
+                self.ledger.note_silence(request)
                 reason = f"no answer within {self.timeout:g} s" if isinstance(error, TimeoutError) else _words(error)
                 raise NoAnswer("an answer", reason, self.sent(request)) from error
             self.ledger.note(request, answer)
@@ -125,8 +126,12 @@ class Implementation:
             self.close_instances(but=before)
 
     def close(self) -> None:
-        """Close every instance that the kit made, and the connection."""
+        """Close every instance that the kit made, also those whose creation had no answer, and the connection."""
+        unanswered, self.ledger.unanswered = self.ledger.unanswered, []
         try:
+            with contextlib.suppress(NoAnswer):
+                for each in unanswered:
+                    self.ask(each)
             self.close_instances()
         finally:
             self._kept.close()

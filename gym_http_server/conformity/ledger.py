@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .exchange import Answer, Request
 
 ENVS = "/v1/envs/"
+KEY = "Idempotency-Key"
 MOST_ALIVE = 31
 """How many instances the kit has at once; a deployment has others to serve."""
 
@@ -33,12 +34,14 @@ class Ledger:
         results: the directory to record below; one of its own under the first results root where it is None.
 
     Attributes:
+        unanswered: creations that had no answer, and a key by which they can be asked for again.
         has_recordings: whether something was recorded.
         results: the directory below which it was.
     """
 
     def __init__(self, results: str | None = None) -> None:
         self.results = results or f"conformity-{secrets.token_hex(4)}"
+        self.unanswered: list[Request] = []
         self.has_recordings = False
         self._directories = 0
         self._made: dict[str, str] = {}
@@ -92,6 +95,11 @@ class Ledger:
         if (request.method, named[2]) in {("POST", "/close"), ("DELETE", None)}:
             self.forget(named[1])
         self.has_recordings = self.has_recordings or named[2] == "/monitor/start"
+
+    def note_silence(self, request: Request) -> None:
+        """Write down that a request had no answer; what it made is not known."""
+        if is_creation(request.method, request.path) and request.header(KEY):
+            self.unanswered.append(request)
 
     def forget(self, instance_id: str) -> None:
         """Write down that an instance is closed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import requests
@@ -9,6 +10,7 @@ from requests.adapters import HTTPAdapter
 from schemathesis.core.failures import Failure, FailureGroup
 
 from .exchange import Answer, Exchange, Request
+from .ledger import KEY, is_creation
 
 if TYPE_CHECKING:
     from schemathesis import Case
@@ -37,10 +39,18 @@ class KitSession(requests.Session):
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send a request that the implementation may be asked."""
+        if is_creation(request.method or "", self._path(request)):
+            # Without an answer it can be asked for again, to close what it made.
+            request.headers.setdefault(KEY, str(uuid.uuid4()))
         sent = self._request(request)
+        ledger = self._implementation.ledger
         with self._implementation.sending(sent.method, sent.path):
-            response = super().send(request, **options)
-            self._implementation.ledger.note(sent, Answer(response.status_code, {}, response.content))
+            try:
+                response = super().send(request, **options)
+                ledger.note(sent, Answer(response.status_code, {}, response.content))
+            except requests.RequestException:
+                ledger.note_silence(sent)
+                raise
         return response
 
     def hold(self, case: Case[Any], headers: dict[str, str]) -> None:
@@ -73,14 +83,16 @@ class KitSession(requests.Session):
             vars(each)["exchange"] = exchange
 
     def _request(self, request: requests.PreparedRequest) -> Request:
-        path = request.path_url.removeprefix(self._implementation.address.prefix)
         body = request.body if isinstance(request.body, bytes) else (request.body or "").encode()
         headers = {
             name: value if isinstance(value, str) else value.decode("latin-1")
             for name, value in request.headers.items()
             if name.lower() not in self._OWN and not name.lower().startswith("x-schemathesis")
         }
-        return Request(request.method or "GET", path, headers, body)
+        return Request(request.method or "GET", self._path(request), headers, body)
+
+    def _path(self, request: requests.PreparedRequest) -> str:
+        return request.path_url.removeprefix(self._implementation.address.prefix)
 
 
 def exchange_of(failure: Failure) -> Exchange | None:

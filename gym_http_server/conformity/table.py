@@ -111,6 +111,8 @@ class Table:
         if under_test is not None and under_test.ledger.alive:
             left = ", ".join(sorted(under_test.ledger.alive))
             self._print(f"these instances could not be closed: {left}")
+        if under_test is not None and under_test.ledger.unanswered:
+            self._print(f"{len(under_test.ledger.unanswered)} creations had no answer: instances of them may be left")
         if self.results["failed"]:
             self._console.print(f"--seed {seed} repeats this run")
 
