@@ -27,7 +27,7 @@ class Kind:
 
 def ours(*arguments: str) -> Kind:
     """Return our server with these options."""
-    return Kind("gym_http_server", ("--port", "0", "--log-level", "error", *arguments))
+    return Kind("gym_http_server", ("--port", "0", "--log-level", "error", "--max-envs", "2000", *arguments))
 
 
 INLINE = ours("--engine", "inline")
