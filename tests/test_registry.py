@@ -498,11 +498,12 @@ def test_no_process_to_be_had_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatc
         ask(of())
 
 
-def test_a_server_answers_502_for_a_module_that_hangs_and_stops_all_the_same(package: Package) -> None:
+@pytest.mark.parametrize("engine", ["process", "inline"])
+def test_a_server_answers_502_for_a_module_that_hangs_and_stops_all_the_same(package: Package, engine: str) -> None:
     """Other requests are served meanwhile, and a stop waits no longer than its setting says."""
     package.write("custom_inner", HANGS)
     variables = {"PYTHONPATH": str(package.folder)}
-    options = ("--import", "custom", "--shutdown-timeout", "1")
+    options = ("--engine", engine, "--import", "custom", "--shutdown-timeout", "1")
     with Server(*options, "--call-timeout", "1", environment=variables) as server:
         answers: list[Any] = []
         with threads(lambda: answers.append(server.get("/v1/registry/"))):
