@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ class Server:
             if self.process.poll() is None:
                 self.process.kill()
                 raise AssertionError(f"the server did not stop on SIGTERM: {self.stderr}")
-            _, left = psutil.wait_procs(children, 5)
+            left = living(children)
             assert not left, f"processes were left: {left}"
         self._finish()
 
@@ -172,6 +172,24 @@ def parse_response(data: bytes) -> Answer:
     response = http.client.HTTPResponse(Fake())
     response.begin()
     return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+
+
+def living(processes: Iterable[psutil.Process], seconds: float = 5.0) -> list[psutil.Process]:
+    """Wait some time for processes to end, and return those that have not.
+
+    A zombie has ended. When its parent, the server, has ended too, it stays one for as long as the machine's init likes.
+    """
+
+    def lives(process: psutil.Process) -> bool:
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    end = time.monotonic() + seconds
+    while (left := [each for each in processes if lives(each)]) and time.monotonic() < end:
+        time.sleep(0.01)
+    return left
 
 
 def eventually(condition: Any, seconds: float = 20.0) -> Any:

@@ -24,7 +24,7 @@ from .benchmarks.rounds import Result, measure
 from .benchmarks.row import Row, at_least_times, at_most, at_most_over
 from .benchmarks.servers import BARE, PROCESS, Stage
 from .benchmarks.table import table
-from .serving import ROOT, SECONDS, eventually
+from .serving import ROOT, SECONDS, eventually, living
 
 COMMAND = [sys.executable, "-m", "tests.benchmarks"]
 FACTS = dict.fromkeys(("cpu", "cores", "memory", "os", "kernel", "python", "packages"), "?")
@@ -122,7 +122,7 @@ def test_a_run_that_is_stopped_leaves_no_process(number: int) -> None:
         started = eventually(lambda: len(found := its.children(recursive=True)) > 3 and found)
         run.send_signal(number)
         assert run.wait(SECONDS) == 1
-    assert psutil.wait_procs(started, 5)[1] == []
+    assert not living(started)
 
 
 def test_clients_that_are_spread_have_a_server_each() -> None:
@@ -133,7 +133,7 @@ def test_clients_that_are_spread_have_a_server_each() -> None:
             servers = [stage.server(BARE, copy=at).seen for at in range(2)]
             assert [connections(each) for each in servers] == [1, 1]
         assert stage.server(BARE).seen == servers[0]
-    assert psutil.wait_procs(servers, 0)[1] == []
+    assert not living(servers, 0)
 
 
 @pytest.mark.parametrize("is_used", [False, True])

@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import start
 from .handing import HEALTH, TROUBLE, Client, begin, handed, owner_of, post, release, settle, step
-from .serving import SECONDS, eventually
+from .serving import SECONDS, eventually, living
 
 HUGE = 20_000_000
 """Bytes of a reply that no connection's buffers take."""
@@ -20,13 +20,13 @@ HUGE = 20_000_000
 def test_a_stop_ends_a_connection_that_idles_in_a_process() -> None:
     """The client sees the end of the stream, the server exits with 0, long before its time-outs."""
     with start("handover") as server, handed(server) as (client, _, pid):
-        begun = time.monotonic()
+        begun, process = time.monotonic(), psutil.Process(pid)
         server.kill(signal.SIGTERM)
         # Not how fast it is: a connection that is not given back would hold it up for 30 s.
         assert time.monotonic() - begun < 20
         assert server.process.returncode == 0
         assert client.is_at_end()
-        eventually(lambda: not psutil.pid_exists(pid))
+        assert not living([process])
 
 
 def test_a_stop_waits_for_the_request_in_a_process() -> None:
@@ -57,6 +57,7 @@ def test_a_stop_with_many_connections_in_processes() -> None:
         pids = [settle(server, client, env) for client, env in zip(clients, envs, strict=True)]
         for client, env, pid in zip(clients[:4], envs, pids, strict=False):
             begin(server, client, env, pid, step(env, "await"))
+        processes = [psutil.Process(pid) for pid in pids]
         server.process.send_signal(signal.SIGTERM)
         for pid in pids[:4]:
             release(pid)
@@ -65,7 +66,7 @@ def test_a_stop_with_many_connections_in_processes() -> None:
         assert server.process.wait(SECONDS) == 0
         for client in clients:
             client.__exit__()
-        eventually(lambda: not any(map(psutil.pid_exists, pids)))
+        assert not living(processes)
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -92,10 +93,10 @@ def test_a_second_signal_does_not_wait_for_the_request_in_a_process() -> None:
         server.process.send_signal(signal.SIGINT)
         eventually(lambda: is_refused(server))
         assert server.process.poll() is None
-        begun = time.monotonic()
+        begun, process = time.monotonic(), psutil.Process(pid)
         server.kill(signal.SIGINT)
         assert time.monotonic() - begun < 20
-        eventually(lambda: not psutil.pid_exists(pid), 2)
+        assert not living([process], 2)
 
 
 def is_refused(server) -> bool:
@@ -114,8 +115,7 @@ def test_the_sudden_end_of_the_server_ends_the_streams(is_busy: bool) -> None:
             begin(server, client, env, pid, step(env, "hang"))
         processes = psutil.Process(server.process.pid).children(recursive=True)
         server.kill(signal.SIGKILL)
-        _, alive = psutil.wait_procs(processes, 2)
-        assert not alive
+        assert not living(processes, 2)
         with contextlib.suppress(ConnectionResetError):
             assert client.is_at_end()
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from .conftest import IMPORTS
-from .serving import ROOT, Server, eventually, threads
+from .serving import ROOT, Server, eventually, living, threads
 
 TROUBLE = "tests/Troublemaker-v0"
 
@@ -210,8 +210,7 @@ def test_after_the_end_of_the_server_no_environment_lives_on(number: signal.Sign
             processes = psutil.Process(server.process.pid).children(recursive=True)
             assert len(processes) >= 6
             server.kill(number)
-            _, alive = psutil.wait_procs(processes, 2)
-            assert not alive
+            assert not living(processes, 2)
 
 
 def test_a_second_signal_ends_the_server_at_once() -> None:
@@ -232,8 +231,7 @@ def test_a_second_signal_ends_the_server_at_once() -> None:
             begun = time.monotonic()
             server.kill(signal.SIGINT)
             assert time.monotonic() - begun < 10
-            _, alive = psutil.wait_procs(processes, 2)
-            assert not alive
+            assert not living(processes, 2)
 
 
 def is_refused(server: Server) -> bool:

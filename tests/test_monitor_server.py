@@ -15,7 +15,7 @@ from gym_http_server import load_results
 
 from . import old_gym
 from .conftest import KINDS, start
-from .serving import Server, eventually
+from .serving import Server, living
 
 SHORT = "tests/Short-v0"
 """Its episodes take three steps."""
@@ -189,7 +189,7 @@ def test_the_end_of_the_server_loses_no_episode(tmp_path: Path, kind: str, numbe
         server.post(f"{envs[0]}/step/", {"action": "x"})
         children = psutil.Process(server.process.pid).children(recursive=True)
         server.kill(number)
-        eventually(lambda: not any(each.is_running() and each.status() != "zombie" for each in children))
+        assert not living(children, 20)
     for name in ("a", "b"):
         assert lengths(tmp_path / name) == [3] * 4
         manifests = list((tmp_path / name).glob("openaigym.manifest.*"))

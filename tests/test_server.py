@@ -24,7 +24,7 @@ from gym_http_server.config import Settings
 from gym_http_server.errors import AddressError, EngineUnavailableError, ImportFailedError
 from gym_http_server.spec import document_path
 
-from .serving import ROOT, Server, eventually, parse_response, raw, threads
+from .serving import ROOT, Server, eventually, living, parse_response, raw, threads
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -230,8 +230,7 @@ def test_shutdown_answers_first_then_finishes_what_is_under_way() -> None:
             assert (answer.status, answer.json) == (200, {})
         assert answers[0].json["observation"] == 1
         assert server.process.wait(30) == 0
-        _, alive = psutil.wait_procs(children, 2)
-        assert not alive
+        assert not living(children, 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
