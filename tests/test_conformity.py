@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ import trustme
 from gym_http_server.conformity.exchange import Request
 from gym_http_server.conformity.implementation import Implementation
 from gym_http_server.conformity.ledger import MOST_ALIVE
+from gym_http_server.conformity.plugin import SUITE
 from gym_http_server.conformity.trajectories import play_locally
 
 from .conftest import KINDS, start
@@ -231,6 +233,28 @@ def test_what_was_made_is_closed_when_it_is_stopped(right: Server, tmp_path: Pat
     assert right.get("/v1/envs/").json["envs"] == {}
     assert "createEnv" in results(output, "passed")
     assert "\nstopped before the end: " in output
+
+
+def test_a_signal_that_python_loses_stops_it_all_the_same(right: Server, tmp_path: Path) -> None:
+    """No further test begins where SIGTERM came while the garbage collector called back, which loses the exception."""
+    program = f"""
+        import gc, os, signal, sys
+        from gym_http_server.cli import main
+
+        def stop(phase, info):
+            if "{SUITE}.test_schema" in sys.modules:
+                gc.callbacks.remove(stop)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        gc.callbacks.append(stop)
+        main({command(right.url, "--examples", "2", "--only", "schema")[3:]})
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+    assert "\nstopped before the end: " in done.stdout
+    assert right.get("/v1/envs/").json["envs"] == {}
 
 
 def test_what_was_made_without_an_answer_is_closed(right: Server, tmp_path: Path) -> None:

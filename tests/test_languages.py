@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from .conftest import start
 from .languages import generated
 from .languages.recipes import ADDRESS, recipes
 from .languages.toolchain import TOOLCHAINS, require, run
+from .reverse_proxy import Passing, ReverseProxy
 from .serving import ROOT, Server
 
 pytestmark = pytest.mark.languages
@@ -125,14 +127,24 @@ def test_every_property_is_documented(made: Made) -> None:
 
 def test_a_session_is_what_it_is_over_plain_http(made: Made, server: Server) -> None:
     """Create, spaces, seeded reset, 200 steps, a batch, a frame, an error and close say what plain requests are told."""
-    file, command = SESSIONS[made.language]
-    place = made.directory / file
-    place.parent.mkdir(exist_ok=True)
-    shutil.copy(PROGRAMS / place.name, place)
-    done = run(command.format(url=server.url), made.directory)
+    done = session(made, server.url)
     assert json.loads(done.stdout) == plain_session(server)
     with Image.open(made.directory / "frame.png") as frame:
         assert (frame.format, frame.size) == ("PNG", (600, 400))
+
+
+def test_what_a_reply_gains_later_stops_no_client(made: Made, server: Server) -> None:
+    """A session is the same with a server whose replies have a member that this contract does not name."""
+
+    def grow(passing: Passing) -> None:
+        # What the contract closes: an instance's words, which are strings only, and nothing.
+        is_closed = passing.reply == b"{}" or (passing.path, passing.status) == ("/v1/envs/", 200)
+        if "json" in passing.reply_headers["content-type"] and not is_closed:
+            passing.reply = json.dumps({**json.loads(passing.reply), "added_later": {"since": 2036}}).encode()
+
+    with ReverseProxy(server.address, after=grow) as proxy:
+        done = session(made, proxy.url)
+    assert json.loads(done.stdout) == plain_session(server)
 
 
 def test_the_agent_of_the_readme_runs_as_it_stands(made: Made, server: Server) -> None:
@@ -151,6 +163,15 @@ def test_the_agent_of_the_readme_runs_as_it_stands(made: Made, server: Server) -
         total, done = total + step["reward"], step["done"]
     server.post(f"{env}/close/")
     assert (told[0], float(told[1])) == ("return", total)
+
+
+def session(made: Made, url: str) -> subprocess.CompletedProcess[str]:
+    """Have a client's program do its session with a server."""
+    file, command = SESSIONS[made.language]
+    place = made.directory / file
+    place.parent.mkdir(exist_ok=True)
+    shutil.copy(PROGRAMS / place.name, place)
+    return run(command.format(url=url), made.directory)
 
 
 def plain_session(server: Server) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from rich.text import Text
 
 from ..spec import load_contract
 from .command import CANNOT_CHECK
+from .interrupt import Interruption
 from .plugin import SUITE
 from .table import Table
 
@@ -45,8 +45,8 @@ def run(options: Options, health: str) -> int:
     console.print(f"{health}; seed {seed}")
     table = Table(console)
     table.print_head()
-    with _alone():
-        status = pytest.main(_arguments(options, seed), plugins=[table])
+    with _alone(), Interruption() as interruption:
+        status = pytest.main(_arguments(options, seed), plugins=[table, interruption])
     table.print_findings()
     console.print()
     is_whole = status != pytest.ExitCode.INTERRUPTED
@@ -62,8 +62,8 @@ def run(options: Options, health: str) -> int:
 def _arguments(options: Options, seed: int) -> list[str]:
     configuration = ["-c", str(_HERE / "suite" / "pytest.ini"), "--rootdir", str(_HERE / "suite"), "--noconftest"]
     plugins = ["--disable-plugin-autoload", *(word for name in _PLUGINS for word in ("-p", name))]
-    # Nothing is written where the command is called, and `Table` is the reporter.
-    without = ["--assert=plain", "-p", "no:cacheprovider", "-p", "no:terminal"]
+    # Nothing is written where the command is called, `Table` is the reporter, `Interruption` knows what is no error.
+    without = ["--assert=plain", *(f"-pno:{name}" for name in ("cacheprovider", "terminal", "unraisableexception"))]
     given = [
         f"--gym-url={options.url}",
         f"--gym-examples={options.examples}",
@@ -79,13 +79,11 @@ def _arguments(options: Options, seed: int) -> list[str]:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Keep away what is meant for other runs of pytest, and close what was made also where SIGTERM ends this one."""
+    """Keep away what is meant for other runs of pytest."""
     kept = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory() as home:
             set_hypothesis_home_dir(home)
             yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
         os.environ.update(kept)
