@@ -57,6 +57,7 @@ def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KwargsGuard:
         "allowed_module:ALE/Env-v0",
         "a text: with words",
         "10:30",
+        "no_such_module: with words",
         "...",
         "x" * 100_000,
         ["SFFF", "FHFH"],
@@ -97,6 +98,9 @@ def test_plain_values_and_paths_inside_the_roots_pass(guard: KwargsGuard, tmp_pa
         "file://{}/root/../outside",
         "file:bare.xml",
         "file:",
+        " file:///etc/passwd",
+        "URL:file:///etc/passwd",
+        "<URL:file:///etc/passwd>",
         "{}/rooted/x",
         "{}/root/../outside",
         "//etc/passwd",
@@ -124,14 +128,48 @@ def test_the_name_of_an_argument_is_no_way_out_either(guard: KwargsGuard) -> Non
 
 
 @pytest.mark.parametrize(
-    "value", ["os:system", "tests.troublemakers:Troublemaker", "package:Env-v0", "package:ALE/Env-v0", "_x:y"]
+    "value",
+    [
+        "os:system",
+        "tests.troublemakers:Troublemaker",
+        "package:Env-v0",
+        "package:ALE/Env-v0",
+        "_x:y",
+        "é:f",
+        "os:0",
+        "os:system ",
+        " os:system",
+        "os :system",
+        "os:Foo-v0\n",
+        "os:",
+        "os::system",
+        "os:system:x",
+        "os.path:join()",
+        "os.path:é",
+        "os: with words",
+        "os://host",
+        "tests:_x[0]",
+        "a-module:0",
+        "a directory: of modules",
+    ],
 )
 def test_code_is_refused_unless_its_module_was_named_at_the_start(guard: KwargsGuard, value: str) -> None:
     """`module:attribute` is a 400 that says how to allow the module, at any depth."""
+    Path("a-module.py").write_text("")
+    Path("a directory").mkdir()
+    # A directory that a monitor makes is no way to have it taken for a path.
+    Path("os:system").write_text("")
     for wrapped in (value, [value], {"a": {value: 1}}):
         with pytest.raises(InvalidValueError, match=r"cannot name code.*--import") as caught:
             guard.check({"argument": wrapped})
         assert caught.value.facts == {"kwarg": "argument"}
+
+
+@pytest.mark.parametrize("value", ["http://127.0.0.1:8000/world", "https://127.0.0.1/a?b=c", "tcp://127.0.0.1:5555"])
+def test_a_url_names_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Not even one of `http`, which is a module of Python's; as a path it lies below the working directory."""
+    monkeypatch.chdir(tmp_path)
+    KwargsGuard(Roots((str(tmp_path),))).check({"argument": value})
 
 
 @pytest.mark.parametrize("value", ["root/a\0b", "root/circle/x", "/half\ud800", "file://[x/y", "~\0"])

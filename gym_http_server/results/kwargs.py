@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unwrap, urlsplit
 from urllib.request import url2pathname
 
 from ..errors import ForbiddenDirectoryError, InvalidValueError
@@ -19,11 +22,17 @@ from ..errors import ForbiddenDirectoryError, InvalidValueError
 if TYPE_CHECKING:
     from .roots import Roots
 
-CODE: Final = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w./-]*")
-"""A text that names code: `module:attribute`, or `module:Env-v0`, for which the libraries import the module."""
+CODE: Final = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w./-]*")
+"""A text that names code, whether there is such a module or not: `module:attribute`, or `module:Env-v0`.
+
+What stands behind the colon does not matter where there is one: the libraries import it before they look at the rest.
+"""
 
 ENV_ID: Final = re.compile(r"[\w-]+/[\w:.-]+-v\d+")
 """The id of an environment in a namespace, such as `ALE/Pong-v5`, which looks like a path and is none."""
+
+_SCHEMES: Final = ("http", "https")
+"""What a URL begins with that is no module's name but for Python's own `http`."""
 
 
 class KwargsGuard:
@@ -65,18 +74,18 @@ class KwargsGuard:
                         left += values
 
     def _check_text(self, what: str, name: str, text: str) -> None:
-        is_url = text[:5].lower() == "file:"
+        plain = unwrap(text)
+        is_url = plain[:5].lower() == "file:"
         try:
-            path = url2pathname(urlsplit(text).path) if is_url else text
+            path = url2pathname(urlsplit(plain).path) if is_url else text
         except ValueError as error:
             raise _impossible(what, name, text, error) from None
         exists = os.path.lexists(path)
-        named = None if is_url or exists else CODE.fullmatch(text)
-        if named:
-            if named[1] not in self._imports:
+        if not is_url and (module := _module_of(text, exists=exists)) is not None:
+            if module not in self._imports:
                 raise InvalidValueError(
-                    f"{what} cannot name code, and {_shown(text)} in {name!r} names the module {named[1]!r}: pass a plain "
-                    f"value, or start the server with --import {named[1]}",
+                    f"{what} cannot name code, and {_shown(text)} in {name!r} names the module {module!r}: pass a plain "
+                    f"value, or start the server with --import {module}",
                     kwarg=name,
                 )
         elif is_url or exists or (_looks_like_path(path) and not ENV_ID.fullmatch(path)):
@@ -97,6 +106,33 @@ class KwargsGuard:
                 kwarg=name,
                 roots=[str(root) for root in self._roots.paths],
             )
+
+
+def _module_of(text: str, *, exists: bool) -> str | None:
+    """Return the module that a text names, or None where it names none.
+
+    Args:
+        text: what a client said.
+        exists: whether there is a file of that name, which then is what it means if there is no such module.
+    """
+    module, colon, rest = (part.strip() for part in text.partition(":"))
+    if not colon or (module in _SCHEMES and rest.startswith("//")):
+        return None
+    is_code = not exists and CODE.fullmatch(text.strip()) is not None
+    return module if is_code or _is_found(module.partition(".")[0]) else None
+
+
+def _is_found(module: str) -> bool:
+    """Return whether there is a top-level module of that name, here or where `--import` has them from."""
+    if module in sys.modules:
+        return True
+    try:
+        return any(
+            spec is not None
+            for spec in (find_spec(module), PathFinder.find_spec(module, [os.getcwd()]))  # noqa: PTH109
+        )
+    except (ImportError, ValueError):  # no name of a module
+        return False
 
 
 def _looks_like_path(text: str) -> bool:
