@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import os
 import resource
 import signal
@@ -146,10 +147,17 @@ def test_a_close_waits_for_the_call_under_way(process_server: Server) -> None:
     assert statuses == [200]
 
 
-@pytest.mark.parametrize("how", ["close", "exit 1", "hang"])
-@pytest.mark.parametrize("spawn", ["spawn", "spawn_session"])
+@pytest.mark.parametrize(
+    ("spawn", "how"),
+    [
+        *itertools.product(["spawn", "spawn_session", "spawn_quiet", "spawn_daemon"], ["close", "exit 1", "hang"]),
+        *(("fork_quiet", how) for how in ("close", "hang")),
+    ],
+)
 def test_the_children_of_an_environment_end_with_it(process_server: Server, spawn: str, how: str) -> None:
-    """Whether it is closed, dies or is killed, the processes that it started are gone."""
+    """Whether it is closed, dies or is killed, the processes that it started are gone, and another's are not."""
+    other = ready(process_server)
+    theirs = psutil.Process(act(process_server, other, "spawn_daemon").json["info"]["child"])
     env = ready(process_server, call_timeout=2)
     child = psutil.Process(act(process_server, env, spawn).json["info"]["child"])
     if how == "close":
@@ -157,6 +165,9 @@ def test_the_children_of_an_environment_end_with_it(process_server: Server, spaw
     else:
         act(process_server, env, how)
     eventually(lambda: not child.is_running())
+    assert theirs.is_running()
+    process_server.post(f"{other}/close/")
+    eventually(lambda: not theirs.is_running())
 
 
 def test_the_output_of_an_environment_does_not_stop_it(process_server: Server) -> None:

@@ -14,6 +14,7 @@ import pytest
 from gym_http_server import config
 from gym_http_server.config import Settings
 from gym_http_server.engines.memory_watch import SECONDS, MemoryWatch, own, resident
+from gym_http_server.engines.process_tree import Traces
 from gym_http_server.errors import EngineUnavailableError
 
 from .conftest import start
@@ -77,7 +78,7 @@ def test_one_that_grows_on_a_connection_of_its_own_ends_too(limited: Server) -> 
         assert client.ask(step(env, "x")).status == 410
 
 
-@pytest.mark.parametrize("action", ["grow", "grow_child", "grow_orphan", "grow_shared", "grow_later"])
+@pytest.mark.parametrize("action", ["grow", "grow_child", "grow_orphan", "grow_daemon", "grow_shared", "grow_later"])
 def test_what_is_taken_between_calls_counts_with_all_children(limited: Server, action: str) -> None:
     """Memory of children, of orphans and of what they share counts; the instance is lost and nothing of it is left."""
     before = limited.pids()
@@ -136,17 +137,17 @@ def test_a_limit_that_cannot_be_held_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_who_watches_nothing_never_wakes() -> None:
     """Without a limit there is no pause to end; with one the next look follows soon, and finds who is over it."""
     assert MemoryWatch(0).pause is None
-    assert MemoryWatch(0).exceeding({os.getpid(): 0}) == {}
+    assert MemoryWatch(0).exceeding({os.getpid(): Traces(os.getpid(), 0, "")}) == {}
     code = "kept = b'x' * (50 << 20); print('ready', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         child.stdout.readline()
-        watch = MemoryWatch(20 << 20)
+        watch, environments = MemoryWatch(20 << 20), {child.pid: Traces(child.pid, 0, "")}
         assert watch.pause == 0
-        [(pid, taken)] = watch.exceeding({child.pid: 0}).items()
+        [(pid, taken)] = watch.exceeding(environments).items()
         assert pid == child.pid
         assert 50 << 20 < taken <= resident(child.pid)
         assert watch.pause > 0
-        assert watch.exceeding({child.pid: 0}) == {}  # not before the next look
+        assert watch.exceeding(environments) == {}  # not before the next look
         child.stdin.close()
     assert resident(child.pid) == 0
     assert own([child.pid]) == 0

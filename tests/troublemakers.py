@@ -101,6 +101,20 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                     [sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True
                 )
                 return {"child": child.pid}
+            case ["spawn_quiet"]:
+                nothing = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+                return {"child": subprocess.Popen(["/bin/sleep", "3600"], start_new_session=True, **nothing).pid}
+            case ["spawn_daemon"]:
+                start = "setsid sleep 3600 >/dev/null 2>&1 </dev/null & echo $!"
+                return {"child": int(subprocess.check_output(["/bin/sh", "-c", start]))}
+            case ["fork_quiet"]:
+                child = os.fork()
+                if child == 0:
+                    os.setsid()
+                    os.closerange(0, 1000)
+                    time.sleep(3600)
+                    os._exit(0)
+                return {"child": child}
             case ["print", count]:
                 for index in range(int(count)):
                     print(f"line {index}")  # noqa: T201 -- an environment that prints
@@ -123,6 +137,10 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 code = f"kept = b'x' * ({megabytes} << 20); import time; time.sleep(3600)"
                 start = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}], start_new_session=True)"
                 subprocess.run([sys.executable, "-c", start], check=True)
+            case ["grow_daemon", megabytes]:
+                code = f"kept = b'x' * ({megabytes} << 20); import time; time.sleep(3600)"
+                start = f'setsid {sys.executable} -c "$0" >/dev/null 2>&1 </dev/null &'
+                subprocess.run(["/bin/sh", "-c", start, code], check=True)
             case ["grow_shared", megabytes]:
                 self._kept.append(b"x" * (int(megabytes) << 20))
                 for _ in range(2):

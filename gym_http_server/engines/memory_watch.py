@@ -7,15 +7,16 @@ where it is over the limit is the memory added up that is an environment's own (
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from .process_tree import children_of, holds, tree_of
+from .process_tree import children_of, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from .process_tree import Traces
 
 SECONDS: Final = 0.1
 """How long after one look the next follows."""
@@ -41,11 +42,11 @@ class MemoryWatch:
         """Seconds until the next look is due, or None where there is nothing to watch."""
         return max(0.0, self._next - time.monotonic()) if self._limit else None
 
-    def exceeding(self, environments: Mapping[int, int]) -> dict[int, int]:
+    def exceeding(self, environments: Mapping[int, Traces]) -> dict[int, int]:
         """Return the environments that are over the limit, and how many bytes each takes; none before a look is due.
 
         Args:
-            environments: the process of each, and the inode of the pipe that it writes to.
+            environments: the process of each, and what others have of it.
         """
         if not self._limit or self.pause:
             return {}
@@ -60,23 +61,15 @@ class MemoryWatch:
         self._next = now + max(SECONDS, SHARE * (now - began))
         return found
 
-    def _orphans(self, environments: Mapping[int, int]) -> dict[int, list[int]]:
+    def _orphans(self, environments: Mapping[int, Traces]) -> dict[int, list[int]]:
         """Return the processes whose parent has ended, by the environment that they belong to."""
         found: dict[int, list[int]] = {}
         for orphan in children_of(os.getpid()):
             if orphan not in environments:
-                owner = _owner(orphan, environments)
+                owner = next((pid for pid, traces in environments.items() if traces.are_on(orphan)), None)
                 if owner is not None:
                     found.setdefault(owner, []).extend(tree_of(orphan))
         return found
-
-
-def _owner(orphan: int, environments: Mapping[int, int]) -> int | None:
-    with contextlib.suppress(OSError):
-        session = os.getsid(orphan)
-        if session in environments:
-            return session
-    return next((pid for pid, output in environments.items() if holds(orphan, output)), None)
 
 
 def resident(pid: int) -> int:

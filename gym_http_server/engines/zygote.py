@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .memory_watch import MemoryWatch
-from .process_tree import children_of, holds, kill_tree
+from .process_tree import VARIABLE, Traces, children_of, kill_tree, tree_of
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MAX_MESSAGE = 1 << 16
@@ -49,8 +49,8 @@ class Zygote:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._children: dict[int, int] = {}
-        """The inode of each process's output pipe, which tells whose an orphan is."""
+        self._children: dict[int, Traces] = {}
+        """What others have of each process, which tells whose an orphan is."""
         self._exceeding: dict[int, int] = {}
         """The processes that are killed for the memory they take, in bytes."""
         self._watch = MemoryWatch(0)
@@ -125,7 +125,7 @@ class Zygote:
         else:
             if pid == 0:
                 self._become_environment(instance_id, connection, output, memory)
-            self._children[pid] = os.fstat(output).st_ino
+            self._children[pid] = Traces(pid, os.fstat(output).st_ino, instance_id)
             self._send({"forked": instance_id, "pid": pid})
         finally:
             for each in (connection, output, memory):
@@ -152,6 +152,7 @@ class Zygote:
             os.dup2(output, 2)
             os.close(nothing)
             os.close(output)
+            os.environ[VARIABLE] = instance_id
             faulthandler.enable()
             _reseed()
             from ..runtime.memory import Memory
@@ -168,6 +169,10 @@ class Zygote:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
+            # What has nothing of this process but that it is its child is not known any more when it has ended.
+            for pid in tree_of(os.getpid())[1:]:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
             os._exit(status)
 
     def _reap(self) -> None:
@@ -179,12 +184,12 @@ class Zygote:
             if pid == 0:
                 return
             if pid in self._children:
-                output = self._children.pop(pid)
+                traces = self._children.pop(pid)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
-                # What it started in a session of its own is an orphan now, and so this process's child.
+                # What it started is an orphan now, and so this process's child.
                 for orphan in children_of(os.getpid()):
-                    if orphan not in self._children and holds(orphan, output):
+                    if orphan not in self._children and traces.are_on(orphan):
                         kill_tree(orphan)
                 taken = self._exceeding.pop(pid, None)
                 self._send({"exited": pid, "status": status, **({} if taken is None else {"memory": taken})})

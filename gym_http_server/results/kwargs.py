@@ -106,6 +106,13 @@ class KwargsGuard:
                 kwarg=name,
                 roots=[str(root) for root in self._roots.paths],
             )
+        try:
+            resolved.stat()
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            # It is for the constructor to find out.
+            pass
+        except OSError as error:  # links in a circle, for which CPython 3.13 gives a path; too long
+            raise _impossible(what, name, text, error) from None
 
 
 def _module_of(text: str, *, exists: bool) -> str | None:
