@@ -100,6 +100,14 @@ def test_a_session_cannot_be_made_up(locked: Server, value: str) -> None:
     assert get(locked, "/", f"Cookie: {COOKIE}={value}").status == 401
 
 
+@pytest.mark.parametrize("other", ['pref={"a":1}', "flag", "t=a b c", "x[y]=1", "=", "", f"{COOKIE}=of-another-server"])
+def test_a_cookie_of_another_program_is_in_nobodys_way(locked: Server, other: str) -> None:
+    """Cookies do not tell ports apart: whatever others on this host have set, before or behind, the session goes on."""
+    session = cookie_of(log_in(locked, KEY))
+    for cookies in (f"{other}; {session}", f"{session}; {other}"):
+        assert get(locked, "/", f"Cookie: {cookies}").status == 200
+
+
 def test_a_session_of_another_server_opens_nothing(locked: Server) -> None:
     """Sessions end with the server, also where the next one has the same key."""
     with Server("--api-key", KEY) as other:

@@ -115,11 +115,14 @@ def test_a_named_origin_may_use_the_server(friendly: Server) -> None:
 
 
 def test_a_preflight_needs_no_key_and_its_request_does() -> None:
-    """A browser sends a preflight without the key; with a named origin it passes, and the request itself is refused."""
+    """A browser's preflight has no key: it passes for a named origin and no other; the request itself is refused."""
     with Server("--api-key", "k" * 32, "--cors-origin", LAB) as server:
         asked = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization")
         assert ask(server, "OPTIONS", "/v1/envs/", f"Origin: {LAB}", *asked).status == 200
         assert ask(server, "OPTIONS", "/v1/envs/", "Origin: https://evil.example", *asked).status == 403
+        for path in ("/v1/envs/", "/", "/static/console.css", "/nothing"):
+            for lines in ((), ("Origin: http://localhost",)):
+                assert ask(server, "OPTIONS", path, *lines, *asked).status == 401, (path, lines)
         answer = ask(server, "GET", "/v1/envs/", f"Origin: {LAB}")
         assert answer.status == 401
         answer = ask(server, "GET", "/v1/envs/", f"Origin: {LAB}", f"Authorization: Bearer {'k' * 32}")

@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from .edge import send_problem
 from .hot_path import REPLY
 from .problems import problem_of
-from .security import has_header, is_preflight
+from .security import has_header
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -88,7 +88,7 @@ class Gate:
         await self._cors({**scope, "extensions": extensions}, receive, send)
 
     def _tell(self, scope: Scope, problem: HttpProblem) -> None:
-        if problem.status != 401 or not has_header(scope, b"authorization") or is_preflight(scope):
+        if problem.status != 401 or not has_header(scope, b"authorization"):
             return
         now = time.monotonic()
         if now >= self._quiet_until:

@@ -23,7 +23,6 @@ import ipaddress
 import re
 import secrets
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any, Final
 
 from itsdangerous import BadSignature, TimestampSigner
@@ -91,10 +90,14 @@ class Sessions:
 
     def holds(self, cookies: str) -> bool:
         """Return whether a `Cookie` header has a session that goes on."""
+        # Python's own parser gives up at what it does not like, and others on this host may have set that.
+        pairs = (each.strip(" \t").partition("=") for each in cookies.split(";"))
+        return any(name == COOKIE and self._goes_on(value) for name, _, value in pairs)
+
+    def _goes_on(self, signed: str) -> bool:
         try:
-            morsel = SimpleCookie(cookies).get(COOKIE)
-            return morsel is not None and bool(self._signer.unsign(morsel.value, max_age=SESSION_SECONDS))
-        except (CookieError, BadSignature):
+            return bool(self._signer.unsign(signed, max_age=SESSION_SECONDS))
+        except BadSignature:
             return False
 
 
@@ -128,7 +131,7 @@ class Guard:
             return _unknown_host(host)
         if len(found) > 1 and (problem := self._other_origin(scope, found, host)) is not None:
             return problem
-        if not self.access.key_digest or is_open(scope["path"]) or is_preflight(scope):
+        if not self.access.key_digest or is_open(scope["path"]) or self._is_preflight(scope, found):
             return None
         return self._without_key(scope, found)
 
@@ -154,6 +157,13 @@ class Guard:
         if found.get(b"sec-fetch-site") != b"cross-site" or self._follows_link(scope, found):
             return None
         return _foreign("another site")
+
+    def _is_preflight(self, scope: Scope, found: Mapping[bytes, bytes]) -> bool:
+        """Return whether a browser asks whether a page of a named origin may send a request; that carries no key."""
+        if scope["method"] != "OPTIONS" or not has_header(scope, b"access-control-request-method"):
+            return False
+        origins = self.access.origins
+        return b"origin" in found and (_ANY in origins or found[b"origin"].decode("latin-1").lower() in origins)
 
     def _follows_link(self, scope: Scope, found: Mapping[bytes, bytes]) -> bool:
         return (
@@ -191,11 +201,6 @@ def is_open(path: str) -> bool:
 def is_api(path: str) -> bool:
     """Return whether a path is that of an operation, and not of a page."""
     return path in ("/v1", "/metrics", "/metrics/") or path.startswith("/v1/")
-
-
-def is_preflight(scope: Scope) -> bool:
-    """Return whether a browser asks whether a page of another origin may send a request; that carries no key."""
-    return scope["method"] == "OPTIONS" and has_header(scope, b"access-control-request-method")
 
 
 def has_header(scope: Mapping[str, Any], name: bytes) -> bool:
