@@ -12,6 +12,7 @@ ADDRESS = "http://127.0.0.1:5000"
 
 _PATTERN = re.compile(
     r"""
+    (?P<set>     (?:^[ ]{4}export[ ].*\n)* )
     (?P<make>    ^[ ]{4}openapi-generator-cli[ ]generate[ ].*\n )
     (?P<run>     ^[ ]{4}.*\n )
     \n
@@ -30,7 +31,7 @@ class Recipe:
 
     Attributes:
         make: the command that makes the client, in `client`.
-        run: the command that runs the agent.
+        run: the command that runs the agent, after those that set the variables which it needs.
         file: where the agent lies.
         code: the agent.
     """
@@ -53,6 +54,8 @@ def recipes() -> dict[str, Recipe]:
     """Return the recipes by the language that their code block names."""
     section = (ROOT / "README.md").read_text().partition("\n## Any language\n")[2].partition("\n## ")[0]
     return {
-        found["language"]: Recipe(found["make"].strip(), found["run"].strip(), found["file"], found["code"])
+        found["language"]: Recipe(
+            found["make"].strip(), found["set"] + found["run"].strip(), found["file"], found["code"]
+        )
         for found in _PATTERN.finditer(section)
     }
