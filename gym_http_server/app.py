@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -13,7 +14,7 @@ from .api.edge import METRICS, App, Edge, Message, Receive, Scope, Send, send_pr
 from .api.gate import Gate
 from .api.handlers import Handler, handler_table
 from .api.hot_operations import HotOperations
-from .api.hot_path import HotPath
+from .api.hot_path import ABANDON, HotPath
 from .api.negotiation import HTML, acceptable
 from .api.pages import Pages
 from .api.problems import HttpProblem, problem_of
@@ -147,6 +148,12 @@ class Application:
         CURRENT.set(request)
         try:
             await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # uvicorn's, when the time of a shutdown is over; it would log this, and answer without a word of why.
+            abandon = scope.get("extensions", {}).get(ABANDON)
+            if abandon is None:
+                raise
+            abandon()
         finally:
             request.scope = None
 
