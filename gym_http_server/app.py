@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
-
-from a2wsgi import WSGIMiddleware
 
 from . import __version__
 from .api.access_log import AccessLog
@@ -15,8 +14,9 @@ from .api.edge import METRICS, App, Edge, Message, Receive, Scope, Send, send_pr
 from .api.gate import Gate
 from .api.handlers import Handler, handler_table
 from .api.hot_operations import HotOperations
-from .api.hot_path import HotPath
+from .api.hot_path import ABANDON, HotPath
 from .api.negotiation import HTML, acceptable
+from .api.pages import Pages
 from .api.problems import HttpProblem, problem_of
 from .api.proxy import TrustedProxies
 from .api.request import CURRENT, Request
@@ -96,9 +96,9 @@ class Application:
         )
         access, sessions = Access.of(settings), Sessions()
         view = ServerView(self.engine.name, self.instances)
-        console: Any = create_console(view, self.results, ServerDoor(access, sessions), self.registry)
-        self._console = WSGIMiddleware(console)
-        self._pages = compressed(self._console, settings)  # type: ignore[arg-type]  # a2wsgi names the same messages by its own types
+        console = create_console(view, self.results, ServerDoor(access, sessions), self.registry)
+        self._console = Pages(console, settings.max_body)
+        self._pages = compressed(self._console, settings)
         self._documents = compressed(self._document, settings)
         guard = Guard(access, lambda path: self._app_for(path) is self._pages, sessions)
         self._app: App = Gate(self._dispatch, guard, self._ask_for_key, self._count_refused)
@@ -134,7 +134,7 @@ class Application:
                     await self.instances.close_all()
             finally:
                 await self.engine.stop()
-                self._console.executor.shutdown(wait=False)
+                self._console.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -148,6 +148,12 @@ class Application:
         CURRENT.set(request)
         try:
             await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # uvicorn's, when the time of a shutdown is over; it would log this, and answer without a word of why.
+            abandon = scope.get("extensions", {}).get(ABANDON)
+            if abandon is None:
+                raise
+            abandon()
         finally:
             request.scope = None
 
@@ -175,7 +181,7 @@ class Application:
     def _count_refused(self, status: int, sent: int) -> None:
         self.instances.totals.traffic.count(NONE, status, 0.0, 0, sent)
 
-    async def _ask_for_key(self, scope: Scope, receive: Receive, send: Send) -> bool:
+    async def _ask_for_key(self, scope: Scope, send: Send) -> bool:
         """Answer a person's request for a page with the form that takes the key; return whether it is one."""
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), None)
         is_persons = acceptable(accept, (JSON, HTML))[:1] == [HTML]
@@ -188,10 +194,14 @@ class Application:
                 message = {**message, "status": 401, "headers": [*message["headers"], challenge]}
             await send(message)
 
-        query = urlencode({"next": scope["path"]}).encode()
-        await self._pages(
-            {**scope, "path": "/login", "raw_path": b"/login", "query_string": query}, receive, send_refusal
-        )
+        form = {
+            "path": "/login",
+            "raw_path": b"/login",
+            "query_string": urlencode({"next": scope["path"]}).encode(),
+            # Nobody reads the body of what is refused.
+            "headers": [line for line in scope["headers"] if line[0] not in (b"content-length", b"transfer-encoding")],
+        }
+        await self._pages({**scope, **form}, _receive_nothing, send_refusal)
         return True
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -318,6 +328,10 @@ def make_api(
 def compressed(app: App, settings: Settings) -> App:
     """Return an app whose replies are compressed as the settings say; none of it is on the hot path."""
     return app if settings.compression == "off" else Compression(app, everywhere=settings.compression == "all")
+
+
+async def _receive_nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _only_get(app: App) -> App:

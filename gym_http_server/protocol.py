@@ -9,7 +9,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from . import __version__
-from .api.hot_path import ERROR, REPLY
+from .api.hot_path import ABANDON, ERROR, REPLY
 from .api.problems import Problem
 from .transport import JoiningTransport
 
@@ -105,6 +105,8 @@ class HttpProtocol(HttpToolsProtocol):
     - Bytes that are no HTTP request are answered with problem details, after the answers to the requests before them.
     - A head or a body that takes too long to arrive is answered with 408. There is a timer only where a part of a request
       has come and the rest has not.
+    - The ASGI extension `hot_path.ABANDON` ends a request that a stop of the server has cut short: with 503, or, where its
+      reply has begun, with the connection.
 
     Args:
         beginning: what the connection begins with, where it was served elsewhere before.
@@ -127,7 +129,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Take over a new connection."""
         self._joining = JoiningTransport(transport)
         # One for all requests: a function for each would be a reference cycle for each.
-        self._extensions: dict[str, Any] = {REPLY: self._reply}
+        self._extensions: dict[str, Any] = {REPLY: self._reply, ABANDON: self._abandon}
         self._default: list[tuple[bytes, bytes]] | None = None
         self._head = b""
         super().connection_made(self._joining)  # type: ignore[arg-type]  # it has the methods that uvicorn calls
@@ -378,6 +380,21 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.close()
             cycle.on_response()
         return True
+
+    def _abandon(self) -> None:
+        """End the request under way, because the server stops, and the connection."""
+        cycle = self._under_way
+        assert cycle is not None, "there is a request to end"  # noqa: S101 -- for the type checker
+        if cycle.response_started or self.transport.is_closing():
+            self.transport.close()
+        else:
+            seconds = self.config.timeout_graceful_shutdown
+            detail = (
+                "the server is stopping and has ended this request; whether it was executed is not known: send it to the next "
+                f"server, or start that with a larger --shutdown-timeout than {seconds} s"
+            )
+            self._refuse(Problem(503, "server-stopping", detail, limit=seconds, setting="shutdown_timeout"))
+        cycle.disconnected = True  # uvicorn expects no response then
 
     def _is_answering(self) -> bool:
         """Return whether the latest request has come whole and is not answered yet."""

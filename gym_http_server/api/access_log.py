@@ -5,6 +5,7 @@ No query, header or body is in it: these may hold what is secret.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,9 @@ class AccessLog:
         record = _Record(receive, echoing(request_id, send))
         try:
             await self._app({**scope, "headers": headers, "extensions": extensions}, record.receive, record.send)
+        except asyncio.CancelledError:
+            record.status = record.status or 503  # which the HTTP protocol answers when the server stops
+            raise
         finally:
             self._write(scope, request_id, record)
 

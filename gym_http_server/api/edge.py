@@ -119,8 +119,14 @@ class Edge:
         scope["extensions"][CONTEXT]["once"] = Once.of(keys[0], operation["operationId"], body)
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, limit: int, *, setting: str | None = "max_body") -> bytes:
     """Return the whole body.
+
+    Args:
+        scope: ASGI's description of the request.
+        receive: ASGI's function of that name.
+        limit: how many bytes it may have.
+        setting: what raises the limit; None where that is fixed.
 
     Raises:
         HttpProblem: 413 where it is over `limit` bytes.
@@ -143,10 +149,12 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
             parts.append(part)
         more = message.get("more_body", False)
     if max(size, declared) > limit:
-        detail = f"the body has more than {limit} bytes: start the server with a larger --max-body"
+        remedy = f"start the server with a larger --{setting.replace('_', '-')}" if setting else "send a smaller one"
+        detail = f"the body has more than {limit} bytes: {remedy}"
+        facts = {"limit": limit, **({"setting": setting} if setting else {})}
         # Where there may be more to come, the connection cannot be used for another request.
         headers = {"connection": "close"} if more or not size else None
-        raise HttpProblem(413, "body-too-large", detail, headers=headers, limit=limit, setting="max_body")
+        raise HttpProblem(413, "body-too-large", detail, headers=headers, **facts)
     return b"".join(parts)
 
 

@@ -46,7 +46,7 @@ class Gate:
         self,
         app: App,
         guard: Guard,
-        ask: Callable[[Scope, Receive, Send], Awaitable[bool]],
+        ask: Callable[[Scope, Send], Awaitable[bool]],
         on_refused: Callable[[int, int], None],
     ) -> None:
         self._app = app
@@ -73,7 +73,7 @@ class Gate:
         problem = self._guard.refusal(scope)
         if problem is not None:
             self._tell(scope, problem)
-            if problem.status == 401 and await self._ask(scope, receive, send):
+            if problem.status == 401 and await self._ask(scope, send):
                 self._on_refused(problem.status, 0)
                 return
             reply = problem_of(problem)

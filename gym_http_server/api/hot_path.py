@@ -34,6 +34,9 @@ one go, or returns False and sends nothing."""
 ERROR = "gym_http_server.error"
 """An ASGI extension of our own HTTP protocol: the error to answer this request with, which was executed elsewhere."""
 
+ABANDON = "gym_http_server.abandon"
+"""An ASGI extension of our own HTTP protocol: a function that ends the request under way, because the server stops."""
+
 LARGE = READ_SIZE
 """A body of more bytes is read in a thread, so that other requests need not wait for it. An environment's own process,
 which has no others, gives such a request back before that."""
