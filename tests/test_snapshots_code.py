@@ -77,7 +77,7 @@ def calls():
 
 
 def write(directory: Path, name: str) -> None:
-    """Write the modules of an environment of that name: `<name>`, which imports `<name>_state`, which imports `<name>_deeper`."""
+    """Write the module of an environment, `<name>`, which imports `<name>_state`, which imports `<name>_deeper`."""
     state, deeper = f"{name}_state", f"{name}_deeper"
     texts = {name: ENVIRONMENT.format(name=name, state=state), state: STATE.format(deeper=deeper), deeper: DEEPER}
     for each, text in texts.items():

@@ -1,4 +1,4 @@
-"""`Presence`: whether the implementation is still there, which a run that goes on without it would tell as a hundred failures."""
+"""`Presence`: whether the implementation is still there; without it a run would tell of a hundred failures."""
 
 from __future__ import annotations
 
