@@ -178,6 +178,7 @@ def test_importing_the_client_loads_no_server_library_and_no_environment_library
 
 CALLS = [
     (lambda c: c.list_envs(), "GET", "/v1/envs/", None),
+    (lambda c: c.list_named_envs(), "GET", "/v1/envs/", None),
     (lambda c: c.get_env("a1"), "GET", "/v1/envs/a1/", None),
     (lambda c: c.get_env("a/ b"), "GET", "/v1/envs/a%2F%20b/", None),
     (
@@ -313,6 +314,8 @@ def test_replies_are_unwrapped_where_they_hold_one_thing(loopback, client):
     assert (client.create_snapshot("a1"), client.restore_snapshot("a1", "b2")) == ("b2", 3)
     assert client.delete_snapshot("a1", "b2") is None
     assert client.list_envs() == {"a1": "A-v0"}
+    # That of a server which has no names yet.
+    assert client.list_named_envs() == {"a1": {"env_id": "A-v0", "name": None, "labels": {}}}
     assert client.get_action_space("a1") == client.get_observation_space("a1") == {"name": "Discrete"}
     assert client.sample_action("a1") == 7
     assert client.action_space_contains("a1", 9) is client.observation_space_contains("a1", 9) is False

@@ -275,6 +275,77 @@ def test_what_was_made_without_an_answer_is_closed(right: Server, tmp_path: Path
     assert right.get("/v1/envs/").json["envs"] == {}
 
 
+def test_output_that_nobody_reads_any_more_ends_it(right: Server, tmp_path: Path) -> None:
+    """With a reader such as `head` it stops without a word, as of SIGPIPE, and closes what it made."""
+    with subprocess.Popen(
+        command(right.url, "--only", "schema", "--only", "wire"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        text=True,
+    ) as running:
+        try:
+            assert running.stdout.readline().startswith(right.url)
+            running.stdout.close()
+            errors = running.stderr.read()
+            assert (running.wait(60), errors) == (141, "")
+        finally:
+            running.kill()
+    assert right.get("/v1/envs/").json["envs"] == {}
+
+
+def test_a_server_that_ends_meanwhile_ends_it(tmp_path: Path, root: Path) -> None:
+    """It is told in words, with the status of what cannot be checked, and not as failures of what is left to check."""
+    with (
+        start("inline", "--results-root", str(root)) as server,
+        subprocess.Popen(
+            command(server.url, "--examples", "20"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            text=True,
+        ) as running,
+    ):
+        try:
+            eventually(lambda: len(server.get("/v1/envs/").json["envs"]) >= 3, 120)
+            server.process.kill()
+            output, errors = running.communicate(timeout=60)
+        finally:
+            running.kill()
+    assert running.returncode == 2, output
+    assert errors.startswith(f"gym-http-server: {server.url} stopped answering")
+    assert errors.count("\n") == 1
+    assert "\nstopped before the end: " in output
+    assert results(output, "failed") == []
+    assert "createEnv" in results(output, "passed")
+    assert "Max retries" not in output + errors
+
+
+DOCUMENTED_LIMITS = [
+    (("--strict-env-ids",), ("wire",), set()),
+    (("--max-snapshots", "2"), ("schema",), set()),
+    (("--max-snapshots", "0"), ("schema",), {"restoreSnapshot", "deleteSnapshot"}),
+    (("--max-envs", "10", "--max-lanes", "2"), ("trajectories",), {"CartPole-v1", "FrozenLake-v0"}),
+    (("--max-lanes", "1"), ("schema",), {"resetBatch", "stepBatch"}),
+]
+
+
+@pytest.mark.parametrize(("settings", "groups", "skipped"), DOCUMENTED_LIMITS)
+def test_a_deployment_with_limits_conforms(
+    tmp_path: Path, root: Path, settings: tuple[str, ...], groups: tuple[str, ...], skipped: set[str]
+) -> None:
+    """What a documented setting stands in the way of is skipped with the reason, or held in another way."""
+    with start("inline", "--results-root", str(root), *settings) as server:
+        only = [word for group in groups for word in ("--only", group)]
+        done = check(tmp_path, server.url, *only, "--examples", "5")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert results(done.stdout, "failed") == []
+    assert skipped <= set(results(done.stdout, "skipped"))
+    assert ("limit" in done.stdout) == bool(skipped)
+    if groups == ("wire",):
+        assert {"Python", "Julia", "Haskell"} <= set(results(done.stdout, "passed"))
+
+
 @pytest.mark.parametrize("name", ["pytest", "schemathesis", "openapi_schema_validator"])
 def test_a_missing_package_is_one_line(tmp_path: Path, name: str) -> None:
     """Without the extra it says how to install it."""

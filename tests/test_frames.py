@@ -146,6 +146,21 @@ def test_a_remote_environment_needs_one_request_a_step_and_its_frame(server: Ser
     eager.close(), plain.close()
 
 
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "ALE/Pong-v5"])
+def test_a_frame_of_before_a_restoration_is_not_shown_after_it(server: Server, env_id: str) -> None:
+    """With `frames` too, `render` after `restore` shows the state that was restored."""
+    with RemoteEnv(url(server), env_id, frames=True, seed=1) as env:
+        env.reset()
+        for _ in range(20):
+            env.step(1)
+        saved, snapshot_id = env.render(), env.snapshot()
+        for _ in range(20):
+            env.step(0)
+        assert not np.array_equal(env.render(), saved)
+        env.restore(snapshot_id)
+        np.testing.assert_array_equal(env.render(), saved)
+
+
 def test_frames_of_texts_come_along_too(server: Server) -> None:
     """A remote environment of render mode `ansi` renders the text that came with its step."""
     env = RemoteEnv(url(server), "FrozenLake-v1", render_mode="ansi", frames=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gym_http_server.client import Client, RemoteEnv
+from gym_http_server.client import Client, RemoteEnv, RemoteVectorEnv, ServerProblem
 from gym_http_server.errors import InvalidValueError
 from gym_http_server.metadata import LONGEST_KEY, MOST_LABELS, Metadata
 
@@ -152,6 +154,32 @@ def test_the_python_client_names_instances(server: Server) -> None:
         found = client.get_env(env.instance_id)
         assert (found["name"], found["labels"]) == ("remote", {"c": "3"})
         env.close()
+
+
+@pytest.mark.parametrize("make", [RemoteEnv, partial(RemoteVectorEnv, num_envs=2)])
+def test_a_remote_environment_is_named_when_it_is_made_and_later(server: Server, make: Callable[..., Any]) -> None:
+    """`update` of an environment or a batch changes what it is given and nothing else, and returns the description."""
+    with Client(server.url) as client:
+        env = make(server.url, "CartPole-v1", name="first", labels={"owner": "ada", "run": "1"})
+        listed = {"env_id": "CartPole-v1", "name": "first", "labels": {"owner": "ada", "run": "1"}}
+        assert client.list_named_envs()[env.instance_id] == listed
+        assert env.update(name="second")["labels"] == {"owner": "ada", "run": "1"}
+        found = env.update(labels={"run": None, "note": "x"})
+        assert (found["name"], found["labels"]) == ("second", {"owner": "ada", "note": "x"})
+        with pytest.raises(ServerProblem, match="name"):
+            env.update(name="two\nlines")
+        env.close()
+
+
+def test_the_python_client_lists_names_and_labels(server: Server) -> None:
+    """`list_named_envs` has all instances, those without a name too, and `list_envs` stays as old programs know it."""
+    with Client(server.url) as client:
+        plain = client.create_env("CartPole-v1")["instance_id"]
+        labelled = client.create_env("CartPole-v1", labels={"a": "1"})["instance_id"]
+        found = client.list_named_envs()
+        assert found[plain] == {"env_id": "CartPole-v1", "name": None, "labels": {}}
+        assert found[labelled] == {"env_id": "CartPole-v1", "name": None, "labels": {"a": "1"}}
+        assert client.list_envs() == {each: told["env_id"] for each, told in found.items()}
 
 
 @given(st.lists(CHANGES, max_size=6))

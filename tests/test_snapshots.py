@@ -360,6 +360,34 @@ def test_a_snapshot_of_a_restored_frame_has_it_too(server: Server) -> None:
     assert server.get(f"{env}/render/").body == first
 
 
+NOISE = {"name": "AddWhiteNoise", "kwargs": {"probability_of_noise_per_pixel": 0.5}}
+SMALL = {"name": "ResizeObservation", "kwargs": {"shape": [8, 8]}}
+
+
+@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "CartPole-v1"])
+@pytest.mark.parametrize("wrappers", [[NOISE], [NOISE, {"name": "AddRenderObservation"}, SMALL]])
+def test_random_numbers_that_frames_are_drawn_with_are_part_of_the_state(
+    server: Server, env_id: str, wrappers: list[dict[str, Any]]
+) -> None:
+    """To make a snapshot changes no later observation and no later frame, nor does to restore it."""
+    env, undisturbed = (server.create(env_id, seed=5, wrappers=wrappers) for _ in range(2))
+
+    def future(env: str) -> list[bytes]:
+        frames = [server.get(f"{env}/render/").body]
+        steps = play(server, env, 3)
+        return [*frames, *steps, server.get(f"{env}/render/").body, *play(server, env, 3)]
+
+    for each in (env, undisturbed):
+        server.post(f"{each}/reset/")
+        play(server, each, 2)
+    snapshot = create(server, env)
+    expected = future(undisturbed)
+    assert future(env) == expected
+    for _ in range(2):
+        restore(server, snapshot)
+        assert future(env) == expected
+
+
 def test_state_beside_the_environment_is_restored_in_a_process_of_its_own(process_server: Server) -> None:
     """What its class, its module and the random generators of the process hold is part of it."""
     env = process_server.create("tests/Beside-v0")

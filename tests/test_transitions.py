@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from gym_http_server.client import RemoteEnv, ServerProblem
 from gym_http_server.errors import NoTransitionModelError
 from gym_http_server.runtime import gym_compat
 from gym_http_server.runtime.transitions import transition_model
@@ -85,6 +86,15 @@ def test_a_batch_is_a_409(server: Server) -> None:
     assert answer.status == 409
     assert answer.json["type"] == "urn:gym-http-server:problem:instance-kind"
     assert "single environment" in answer.message
+
+
+def test_a_remote_environment_has_its_model(server: Server) -> None:
+    """`transitions` returns what the operation answers, and raises where an environment has none."""
+    with RemoteEnv(server.url, "FrozenLake-v1") as lake, RemoteEnv(server.url, "CartPole-v1") as pole:
+        assert lake.transitions() == server.get(f"/v1/envs/{lake.instance_id}/transitions/").json
+        with pytest.raises(ServerProblem) as caught:
+            pole.transitions()
+        assert caught.value.status == 409
 
 
 class Table:

@@ -107,9 +107,23 @@ class Operations(ABC):
         return self._call("POST", "/v1/envs/", _given(asked), keyed=True)
 
     def list_envs(self) -> dict[str, str]:
-        """Return the environment id of every live instance by instance id."""
+        """Return the environment id of every live instance by instance id; `list_named_envs` tells their names, too."""
         envs: dict[str, str] = self._call("GET", "/v1/envs/", repeatable=True)["envs"]
         return envs
+
+    def list_named_envs(self) -> dict[str, dict[str, Any]]:
+        """Return every live instance by instance id, with what people call it: the same request as that of `list_envs`.
+
+        Returns:
+            Of each its `env_id`, its `name`, a text or None, and its `labels`, a dict of texts.
+        """
+        listed = self._call("GET", "/v1/envs/", repeatable=True)
+        # Servers of old have no names.
+        names, labels = listed.get("names", {}), listed.get("labels", {})
+        return {
+            each: {"env_id": env_id, "name": names.get(each), "labels": labels.get(each, {})}
+            for each, env_id in listed["envs"].items()
+        }
 
     def get_env(self, instance_id: str) -> dict[str, Any]:
         """Return what an instance is, its spaces, its `state`, and how many `steps` and `episodes` it has made."""

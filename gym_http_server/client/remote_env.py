@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
@@ -15,6 +15,9 @@ from .problem import ServerProblem
 from .registration import ENV_ID
 from .secret import guarded
 from .values import action_writer, observation_reader, own
+
+if TYPE_CHECKING:
+    from types import EllipsisType
 
 UNKNOWN = 400
 FPS = 30
@@ -179,7 +182,33 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         Raises:
             ServerProblem: 404, there is no such snapshot.
         """
+        self._frame = None
         return self._read(self._client.restore_snapshot(self.instance_id, snapshot_id))
+
+    def transitions(self) -> dict[str, Any]:
+        """Return the tabular model of an environment of toy text, such as FrozenLake: what `Client.get_transitions` does.
+
+        Raises:
+            ServerProblem: 409, the environment has none.
+        """
+        return self._client.get_transitions(self.instance_id)
+
+    def update(
+        self,
+        *,
+        name: str | EllipsisType | None = ...,
+        labels: dict[str, str | None] | EllipsisType | None = ...,
+    ) -> dict[str, Any]:
+        """Change what people call the environment; return its description, with its `name` and `labels`.
+
+        Args:
+            name: on one line; None takes it away, and without this argument it stays.
+            labels: texts to set by their names, and None for those to take away; None takes all away.
+
+        Raises:
+            ServerProblem: 400, the server takes no such name or label.
+        """
+        return self._client.update_env(self.instance_id, name=name, labels=labels)
 
     def close(self) -> None:
         """Close the environment and forget it on the server; closing it again, or without a server, does nothing."""

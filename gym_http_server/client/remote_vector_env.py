@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
@@ -15,6 +15,9 @@ from .registration import ENV_ID
 from .remote_env import FPS, forget
 from .secret import guarded
 from .values import action_writer, observation_reader, own
+
+if TYPE_CHECKING:
+    from types import EllipsisType
 
 
 class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
@@ -32,7 +35,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         timeout: seconds to wait for an answer; None waits for ever.
         packed: speak MessagePack.
         **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
-            `call_timeout`, `vectorization_mode`, `autoreset_mode`, `wrappers`.
+            `call_timeout`, `vectorization_mode`, `autoreset_mode`, `wrappers`, `name`, `labels`.
 
     Raises:
         ServerProblem: the server refuses to make it, says what an environment did wrong, or lost it. A lost one (410)
@@ -155,6 +158,23 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             ServerProblem: 404, there is no such snapshot.
         """
         return self._read(self._client.restore_snapshot(self.instance_id, snapshot_id))
+
+    def update(
+        self,
+        *,
+        name: str | EllipsisType | None = ...,
+        labels: dict[str, str | None] | EllipsisType | None = ...,
+    ) -> dict[str, Any]:
+        """Change what people call the batch; return its description, with its `name` and `labels`.
+
+        Args:
+            name: on one line; None takes it away, and without this argument it stays.
+            labels: texts to set by their names, and None for those to take away; None takes all away.
+
+        Raises:
+            ServerProblem: 400, the server takes no such name or label.
+        """
+        return self._client.update_env(self.instance_id, name=name, labels=labels)
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 -- Gymnasium's signature
         """Close the batch and forget it on the server, whatever has become of the server."""

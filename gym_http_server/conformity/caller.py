@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 MSGPACK = "application/msgpack"
 
 _OK = 200
-_BAD_REQUEST = 400
-_TOO_MANY_REQUESTS = 429
+
+LIMITS = {413: "over a limit there", 429: "no room there"}
+"""What an implementation answers that has a limit, as the contract has it, in words."""
+
+REFUSALS = {400: "not served there", **LIMITS}
+"""What it answers where it does not make what it is asked for."""
 
 
 class Caller(Operations):
     """One method per operation of the contract, as the Python client has them.
 
     Each raises `Nonconformity` where the reply is not one that the contract declares, or an error; `NotServed` where an
-    environment is not to be had.
+    environment is not to be had, or a limit of the implementation stands in the way.
 
     Args:
         implementation: whom to ask.
@@ -76,10 +80,10 @@ class Caller(Operations):
         exchange = self.exchange(request)
         answer = exchange.answer
         if answer.status != _OK:
-            if answer.status == _BAD_REQUEST and (request.method, request.path) == ("POST", ENVS):
-                raise NotServed(f"not served there: {shown(answer.json['message'])}")
-            room = "; close some instances there, or raise its limit" if answer.status == _TOO_MANY_REQUESTS else ""
-            raise Nonconformity(f"200{room}", str(answer.status), exchange)
+            known = REFUSALS if (request.method, request.path) == ("POST", ENVS) else LIMITS
+            if answer.status in known:
+                raise NotServed(f"{known[answer.status]}: {shown(answer.json['message'])}")
+            raise Nonconformity("200", str(answer.status), exchange)
         return _value(answer, exchange)
 
     def _file(self, path: str, media_type: str) -> bytes:

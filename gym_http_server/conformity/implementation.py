@@ -40,6 +40,7 @@ class Implementation:
         address: what the URL says.
         requests: how many were sent.
         ledger: what was made there.
+        has_gone: it does not answer any more, so nothing is closed there.
 
     Raises:
         ValueError: `url` is not the address of a server, or `api_key` cannot be in a header.
@@ -55,6 +56,7 @@ class Implementation:
         self._api_key = api_key
         self._kept = self._connection()
         self.ledger = Ledger(results)
+        self.has_gone = False
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +129,9 @@ class Implementation:
 
     def close(self) -> None:
         """Close every instance that the kit made, also those whose creation had no answer, and the connection."""
+        if self.has_gone:
+            self._kept.close()
+            return
         unanswered, self.ledger.unanswered = self.ledger.unanswered, []
         try:
             with contextlib.suppress(NoAnswer):
@@ -142,7 +147,7 @@ class Implementation:
         Args:
             but: those to leave.
         """
-        for each in self.ledger.alive - but:
+        for each in () if self.has_gone else self.ledger.alive - but:
             # The others are to be closed, too; what is wrong with a close is what the checks tell.
             with contextlib.suppress(NoAnswer):
                 answer = self.ask(Request("POST", f"{ENVS}{each}/close/")).answer

@@ -152,10 +152,11 @@ def caller(implementation: Implementation) -> Caller:
     return Caller(implementation)
 
 
-@pytest.fixture(scope="session")
-def pool(caller: Caller) -> Pool:
-    """Live instances for generated requests."""
-    return Pool(caller, ENV_IDS)
+@pytest.fixture(scope="module")
+def pool(implementation: Implementation, caller: Caller) -> Iterator[Pool]:
+    """Live instances for generated requests; they are closed before other checks need the room."""
+    with implementation.closing():
+        yield Pool(caller, ENV_IDS)
 
 
 @pytest.fixture

@@ -53,12 +53,28 @@ class Pool:
         return self._ids[kind][self._taken % len(self._ids[kind])]
 
     def snapshot(self, instance_id: str, operation: dict[str, Any]) -> str:
-        """Return a snapshot of an instance; a new one where the operation ends it."""
+        """Return a snapshot of an instance; a new one where the operation ends it.
+
+        Raises:
+            NotServed: none is kept there.
+        """
         if operation["operationId"] == "deleteSnapshot":
-            return self._operations.create_snapshot(instance_id)
+            return self._new_snapshot(instance_id)
         if instance_id not in self._snapshots:
-            self._snapshots[instance_id] = self._operations.create_snapshot(instance_id)
+            self._snapshots[instance_id] = self._new_snapshot(instance_id)
         return self._snapshots[instance_id]
+
+    def _new_snapshot(self, instance_id: str) -> str:
+        """Make a snapshot; where the instance has as many as it may, the oldest goes."""
+        listed = self._operations.list_snapshots(instance_id)
+        kept, limit = [each["snapshot_id"] for each in listed["snapshots"]], listed["limit"]
+        if limit == 0:
+            raise NotServed("no snapshots are kept there: the limit is 0")
+        for each in kept[: max(0, len(kept) + 1 - limit)]:
+            self._operations.delete_snapshot(instance_id, each)
+            if self._snapshots.get(instance_id) == each:
+                del self._snapshots[instance_id]
+        return self._operations.create_snapshot(instance_id)
 
     def _made(self, lanes: int | None = None) -> Iterator[str]:
         refused: list[NotServed] = []
@@ -74,4 +90,4 @@ class Pool:
                 self._operations.reset_batch(instance_id)
             yield instance_id
         if len(refused) == len(self._env_ids):
-            raise NotServed(f"none of {', '.join(self._env_ids)} is served there") from refused[0]
+            raise NotServed(f"none of {', '.join(self._env_ids)}: {refused[0]}") from refused[0]

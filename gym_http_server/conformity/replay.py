@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .exchange import JSON, Answer, Request
-from .nonconformity import Nonconformity, shown
+from .caller import REFUSALS
+from .exchange import JSON, Answer, Exchange, Request
+from .ledger import is_creation
+from .nonconformity import Nonconformity, NotServed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,9 @@ VOID_BODIES = (
 _TYPES = {"str": str, "object": dict, "array": list, "int": int, "float": float, "bool": bool}
 _OK = 200
 
+_SUCCESSORS = {f'"{name}-v0"': f'"{name}-v1"' for name in ("CartPole", "FrozenLake", "Pendulum")}
+"""By which ids an implementation may ask for what the clients name: it need not serve ids that are retired."""
+
 
 @functools.cache
 def sessions() -> dict[str, list[dict[str, Any]]]:
@@ -48,10 +53,13 @@ def replay(client: str, caller: Caller, directory: Callable[[], str]) -> None:
 
     Raises:
         Nonconformity: a reply is not what it needs.
+        NotServed: an environment that it makes is not to be had, nor its successor.
     """
     instance_id = ""
     for each in sessions()[client]:
-        exchange = caller.exchange(_request(each, instance_id, directory))
+        request = _request(each, instance_id, directory)
+        is_made = is_creation(request.method, request.path) and each["need"]["status"] == _OK
+        exchange = _make(caller, request) if is_made else caller.exchange(request)
         answer = exchange.answer
         try:
             _hold_status(each["need"]["status"], answer)
@@ -60,6 +68,20 @@ def replay(client: str, caller: Caller, directory: Callable[[], str]) -> None:
             _hold(each["need"], answer, instance_id)
         except Nonconformity as error:
             raise Nonconformity(f"{each['op']}: {error.expected}", error.came, exchange) from None
+
+
+def _make(caller: Caller, request: Request) -> Exchange:
+    """Send a request that makes an environment, and one that makes its successor where it is not served."""
+    exchange = caller.exchange(request)
+    if exchange.answer.status not in REFUSALS:
+        return exchange
+    body = request.body.decode()
+    for retired, successor in _SUCCESSORS.items():
+        body = body.replace(retired, successor)
+    exchange = caller.exchange(Request(request.method, request.path, request.headers, body.encode()))
+    if exchange.answer.status in REFUSALS:
+        raise NotServed(f"{REFUSALS[exchange.answer.status]}: {shown(exchange.answer.json['message'])}")
+    return exchange
 
 
 def _request(each: dict[str, Any], instance_id: str, directory: Callable[[], str]) -> Request:

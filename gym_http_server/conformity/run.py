@@ -9,15 +9,17 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
-from rich.console import Console
 from rich.text import Text
 
 from ..spec import load_contract
 from .command import CANNOT_CHECK
 from .interrupt import Interruption
+from .output import ClosedOutput, Output
 from .plugin import SUITE
+from .presence import Presence
 from .table import Table
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
     from .command import Options
 
-FAILED, INTERRUPTED = 1, 130
+FAILED, INTERRUPTED, UNREAD = 1, 130, 141
+"""Statuses to exit with; those of an end by a signal are what a shell makes of SIGINT and SIGPIPE."""
 
 _HERE = Path(__file__).parent
 _PLUGINS = ("_hypothesis_pytestplugin", "schemathesis.pytest.plugin", "gym_http_server.conformity.plugin")
@@ -38,19 +41,35 @@ def run(options: Options, health: str) -> int:
         options: what to check, and how.
         health: what the implementation says of itself.
     """
-    console = Console(highlight=False)
+    output = Output()
+    try:
+        return _run(options, health, output)
+    except ClosedOutput:
+        return UNREAD
+
+
+def _run(options: Options, health: str, output: Output) -> int:
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     version = load_contract().document["info"]["version"]
-    console.print(Text.assemble((options.url, "bold"), f" against the contract {version}"), soft_wrap=True)
-    console.print(f"{health}; seed {seed}")
-    table = Table(console)
+    output.print(Text.assemble((options.url, "bold"), f" against the contract {version}"), soft_wrap=True)
+    output.print(f"{health}; seed {seed}")
+    table, presence = Table(output), Presence()
     table.print_head()
     with _alone(), Interruption() as interruption:
-        status = pytest.main(_arguments(options, seed), plugins=[table, interruption])
+        status = pytest.main(_arguments(options, seed), plugins=[table, presence, interruption])
+    if output.is_closed:
+        return UNREAD
     table.print_findings()
-    console.print()
+    output.print()
     is_whole = status != pytest.ExitCode.INTERRUPTED
     table.print_summary(seed, is_whole=is_whole)
+    if presence.lost is not None:
+        click.echo(
+            f"gym-http-server: {options.url} stopped answering before the checks were done: {presence.lost}; "
+            "is the server still running, and what does its log say?",
+            err=True,
+        )
+        return CANNOT_CHECK
     if not is_whole:
         return INTERRUPTED
     if status != pytest.ExitCode.OK:

@@ -191,9 +191,11 @@ class Environment(Served):
         return (self._frame(),)
 
     def _frame(self) -> Any:
+        # Also where its frame is not shown: a wrapper may draw random numbers for it, which later steps depend on.
+        frame = self._environment.render()
         if self._kept_frame is not None and self._kept_frame[0] == self.usage.steps:
             return self._kept_frame[1]
-        return self._environment.render()
+        return frame
 
     def _observed(self) -> dict[str, Any]:
         return {"observation": self._encode_observation(self._observation)}

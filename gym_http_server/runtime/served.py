@@ -199,6 +199,8 @@ class Served(abc.ABC):
                 steps=self.usage.steps,
                 limit=limit,
             )
+        # As after it is restored: a wrapper may draw another frame each time.
+        self._keep_frame(self._snapshots.get(snapshot_id).frame)
         return encoded({"snapshot_id": snapshot_id}, media_type)
 
     def snapshot_list(self, limit: int) -> Reply:

@@ -86,10 +86,16 @@ class Snapshots:
             raise NotCopyableError(f"the environment cannot be copied: {self._place(environment)}{error}") from None
         if self._owns_process:
             walk.go_through_code(self._kinds_beside)
-        frame = render() if walk.needs_frame else None
+        saved = walk.finish()
+        frame = None
+        if saved.needs_frame:
+            try:
+                frame = render()
+            finally:
+                saved.undo_drawing()
         self._made += 1
         snapshot_id = f"{self._made:08x}"
-        self._kept[snapshot_id] = Snapshot(datetime.now(UTC), steps, own, walk.finish(), frame)
+        self._kept[snapshot_id] = Snapshot(datetime.now(UTC), steps, own, saved, frame)
         return snapshot_id
 
     def get(self, snapshot_id: str) -> Snapshot:

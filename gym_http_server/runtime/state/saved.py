@@ -41,10 +41,27 @@ class Saved:
         Raises:
             NotCopyableError: that cannot be; every object is as it was.
         """
+        self._mend_arrays()
+        self._put_foreign()
+        self._put_own()
+
+    def undo_drawing(self) -> None:
+        """Undo what drawing a frame of this very state has changed, such as a generator that it draws noise from.
+
+        What is another library's stays: it is shown by drawing, and takes much longer to put back.
+
+        Raises:
+            NotCopyableError: that cannot be.
+        """
+        self._mend_arrays()
+        self._put_own()
+
+    def _mend_arrays(self) -> None:
         for array, content in self.arrays:
             if array.shape != content.shape or not array.flags.writeable:
                 _mend(array, content)
-        self._put_foreign()
+
+    def _put_own(self) -> None:
         for array, content in self.arrays:
             np.asarray(array)[...] = content
         for put, value, content in self.entries:

@@ -7,6 +7,7 @@ object that the environment has dropped since lives on in what was saved, and co
 
 from __future__ import annotations
 
+import itertools
 import random
 import types
 from typing import TYPE_CHECKING, Any, Final
@@ -15,11 +16,13 @@ import numpy as np
 
 from .contents import NotWalkableError, put_set
 from .kinds import CODE, Kinds
+from .own import OwnCode, held_by
 from .saved import Saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from .own import Code
     from .saved import Array, Put
 
 
@@ -77,22 +80,40 @@ class Walk:
         self._seen.update((id(value), value) for value in values)
 
     def go_through_code(self, kinds: Kinds) -> None:
-        """Visit what the environment's own classes and modules hold, as far as it can be saved, and what they share.
+        """Visit what the environment's own code holds, as far as it can be saved, and what all code of the process shares.
 
+        Its own are the classes and modules that the walk has met, and those of its own code that they name (see `OwnCode`).
         Only in a process that is the environment's own: others would have a part in it.
 
         Args:
             kinds: others than of the walk so far, because what is met from here on is not the environment's own.
         """
         spaces = self._kinds.spaces
-        if spaces:
-            self.go(PROCESS_WIDE)
+        if not spaces:
+            return
+        self.go(PROCESS_WIDE)
         self._kinds, self.note_module = kinds, kinds.note_module
-        for space in spaces:
-            held = _held(space)
-            self.entries.append((_put_held, space, held))
-            for value in held.values():
+        own = OwnCode(spaces)
+        todo: list[Code] = list(spaces)
+        met = {id(each) for each in todo}
+        classes = 0
+        while todo:
+            code = todo.pop()
+            held: Iterable[Any]
+            leads: Iterable[Code] = ()
+            if isinstance(code, types.FunctionType):
+                held = held_by(code)
+            else:
+                saved = _held(code)
+                self.entries.append((_put_held, code, saved))
+                held, leads = saved.values(), own.led_to(code)
+            for value in held:
                 self._go_where_possible(value)
+            beside, classes = kinds.spaces[classes:], len(kinds.spaces)
+            for each in itertools.chain(leads, (each for each in beside if own.has(each))):
+                if id(each) not in met:
+                    met.add(id(each))
+                    todo.append(each)
 
     def _go_where_possible(self, root: Any) -> None:
         logs: tuple[list[Any], ...] = (self.sets, self.entries, self.arrays, self.foreign)
