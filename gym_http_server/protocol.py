@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from . import __version__
+from .api.access_log import REFUSED
 from .api.hot_path import ERROR, REPLY
 from .api.problems import Problem
+from .api.request import HEADER, sent_id
 from .transport import JoiningTransport
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from .api.edge import App
+    from .api.edge import App, Scope
     from .config import Settings
     from .errors import GymHttpServerError
 
@@ -32,6 +35,11 @@ chunked body, and after it."""
 
 PIECE = 1 << 12
 """What came elsewhere is parsed in pieces of so many bytes."""
+
+
+Refuse: TypeAlias = "Callable[[int, int, Scope | None], None]"
+"""Who is told of a request that is refused: the status, the length of the reply's body in bytes, and what has come of its
+head; None where the app has the request, whose state then tells (`access_log.REFUSED`)."""
 
 
 class Beginning(NamedTuple):
@@ -51,34 +59,39 @@ class Beginning(NamedTuple):
 
 
 class Configuration(uvicorn.Config):
-    """uvicorn's configuration, and two time-outs that it does not have.
+    """uvicorn's configuration, and what it does not have.
 
     Args:
         app: the app.
         settings: the server's settings.
+        on_refused: told of each request that the protocol answers itself.
         **options: uvicorn's own.
 
     Attributes:
+        on_refused: as above.
         header_timeout, body_timeout: how long the head and the body of a request may take to arrive, in seconds.
     """
 
-    def __init__(self, app: App, settings: Settings, **options: Any) -> None:
+    def __init__(self, app: App, settings: Settings, on_refused: Refuse | None, **options: Any) -> None:
         super().__init__(app, **options)
+        self.on_refused = on_refused
         self.header_timeout = settings.header_timeout
         self.body_timeout = settings.body_timeout
 
 
-def configuration(app: App, settings: Settings, http: Any) -> Configuration:
+def configuration(app: App, settings: Settings, http: Any, on_refused: Refuse | None = None) -> Configuration:
     """Return what uvicorn is to serve with.
 
     Args:
         app: the app.
         settings: the server's settings.
         http: makes the protocol of a connection.
+        on_refused: told of each request that the protocol answers itself; None for nobody.
     """
     return Configuration(
         app,
         settings,
+        on_refused,
         http=http,
         ws="none",
         lifespan="off",
@@ -381,15 +394,23 @@ class HttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are not an HTTP request, and close the connection."""
-        if self._is_answering():
-            # Its answer is on the way, and this one would be taken for it.
-            self.cycle.keep_alive = False
+        if whole := self._whole():
+            # Their answers are on the way, and this one would be taken for one of them.
+            whole[-1].keep_alive = False
             self.flow.pause_reading()
             return
-        self._refuse(Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {msg}"))
+        self._give_up(Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {msg}"))
 
     def _refuse(self, problem: Problem) -> None:
+        scope: Scope = self.scope if self._arriving else {"headers": [], "client": self.client}  # type: ignore[assignment]  # uvicorn's is stricter
+        sent = problem.status, len(problem.body)
+        if self._arriving == BODY:
+            scope["state"][REFUSED] = sent
+        if self.config.on_refused is not None:
+            self.config.on_refused(*sent, None if self._arriving == BODY else scope)
         headers = {**problem.headers, "content-length": str(len(problem.body)), "connection": "close"}
+        if (request_id := sent_id(scope)) is not None:
+            headers[HEADER.decode()] = request_id
         lines = [*self.server_state.default_headers, *((k.encode(), v.encode("latin-1")) for k, v in headers.items())]
         head = b"".join(b"%b: %b\r\n" % line for line in lines)
         self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + problem.body)
@@ -420,10 +441,6 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.close()
             cycle.on_response()
         return True
-
-    def _is_answering(self) -> bool:
-        """Return whether the latest request has come whole and is not answered yet."""
-        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def _with_error(self) -> dict[str, Any]:
         error, self._error = self._error, None

@@ -23,7 +23,8 @@ from gym_http_server.config import Settings
 
 from .conftest import KINDS, start
 from .handing import TROUBLE, Client, get, is_read, post, step
-from .serving import Server, eventually, raw
+from .refused import REFUSED, TIME_OUTS
+from .serving import Server, eventually, parse_response, raw
 
 FIELDS = {"time", "level", "logger", "message", "request_id", "instance_id"}
 
@@ -51,6 +52,13 @@ def configured(stream: io.StringIO, **options: Any) -> None:
     logs.configure(Settings(**options))
     [handler] = logging.getLogger().handlers
     handler.setStream(stream)
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[Server]:
+    """A server that logs each request, and soon loses patience."""
+    with start("process", "--access-log", "--log-format", "json", *TIME_OUTS) as running:
+        yield running
 
 
 @pytest.mark.parametrize("kind", ["handover", "process"])
@@ -127,6 +135,23 @@ def test_a_request_that_its_client_gives_up_is_in_the_access_log() -> None:
         [told] = eventually(lambda: records(server, "gym_http_server.access"))
     assert told["status"] is None
     assert told["received_bytes"] == 1
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_request_that_the_protocol_refuses_is_in_the_access_log(refusing: Server, name: str) -> None:
+    """One record with its status and the length of the reply, and the id that the client gave it, as in the reply."""
+    status, data = REFUSED[name]
+    before = len(records(refusing, "gym_http_server.access"))
+    answer = raw(refusing.address, data)
+    told = eventually(lambda: records(refusing, "gym_http_server.access")[before:])
+    assert [each["status"] for each in told] == [status]
+    assert told[0]["client"] == "127.0.0.1"
+    assert told[0]["sent_bytes"] > 100
+    assert told[0]["request_id"] == "mine" or name == "no request"
+    assert told[0]["path"] == ("/v1/envs/" if name in ("body that does not end", "no chunk") else None)
+    if status != 431:  # the system drops a reply to what was not read
+        assert parse_response(answer).status == status
+        assert parse_response(answer).headers.get("x-request-id") == (None if name == "no request" else "mine")
 
 
 def test_without_an_access_log_no_request_is_logged(server: Server) -> None:
