@@ -7,7 +7,10 @@ import datetime as dt
 import io
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -258,6 +261,52 @@ def test_a_warning_is_a_record_of_the_log(tmp_path: Path) -> None:
         [told] = eventually(lambda: records(server, "py.warnings"))
     assert told["level"] == "WARNING"
     assert "mind the step" in told["message"]
+
+
+CHATTY = """
+import os, sys, warnings
+warnings.warn("mind the step")
+print("printed")
+os.write(2, b"x" * 300_000 + b"\\nwritten\\n")
+print("unfinished", end="")
+"""
+
+
+@pytest.mark.parametrize("kind", ["handover", "process"])
+def test_what_a_module_says_at_import_is_in_the_log(tmp_path: Path, kind: str) -> None:
+    """Each line that it prints, writes or warns of is one record, of no instance, and none is another's or on stdout."""
+    (tmp_path / "module_that_talks.py").write_text(CHATTY)
+    options = ("--import", "module_that_talks", "--log-format", "json", "--access-log")
+    variables = {"PYTHONPATH": str(tmp_path)}
+    with start(kind, *options, environment=variables) as server:
+        for _ in range(2):
+            server.post(f"{server.create()}/close/")
+        assert server.banner[0].startswith("gym-http-server")
+    told = records(server, "gym_http_server.environment")
+    assert all(each["instance_id"] is each["request_id"] is None for each in told)
+    said = [each["message"].removeprefix("fork server: ") for each in told]
+    for text in ("UserWarning: mind the step", "printed", "xxx", "written", "unfinished"):
+        assert sum(text in each for each in said) == 1, said
+    assert len(json.dumps(told)) < 20_000
+
+
+def test_what_a_module_said_before_its_import_failed_is_in_the_log(tmp_path: Path) -> None:
+    """A server that does not start for it has logged that, line by line."""
+    (tmp_path / "module_that_fails.py").write_text("print('the reason'); raise RuntimeError('no')")
+    command = [sys.executable, "-m", "gym_http_server", "--port", "0", "--import", "module_that_fails"]
+    ended = subprocess.run(
+        [*command, "--log-format", "json"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "the reason" not in ended.stdout
+    assert "fork server: the reason" in [
+        json.loads(each)["message"] for each in ended.stderr.splitlines() if each[0] == "{"
+    ]
 
 
 @pytest.mark.parametrize(("level", "uvicorn"), [("debug", "DEBUG"), ("info", "WARNING"), ("error", "ERROR")])
