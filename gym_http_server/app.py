@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from . import __version__
-from .api.access_log import AccessLog
+from .api.access_log import AccessLog, log_refused
 from .api.compression import Compression
 from .api.edge import METRICS, App, Edge, Message, Receive, Scope, Send, send_problem
 from .api.gate import Gate
@@ -102,7 +102,8 @@ class Application:
         self._documents = compressed(self._document, settings)
         guard = Guard(access, lambda path: self._app_for(path) is self._pages, sessions)
         self._app: App = Gate(self._dispatch, guard, self._ask_for_key, self._count_refused)
-        if settings.access_log:
+        self._logs_access = settings.access_log
+        if self._logs_access:
             self._app = AccessLog(self._app, self._contract)
         if settings.trusted_proxy:
             self._app = TrustedProxies(self._app, settings.trusted_proxy)
@@ -177,6 +178,12 @@ class Application:
         headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def on_refused(self, status: int, sent: int, scope: Scope | None) -> None:
+        """Note a request that the protocol answered; see `protocol.Refuse`."""
+        self._count_refused(status, sent)
+        if scope is not None and self._logs_access:
+            log_refused(status, sent, scope)
 
     def _count_refused(self, status: int, sent: int) -> None:
         self.instances.totals.traffic.count(NONE, status, 0.0, 0, sent)

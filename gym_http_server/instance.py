@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -170,14 +171,22 @@ class Instance:
         """Have the connection that was handed over given back as soon as the environment can."""
         self._worker.recall()
 
-    async def close(self, *, at_once: bool = False) -> None:
+    async def close(self, *, at_once: bool = False, once: Once | None = None) -> None:
         """Close the environment after the calls that came before; those that come after find no instance.
 
         Args:
             at_once: not after one that the environment's own process serves.
+            once: the request that this is for; None where it has no key.
+
+        Raises:
+            KeyReusedError: `once` has the key of one of those calls; the environment lives on.
         """
         await self._turn.take()
         try:
+            if once is not None and not self._closing and self._worker.loss is None:
+                # What its calls were answered is known beside it, as long as it lives.
+                with contextlib.suppress(EnvironmentDiedError, CallTimeoutError):
+                    await self._worker.call("claim", {ONCE: once})
             self._was_lost = self.is_lost
             self._closing = True
             await self._worker.close(at_once=at_once)

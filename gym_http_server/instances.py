@@ -119,16 +119,21 @@ class Instances:
         """Return the live instances, the oldest first."""
         return list(self._live.values())
 
-    async def close(self, instance_id: str) -> None:
+    async def close(self, instance_id: str, once: Once | None = None) -> None:
         """Close an instance and forget it.
 
+        Args:
+            instance_id: which.
+            once: the request that this is for; None where it has no key.
+
         Raises:
+            KeyReusedError: `once` has the key of another request for it.
             UnknownInstanceError: there is none of that id, or another call closed it first.
         """
         instance = self.get(instance_id)
         closed_here = False
         try:
-            await instance.close()
+            await instance.close(once=once)
         finally:
             # Not where the call was given up before its turn came: the environment lives on.
             if instance.state == "closed":

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from . import __version__
+from .api.access_log import REFUSED
 from .api.hot_path import ABANDON, ERROR, REPLY
 from .api.problems import Problem
+from .api.request import HEADER, sent_id
 from .transport import JoiningTransport
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from .api.edge import App
+    from .api.edge import App, Scope
     from .config import Settings
     from .errors import GymHttpServerError
 
@@ -27,7 +30,16 @@ NOTHING, HEAD, BODY = range(3)
 """What of a request is arriving."""
 
 LONGEST_HEAD = 1 << 16
-"""How many bytes of a head may come after its first, the whole not being there."""
+"""How many bytes of a head may come after its first, the whole not being there; likewise of what is between the data of a
+chunked body, and after it."""
+
+PIECE = 1 << 12
+"""What came elsewhere is parsed in pieces of so many bytes."""
+
+
+Refuse: TypeAlias = "Callable[[int, int, Scope | None], None]"
+"""Who is told of a request that is refused: the status, the length of the reply's body in bytes, and what has come of its
+head; None where the app has the request, whose state then tells (`access_log.REFUSED`)."""
 
 
 class Beginning(NamedTuple):
@@ -47,34 +59,39 @@ class Beginning(NamedTuple):
 
 
 class Configuration(uvicorn.Config):
-    """uvicorn's configuration, and two time-outs that it does not have.
+    """uvicorn's configuration, and what it does not have.
 
     Args:
         app: the app.
         settings: the server's settings.
+        on_refused: told of each request that the protocol answers itself.
         **options: uvicorn's own.
 
     Attributes:
+        on_refused: as above.
         header_timeout, body_timeout: how long the head and the body of a request may take to arrive, in seconds.
     """
 
-    def __init__(self, app: App, settings: Settings, **options: Any) -> None:
+    def __init__(self, app: App, settings: Settings, on_refused: Refuse | None, **options: Any) -> None:
         super().__init__(app, **options)
+        self.on_refused = on_refused
         self.header_timeout = settings.header_timeout
         self.body_timeout = settings.body_timeout
 
 
-def configuration(app: App, settings: Settings, http: Any) -> Configuration:
+def configuration(app: App, settings: Settings, http: Any, on_refused: Refuse | None = None) -> Configuration:
     """Return what uvicorn is to serve with.
 
     Args:
         app: the app.
         settings: the server's settings.
         http: makes the protocol of a connection.
+        on_refused: told of each request that the protocol answers itself; None for nobody.
     """
     return Configuration(
         app,
         settings,
+        on_refused,
         http=http,
         ws="none",
         lifespan="off",
@@ -114,6 +131,7 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     config: Configuration
+    longest_head = LONGEST_HEAD
 
     def __init__(self, *, beginning: Beginning | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -121,7 +139,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._error = beginning.error if beginning else None
         self._arriving = NOTHING
         self._arriving_since: float | None = None
-        self._head_size = 0
+        self._undone = 0
         self._arrival_timer: asyncio.TimerHandle | None = None
         self._under_way: RequestResponseCycle | None = None
 
@@ -182,11 +200,14 @@ class HttpProtocol(HttpToolsProtocol):
         if beginning.closes:
             self.transport.close()
         elif beginning.data:
-            self._parse(beginning.data)
+            # In pieces, for it may have come back for how long a head is, and only what comes after its first counts.
+            for start in range(0, len(beginning.data), PIECE):
+                if not self.transport.is_closing():
+                    self._parse(beginning.data[start : start + PIECE])
 
     def _parse(self, data: bytes) -> None:
-        if self._arriving == HEAD:
-            self._head_size += len(data)
+        if self._arriving:
+            self._undone += len(data)
         while True:
             try:
                 self.parser.feed_data(data)
@@ -222,16 +243,25 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Note that the head of a request begins."""
-        self._arriving, self._arriving_since, self._head_size = HEAD, None, 0
+        self._arriving, self._arriving_since, self._undone = HEAD, None, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Start the request whose head is complete."""
         if not self.parser.should_upgrade():
             self._idle_since = None
-            self._arriving, self._arriving_since = BODY, None
+            self._arriving, self._arriving_since, self._undone = BODY, None, 0
             self.scope["extensions"] = self._extensions if self._error is None else self._with_error()
             super().on_headers_complete()
+
+    def on_chunk_header(self) -> None:
+        """Drop the trailers that may follow: they are not among the headers that the request is served by (RFC 9110, 6.5)."""
+        self.headers = []
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._undone = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Give the request the end of its body."""
@@ -249,6 +279,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._arriving:
             # Its time begins when nobody before it is served any more, or is answered in its stead.
             self._arriving_since = self.loop.time()
+            if self._undone > self.longest_head:
+                self.loop.call_soon(self._look_again)
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
@@ -284,10 +316,10 @@ class HttpProtocol(HttpToolsProtocol):
         """See to it that the rest of a request, of which a part has come, takes neither forever nor all room."""
         if self._arriving_since is None:
             self._arriving_since = self.loop.time()
-        if self._arriving == HEAD and self._head_size > LONGEST_HEAD:
-            detail = f"the head has more than {LONGEST_HEAD} bytes: send fewer and shorter headers"
-            self._refuse(Problem(431, "request-header-fields-too-large", detail, limit=LONGEST_HEAD))
-            return
+        if self._undone > self.longest_head:
+            self.on_long_request()
+            if self.transport.is_closing():
+                return
         if self._arrival_timer is None:
             self._arrival_timer = self.loop.call_later(self._time_to_arrive, self._on_arrival_timer)
 
@@ -314,42 +346,76 @@ class HttpProtocol(HttpToolsProtocol):
     def _end_late(self, since: float) -> None:
         self._arrival_timer = None
         if not (self._arriving and self._arriving_since == since and self._waits_for_rest):
-            if self._arriving and not self.transport.is_closing():
-                self._await_rest()
+            self._look_again()
         elif not self.transport.is_closing():
             self.on_late_request()
+
+    def _look_again(self) -> None:
+        if self._arriving and not self.transport.is_closing():
+            self._await_rest()
 
     def on_late_request(self) -> None:
         """Answer a request that takes too long to arrive, and close the connection."""
         what, setting = ("head", "header_timeout") if self._arriving == HEAD else ("body", "body_timeout")
-        if self._arriving == BODY:
-            if self.cycle.response_complete:
-                self.transport.close()  # it has its answer
-                return
-            if self.cycle.response_started:
-                self.cycle.keep_alive = False
-                return
-            # Who waits for the body learns that it does not come.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
         seconds = self._time_to_arrive
         detail = (
             f"the {what} did not arrive within {seconds:g} s: send it faster, or start the server with a larger "
             f"--{setting.replace('_', '-')}"
         )
-        self._refuse(Problem(408, "request-timeout", detail, limit=seconds, setting=setting))
+        self._give_up(Problem(408, "request-timeout", detail, limit=seconds, setting=setting))
+
+    def on_long_request(self) -> None:
+        """Answer a request whose head, or what is of no use in its body, is too long, and close the connection."""
+        if self._whole():
+            # Those before it are answered first, and no more is read meanwhile.
+            self.flow.pause_reading()
+            return
+        if self._arriving == HEAD:
+            detail = f"the head has more than {LONGEST_HEAD} bytes: send fewer and shorter headers"
+        else:
+            detail = (
+                f"the chunked body has more than {LONGEST_HEAD} bytes of extensions or trailers at a time: send none of "
+                "them, they are not read"
+            )
+        self._give_up(Problem(431, "request-header-fields-too-large", detail, limit=LONGEST_HEAD))
+
+    def _give_up(self, problem: Problem) -> None:
+        """Answer the request whose rest is not waited for with a problem, unless it has an answer."""
+        if self._arriving == BODY:
+            if self.cycle.response_complete:
+                self.transport.close()
+                return
+            if self.cycle.response_started:
+                self.cycle.keep_alive = False
+                self.flow.pause_reading()
+                return
+            # Who waits for the body learns that it does not come.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._refuse(problem, self.cycle if self._arriving == BODY else None)
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are not an HTTP request, and close the connection."""
-        if self._is_answering():
-            # Its answer is on the way, and this one would be taken for it.
-            self.cycle.keep_alive = False
+        if whole := self._whole():
+            # Their answers are on the way, and this one would be taken for one of them.
+            whole[-1].keep_alive = False
             self.flow.pause_reading()
             return
-        self._refuse(Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {msg}"))
+        self._give_up(Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {msg}"))
 
-    def _refuse(self, problem: Problem) -> None:
+    def _refuse(self, problem: Problem, cycle: RequestResponseCycle | None = None) -> None:
+        """Answer a request with a problem, and close the connection; `cycle` is its, where the app has it."""
+        scope: Scope = {"headers": [], "client": self.client}
+        if cycle is not None or self._arriving:
+            scope = self.scope if cycle is None else cycle.scope  # type: ignore[assignment]  # uvicorn's is stricter
+        sent = problem.status, len(problem.body)
+        if cycle is not None:
+            scope["state"][REFUSED] = sent
+        if self.config.on_refused is not None:
+            self.config.on_refused(*sent, scope if cycle is None else None)
         headers = {**problem.headers, "content-length": str(len(problem.body)), "connection": "close"}
+        if (request_id := sent_id(scope)) is not None:
+            headers[HEADER.decode()] = request_id
         lines = [*self.server_state.default_headers, *((k.encode(), v.encode("latin-1")) for k, v in headers.items())]
         head = b"".join(b"%b: %b\r\n" % line for line in lines)
         self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + problem.body)
@@ -393,12 +459,8 @@ class HttpProtocol(HttpToolsProtocol):
                 "the server is stopping and has ended this request; whether it was executed is not known: send it to the next "
                 f"server, or start that with a larger --shutdown-timeout than {seconds} s"
             )
-            self._refuse(Problem(503, "server-stopping", detail, limit=seconds, setting="shutdown_timeout"))
+            self._refuse(Problem(503, "server-stopping", detail, limit=seconds, setting="shutdown_timeout"), cycle)
         cycle.disconnected = True  # uvicorn expects no response then
-
-    def _is_answering(self) -> bool:
-        """Return whether the latest request has come whole and is not answered yet."""
-        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def _with_error(self) -> dict[str, Any]:
         error, self._error = self._error, None

@@ -162,7 +162,7 @@ async def _serve(settings: Settings, sockets: list[socket.socket], on_start: Cal
         application = Application(settings, shut_down=shut_down)
         protocol = HttpProtocol
 
-    server = HttpServer(configuration(application, settings, protocol))
+    server = HttpServer(configuration(application, settings, protocol, application.on_refused))
     # Here and not in the lifespan, whose failure uvicorn would log as a traceback.
     await application.start()
     try:

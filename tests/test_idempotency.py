@@ -84,7 +84,36 @@ def test_the_same_key_with_another_body_is_refused(server: Server) -> None:
         assert answer.status == 422
         assert "'k'" in answer.message
     assert steps_of(server, env) == 0
-    assert keyed(server, f"{env}/close/", None, "k").status == 200  # closes are told apart from calls
+    assert keyed(server, f"{env}/close/", None, "k").status == 422
+    assert server.request("DELETE", f"{env}/", headers={"Idempotency-Key": "k"}).status == 422
+    assert server.get(f"{env}/").json["state"] == "ready"
+    assert keyed(server, f"{env}/reset/", {"seed": 1}, "k").status == 200
+    assert keyed(server, f"{env}/close/", None, "l").status == 200
+
+
+def test_a_body_that_is_ignored_is_one_of_the_request(server: Server) -> None:
+    """An operation that has no use for a body serves any, and by a key the same again, whatever way it takes."""
+    env = server.create("CartPole-v1")
+    server.post(f"{env}/reset/")
+    first = keyed(server, f"{env}/snapshots/", {"x": 1}, "s")
+    assert first.status == 200
+    # An encoding is what only the whole stack looks at.
+    for headers in ({}, {"Content-Encoding": "identity"}):
+        assert keyed(server, f"{env}/snapshots/", {"x": 1}, "s", **headers).body == first.body
+        assert keyed(server, f"{env}/snapshots/", {"x": 2}, "s", **headers).status == 422
+        assert keyed(server, f"{env}/snapshots/", None, "s", **headers).status == 422
+    server.post(f"{env}/close/")
+
+
+def test_a_lost_instance_can_be_closed_by_a_key(process_server: Server) -> None:
+    """Its other replies are gone with its environment, so a key of those is as good as any."""
+    env = process_server.create(TROUBLE)
+    process_server.post(f"{env}/reset/")
+    assert keyed(process_server, f"{env}/step/", {"action": "x"}, "one").status == 200
+    assert keyed(process_server, f"{env}/step/", {"action": "exit 3"}, "two").status == 502
+    assert keyed(process_server, f"{env}/step/", {"action": "x"}, "one").status == 410
+    for _ in range(2):
+        assert keyed(process_server, f"{env}/close/", None, "one").json == {}
 
 
 def test_keys_of_other_instances_are_others(server: Server) -> None:
@@ -120,7 +149,7 @@ def test_a_close_that_is_sent_again_is_answered_again(server: Server, method: st
     assert keyed(server, env + path, None, "d", method).status == 400
     assert keyed(server, env + path, None, "d", method).status == 400
     assert server.request(method, env + path).status == 400
-    assert keyed(server, env + path, {"another": "body"}, "c", method).json == {}  # a body that is not declared is none
+    assert keyed(server, env + path, {"another": "body"}, "c", method).status == 422  # though none is declared
 
 
 def test_an_error_is_answered_again(server: Server) -> None:

@@ -7,7 +7,10 @@ import datetime as dt
 import io
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,8 @@ from gym_http_server.config import Settings
 
 from .conftest import KINDS, start
 from .handing import TROUBLE, Client, get, is_read, post, step
-from .serving import Server, eventually, raw
+from .refused import REFUSED, TIME_OUTS
+from .serving import Server, eventually, parse_response, raw
 
 FIELDS = {"time", "level", "logger", "message", "request_id", "instance_id"}
 
@@ -51,6 +55,13 @@ def configured(stream: io.StringIO, **options: Any) -> None:
     logs.configure(Settings(**options))
     [handler] = logging.getLogger().handlers
     handler.setStream(stream)
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[Server]:
+    """A server that logs each request, and soon loses patience."""
+    with start("process", "--access-log", "--log-format", "json", *TIME_OUTS) as running:
+        yield running
 
 
 @pytest.mark.parametrize("kind", ["handover", "process"])
@@ -127,6 +138,23 @@ def test_a_request_that_its_client_gives_up_is_in_the_access_log() -> None:
         [told] = eventually(lambda: records(server, "gym_http_server.access"))
     assert told["status"] is None
     assert told["received_bytes"] == 1
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_request_that_the_protocol_refuses_is_in_the_access_log(refusing: Server, name: str) -> None:
+    """One record with its status and the length of the reply, and the id that the client gave it, as in the reply."""
+    status, data = REFUSED[name]
+    before = len(records(refusing, "gym_http_server.access"))
+    answer = raw(refusing.address, data)
+    told = eventually(lambda: records(refusing, "gym_http_server.access")[before:])
+    assert [each["status"] for each in told] == [status]
+    assert told[0]["client"] == "127.0.0.1"
+    assert told[0]["sent_bytes"] > 100
+    assert told[0]["request_id"] == "mine" or name == "no request"
+    assert told[0]["path"] == ("/v1/envs/" if name in ("body that does not end", "no chunk") else None)
+    if status != 431:  # the system drops a reply to what was not read
+        assert parse_response(answer).status == status
+        assert parse_response(answer).headers.get("x-request-id") == (None if name == "no request" else "mine")
 
 
 def test_without_an_access_log_no_request_is_logged(server: Server) -> None:
@@ -233,6 +261,52 @@ def test_a_warning_is_a_record_of_the_log(tmp_path: Path) -> None:
         [told] = eventually(lambda: records(server, "py.warnings"))
     assert told["level"] == "WARNING"
     assert "mind the step" in told["message"]
+
+
+CHATTY = """
+import os, sys, warnings
+warnings.warn("mind the step")
+print("printed")
+os.write(2, b"x" * 300_000 + b"\\nwritten\\n")
+print("unfinished", end="")
+"""
+
+
+@pytest.mark.parametrize("kind", ["handover", "process"])
+def test_what_a_module_says_at_import_is_in_the_log(tmp_path: Path, kind: str) -> None:
+    """Each line that it prints, writes or warns of is one record, of no instance, and none is another's or on stdout."""
+    (tmp_path / "module_that_talks.py").write_text(CHATTY)
+    options = ("--import", "module_that_talks", "--log-format", "json", "--access-log")
+    variables = {"PYTHONPATH": str(tmp_path)}
+    with start(kind, *options, environment=variables) as server:
+        for _ in range(2):
+            server.post(f"{server.create()}/close/")
+        assert server.banner[0].startswith("gym-http-server")
+    told = records(server, "gym_http_server.environment")
+    assert all(each["instance_id"] is each["request_id"] is None for each in told)
+    said = [each["message"].removeprefix("fork server: ") for each in told]
+    for text in ("UserWarning: mind the step", "printed", "xxx", "written", "unfinished"):
+        assert sum(text in each for each in said) == 1, said
+    assert len(json.dumps(told)) < 20_000
+
+
+def test_what_a_module_said_before_its_import_failed_is_in_the_log(tmp_path: Path) -> None:
+    """A server that does not start for it has logged that, line by line."""
+    (tmp_path / "module_that_fails.py").write_text("print('the reason'); raise RuntimeError('no')")
+    command = [sys.executable, "-m", "gym_http_server", "--port", "0", "--import", "module_that_fails"]
+    ended = subprocess.run(
+        [*command, "--log-format", "json"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "the reason" not in ended.stdout
+    assert "fork server: the reason" in [
+        json.loads(each)["message"] for each in ended.stderr.splitlines() if each[0] == "{"
+    ]
 
 
 @pytest.mark.parametrize(("level", "uvicorn"), [("debug", "DEBUG"), ("info", "WARNING"), ("error", "ERROR")])

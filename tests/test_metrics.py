@@ -21,7 +21,8 @@ from gym_http_server.runtime.traffic import BOUNDS, NONE, Traffic
 
 from .conftest import KINDS, start
 from .handing import TROUBLE, Client, get, post, step
-from .serving import Server, eventually
+from .refused import REFUSED, TIME_OUTS
+from .serving import Server, eventually, raw
 
 PREFIX = "gym_http_server_"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -256,6 +257,24 @@ def test_what_is_refused_at_the_door_is_counted(server: Server) -> None:
     for status in ("400", "403"):
         assert after.statuses("none")[status] == before.statuses("none").get(status, 0) + 1
     assert after("sent_bytes_total", operation="none") - before("sent_bytes_total", operation="none") == sent
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_protocol_refuses_is_counted(kind: str) -> None:
+    """Heads and bodies that come too late, are too long or no HTTP are counted without an operation, each once."""
+    with start(kind, *TIME_OUTS) as server:
+        env = server.create()
+        server.post(f"{env}/reset/")
+        before = scrape(server).statuses("none")
+        for _, data in REFUSED.values():
+            raw(server.address, data)
+        with Client(server) as client:  # on a connection that an environment's process may have
+            for _ in range(2):
+                assert client.ask(post(f"{env}/reset/", {})).status == 200
+            assert client.ask(post(f"{env}/reset/", {})[:-1]).status == 408
+        after = scrape(server).statuses("none")
+    told = {status: count - before.get(status, 0) for status, count in after.items()}
+    assert told == {"408": 3, "400": 3, "431": 1}
 
 
 def test_two_servers_in_one_process_count_for_themselves() -> None:

@@ -11,13 +11,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .hot_path import REPLY
-from .request import HEADER, current_id, echoing, instance_in
+from .request import HEADER, current_id, echoing, instance_in, new_id, sent_id
 
 if TYPE_CHECKING:
     from ..spec import Contract
     from .edge import App, Message, Receive, Scope, Send
 
 logger = logging.getLogger("gym_http_server.access")
+
+REFUSED = "gym_http_server.refused"
+"""In the state of a request: the status that the protocol answered it with in the app's stead, and the length of that
+reply's body in bytes."""
 
 
 class AccessLog:
@@ -55,30 +59,53 @@ class AccessLog:
         operation = found[0].operations.get(scope["method"]) if found else None
         # As it was sent: percent-encoded, it has no line break.
         path = scope["raw_path"].decode("latin-1")
-        client = scope.get("client")
-        fields: dict[str, Any] = {
-            "method": scope["method"],
-            "path": path,
-            "status": record.status or None,
-            "seconds": round(time.perf_counter() - record.began, 6),
-            "received_bytes": record.received,
-            "sent_bytes": record.sent,
-            "client": client[0] if client else None,
-            "operation": operation["operationId"] if operation else None,
-            "request_id": request_id,
-            "instance_id": instance_in(scope["path"]),
-        }
-        logger.info(
-            "%s %s %s %.6f s, %d bytes in, %d bytes out, %s",
-            fields["method"],
-            path,
-            fields["status"] or "unanswered",
-            fields["seconds"],
-            fields["received_bytes"],
-            fields["sent_bytes"],
-            fields["client"] or "-",
-            extra=fields,
+        status, sent = scope.get("state", {}).get(REFUSED, (record.status, record.sent))
+        _log(
+            {
+                "method": scope["method"],
+                "path": path,
+                "status": status or None,
+                "seconds": round(time.perf_counter() - record.began, 6),
+                "received_bytes": record.received,
+                "sent_bytes": sent,
+                "client": _client(scope),
+                "operation": operation["operationId"] if operation else None,
+                "request_id": request_id,
+                "instance_id": instance_in(scope["path"]),
+            }
         )
+
+
+def log_refused(status: int, sent: int, scope: Scope) -> None:
+    """Log a request that the protocol refused before its head was whole.
+
+    Args:
+        status: what it was answered with.
+        sent: the length of that reply's body, in bytes.
+        scope: what is known of the request: its client, and the headers that have come.
+    """
+    fields: dict[str, Any] = dict.fromkeys(("method", "path", "operation", "instance_id"))
+    fields |= {"status": status, "seconds": 0.0, "received_bytes": 0, "sent_bytes": sent}
+    _log(fields | {"client": _client(scope), "request_id": sent_id(scope) or new_id()})
+
+
+def _log(fields: dict[str, Any]) -> None:
+    logger.info(
+        "%s %s %s %.6f s, %d bytes in, %d bytes out, %s",
+        fields["method"] or "-",
+        fields["path"] or "-",
+        fields["status"] or "unanswered",
+        fields["seconds"],
+        fields["received_bytes"],
+        fields["sent_bytes"],
+        fields["client"] or "-",
+        extra=fields,
+    )
+
+
+def _client(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 class _Record:

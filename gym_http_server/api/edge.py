@@ -80,8 +80,8 @@ class Edge:
             counting.operation_id = operation["operationId"]
             body = await read_body(scope, receive, self._max_body)
             media_types = self._contract.body_types(operation)
-            body = body if media_types else b""
-            scope = _with_body(scope, body, media_types)
+            scope = _with_body(scope, body if media_types else b"", media_types)
+            # Also a body that is ignored: another one is another request, whoever sent it meant something by it.
             self._name_once(scope, operation, body)
         except ClientDisconnected:
             return

@@ -100,7 +100,8 @@ class HotPath:
         if operation.takes_accept:
             arguments["accept"] = accept
         if key is not None:
-            arguments["once"] = once = Once.of(key, operation.operation_id, body)
+            sent = b"".join(each.get("body", b"") for each in received) if operation.ignores_body else body
+            arguments["once"] = once = Once.of(key, operation.operation_id, sent)
         extensions = scope.get("extensions")
         traffic = self._traffic_of(arguments["instance_id"])
         began = time.perf_counter()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import EnvironmentDiedError, ImportFailedError, OutOfResourcesError, StartError
 from ..runtime.variables import variables_for_environments
+from .output import Output
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -44,8 +45,9 @@ class Forked(Protocol):
 class ForkServer:
     """The server's side of the fork server."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, output: Output) -> None:
         self._process = process
+        self._output = output
         self._control = control
         self._loop = asyncio.get_running_loop()
         self._received = b""
@@ -63,8 +65,9 @@ class ForkServer:
             ImportFailedError: one of them cannot be imported.
             StartError: the process ended before it was ready.
         """
+        output = Output(None)
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, open(output.theirs, "wb", buffering=0) as pipe:  # noqa: ASYNC230, PTH123 -- a descriptor that we have
             environment = variables_for_environments(settings.pass_variable)
             # One thread each: many environments share the processors, and a process with threads is not safely forked.
             environment.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -74,10 +77,14 @@ class ForkServer:
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=pipe,
+                stderr=pipe,
                 start_new_session=True,
             )
         ours.setblocking(False)
-        self = cls(process, ours)
+        # What it imports may write more than a pipe holds.
+        output.start()
+        self = cls(process, ours, output)
         self._send(
             {
                 "prepare": {"entry": entry.module, "arguments": entry.arguments, "imports": list(settings.imports)},
@@ -90,7 +97,8 @@ class ForkServer:
             raise ImportFailedError(answer["failed"])
         if "ready" not in answer:
             await self.stop()
-            raise StartError(f"the fork server ended with exit status {process.returncode} before it was ready")
+            last = f"; the last that it wrote: {output.lines[-1][:200]}" if output.lines else ""
+            raise StartError(f"the fork server ended with exit status {process.returncode} before it was ready{last}")
         return self
 
     async def fork(self, instance_id: str, forked: Forked, descriptors: list[int]) -> int:
@@ -120,6 +128,7 @@ class ForkServer:
             self._control.close()
         self._end()
         await asyncio.to_thread(self._process.wait)
+        self._output.finish()
 
     def _send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
         data = json.dumps(message).encode() + b"\n"

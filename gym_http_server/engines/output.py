@@ -1,4 +1,4 @@
-"""What an environment's process writes to its standard output and error: logged, and its last lines kept."""
+"""What a process of the engine writes to its standard output and error: logged, and its last lines kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Output:
     """The server's end of the pipe.
 
     Args:
-        instance_id: the name that the lines are logged under.
+        instance_id: the instance that the lines are logged under; None for the fork server's, which is of none.
 
     Attributes:
         lines: the last lines that were not empty.
@@ -31,7 +31,7 @@ class Output:
         OSError: the system gives no pipe.
     """
 
-    def __init__(self, instance_id: str) -> None:
+    def __init__(self, instance_id: str | None) -> None:
         self._instance_id = instance_id
         self._loop = asyncio.get_running_loop()
         self.lines: collections.deque[str] = collections.deque(maxlen=LINES)
@@ -48,6 +48,12 @@ class Output:
         """Read all that there is."""
         while self._read():
             pass
+
+    def finish(self) -> None:
+        """Read all that there is, an unfinished line included, and no more: another process may hold the pipe open."""
+        self.drain()
+        self.close()
+        self._log(self._partial)
 
     def close(self) -> None:
         """Read no more."""
@@ -73,8 +79,12 @@ class Output:
             self.close()
             lines, self._partial = [self._partial], b""
         for line in lines:
-            text = line[-LONGEST:].decode("utf-8", "replace").rstrip()
-            if text:
-                self.lines.append(text)
-                logger.info("%s: %s", self._instance_id, text, extra={"instance_id": self._instance_id})
+            self._log(line)
         return bool(data)
+
+    def _log(self, line: bytes) -> None:
+        text = line[-LONGEST:].decode("utf-8", "replace").rstrip()
+        if text:
+            self.lines.append(text)
+            name = self._instance_id or "fork server"
+            logger.info("%s: %s", name, text, extra={"instance_id": self._instance_id})

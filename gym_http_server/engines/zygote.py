@@ -217,6 +217,8 @@ def _prepare(entry: str, arguments: dict[str, Any], imports: list[str]) -> tuple
         declare_imports(imports)
     except ImportFailedError as error:
         return module, {"failed": error.detail}
+    # Or every process would write it once more.
+    sys.stdout.flush()
     # What lives now is shared by every fork for as long as nobody writes to it; a collection would.
     gc.collect()
     gc.freeze()
@@ -238,7 +240,7 @@ def _prctl(option: int, value: int) -> None:
 
 def main() -> None:
     """Run the fork server on the descriptor named on the command line."""
-    # Its own words belong to the server's log; what it imports may print, and that reaches stderr as well.
+    # What it imports may print, and that is for the server's log, in the order of what goes to stderr.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper in every real process
     with socket.socket(fileno=int(sys.argv[1])) as control:
         Zygote(control).run()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 
-from ..protocol import Beginning, HttpProtocol
+from ..protocol import LONGEST_HEAD, PIECE, Beginning, HttpProtocol
 from ..runtime.wire import pack_returned
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class OwnedProtocol(HttpProtocol):
         on_end: told when the protocol is done with it, and whether it has ended.
         **options: those of the base class.
     """
+
+    # The server, which refuses what is too long, may take one piece of it for its first.
+    longest_head = LONGEST_HEAD + PIECE
 
     def __init__(
         self,
@@ -153,6 +156,10 @@ class OwnedProtocol(HttpProtocol):
 
     def on_late_request(self) -> None:
         """Give a request back that takes too long to arrive; the server knows what to do about it."""
+        self._leave()
+
+    def on_long_request(self) -> None:
+        """Give a request back whose head, or what is of no use in its body, is too long; likewise."""
         self._leave()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:  # noqa: ARG002 -- uvicorn's signature

@@ -126,6 +126,10 @@ class Served(abc.ABC):
         """Draw from the action space; reply `{"action"}`."""
         return encoded({"action": self._encode_sample(self._action_space.sample())}, media_type)
 
+    def claim(self) -> Reply:
+        """Reply `{}`: with `once`, the key is that of no other call, and of none that comes later."""
+        return encoded({}, JSON)
+
     def contains_action(self, action: Any, media_type: str = JSON) -> Reply:
         """Reply `{"member"}`: whether the action space contains the value."""
         return encoded({"member": contains(self._action_space, action)}, media_type)
@@ -293,6 +297,7 @@ class Served(abc.ABC):
 
 
 COMMON_OPERATIONS: Final[dict[str, Callable[..., Reply]]] = {
+    "claim": Served.claim,
     "sample": Served.sample,
     "contains_action": Served.contains_action,
     "contains_observation": Served.contains_observation,

@@ -15,6 +15,7 @@ OPERATIONS: Final = (
     "render",
     "batch_reset",
     "batch_step",
+    "claim",
     "sample",
     "contains_action",
     "contains_observation",

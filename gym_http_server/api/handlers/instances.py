@@ -100,7 +100,7 @@ class InstanceHandlers:
         if once is None:
             await self._instances.close(instance_id)
         else:
-            await self._outcomes.of(instance_id, once, lambda: self._instances.close(instance_id))
+            await self._outcomes.of(instance_id, once, lambda: self._instances.close(instance_id, once))
         return void_response(accept)
 
 

@@ -1,0 +1,74 @@
+"""The limit of what comes with a request and is not its body: its head, and the extensions and trailers of its chunks."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import KINDS, start
+from .handing import TROUBLE, Client, chunked, is_read, post, step
+from .serving import Server, eventually
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def strict(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server of each kind that waits for a body, and for a head, no longer than a test should take."""
+    with start(request.param, "--header-timeout", "5", "--body-timeout", "5") as running:
+        yield running
+
+
+USELESS = {
+    "many trailers": (b"2\r\n{}\r\n0\r\n", b"X-A: a\r\n"),
+    "a trailer without end": (b"2\r\n{}\r\n0\r\nX-A: ", b"a"),
+    "a chunk extension without end": (b"2\r\n{}\r\n5;", b"a"),
+    "an extension of the last chunk": (b"0;a=", b"a"),
+}
+
+
+@pytest.mark.parametrize("part", USELESS)
+@pytest.mark.parametrize("is_for_env", [False, True])
+def test_what_nobody_reads_of_a_chunked_body_is_limited(strict: Server, part: str, is_for_env: bool) -> None:
+    """Extensions and trailers are no way past the limit of a head: they end in a 431, and the instance goes on."""
+    env = strict.create("CartPole-v1")
+    strict.post(f"{env}/reset/")
+    path = f"{env}/reset/" if is_for_env else "/v1/envs/"
+    begin, rest = USELESS[part]
+    with Client(strict) as client:
+        assert client.ask(post(f"{env}/reset/", {})).status == 200
+        client.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode())
+        client.send(b"Transfer-Encoding: chunked\r\n\r\n", begin)
+        sent = 0
+        # In pieces that the server reads one by one, for what comes at once is not refused before it is all there.
+        while not select.select([client.socket], [], [], 0.05)[0]:
+            client.send(rest * (20_000 // len(rest)))
+            sent += 20_000
+            assert sent < 1_000_000
+        answer = client.answer()
+        assert answer.status == 431
+        assert "65536 bytes" in answer.message
+        assert client.is_at_end()
+    assert strict.post(f"{env}/close/").status == 200
+
+
+def test_trailers_are_no_headers(strict: Server) -> None:
+    """What comes behind a body changes nothing about how the request is answered."""
+    env = strict.create("CartPole-v1")
+    whole = chunked(f"{env}/reset/", {"seed": 1})[:-2] + b"Idempotency-Key: a b\r\nContent-Type: text/css\r\n\r\n"
+    with Client(strict) as client:
+        for _ in range(3):
+            assert client.ask(whole).status == 200
+
+
+def test_a_long_head_behind_a_request_does_not_take_its_answer(strict: Server) -> None:
+    """The request under way gets its own reply first, and the head behind it then its 431."""
+    env = strict.create(TROUBLE)
+    strict.post(f"{env}/reset/")
+    with Client(strict) as client:
+        client.send(step(env, "sleep 0.5"), b"GET / HTTP/1.1\r\nX: ")
+        eventually(lambda: is_read(strict, client))
+        client.send(b"a" * 200_000)
+        assert client.answer().json["observation"] == 1
+        assert client.answer().status == 431
+    assert strict.post(f"{env}/close/").status == 200
