@@ -59,12 +59,12 @@ def _without_uploads() -> Iterator[None]:
     shutil.rmtree(UPLOADS, ignore_errors=True)
 
 
-def start(kind: str, *arguments: str) -> Server:
+def start(kind: str, *arguments: str, environment: dict[str, str] | None = None) -> Server:
     """Return a server of a kind; one with hand-over hands every connection over at once."""
     module = "tests.eager" if kind == "handover" else "gym_http_server"
     # Evaluations would lie in the working directory.
     results = () if "--results-root" in arguments or "--upload-to" in arguments else ("--upload-to", str(UPLOADS))
-    return Server(*KINDS[kind], *arguments, *results, *IMPORTS, module=module)
+    return Server(*KINDS[kind], *arguments, *results, *IMPORTS, module=module, environment=environment)
 
 
 @pytest.fixture(scope="session", params=KINDS)
