@@ -169,7 +169,7 @@ class Environment(Served):
                 frame = latest(self._frame(), mode)
                 if frame is None:
                     raise RenderModeError(f"render mode {mode!r} gave no frame")
-                return {"frame": frame if isinstance(frame, str) else as_uint8(np.asarray(frame))}
+                return {"frame": frame if isinstance(frame, str) else as_uint8(np.asarray(frame), mode)}
         except GymHttpServerError as error:
             return {"frame": None, "frame_error": error.detail}
 
