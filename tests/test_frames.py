@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import ale_py
@@ -16,6 +17,7 @@ from gym_http_server.client import Client, RemoteEnv
 from gym_http_server.runtime.messages import CreateRequest
 from gym_http_server.runtime.served import open_served
 
+from .conftest import KINDS, start
 from .serving import Server
 
 MSGPACK = "application/msgpack"
@@ -184,14 +186,27 @@ def test_a_frame_of_another_type_is_shown_as_it_is_meant(
     np.testing.assert_array_equal(seen, meant)
 
 
-def test_a_frame_is_within_the_limit_of_replies() -> None:
-    """A frame over --max-reply is a 413 that names it, as any other reply."""
-    with Server("--max-reply", "10000") as server:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_over_the_limit_of_replies_does_not_cost_the_step(kind: str) -> None:
+    """`frame_error` names --max-reply beside all of the step; a reply that is too large without its frame is a 413."""
+    with start(kind, "--max-reply", "10000") as server:
         env = server.create("CartPole-v1")
         server.post(f"{env}/reset/")
-        answer = server.post(f"{env}/step/", {"action": 0, "render": True}, headers={"Accept": MSGPACK})
+        reply = step(server, env, {"action": 0, "render": True})
+        assert reply["frame"] is None
+        assert re.fullmatch(
+            r"with its frame the reply has 72\d{4} bytes and the limit is 10000: start .* a larger --max-reply",
+            reply["frame_error"],
+        )
+        assert pixels(reply["observation"]).shape == (4,)
+        assert server.get(f"{env}/").json["steps"] == 1
+        env = server.create("tests/Troublemaker-v0")
+        server.post(f"{env}/reset/")
+        body = {"action": "big 20000", "render": True}
+        answer = server.post(f"{env}/step/", body, headers={"Accept": MSGPACK})
         assert answer.status == 413
         assert "--max-reply" in answer.message
+        assert pixels(step(server, env, {"action": "", "render": True})["frame"]).shape == (4, 6, 3)
 
 
 def test_the_python_client_gets_the_frame_as_an_array(server: Server) -> None:
