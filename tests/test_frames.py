@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import ale_py
@@ -13,7 +14,10 @@ import pytest
 from PIL import Image
 
 from gym_http_server.client import Client, RemoteEnv
+from gym_http_server.runtime.messages import CreateRequest
+from gym_http_server.runtime.served import open_served
 
+from .conftest import KINDS, start
 from .serving import Server
 
 MSGPACK = "application/msgpack"
@@ -103,14 +107,106 @@ def test_a_render_that_raises_does_not_cost_the_step(server: Server) -> None:
     assert server.get(f"{env}/").json["steps"] == 1
 
 
-def test_a_frame_is_within_the_limit_of_replies() -> None:
-    """A frame over --max-reply is a 413 that names it, as any other reply."""
-    with Server("--max-reply", "10000") as server:
+class Painter(gymnasium.Env[Any, Any]):
+    """Each action shows the next of its frames, arrays of any type."""
+
+    metadata = {"render_modes": ["rgb_array", "depth_array"]}  # noqa: RUF012 -- Gymnasium's convention
+    observation_space = action_space = gymnasium.spaces.Discrete(8)
+
+    def __init__(self, render_mode: str | None, frames: list[np.ndarray]) -> None:
+        self.render_mode, self.frames, self.shown = render_mode, frames, -1
+
+    def reset(self, **_: Any) -> tuple[Any, dict[str, Any]]:
+        return 0, {}
+
+    def step(self, _: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.shown += 1
+        return 0, 0.0, False, False, {}
+
+    def render(self) -> Any:
+        return self.frames[self.shown]
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, frames: list[np.ndarray], mode: str = "rgb_array") -> list[np.ndarray]:
+    """Return frames as steps bring them, and assert that renderEnv's pictures are the same."""
+    spec = gymnasium.envs.registration.EnvSpec(
+        "Painter-v0", entry_point=lambda render_mode=None: Painter(render_mode, frames), order_enforce=False
+    )
+    monkeypatch.setitem(gymnasium.registry, "Painter-v0", spec)
+    env = open_served(CreateRequest("Painter-v0", render_mode=mode))
+    env.call("reset", {})
+    steps = []
+    for _ in frames:
+        reply = msgpack.unpackb(env.call("step", {"action": 0, "render": True, "media_type": MSGPACK}).body)
+        steps.append(pixels(reply["frame"]))
+        picture = Image.open(io.BytesIO(env.call("render", {"media_types": ["image/png"]}).body))
+        np.testing.assert_array_equal(np.asarray(picture), steps[-1])
+    return steps
+
+
+DARK, BRIGHT = np.full((4, 6, 3), 7), np.full((4, 6, 3), 200)
+DARK[0], BRIGHT[0] = 3, 100
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "int64", "float16", "float32", "float64"])
+def test_a_frame_of_numbers_up_to_255_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    """Whatever the type, and the same whether a frame is dark or bright."""
+    frames = [DARK, BRIGHT // 2 if dtype == "int8" else BRIGHT, DARK]
+    for seen, meant in zip(shown(monkeypatch, [each.astype(dtype) for each in frames]), frames, strict=True):
+        np.testing.assert_array_equal(seen, meant)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_frame_of_fractions_is_shown_in_parts_of_white(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    """0 is black and 1 is white, also where a frame has neither."""
+    frames = [(each / 255).astype(dtype) for each in (DARK, BRIGHT, DARK * 0, DARK * 0 + 255)]
+    for seen, meant in zip(shown(monkeypatch, frames), (DARK, BRIGHT, DARK * 0, DARK * 0 + 255), strict=True):
+        np.testing.assert_array_equal(seen, meant)
+
+
+@pytest.mark.parametrize(
+    ("mode", "frame", "meant"),
+    [
+        pytest.param("rgb_array", DARK > 5, (DARK > 5) * 255, id="booleans"),
+        pytest.param("rgb_array", DARK < 255, DARK * 0 + 255, id="true"),
+        pytest.param("rgb_array", np.full((4, 6, 3), 99.6), np.full((4, 6, 3), 100), id="rounded"),
+        pytest.param("rgb_array", np.where(DARK > 5, DARK, np.nan), np.where(DARK > 5, DARK, 0), id="not finite"),
+        pytest.param("rgb_array", DARK[:, :, 0] / 255, DARK[:, :, 0], id="grey"),
+        pytest.param("rgb_array", DARK * 1000, (DARK > 3) * 255, id="beyond 255"),
+        pytest.param("rgb_array", DARK - 4, (DARK > 3) * 255, id="below 0"),
+        pytest.param("depth_array", DARK[:, :, 0] / 10, (DARK[:, :, 0] > 3) * 255, id="depth below 1"),
+        pytest.param("depth_array", DARK[:, :, 0], (DARK[:, :, 0] > 3) * 255, id="depth in whole numbers"),
+    ],
+)
+def test_a_frame_of_another_type_is_shown_as_it_is_meant(
+    monkeypatch: pytest.MonkeyPatch, mode: str, frame: np.ndarray, meant: np.ndarray
+) -> None:
+    """Booleans are black and white, real numbers rounded, and only depth and what fits no byte is stretched to its range."""
+    (seen,) = shown(monkeypatch, [frame], mode)
+    np.testing.assert_array_equal(seen, meant)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_over_the_limit_of_replies_does_not_cost_the_step(kind: str) -> None:
+    """`frame_error` names --max-reply beside all of the step; a reply that is too large without its frame is a 413."""
+    with start(kind, "--max-reply", "10000") as server:
         env = server.create("CartPole-v1")
         server.post(f"{env}/reset/")
-        answer = server.post(f"{env}/step/", {"action": 0, "render": True}, headers={"Accept": MSGPACK})
+        reply = step(server, env, {"action": 0, "render": True})
+        assert reply["frame"] is None
+        assert re.fullmatch(
+            r"with its frame the reply has 72\d{4} bytes and the limit is 10000: start .* a larger --max-reply",
+            reply["frame_error"],
+        )
+        assert pixels(reply["observation"]).shape == (4,)
+        assert server.get(f"{env}/").json["steps"] == 1
+        env = server.create("tests/Troublemaker-v0")
+        server.post(f"{env}/reset/")
+        body = {"action": "big 20000", "render": True}
+        answer = server.post(f"{env}/step/", body, headers={"Accept": MSGPACK})
         assert answer.status == 413
         assert "--max-reply" in answer.message
+        assert pixels(step(server, env, {"action": "", "render": True})["frame"]).shape == (4, 6, 3)
 
 
 def test_the_python_client_gets_the_frame_as_an_array(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import re
@@ -19,7 +20,7 @@ from gymnasium.vector import AutoresetMode
 from gym_http_server.client import RemoteEnv, RemoteVectorEnv
 from gym_http_server.client.values import observation_reader
 from gym_http_server.conformity.contract import DOCUMENT
-from gym_http_server.errors import MissingDependencyError
+from gym_http_server.errors import InvalidValueError, MissingDependencyError
 from gym_http_server.runtime.codec import encoder
 from gym_http_server.runtime.messages import MSGPACK, CreateRequest
 from gym_http_server.runtime.served import open_served
@@ -355,6 +356,15 @@ REFUSALS = [
         [{"name": "FrameStackObservation", "kwargs": {"stack_size": 2, "padding_type": "one"}}],
         "Unexpected `padding_type`",
     ),
+    ([{"name": "ClipReward", "kwargs": {"min_reward": "x"}}], "wrappers[0], ClipReward: min_reward: expected a number"),
+    ([{"name": "ClipReward", "kwargs": {"min_reward": {"a": 1}}}], "min_reward: expected a number"),
+    ([{"name": "ClipReward", "kwargs": {"min_reward": [0, 0]}}], "min_reward: expected a number"),
+    ([{"name": "ClipReward", "kwargs": {"min_reward": -1, "max_reward": [3, 4]}}], "max_reward: expected a number"),
+    ([{"name": "ClipReward", "kwargs": {"min_reward": None}}], "Both `min_reward` and `max_reward` cannot be None"),
+    (
+        [{"name": "RecordEpisodeStatistics", "kwargs": {"stats_key": ["a"]}}],
+        "wrappers[0], RecordEpisodeStatistics: stats_key: expected a text",
+    ),
     (
         [{"name": "FrameStackObservation", "kwargs": {"stack_size": 10**12}}],
         "a space of 4000000000000 numbers is too large",
@@ -377,6 +387,36 @@ def test_what_cannot_be_wrapped_is_refused_in_words(server: Server, wrappers: An
         answer = server.post("/v1/envs/", {"env_id": "CartPole-v1", "wrappers": wrappers, **batch})
         assert (answer.status, words in answer.message) == (400, True), answer.body
     assert server.get("/v1/envs/").json == before
+
+
+WRONG = ["x", 2.5, -1, True, None, [], ["a"], [1.5, 2.5], [1, 2], {"a": 1}]
+"""Values that are right for few arguments, and of the wrong type for the others."""
+
+
+@pytest.mark.filterwarnings("ignore")  # what odd arguments have numpy warn of is not what is tested
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_an_argument_of_the_wrong_type_is_refused_at_creation_or_does_no_harm(name: str) -> None:
+    """For each argument of each wrapper: a 400 in words, or an environment that resets, steps to an end and renders."""
+    use = next(use for use in USES if use.name == name)
+    *before, last = use.wire
+    refusals = []
+    for argument in list(inspect.signature(getattr(gymnasium.wrappers, name)).parameters)[1:]:
+        for value in WRONG:
+            wrappers = [*before, {"name": name, "kwargs": {**last["kwargs"], argument: value}}]
+            request = CreateRequest(use.env_id, wrappers=wrappers, seed=1, max_episode_steps=3, **use.options)
+            try:
+                served = open_served(request)
+            except InvalidValueError as error:
+                refusals.append(str(error))
+                continue
+            served.call("reset", {})
+            for _ in range(3):
+                action = json.loads(served.call("sample", {}).body)["action"]
+                served.call("step", {"action": action})
+            if served.description.render_mode is not None:
+                served.call("render", {"media_types": ["image/png"]})
+            served.close()
+    assert all(each.startswith(f"wrappers[{len(before)}], {name}: ") for each in refusals), refusals
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -411,7 +451,8 @@ def test_a_wrapper_that_fails_later_fails_as_an_environment_does(server: Server)
         answer = server.post(f"{env}/reset/")
         assert (answer.status, "AttributeError during reset" in answer.message) == (502, True), answer.body
     assert server.post(f"{env}/step/", {"action": 0}).status == 409
-    env2 = server.create("CartPole-v1", wrappers=[{"name": "ClipReward", "kwargs": {"min_reward": [0, 0]}}])
+    twice = [{"name": "RecordEpisodeStatistics"}] * 2  # both tell them under the same key
+    env2 = server.create("CartPole-v1", wrappers=twice, max_episode_steps=1)
     assert server.post(f"{env2}/reset/").status == 200
     assert server.post(f"{env2}/step/", {"action": 0}).status == 502
     assert server.post(f"{other}/reset/").status == 200
@@ -477,6 +518,26 @@ def test_no_wrapper_makes_a_space_that_nobody_could_be_told(env_id: str, wrapper
     """A few bytes of request cannot have a server fill its memory: what is too large is refused before it is made."""
     with pytest.raises(Exception, match=rf"wrappers\[{len(wrappers) - 1}\].* numbers is too large: {1 << 22} are"):
         open_served(CreateRequest(env_id, wrappers=[{"name": name, "kwargs": kwargs} for name, kwargs in wrappers]))
+
+
+@pytest.mark.parametrize(
+    ("env_id", "wrapper", "bins"),
+    [
+        ("Acrobot-v1", "DiscretizeObservation", 10_000),
+        ("Acrobot-v1", "DiscretizeObservation", [1 << 11, 1 << 11, 1 << 11, 1 << 10, 1 << 10, 1 << 10]),
+        ("BipedalWalker-v3", "DiscretizeAction", 1 << 16),
+    ],
+)
+def test_bins_that_one_integer_cannot_number_are_refused(env_id: str, wrapper: str, bins: Any) -> None:
+    """2**63 values or more overflow a Discrete space: the error says so, and with `multidiscrete` the same bins do."""
+    kwargs = {"bins": bins}
+    with pytest.raises(
+        InvalidValueError, match=r"wrappers\[0\].*9223372036854775807: give multidiscrete: true, or fewer bins"
+    ):
+        open_served(CreateRequest(env_id, wrappers=[{"name": wrapper, "kwargs": kwargs}]))
+    for name, values in (("multidiscrete", True), ("bins", 2)):
+        served = open_served(CreateRequest(env_id, wrappers=[{"name": wrapper, "kwargs": {**kwargs, name: values}}]))
+        served.close()
 
 
 def test_infinities_reach_a_wrapper_as_what_they_are() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..runtime import opengl
 from ..runtime.library import declare_imports
 from ..runtime.served import open_served
 from .base import Engine, Worker
@@ -39,6 +40,7 @@ class InlineEngine(Engine):
 
     async def start(self) -> None:
         """Import the modules that the settings name."""
+        opengl.choose()
         declare_imports(self._settings.imports)
 
     async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> Worker:  # noqa: ARG002 -- the seam's signature

@@ -209,8 +209,10 @@ def _prepare(entry: str, arguments: dict[str, Any], imports: list[str]) -> tuple
         imports: the modules named with --import.
     """
     from ..errors import ImportFailedError
+    from ..runtime import opengl
     from ..runtime.library import declare_imports
 
+    opengl.choose()
     module = importlib.import_module(entry)
     try:
         module.prepare(arguments)

@@ -13,7 +13,7 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
 from ..errors import EnvironmentCreationError, GymHttpServerError, InvalidValueError, MissingDependencyError
-from . import gym_compat
+from . import gym_compat, opengl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,10 +91,12 @@ def construct(
     """
     entry_point = entry_point or found.specification.entry_point
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    opengl.keep_from_aborting()
     modes = render_modes(creator)
 
     def call(mode: str | None) -> tuple[Any, str | None]:
         environment = make(found, request, **kwargs, **({} if mode is None else {"render_mode": mode}))
+        opengl.keep_from_aborting()  # now as well, for what its constructor imports
         # Some name the argument and keep it to themselves; where it only vanished in **kwargs, it has no effect.
         return environment, getattr(environment, "render_mode", None) or (mode if takes else None)
 

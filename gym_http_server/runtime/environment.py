@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import GymHttpServerError, InvalidValueError, RenderModeError, ResetNeededError
+from ..errors import GymHttpServerError, InvalidValueError, RenderModeError, ReplyTooLargeError, ResetNeededError
 from .codec import checker, decoder, encoder
 from .encoding import ENCODERS
 from .frame import as_uint8, encode_frame, latest
@@ -73,11 +73,11 @@ class Environment(Served):
         observation, info = self._reset(seed, options)
         return encoded({"observation": self._encode_observation(observation), "info": as_object(info)}, media_type)
 
-    def step(self, action: Any, media_type: str = JSON, render: bool = False) -> Reply:
+    def step(self, action: Any, media_type: str = JSON, render: bool = False, limit: int | None = None) -> Reply:
         """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`.
 
         With `render` also `frame`, an array of uint8 of shape (height, width, 3) or what the environment has, or a text; None
-        where there is none, and then `frame_error` says why.
+        where there is none, and then `frame_error` says why; there is none that would take the reply over `limit` bytes.
 
         With autoreset, after an episode's end, it starts the next one instead, and that is no step: the reward is 0.
         """
@@ -99,7 +99,7 @@ class Environment(Served):
             "info": as_object(info),
         }
         if render:
-            reply |= self._shown()
+            return self._with_frame(reply, media_type, limit)
         return Reply(ENCODERS[media_type](reply), media_type)
 
     def rollout(
@@ -161,6 +161,14 @@ class Environment(Served):
             body, media_type = encode_frame(frame, mode, media_types)
         return Reply(body, media_type)
 
+    def _with_frame(self, reply: dict[str, Any], media_type: str, limit: int | None) -> Reply:
+        whole = encoded(reply | self._shown(), media_type)
+        if limit is None or len(whole.body) <= limit:
+            return whole
+        # The step was taken: without its observation the client could not go on.
+        error = f"with its frame {ReplyTooLargeError.of(len(whole.body), limit)}"
+        return encoded({**reply, "frame": None, "frame_error": error}, media_type)
+
     def _shown(self) -> dict[str, Any]:
         """Return the frame as members of a step's reply, or why there is none: the step was taken all the same."""
         try:
@@ -169,7 +177,7 @@ class Environment(Served):
                 frame = latest(self._frame(), mode)
                 if frame is None:
                     raise RenderModeError(f"render mode {mode!r} gave no frame")
-                return {"frame": frame if isinstance(frame, str) else as_uint8(np.asarray(frame))}
+                return {"frame": frame if isinstance(frame, str) else as_uint8(np.asarray(frame), mode)}
         except GymHttpServerError as error:
             return {"frame": None, "frame_error": error.detail}
 

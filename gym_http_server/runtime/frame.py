@@ -21,9 +21,9 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
     """Encode a frame.
 
     Args:
-        frame: what `render()` returned: a uint8 array of shape (height, width, 3) or (height, width, 4), an array of
-            shape (height, width), a text, or a list of frames of which the last counts.
-        mode: the render mode, for messages.
+        frame: what `render()` returned: an array of shape (height, width, 3) or (height, width, 4), of uint8 or what
+            `as_uint8` makes it of, an array of shape (height, width), a text, or a list of frames of which the last counts.
+        mode: the render mode.
         media_types: the media types that will do, the best first.
 
     Returns:
@@ -42,7 +42,7 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
         return frame.encode("utf-8", "backslashreplace"), TEXT
     for media_type in media_types:
         if media_type in PICTURES:
-            return _encode_picture(np.asarray(frame), media_type), media_type
+            return _encode_picture(np.asarray(frame), mode, media_type), media_type
     raise RenderFormatError(f"render mode {mode!r} gives image/png or image/jpeg, and Accept allows neither")
 
 
@@ -55,21 +55,48 @@ def latest(frame: Any, mode: str) -> Any:
     return frame.getvalue() if isinstance(frame, io.StringIO) else frame
 
 
-def as_uint8(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return pixels of any real type as uint8, the same array where they are uint8 already."""
+def as_uint8(pixels: np.ndarray[Any, Any], mode: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return pixels of any real type as uint8, the same array where they are uint8 already.
+
+    Of another type they are taken for what they most likely are, the same in every frame of an episode:
+
+    - booleans are black and white;
+    - integers of which none is outside 0 to 255 are those bytes;
+    - real numbers of which none is outside 0 to 1 are fractions of white, as in Matplotlib, and others of which none is outside
+      0 to 255 are rounded; what is not finite counts as 0;
+    - everything else, and a `depth_array` whatever its values are, is stretched: its least value is black, its greatest white.
+
+    Args:
+        pixels: an array of any shape.
+        mode: the render mode that gave it.
+    """
     if pixels.dtype == np.uint8:
         return pixels
-    # A depth image has distances of any range: the nearest is drawn black and the farthest white.
-    finite = np.nan_to_num(pixels.astype(np.float64), posinf=0.0, neginf=0.0)
-    span = float(np.ptp(finite)) or 1.0
-    scaled: np.ndarray[Any, np.dtype[np.uint8]] = ((finite - finite.min()) / span * 255).astype(np.uint8)
-    return scaled
+    kind, is_depth = pixels.dtype.kind, mode.startswith("depth")
+    if kind == "b":
+        shown = pixels * np.float64(255)
+    elif kind in "iu" and not is_depth and _is_within(pixels, 255):
+        shown = pixels
+    else:
+        shown = np.nan_to_num(pixels.astype(np.float64), posinf=0.0, neginf=0.0)
+        if kind == "f" and not is_depth and _is_within(shown, 255):
+            shown = np.rint(shown * 255 if _is_within(shown, 1) else shown)
+        else:
+            # A depth image has distances of any range: the nearest is drawn black and the farthest white.
+            span = float(np.ptp(shown)) or 1.0
+            shown = (shown - shown.min()) / span * 255
+    as_bytes: np.ndarray[Any, np.dtype[np.uint8]] = shown.astype(np.uint8)
+    return as_bytes
 
 
-def _encode_picture(pixels: np.ndarray[Any, Any], media_type: str) -> bytes:
+def _is_within(pixels: np.ndarray[Any, Any], greatest: int) -> bool:
+    return bool(pixels.min() >= 0 and pixels.max() <= greatest)
+
+
+def _encode_picture(pixels: np.ndarray[Any, Any], mode: str, media_type: str) -> bytes:
     from PIL import Image
 
-    pixels = as_uint8(pixels)
+    pixels = as_uint8(pixels, mode)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     image = Image.fromarray(np.ascontiguousarray(pixels))

@@ -171,7 +171,7 @@ def _pixels(frame: Any, mode: str) -> np.ndarray[Any, Any]:
             f"render mode {mode!r} gave {type(frame).__name__} of shape {pixels.shape} and type {pixels.dtype}; a picture "
             "is an array of numbers of shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4)"
         )
-    return as_uint8(pixels)
+    return as_uint8(pixels, mode)
 
 
 def _remux(part: Path, final: Path) -> None:

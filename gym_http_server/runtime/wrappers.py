@@ -9,35 +9,22 @@ https://gymnasium.farama.org/api/wrappers/
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium
-import numpy as np
 
 from ..errors import GymHttpServerError, InvalidValueError
-from .codec import decode
+from . import wrapper_arguments as arguments
 from .construct import closing_on_error, is_missing_dependency, missing
-from .encoding import FAR
-from .trajectory import least_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-Environment: TypeAlias = gymnasium.Env[Any, Any]
-Convert: TypeAlias = Callable[[Any, Environment], Any]
-Count: TypeAlias = Callable[[Mapping[str, Any], Environment], int]
+    from .wrapper_arguments import Convert, Count, Environment
 
 LARGEST: Final = 1 << 22
 """The most numbers that a space may come to have: its description lists a bound or two for each."""
-
-DTYPES: Final = (
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    *("float16", "float32", "float64"),
-)
-"""The types that an argument may name; each has a form on the wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,105 +33,43 @@ class Offer:
 
     Attributes:
         convert: for arguments that are not passed on as they come, what makes of a JSON value what the constructor wants.
-        count: how many numbers the constructor would make room for, where arguments say so.
+        count: how many numbers the constructor would make room for, where arguments say so; a `ValueError` where there is no
+            such space.
     """
 
     convert: Mapping[str, Convert] = field(default_factory=dict)
     count: Count = lambda given, environment: 0  # noqa: ARG005 -- a default
 
 
-def _as_tuple(value: Any, environment: Environment) -> Any:  # noqa: ARG001 -- the signature of conversions
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _as_bound(value: Any, environment: Environment) -> Any:  # noqa: ARG001 -- as above
-    """Return a number, or an array of the numbers in a list, with an infinity for what is as far as ±1e100."""
-    if not isinstance(value, list):
-        return value * np.inf if isinstance(value, float) and abs(value) >= FAR else value
-    try:
-        array = np.array(value)
-    except ValueError:  # lists of different lengths
-        array = np.empty(0, object)
-    if array.dtype.kind not in "iuf":
-        raise ValueError("expected a number, or a list of numbers of the shape of the space")
-    if array.dtype.kind == "f":
-        array[np.abs(array) >= FAR] *= np.inf
-    return array
-
-
-def _as_dtype(value: Any, environment: Environment) -> Any:  # noqa: ARG001 -- as above
-    # Looked up, not parsed: numpy reads a great many more texts, `object` among them.
-    if value not in DTYPES:
-        raise ValueError(f"expected one of {', '.join(DTYPES)}")
-    return np.dtype(value).type
-
-
-def _as_observation(value: Any, environment: Environment) -> Any:
-    """Return an observation, but leave a text alone: Gymnasium has words for it."""
-    return value if isinstance(value, str) else decode(environment.observation_space, value)
-
-
-def _whole(value: Any) -> list[int]:
-    """Return the integers of an argument that is one or has several; any others are Gymnasium's to refuse."""
-    return [abs(each) for each in (value if isinstance(value, list) else [value]) if isinstance(each, int)]
-
-
-def _stacked(given: Mapping[str, Any], environment: Environment) -> int:
-    return least_bytes(environment.observation_space) * math.prod(_whole(given.get("stack_size")))
-
-
-def _screen(given: Mapping[str, Any], environment: Environment) -> int:  # noqa: ARG001 -- as above
-    size = given.get("screen_size")
-    return 3 * math.prod(_whole(size)) ** (1 if isinstance(size, list) else 2)
-
-
-def _picture(given: Mapping[str, Any], environment: Environment) -> int:
-    return math.prod([*_whole(given.get("shape")), *(environment.observation_space.shape or ())[2:]])
-
-
-def _flattened(given: Mapping[str, Any], environment: Environment) -> int:
-    if not given.get("flatten", True):
-        return 0
-    try:
-        return gymnasium.spaces.flatdim(environment.observation_space)
-    except (ValueError, NotImplementedError):  # it cannot be
-        return 0
-
-
-def _edges(space: str) -> Count:
-    def count(given: Mapping[str, Any], environment: Environment) -> int:
-        bins, dimensions = given.get("bins"), least_bytes(getattr(environment, space))
-        return sum(_whole(bins)) * (1 if isinstance(bins, list) else dimensions)
-
-    return count
-
-
 WRAPPERS: Final[Mapping[str, Offer]] = {
-    "AddRenderObservation": Offer(),
+    "AddRenderObservation": Offer({"render_key": arguments.as_key, "obs_key": arguments.as_key}),
     "AddWhiteNoise": Offer(),
-    "AtariPreprocessing": Offer({"screen_size": _as_tuple}, _screen),
+    "AtariPreprocessing": Offer(
+        {"noop_max": arguments.as_whole, "frame_skip": arguments.as_whole, "screen_size": arguments.as_one_or_two},
+        arguments.screen,
+    ),
     "ClipAction": Offer(),
-    "ClipReward": Offer({"min_reward": _as_bound, "max_reward": _as_bound}),
+    "ClipReward": Offer({"min_reward": arguments.as_reward, "max_reward": arguments.as_reward}),
     "DelayObservation": Offer(),
-    "DiscretizeAction": Offer({"bins": _as_tuple}, _edges("action_space")),
-    "DiscretizeObservation": Offer({"bins": _as_tuple}, _edges("observation_space")),
-    "DtypeObservation": Offer({"dtype": _as_dtype}),
+    "DiscretizeAction": Offer({"bins": arguments.as_tuple}, arguments.edges("action_space")),
+    "DiscretizeObservation": Offer({"bins": arguments.as_tuple}, arguments.edges("observation_space")),
+    "DtypeObservation": Offer({"dtype": arguments.as_dtype}),
     "FilterObservation": Offer(),
-    "FlattenObservation": Offer(count=_flattened),
-    "FrameStackObservation": Offer({"padding_type": _as_observation}, _stacked),
+    "FlattenObservation": Offer(count=arguments.flattened),
+    "FrameStackObservation": Offer({"padding_type": arguments.as_observation}, arguments.stacked),
     "GrayscaleObservation": Offer(),
     "MaxAndSkipObservation": Offer(),
     "NormalizeObservation": Offer(),
     "NormalizeReward": Offer(),
-    "ObstructView": Offer(),
-    "RecordEpisodeStatistics": Offer(),
+    "ObstructView": Offer({"obstruction_width": arguments.as_whole}),
+    "RecordEpisodeStatistics": Offer({"stats_key": arguments.as_key}),
     "RepeatAction": Offer(),
-    "RescaleAction": Offer({"min_action": _as_bound, "max_action": _as_bound}),
-    "RescaleObservation": Offer({"min_obs": _as_bound, "max_obs": _as_bound}),
-    "ReshapeObservation": Offer({"shape": _as_tuple}),
-    "ResizeObservation": Offer({"shape": _as_tuple}, _picture),
-    "StickyAction": Offer({"repeat_action_duration": _as_tuple}),
-    "TimeAwareObservation": Offer(count=_flattened),
+    "RescaleAction": Offer({"min_action": arguments.as_bound, "max_action": arguments.as_bound}),
+    "RescaleObservation": Offer({"min_obs": arguments.as_bound, "max_obs": arguments.as_bound}),
+    "ReshapeObservation": Offer({"shape": arguments.as_tuple}),
+    "ResizeObservation": Offer({"shape": arguments.as_tuple}, arguments.picture),
+    "StickyAction": Offer({"repeat_action_duration": arguments.as_one_or_two}),
+    "TimeAwareObservation": Offer({"dict_time_key": arguments.as_key}, arguments.flattened),
     "TimeLimit": Offer(),
 }
 """The wrappers there are."""
@@ -211,7 +136,10 @@ def wrap(environment: Environment, wrappers: Iterable[Mapping[str, Any]]) -> Env
 def _wrapped(environment: Environment, name: str, kwargs: Mapping[str, Any], index: int) -> Environment:
     where = f"wrappers[{index}], {name}"
     offer = _offer(name, index)
-    count = offer.count(kwargs, environment)
+    try:
+        count = offer.count(kwargs, environment)
+    except ValueError as error:
+        raise InvalidValueError(f"{where}: {error}", wrapper=name, index=index) from None
     if count > LARGEST:
         raise InvalidValueError(
             f"{where}: a space of {count} numbers is too large: {LARGEST} are the most", wrapper=name, index=index

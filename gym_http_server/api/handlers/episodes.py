@@ -45,7 +45,7 @@ class EpisodeHandlers:
         arguments = {"action": body["action"], **form_of(accept), **named(once)}
         if body.get("render") and "media_type" in arguments:
             # JSON has no form for a frame that would not take longer than all the rest.
-            arguments["render"] = True
+            arguments |= {"render": True, "limit": self._max_reply}
         return reply_response(await self._instances.get(instance_id).call("step", arguments))
 
     async def rollout(
