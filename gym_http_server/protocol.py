@@ -64,7 +64,7 @@ class Configuration(uvicorn.Config):
     Args:
         app: the app.
         settings: the server's settings.
-        on_refused: told of each request that the protocol answers itself.
+        on_refused: told of each request that the protocol answers itself; None for nobody.
         **options: uvicorn's own.
 
     Attributes:
@@ -72,7 +72,7 @@ class Configuration(uvicorn.Config):
         header_timeout, body_timeout: how long the head and the body of a request may take to arrive, in seconds.
     """
 
-    def __init__(self, app: App, settings: Settings, on_refused: Refuse | None, **options: Any) -> None:
+    def __init__(self, app: App, settings: Settings, on_refused: Refuse | None = None, **options: Any) -> None:
         super().__init__(app, **options)
         self.on_refused = on_refused
         self.header_timeout = settings.header_timeout
