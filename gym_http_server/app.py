@@ -11,7 +11,7 @@ from . import __version__
 from .api.access_log import AccessLog, log_refused
 from .api.compression import Compression
 from .api.edge import METRICS, App, Edge, Message, Receive, Scope, Send, send_problem
-from .api.gate import Gate
+from .api.gate import Gate, WrongKeys
 from .api.handlers import Handler, handler_table
 from .api.hot_operations import HotOperations
 from .api.hot_path import ABANDON, HotPath
@@ -94,14 +94,14 @@ class Application:
             validate_responses=validate_responses,
             operations=self.operations if hot_path else None,
         )
-        access, sessions = Access.of(settings), Sessions()
+        access, sessions, wrong_keys = Access.of(settings), Sessions(), WrongKeys()
         view = ServerView(self.engine.name, self.instances)
-        console = create_console(view, self.results, ServerDoor(access, sessions), self.registry)
+        console = create_console(view, self.results, ServerDoor(access, sessions, wrong_keys), self.registry)
         self._console = Pages(console, settings.max_body)
         self._pages = compressed(self._console, settings)
         self._documents = compressed(self._document, settings)
         guard = Guard(access, lambda path: self._app_for(path) is self._pages, sessions)
-        self._app: App = Gate(self._dispatch, guard, self._ask_for_key, self._count_refused)
+        self._app: App = Gate(self._dispatch, guard, self._ask_for_key, self._count_refused, wrong_keys)
         self._logs_access = settings.access_log
         if self._logs_access:
             self._app = AccessLog(self._app, self._contract)
@@ -226,16 +226,18 @@ class ServerDoor:
     Args:
         access: knows the key.
         sessions: of those who have logged in.
+        wrong_keys: told of who has not.
     """
 
     cookie = COOKIE
     seconds = SESSION_SECONDS
     challenge = CHALLENGE
 
-    def __init__(self, access: Access, sessions: Sessions) -> None:
+    def __init__(self, access: Access, sessions: Sessions, wrong_keys: WrongKeys) -> None:
         self.is_locked = bool(access.key_digest)
         self.accepts = access.accepts
         self.begin = sessions.begin
+        self.tell_wrong = wrong_keys.tell
 
 
 class ServerView:

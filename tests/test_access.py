@@ -213,11 +213,17 @@ def _file(folder: Path) -> str:
     return str(folder / "key")
 
 
-def test_wrong_keys_are_logged_but_not_each() -> None:
+@pytest.mark.parametrize("where", ["header", "form"])
+def test_wrong_keys_are_logged_but_not_each(where: str) -> None:
     """Who guesses keys shows in the log, with his address and without what he guessed, at most once a second."""
     with Server("--api-key", KEY) as server:
         for number in range(200):
-            assert asked(server, "GET", "/v1/envs/", f"Authorization: Bearer guess-{number}").status == 401
+            if where == "header":
+                answer = asked(server, "GET", "/v1/envs/", f"Authorization: Bearer guess-{number}")
+            else:
+                form = {"Content-Type": "application/x-www-form-urlencoded"}
+                answer = server.request("POST", "/login", f"key=guess-{number}".encode(), form, check=False)
+            assert answer.status == 401
         lines = eventually(lambda: [line for line in server.stderr if "wrong key" in line])
         assert len(lines) < 50
         assert "127.0.0.1" in lines[0]

@@ -30,6 +30,20 @@ QUIET_SECONDS: Final = 1.0
 """Wrong keys are logged at most so often: who guesses keys should not fill the log as well."""
 
 
+class WrongKeys:
+    """Says in the log that somebody has sent a wrong key, and not for each."""
+
+    def __init__(self) -> None:
+        self._quiet_until = 0.0
+
+    def tell(self, client: str | None) -> None:
+        """Log one, with the address of the client that sent it."""
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            logger.warning("a request of %s has a wrong key", client or "an unknown client")
+
+
 class Gate:
     """An ASGI app in front of another one.
 
@@ -40,6 +54,7 @@ class Gate:
         guard: tells which requests are to be refused.
         ask: answers who asks for a page without a key, where that is a person; returns whether it did.
         on_refused: told of each reply that refuses a request: its status, and the length of its body in bytes.
+        wrong_keys: told of each request with a wrong key.
     """
 
     def __init__(
@@ -48,11 +63,13 @@ class Gate:
         guard: Guard,
         ask: Callable[[Scope, Send], Awaitable[bool]],
         on_refused: Callable[[int, int], None],
+        wrong_keys: WrongKeys,
     ) -> None:
         self._app = app
         self._guard = guard
         self._ask = ask
         self._on_refused = on_refused
+        self._wrong_keys = wrong_keys
         origins = guard.access.origins
         self._cors = (
             CORSMiddleware(
@@ -66,7 +83,6 @@ class Gate:
             if origins
             else None
         )
-        self._quiet_until = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
@@ -88,10 +104,6 @@ class Gate:
         await self._cors({**scope, "extensions": extensions}, receive, send)
 
     def _tell(self, scope: Scope, problem: HttpProblem) -> None:
-        if problem.status != 401 or not has_header(scope, b"authorization"):
-            return
-        now = time.monotonic()
-        if now >= self._quiet_until:
-            self._quiet_until = now + QUIET_SECONDS
+        if problem.status == 401 and has_header(scope, b"authorization"):
             client = scope.get("client")
-            logger.warning("a request of %s has a wrong key", client[0] if client else "an unknown client")
+            self._wrong_keys.tell(client[0] if client else None)

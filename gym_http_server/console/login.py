@@ -35,6 +35,7 @@ def enter() -> Response:
     if not door.is_locked:
         return flask.redirect(following, 303)
     if not door.accepts(flask.request.form.get("key", "").strip()):
+        door.tell_wrong(flask.request.remote_addr)
         page = flask.render_template("login.html", following=following, is_wrong=True)
         return flask.Response(page, 401, {"WWW-Authenticate": door.challenge}, content_type="text/html; charset=utf-8")
     response = flask.redirect(following, 303)
