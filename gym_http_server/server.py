@@ -22,7 +22,8 @@ from .app import Application
 from .config import Settings
 from .errors import AccessError, AddressError, StartError
 from .handover.gateway import Gateway, can_hand_over, owner_entry
-from .protocol import HttpProtocol, configuration
+from .protocol import HttpProtocol
+from .uvicorn_config import configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

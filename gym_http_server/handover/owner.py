@@ -26,9 +26,9 @@ from ..engines.base import Engine
 from ..engines.inline import InlineWorker
 from ..errors import EnvironmentDiedError
 from ..instances import Instances
-from ..protocol import configuration
 from ..runtime.wire import pack_ended, pack_last_words
 from ..runtime.worker import Worker, rehearse
+from ..uvicorn_config import configuration
 from .owned_protocol import OwnedProtocol, give_back
 
 if TYPE_CHECKING:
