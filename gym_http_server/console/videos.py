@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIEnvironment
 
-# A browser asks for all the rest of a video and stops reading when it has enough for now. A reply in one piece is not kept
-# half sent, with its file open, for as long as a video is paused; a browser asks for the rest.
+# A browser asks for all the rest of a video and stops reading when it has enough for now. A short piece is sent at once, so that
+# no file stays open for as long as a video is paused; the browser asks for the next.
 MOST_BYTES = 1 << 20
 
 _EPISODE = re.compile(r"\.video(\d{1,15})\.(?:mp4|json)\Z", re.ASCII)
