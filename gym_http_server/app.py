@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .engines.fork_server import Entry
+    from .engines.fork_server_process import ForkServerProcess
     from .errors import GymHttpServerError
     from .runtime.once import Once
 
@@ -50,6 +51,7 @@ class Application:
         settings: the server's settings; where their `api_key` is empty, no key is required.
         shut_down: has whoever serves this app stop; called by the operation `shutdownServer`.
         entry: what an environment's own process runs; None for what only answers the server.
+        fork_server: its process, where it has been started already.
         validate_responses: hold every reply that connexion sends against the contract, which costs time; the tests do.
         hot_path: answer the operations of a training loop ahead of connexion's stack.
 
@@ -71,13 +73,14 @@ class Application:
         *,
         shut_down: Callable[[], None] = lambda: None,
         entry: Entry | None = None,
+        fork_server: ForkServerProcess | None = None,
         validate_responses: bool = False,
         hot_path: bool = True,
     ) -> None:
         self.settings = settings
         self.results = Results(settings)
         self.registry = Registry(settings)
-        self.engine = make_engine(settings, entry)
+        self.engine = make_engine(settings, entry, fork_server)
         self._contract = load_contract()
         traffic = Traffic(operations=(*self._contract.operation_ids(), NONE))
         self.instances = Instances(settings, self.engine, traffic)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import signal
 import sys
 import typing
 from pathlib import Path
@@ -14,11 +15,8 @@ from typing import Any
 
 import click
 
-from . import __version__
 from .config import ENVIRONMENT_PREFIX, Settings, option_name, variable_name
-from .conformity.command import check
 from .errors import GymHttpServerError
-from .spec import load_contract
 
 PROGRAM = "gym-http-server"
 
@@ -40,19 +38,51 @@ def command() -> click.Group:
     """Return the command, its options made of the settings table."""
     hints = typing.get_type_hints(Settings)
     options: list[click.Parameter] = [_option(each, hints[each.name]) for each in dataclasses.fields(Settings)]
-    version = click.version_option(__version__, "-v", "--version", prog_name=PROGRAM, message="%(prog)s %(version)s")
-    made = click.Group(
+    options.append(
+        click.Option(
+            ["-v", "--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_tell_version,
+            help="Show the version.",
+        )
+    )
+    return Commands(
         PROGRAM,
         params=options,
         callback=serve,
-        commands=[spec, check],
+        commands=[spec],
         invoke_without_command=True,
         subcommand_metavar="[COMMAND]",
         help="Serve any OpenAI Gym or Gymnasium environment over HTTP.",
         epilog=f"Each option is also an environment variable, such as {ENVIRONMENT_PREFIX}PORT.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    return version(made)
+
+
+class Commands(click.Group):
+    """The group of commands; `check` is loaded where it is asked for, which no start of a server does."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return sorted({*super().list_commands(ctx), "check"})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, or None."""
+        if cmd_name == "check":
+            from .conformity.command import check
+
+            return check
+        return super().get_command(ctx, cmd_name)
+
+
+def _tell_version(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if is_asked:
+        from . import __version__
+
+        click.echo(f"{PROGRAM} {__version__}")
+        context.exit()
 
 
 @click.command()
@@ -61,6 +91,8 @@ def command() -> click.Group:
 )
 def spec(form: str) -> None:
     """Print the OpenAPI contract that the server keeps, to make clients of."""
+    from .spec import load_contract
+
     contract = load_contract()
     click.echo(contract.text if form == "yaml" else contract.json + b"\n", nl=False)
 
@@ -76,11 +108,16 @@ def serve(context: click.Context, /, **options: Any) -> None:
         sys.path.insert(0, str(Path.cwd()))
     settings = Settings(**options)
 
-    from .server import start_server
+    # Until the server takes the signal, end as quietly as on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     logging.captureWarnings(capture=True)
 
+    from .server import start_server
+
     def announce(url: str) -> None:
+        from . import __version__
+
         click.echo(f"{PROGRAM} {__version__} listening on {url} ({settings.engine} engine; Ctrl-C stops it)")
         click.echo(f"  home page  {url}/")
         click.echo(f"  API page   {url}/ui/")

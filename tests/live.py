@@ -10,8 +10,8 @@ import uvicorn
 
 from gym_http_server.app import Application
 from gym_http_server.config import Settings
+from gym_http_server.listening import listen
 from gym_http_server.protocol import HttpProtocol
-from gym_http_server.server import listen
 from gym_http_server.uvicorn_config import Configuration
 
 SECONDS = 60

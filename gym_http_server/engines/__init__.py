@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from ..config import Settings
     from .base import Engine
     from .fork_server import Entry
+    from .fork_server_process import ForkServerProcess
 
 
-def make_engine(settings: Settings, entry: Entry | None = None) -> Engine:
+def make_engine(settings: Settings, entry: Entry | None = None, fork_server: ForkServerProcess | None = None) -> Engine:
     """Return the engine that the settings name, not yet started.
 
     Args:
         settings: the server's settings.
         entry: what an environment's own process runs; None for what only answers the server.
+        fork_server: its process, where it has been started already (process engine).
     """
     if settings.engine == "inline":
         from .inline import InlineEngine
@@ -26,4 +28,4 @@ def make_engine(settings: Settings, entry: Entry | None = None) -> Engine:
         return InlineEngine(settings)
     from .process import ProcessEngine
 
-    return ProcessEngine(settings, entry)
+    return ProcessEngine(settings, entry, fork_server)

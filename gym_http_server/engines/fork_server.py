@@ -7,13 +7,10 @@ import contextlib
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import EnvironmentDiedError, ImportFailedError, OutOfResourcesError, StartError
-from ..runtime.variables import variables_for_environments
+from .fork_server_process import WORKER_MODULE, ForkServerProcess
 from .output import Output
 
 if TYPE_CHECKING:
@@ -31,7 +28,7 @@ class Entry(NamedTuple):
         arguments: plain JSON values.
     """
 
-    module: str = "gym_http_server.runtime.worker"
+    module: str = WORKER_MODULE
     arguments: dict[str, Any] = {}  # noqa: RUF012 -- never written to
 
 
@@ -45,60 +42,49 @@ class Forked(Protocol):
 class ForkServer:
     """The server's side of the fork server."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, output: Output) -> None:
+    def __init__(self, process: ForkServerProcess, output: Output) -> None:
         self._process = process
         self._output = output
-        self._control = control
+        self._control = process.control
         self._loop = asyncio.get_running_loop()
         self._received = b""
         self._ready: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self._forking: dict[str, tuple[Forked, asyncio.Future[int]]] = {}
         self._forked: dict[int, Forked] = {}
         self.ended = False
-        self._loop.add_reader(control, self._on_readable)
+        self._loop.add_reader(self._control, self._on_readable)
 
     @classmethod
-    async def start(cls, entry: Entry, settings: Settings) -> ForkServer:
-        """Start one, with the modules loaded that the settings name.
+    async def start(cls, entry: Entry, settings: Settings, process: ForkServerProcess | None = None) -> ForkServer:
+        """Return one that is ready, with the modules loaded that the settings name.
+
+        Args:
+            entry: what the processes run.
+            settings: the server's settings.
+            process: one that has been started already for the same module; None for a new one.
 
         Raises:
-            ImportFailedError: one of them cannot be imported.
+            ImportFailedError: one of the modules cannot be imported.
+            OutOfResourcesError: the system gives no process or descriptor.
             StartError: the process ended before it was ready.
         """
-        output = Output(None)
-        ours, theirs = socket.socketpair()
-        with theirs, open(output.theirs, "wb", buffering=0) as pipe:  # noqa: ASYNC230, PTH123 -- a descriptor that we have
-            environment = variables_for_environments(settings.pass_variable)
-            # One thread each: many environments share the processors, and a process with threads is not safely forked.
-            environment.setdefault("OPENBLAS_NUM_THREADS", "1")
-            environment.setdefault("OMP_NUM_THREADS", "1")
-            process = subprocess.Popen(  # noqa: ASYNC220, S603 -- returns once the process is spawned
-                [sys.executable, "-P", "-m", "gym_http_server.engines.zygote", str(theirs.fileno())],
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=pipe,
-                stderr=pipe,
-                start_new_session=True,
-            )
-        ours.setblocking(False)
+        try:
+            process = process or ForkServerProcess(entry.module, settings)
+        except OSError as error:
+            raise OutOfResourcesError.of(str(error)) from error
+        output, process.output = Output(None, process.output), -1
         # What it imports may write more than a pipe holds.
         output.start()
-        self = cls(process, ours, output)
-        self._send(
-            {
-                "prepare": {"entry": entry.module, "arguments": entry.arguments, "imports": list(settings.imports)},
-                "max_memory": settings.max_memory_per_env,
-            }
-        )
+        self = cls(process, output)
+        process.send({"prepare": entry.arguments, "max_memory": settings.max_memory_per_env})
         answer = await self._ready
         if "failed" in answer:
             await self.stop()
             raise ImportFailedError(answer["failed"])
         if "ready" not in answer:
-            await self.stop()
+            status = await self.stop()
             last = f"; the last that it wrote: {output.lines[-1][:200]}" if output.lines else ""
-            raise StartError(f"the fork server ended with exit status {process.returncode} before it was ready{last}")
+            raise StartError(f"the fork server ended with exit status {status} before it was ready{last}")
         return self
 
     async def fork(self, instance_id: str, forked: Forked, descriptors: list[int]) -> int:
@@ -113,28 +99,23 @@ class ForkServer:
             raise EnvironmentDiedError("the fork server ended; try again")
         answer: asyncio.Future[int] = self._loop.create_future()
         self._forking[instance_id] = forked, answer
-        self._send({"fork": instance_id}, descriptors)
+        self._process.send({"fork": instance_id}, descriptors)
         return await answer
 
     def kill(self, pid: int) -> None:
         """End a process and all that it started."""
         if pid in self._forked and not self.ended:
-            self._send({"kill": pid})
+            self._process.send({"kill": pid})
 
-    async def stop(self) -> None:
-        """Close the socket, which ends the fork server and every process, and wait for that."""
+    async def stop(self) -> int:
+        """Close the socket, which ends the fork server and every process, wait for that, and return its exit status."""
         if self._control.fileno() >= 0:
             self._loop.remove_reader(self._control)
             self._control.close()
         self._end()
-        await asyncio.to_thread(self._process.wait)
+        status = await asyncio.to_thread(self._process.wait)
         self._output.finish()
-
-    def _send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        # A handful of bytes in a socket buffer of hundreds of kilobytes: the fork server reads faster than we ask.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            socket.send_fds(self._control, [data], descriptors or [])
+        return status
 
     def _on_readable(self) -> None:
         try:

@@ -22,21 +22,22 @@ class Output:
 
     Args:
         instance_id: the instance that the lines are logged under; None for the fork server's, which is of none.
+        pipe: the server's end, which does not block, where there is a pipe already; None to make one.
 
     Attributes:
         lines: the last lines that were not empty.
-        theirs: the process's end, for the caller to close.
+        theirs: the process's end of a pipe made here, for the caller to close.
 
     Raises:
         OSError: the system gives no pipe.
     """
 
-    def __init__(self, instance_id: str | None) -> None:
+    def __init__(self, instance_id: str | None, pipe: int | None = None) -> None:
         self._instance_id = instance_id
         self._loop = asyncio.get_running_loop()
         self.lines: collections.deque[str] = collections.deque(maxlen=LINES)
         self._partial = b""
-        self._pipe, self.theirs = os.pipe()
+        self._pipe, self.theirs = os.pipe() if pipe is None else (pipe, -1)
         os.set_blocking(self._pipe, False)
 
     def start(self) -> None:

@@ -13,6 +13,7 @@ from .process_worker import ProcessWorker
 if TYPE_CHECKING:
     from ..config import Settings
     from ..runtime.messages import CreateRequest
+    from .fork_server_process import ForkServerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -23,13 +24,17 @@ class ProcessEngine(Engine):
     Args:
         settings: the server's settings.
         entry: what the processes run; None for what only answers the server.
+        process: the fork server's process, where it has been started already.
     """
 
     name = "process"
 
-    def __init__(self, settings: Settings, entry: Entry | None = None) -> None:
+    def __init__(
+        self, settings: Settings, entry: Entry | None = None, process: ForkServerProcess | None = None
+    ) -> None:
         self._settings = settings
         self._entry = entry or Entry()
+        self._process = process
         self._fork_server: ForkServer | None = None
         self._starting = asyncio.Lock()
 
@@ -60,5 +65,6 @@ class ProcessEngine(Engine):
                 if self._fork_server is not None:
                     logger.error("the fork server ended; starting another")
                     await self._fork_server.stop()
-                self._fork_server = await ForkServer.start(self._entry, self._settings)
+                process, self._process = self._process, None
+                self._fork_server = await ForkServer.start(self._entry, self._settings, process)
             return self._fork_server

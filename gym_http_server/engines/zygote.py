@@ -4,6 +4,8 @@ It is started with `python -m gym_http_server.engines.zygote FD`, where FD is it
 The server sends JSON lines, and three descriptors (the environment's socket, a pipe for its output, the memory that it
 shares with the server) with each `fork`:
 
+    {"load": {"module": "…", "imports": []}}
+                                       → nothing: the server is still loading itself
     {"prepare": {...}, "max_memory": 0}
                                        → {"ready": true} or {"failed": "why"}
     {"fork": "5f2b9c1e"}               → {"forked": "5f2b9c1e", "pid": 123} or {"forked": "5f2b9c1e", "error": "why"}
@@ -55,6 +57,8 @@ class Zygote:
         """The processes that are killed for the memory they take, in bytes."""
         self._watch = MemoryWatch(0)
         self._entry: Any = None
+        self._failure = ""
+        """Why a module that was to be loaded could not be."""
         self._received = b""
         self._descriptors: list[int] = []
         self._wake_read, self._wake_write = os.pipe()
@@ -108,11 +112,21 @@ class Zygote:
             elif "kill" in message:
                 if message["kill"] in self._children:
                     kill_tree(message["kill"])
+            elif "load" in message:
+                self._entry, self._failure = _load(**message["load"])
             else:
                 self._watch = MemoryWatch(message["max_memory"])
-                self._entry, answer = _prepare(**message["prepare"])
-                self._send(answer)
+                self._send({"failed": self._failure} if self._failure else self._prepare(message["prepare"]))
         return True
+
+    def _prepare(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._entry.prepare(arguments)
+        # Or every process would write it once more.
+        sys.stdout.flush()
+        # What lives now is shared by every fork for as long as nobody writes to it; a collection would.
+        gc.collect()
+        gc.freeze()
+        return {"ready": True}
 
     def _send(self, message: dict[str, Any]) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")
@@ -200,31 +214,29 @@ class Zygote:
             kill_tree(pid)
 
 
-def _prepare(entry: str, arguments: dict[str, Any], imports: list[str]) -> tuple[Any, dict[str, Any]]:
+def _load(module: str, imports: list[str]) -> tuple[Any, str]:
     """Load what every environment needs, so that a fork shares it; and the modules named with --import.
 
     Args:
-        entry: the module whose `serve` is an environment's process, and whose `prepare` loads what that needs.
-        arguments: for `prepare`.
+        module: its `serve` is an environment's process, and its `prepare` makes what that needs.
         imports: the modules named with --import.
+
+    Returns:
+        the module, and why one of the others cannot be imported; empty where all can.
     """
     from ..errors import ImportFailedError
     from ..runtime import opengl
     from ..runtime.library import declare_imports
+    from ..runtime.worker import rehearse
 
     opengl.choose()
-    module = importlib.import_module(entry)
+    entry = importlib.import_module(module)
+    rehearse()
     try:
-        module.prepare(arguments)
         declare_imports(imports)
     except ImportFailedError as error:
-        return module, {"failed": error.detail}
-    # Or every process would write it once more.
-    sys.stdout.flush()
-    # What lives now is shared by every fork for as long as nobody writes to it; a collection would.
-    gc.collect()
-    gc.freeze()
-    return module, {"ready": True}
+        return entry, error.detail
+    return entry, ""
 
 
 def _reseed() -> None:

@@ -16,6 +16,7 @@ from ..engines.fork_server import Entry
 from ..protocol import Beginning, HttpProtocol
 from ..spec import load_contract
 from .pipelining import unanswered
+from .policy import OWNER_MODULE
 
 if TYPE_CHECKING:
     from ..api.hot_operations import HotOperations
@@ -33,19 +34,6 @@ LEAST_PATIENCE: Final = 1
 MOST_PATIENCE: Final = 1 << 12
 
 
-def can_hand_over(settings: Settings) -> bool:
-    """Return whether a server with these settings hands connections over.
-
-    Not where each request is logged or each reply compressed: only the server does that, and it costs more than a pipe.
-    Neither where the connection is encrypted, for the server's process has the state of that, nor where it is a proxy's,
-    which carries many clients. And where a key is required only by request: the environment, third-party code, could read
-    it on the connection.
-    """
-    is_wanted = not settings.api_key if settings.handover is None else settings.handover
-    is_servers = settings.access_log or settings.compression == "all" or settings.tls_cert or settings.trusted_proxy
-    return settings.engine == "process" and is_wanted and not is_servers
-
-
 def owner_entry(settings: Settings) -> Entry:
     """Return what an environment's process runs to be handed connections."""
     paths = hot_paths(load_contract().resolved_paths())
@@ -58,7 +46,7 @@ def owner_entry(settings: Settings) -> Entry:
         "access": dataclasses.asdict(Access.of(settings)),
         "paths": paths,
     }
-    return Entry("gym_http_server.handover.owner", arguments)
+    return Entry(OWNER_MODULE, arguments)
 
 
 class Habit:

@@ -27,7 +27,7 @@ from ..engines.inline import InlineWorker
 from ..errors import EnvironmentDiedError
 from ..instances import Instances
 from ..runtime.wire import pack_ended, pack_last_words
-from ..runtime.worker import Worker, rehearse
+from ..runtime.worker import Worker
 from ..uvicorn_config import configuration
 from .owned_protocol import OwnedProtocol, give_back
 
@@ -46,13 +46,12 @@ _made: list[Serving] = []
 
 
 def prepare(arguments: Mapping[str, Any]) -> None:
-    """Load and compile what every environment's process needs.
+    """Compile what every environment's process needs.
 
     Args:
         arguments: `settings`, the fields of `Settings`; `access`, those of `Access`; and `paths`, those of the contract (see
             `hot_paths`).
     """
-    rehearse()
     settings, access = Settings(**_fields(arguments["settings"])), Access(**_fields(arguments["access"]))
     _made[:] = [Serving(settings, access, arguments["paths"])]
 

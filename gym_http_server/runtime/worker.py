@@ -30,9 +30,8 @@ class Adopter(Protocol):
         """
 
 
-def prepare(arguments: Mapping[str, Any]) -> None:  # noqa: ARG001 -- what every entry takes
-    """Load what every environment's process needs; for a process that others are forked from."""
-    rehearse()
+def prepare(arguments: Mapping[str, Any]) -> None:
+    """Do nothing: this loop needs no more than what the fork server has loaded."""
 
 
 def serve(channel: socket.socket, memory: Memory, instance_id: str) -> None:  # noqa: ARG001 -- what every entry takes

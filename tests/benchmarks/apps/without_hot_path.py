@@ -10,12 +10,12 @@ import sys
 
 import click
 
-from gym_http_server import server
+from gym_http_server import server, serving
 
 
 def main() -> None:
-    # In the place of the class that `server.py` uses: everything else is as it is served otherwise.
-    server.Application = functools.partial(server.Application, hot_path=False)
+    # In the place of the class that `serving.py` uses: everything else is as it is served otherwise.
+    serving.Application = functools.partial(serving.Application, hot_path=False)
     server.start_server(
         port=0, engine=sys.argv[1], log_level="error", on_start=lambda url: click.echo(f"listening on {url}")
     )

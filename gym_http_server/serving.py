@@ -1,0 +1,132 @@
+"""What serves once the port is bound: the application, and uvicorn between it and the sockets. Loading it takes long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from . import logs
+from .app import Application
+from .errors import StartError
+from .handover.gateway import Gateway, owner_entry
+from .handover.policy import can_hand_over
+from .protocol import HttpProtocol
+from .uvicorn_config import configuration
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from .config import Settings
+    from .engines.fork_server_process import ForkServerProcess
+
+logger = logging.getLogger(__name__)
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn's server, which keeps a signal that stopped it for itself: a graceful stop exits with status 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGINT and SIGTERM, at once on the second, where signals can be had: in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        captured = (signal.SIGINT, signal.SIGTERM)
+        before = {each: signal.signal(each, self.handle_exit) for each in captured}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- the signature of a handler
+        """Stop gracefully on the first signal, and at once on the next."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def serve(
+    settings: Settings,
+    sockets: list[socket.socket],
+    fork_server: ForkServerProcess | None,
+    on_server: Callable[[uvicorn.Server], None],
+    on_start: Callable[[str], None],
+) -> None:
+    """Serve on sockets that listen, until somebody has it stop.
+
+    Args:
+        settings: the server's settings, with the key that it requires.
+        sockets: where it listens.
+        fork_server: the fork server's process, which is loading; None for an engine that has none.
+        on_server: called with what serves, before it does; to stop it, set its `should_exit`.
+        on_start: called with the URL once requests are answered.
+    """
+    logs.configure(settings)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, sockets, fork_server, on_server, on_start))
+
+
+async def _serve(
+    settings: Settings,
+    sockets: list[socket.socket],
+    fork_server: ForkServerProcess | None,
+    on_server: Callable[[uvicorn.Server], None],
+    on_start: Callable[[str], None],
+) -> None:
+    server: HttpServer | None = None
+
+    def shut_down() -> None:
+        if server is not None:
+            server.should_exit = True
+
+    if can_hand_over(settings):
+        entry = owner_entry(settings)
+        application = Application(settings, shut_down=shut_down, entry=entry, fork_server=fork_server)
+        protocol: Any = Gateway(application.operations, application.instances).protocol
+    else:
+        application = Application(settings, shut_down=shut_down, fork_server=fork_server)
+        protocol = HttpProtocol
+
+    server = HttpServer(configuration(application, settings, protocol, application.on_refused))
+    on_server(server)
+    # Here and not in the lifespan, whose failure uvicorn would log as a traceback.
+    await application.start()
+    try:
+        url = f"{'https' if settings.tls_cert else 'http'}://{_authority(sockets[0])}"
+        if application.engine.caveat:
+            logger.warning("the %s engine: %s", application.engine.name, application.engine.caveat)
+        asyncio.get_running_loop().call_soon(_once_started, server, on_start, url)
+        await server.serve(sockets)
+    finally:
+        await application.stop(at_once=server.force_exit)
+    if not server.started:
+        raise StartError("the HTTP server did not start: its log tells why")
+
+
+def _once_started(server: HttpServer, on_start: Callable[[str], None], url: str) -> None:
+    if server.started:
+        on_start(url)
+    elif not server.should_exit:
+        asyncio.get_running_loop().call_later(0.005, _once_started, server, on_start, url)
+
+
+def _authority(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
