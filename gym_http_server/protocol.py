@@ -351,7 +351,8 @@ class HttpProtocol(HttpToolsProtocol):
         scope: Scope = {"headers": [], "client": self.client}
         if cycle is not None or self._arriving:
             scope = self.scope if cycle is None else cycle.scope  # type: ignore[assignment]  # uvicorn's is stricter
-        sent = problem.status, len(problem.body)
+        content = b"" if cycle is not None and scope["method"] == "HEAD" else problem.body
+        sent = problem.status, len(content)
         if cycle is not None:
             scope["state"][REFUSED] = sent
         if self.config.on_refused is not None:
@@ -361,7 +362,7 @@ class HttpProtocol(HttpToolsProtocol):
             headers[HEADER.decode()] = request_id
         lines = [*self.server_state.default_headers, *((k.encode(), v.encode("latin-1")) for k, v in headers.items())]
         head = b"".join(b"%b: %b\r\n" % line for line in lines)
-        self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + problem.body)
+        self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + content)
         self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:

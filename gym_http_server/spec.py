@@ -32,6 +32,15 @@ class PathItem:
     pattern: re.Pattern[str]
     operations: dict[str, dict[str, Any]]
 
+    @property
+    def methods(self) -> list[str]:
+        """The methods that it takes, in upper case and in order: those of the operations, and HEAD where GET is."""
+        return sorted({*self.operations, *(("HEAD",) if "GET" in self.operations else ())})
+
+    def operation(self, method: str) -> dict[str, Any] | None:
+        """Return the operation that answers a method: HEAD is GET without content (RFC 9110, 9.3.2)."""
+        return self.operations.get("GET" if method == "HEAD" else method)
+
     def canonical(self, match: re.Match[str]) -> str:
         """Return the decoded path of `match` in the form of the template, with its final slash or without."""
         return re.sub(r"\{(\w+)\}", lambda name: match[name[1]], self.template)

@@ -59,8 +59,8 @@ class Client:
     def send(self, *requests: bytes) -> None:
         self.socket.sendall(b"".join(requests))
 
-    def answer(self) -> Answer:
-        """Read one response."""
+    def head(self) -> tuple[bytes, dict[str, str]]:
+        """Read the head of a response: its first line, and its headers."""
         line = self._file.readline()
         assert line.startswith(b"HTTP/1.1 "), line
         headers: dict[str, str] = {}
@@ -68,6 +68,11 @@ class Client:
             assert field, "the stream ended within a head"
             name, _, value = field.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip()
+        return line, headers
+
+    def answer(self) -> Answer:
+        """Read one response."""
+        line, headers = self.head()
         length = int(headers.get("content-length", 0))
         body = self._file.read(length)
         assert len(body) == length, "the stream ended within a body"

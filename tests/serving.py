@@ -160,8 +160,8 @@ def raw(address: tuple[str, int], data: bytes, *, timeout: float = SECONDS) -> b
     return received
 
 
-def parse_response(data: bytes) -> Answer:
-    """Return the first response in some bytes."""
+def parse_response(data: bytes, method: str = "GET") -> Answer:
+    """Return the first response in some bytes, to a request of that method."""
 
     class Fake:
         def makefile(self, *_: object) -> Any:
@@ -169,7 +169,7 @@ def parse_response(data: bytes) -> Answer:
 
             return io.BytesIO(data)
 
-    response = http.client.HTTPResponse(Fake())
+    response = http.client.HTTPResponse(Fake(), method=method)
     response.begin()
     return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 

@@ -155,7 +155,7 @@ def test_pages_allow_their_own_files_only(browser):
         with browser.get(path, headers=BROWSER) as reply:
             assert "default-src 'self'" in reply.headers["Content-Security-Policy"]
             assert reply.headers["X-Content-Type-Options"] == "nosniff"
-            assert reply.headers["Referrer-Policy"] == "no-referrer"
+            assert reply.headers["Referrer-Policy"] == "same-origin"
     page = browser.get("/").text
     assert "<style" not in page
     assert not re.search(r"<[^>]* (style|on\w+)=", page)

@@ -38,7 +38,7 @@ def friendly() -> Iterator[Server]:
     "origin",
     ["http://evil.example", "https://localhost.evil.example", "null", "http://localhost:1", "http://127.0.0.1:{port}",
      "http://evil.example:{port}", "http://localhost:{port}.evil.example", "http://localhost:{port}@evil.example",
-     "file://", "chrome-extension://abc", "", "localhost:{port}"],
+     "file://", "chrome-extension://abc", "", "localhost:{port}", "https://localhost", "http://localhost:443"],
 )  # fmt: skip
 @pytest.mark.parametrize(
     ("method", "path"),
@@ -59,6 +59,42 @@ def test_the_servers_own_pages_may_use_it(server: Server) -> None:
     for host in ("localhost:{port}", "127.0.0.1:{port}", "LOCALHOST:{port}"):
         origin = f"Origin: http://{host.lower()}"
         assert ask(server, "GET", "/v1/envs/", origin, "Sec-Fetch-Site: same-origin", host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "origin", "passes"),
+    [
+        ("http", "localhost:5000", "http://localhost:5000", True),
+        ("http", "localhost:80", "http://localhost", True),
+        ("http", "localhost", "http://LOCALHOST:80", True),
+        ("https", "localhost:443", "https://localhost", True),
+        ("https", "[::1]:8443", "https://[::1]:8443", True),
+        ("https", "localhost", "http://localhost", False),
+        ("http", "localhost", "https://localhost", False),
+        ("http", "localhost:443", "https://localhost", False),
+        ("https", "localhost:80", "http://localhost", False),
+        ("http", "localhost:80", "http://localhost:8", False),
+        ("http", "", "http://", False),
+        ("http", "localhost", "ws://localhost", False),
+    ],
+)
+def test_an_origin_is_compared_with_its_scheme(scheme: str, host: str, origin: str, passes: bool) -> None:
+    """Scheme, name and port have to be the server's; a scheme's own port may be left out."""
+    headers = [(b"host", host.encode()), (b"origin", origin.encode())]
+    scope = {"method": "POST", "path": "/v1/envs/", "scheme": scheme, "headers": headers}
+    refusal = Guard(Access.of(Settings())).refusal(scope)
+    assert (refusal is None) == passes
+    if refusal is not None and origin.startswith("https://localhost") and host == "localhost":
+        assert "--trusted-proxy" in refusal.detail
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("same-origin", 303), ("same-site", 403), ("cross-site", 403), ("none", 403), (None, 403)]
+)
+def test_a_page_whose_origin_is_withheld_is_known_by_its_site(server: Server, site: str | None, status: int) -> None:
+    """With `Origin: null`, as from a browser that sends no referrer, it is Sec-Fetch-Site that tells whose page it is."""
+    lines = ("Origin: null", *([f"Sec-Fetch-Site: {site}"] if site else []), "Content-Length: 0")
+    assert ask(server, "POST", "/login", *lines).status == status
 
 
 @pytest.mark.parametrize(
@@ -202,13 +238,14 @@ LETTERS = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=3
 
 @given(LETTERS, LETTERS)
 def test_an_origin_passes_only_where_it_is_that_of_the_host(origin: str, host: str) -> None:
-    """Of whatever is sent, nothing passes but the same authority behind a scheme, and that of a known host."""
+    """Of whatever is sent, nothing passes but the same authority behind the same scheme, and that of a known host."""
     scope = {
         "method": "POST",
         "path": "/v1/envs/",
+        "scheme": "http",
         "headers": [(b"host", host.encode()), (b"origin", origin.encode())],
     }
     refusal = Guard(Access.of(Settings())).refusal(scope)
     if refusal is None:
-        assert origin.lower().partition("://")[2] == host.lower() != ""
+        assert origin.lower().removesuffix(":80") == f"http://{host.lower()}".removesuffix(":80") != "http://"
         assert Guard(Access.of(Settings())).refusal({**scope, "headers": [(b"host", host.encode())]}) is None

@@ -65,6 +65,8 @@ def test_forwarded_headers_reach_the_checks_only_of_a_trusted_proxy(is_trusted: 
     with Server(*options) as server:
         page = ("X-Forwarded-Host: gym.example", "X-Forwarded-Proto: https", "Origin: https://gym.example")
         assert ask(server, "/v1/envs/", *page).status == (200 if is_trusted else 403)
+        plain = (page[0], page[1], "Origin: http://gym.example")
+        assert ask(server, "/v1/envs/", *plain).status == 403
         assert ask(server, "/v1/envs/", "X-Forwarded-Host: evil.example").status == (400 if is_trusted else 200)
         text = ask(server, "/", "X-Forwarded-Host: gym.example", "X-Forwarded-Proto: https").body.decode()
         assert ("https://gym.example" in text) == is_trusted

@@ -56,10 +56,12 @@ class AccessLog:
 
     def _write(self, scope: Scope, request_id: str, record: _Record) -> None:
         found = self._contract.match(scope["path"])
-        operation = found[0].operations.get(scope["method"]) if found else None
+        operation = found[0].operation(scope["method"]) if found else None
         # As it was sent: percent-encoded, it has no line break.
         path = scope["raw_path"].decode("latin-1")
         status, sent = scope.get("state", {}).get(REFUSED, (record.status, record.sent))
+        if scope["method"] == "HEAD":
+            sent = 0
         _log(
             {
                 "method": scope["method"],

@@ -22,16 +22,26 @@ class Counting:
         receive: ASGI's function of that name.
         send: likewise.
         operation_id: the operation that it is for, as far as that is known.
+        has_content: whether the bodies that pass are sent; those of replies to HEAD are not.
 
     Attributes:
         operation_id: the operation; it can be told later.
     """
 
-    def __init__(self, traffic: Callable[[], Traffic], receive: Receive, send: Send, operation_id: str = NONE) -> None:
+    def __init__(
+        self,
+        traffic: Callable[[], Traffic],
+        receive: Receive,
+        send: Send,
+        operation_id: str = NONE,
+        *,
+        has_content: bool = True,
+    ) -> None:
         self.operation_id = operation_id
         self._traffic = traffic
         self._receive = receive
         self._send = send
+        self._has_content = has_content
         self._began = time.perf_counter()
         self._status = self._received = self._sent = 0
 
@@ -47,7 +57,8 @@ class Counting:
     async def send(self, message: Message) -> None:
         """Send a message, and count the request where it is the last."""
         self._status = message.get("status", self._status)
-        self._sent += len(message.get("body", b""))
+        if self._has_content:
+            self._sent += len(message.get("body", b""))
         if message["type"] == "http.response.body" and not message.get("more_body"):
             seconds = time.perf_counter() - self._began
             self._traffic().count(self.operation_id, self._status, seconds, self._received, self._sent)

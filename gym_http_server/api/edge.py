@@ -72,7 +72,7 @@ class Edge:
             return
         if (request_id := sent_id(scope)) is not None:
             send = echoing(request_id, send)
-        counting = Counting(lambda: self._traffic, receive, send)
+        counting = Counting(lambda: self._traffic, receive, send, has_content=scope["method"] != "HEAD")
         if HOT not in scope:
             receive, send = counting.receive, counting.send
         try:
@@ -97,9 +97,9 @@ class Edge:
                 404, "not-found", f"there is no path {scope['path']!r} here: see /openapi.yaml for those there are"
             )
         item, path = found
-        operation = item.operations.get(scope["method"])
+        operation = item.operation(scope["method"])
         if operation is None:
-            allowed = ", ".join(sorted(item.operations))
+            allowed = ", ".join(item.methods)
             detail = f"{scope['method']} is not served at {path!r}: it takes {allowed}"
             raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": allowed})
         # connexion's router matches no newline. In JSON it is white space, and no id of ours has one.
@@ -107,7 +107,10 @@ class Edge:
         lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
         accept = mended(", ".join(lines) if lines else None, path, scope["headers"])
         extensions = {**scope.get("extensions", {}), CONTEXT: {"accept": accept}}
-        return operation, {**scope, "path": path, "raw_path": path.encode(), "extensions": extensions}
+        # The HTTP protocol, which has the request as it came, leaves out the content of a reply to HEAD.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        tidied = {"method": method, "path": path, "raw_path": path.encode(), "extensions": extensions}
+        return operation, {**scope, **tidied}
 
     def _name_once(self, scope: Scope, operation: dict[str, Any], body: bytes) -> None:
         """Hand a handler that takes it what tells this request from others."""

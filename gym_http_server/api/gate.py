@@ -93,7 +93,7 @@ class Gate:
                 self._on_refused(problem.status, 0)
                 return
             reply = problem_of(problem)
-            self._on_refused(reply.status, len(reply.body))
+            self._on_refused(reply.status, 0 if scope["method"] == "HEAD" else len(reply.body))
             await send_problem(reply, send)
             return
         if self._cors is None or not has_header(scope, b"origin"):

@@ -6,7 +6,7 @@ Threat model (more in `.github/SECURITY.md`):
   `Authorization: Bearer` (RFC 6750) that is compared in constant time. A person's browser trades it at `/login` for a cookie
   that opens pages and no operation, so that no page can act with it.
 - A web page that the user happens to visit sends requests to the user's own loopback server. Browsers tell: `Origin` is that
-  page's (RFC 6454), and `Sec-Fetch-Site` says `cross-site` (https://www.w3.org/TR/fetch-metadata/).
+  page's (RFC 6454: scheme, name and port), and `Sec-Fetch-Site` says `cross-site` (https://www.w3.org/TR/fetch-metadata/).
 - The same page, after its own name was made to resolve to 127.0.0.1 (DNS rebinding). Its `Origin` is then the server's, but
   `Host` is still that name, which is none of the server's.
 - A program on the same machine can do whatever its user can, and is not kept out of an open loopback server.
@@ -151,12 +151,16 @@ class Guard:
         origin = found.get(b"origin")
         if origin is not None:
             text = origin.decode("latin-1").lower()
-            if text in origins or text.partition("://")[2] == host.decode("latin-1").lower() != "":
+            own = own_origin(scope["scheme"], host)
+            if text in origins or (own and _without_default_port(text) == own):
                 return None
-            return _foreign(text)
+            # No page can set Sec-Fetch-Site: the browser says that it is ours, whatever keeps it from naming our origin.
+            if text == "null" and found.get(b"sec-fetch-site") == b"same-origin":
+                return None
+            return _foreign(text, own)
         if found.get(b"sec-fetch-site") != b"cross-site" or self._follows_link(scope, found):
             return None
-        return _foreign("another site")
+        return _foreign("another site", "")
 
     def _is_preflight(self, scope: Scope, found: Mapping[bytes, bytes]) -> bool:
         """Return whether a browser asks whether a page of a named origin may send a request; that carries no key."""
@@ -203,6 +207,17 @@ def is_api(path: str) -> bool:
     return path in ("/v1", "/metrics", "/metrics/") or path.startswith("/v1/")
 
 
+def own_origin(scheme: str, host: bytes) -> str:
+    """Return the origin, in lower case, of pages that a server gives at a Host; empty where there is no Host."""
+    return _without_default_port(f"{scheme}://{host.decode('latin-1')}".lower()) if host else ""
+
+
+def _without_default_port(origin: str) -> str:
+    scheme, _, _ = origin.partition("://")
+    port = {"http": ":80", "https": ":443"}.get(scheme, "")
+    return origin.removesuffix(port)
+
+
 def has_header(scope: Mapping[str, Any], name: bytes) -> bool:
     """Return whether a request has a header; its name in lower case."""
     return any(each == name for each, _ in scope["headers"])
@@ -225,9 +240,13 @@ def _unknown_host(host: bytes) -> HttpProblem:
     return HttpProblem(400, "unknown-host", detail, setting="allowed_host")
 
 
-def _foreign(origin: str) -> HttpProblem:
-    detail = (
-        f"a web page of {ascii(origin)[:200]} may not use this server: start the server with --cors-origin and its "
-        "origin, such as https://lab.example"
-    )
+def _foreign(origin: str, own: str) -> HttpProblem:
+    detail = f"a web page of {ascii(origin)[:200]} may not use this server: start the server with --cors-origin and its origin"
+    if own and _without_default_port(origin).partition("://")[2] == own.partition("://")[2]:
+        detail += (
+            f", or, where it is a proxy's in front of this server ({own}), with --trusted-proxy and the proxy's address, and "
+            "have that send X-Forwarded-Proto"
+        )
+    else:
+        detail += ", such as https://lab.example"
     return HttpProblem(403, "foreign-origin", detail, setting="cors_origin")
