@@ -9,13 +9,15 @@ import pickle
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from .bystander import assert_nobody_waits
 from .conftest import start
+from .handing import TROUBLE
 from .serving import Answer, Server, eventually, parse_response, raw
 
 KEY = "correct-horse-battery-staple"
@@ -127,6 +129,29 @@ ATTACKS = {
         413, "--max-reply", "POST", "/v1/envs/{env}/rollout/", body={"policy": "random", "steps": 100_000_000}
     ),
 }  # fmt: skip
+
+
+def misbehave(*actions: str) -> Callable[[Server], None]:
+    """Return an attack by an environment that takes actions, each answered, and then closes."""
+
+    def attack(server: Server) -> None:
+        env = server.create(TROUBLE)
+        server.post(f"{env}/reset/")
+        for action in actions:
+            assert server.post(f"{env}/step/", {"action": action}).status == 200
+        assert server.post(f"{env}/close/").status == 200
+
+    return attack
+
+
+STALLS: dict[str, Callable[[Server], None]] = {
+    # an environment that prints
+    "200,000 lines in a step": misbehave("print 200000"),
+    "lines for ever": misbehave("print_for_ever lines", "sleep 1"),
+    "a line without end": misbehave("print_for_ever one_line", "sleep 1"),
+    "bytes that are no text": misbehave("print_for_ever binary", "sleep 1"),
+}
+"""What somebody does who would like the others to wait."""
 
 
 @pytest.fixture(scope="module", params=["handover", "process", "inline"])
@@ -260,3 +285,16 @@ def test_a_reset_in_the_middle_leaves_nothing(attacked: tuple[Server, str]) -> N
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.sendall(f"POST /v1/envs/{env}/step/ HTTP/1.1\r\nHost: localhost\r\nContent-Le".encode())
     assert server.post(f"/v1/envs/{env}/reset/").status == 200
+
+
+@pytest.fixture(scope="module")
+def stalled() -> Iterator[Server]:
+    """A server that all requests pass through."""
+    with start("process", "--call-timeout", "2") as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", STALLS)
+def test_nobody_else_waits(stalled: Server, name: str) -> None:
+    """Meanwhile each step of a bystander and each look at the health takes 100 ms at most."""
+    assert_nobody_waits(stalled, STALLS[name])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import ctypes
+import itertools
 import logging
 import os
 import random
@@ -118,6 +119,10 @@ class Troublemaker(gymnasium.Env[Any, Any]):
             case ["print", count]:
                 for index in range(int(count)):
                     print(f"line {index}")  # noqa: T201 -- an environment that prints
+            case ["print_for_ever", what]:
+                piece = {"lines": b"a line\n" * 8000, "one_line": b"x" * 65536, "binary": bytes(range(256)) * 256}[what]
+                descriptor = itertools.cycle((1, 2))
+                threading.Thread(target=lambda: [os.write(each, piece) for each in descriptor], daemon=True).start()
             case ["read"]:
                 return {"read": sys.stdin.read()}
             case ["close_descriptors"]:
@@ -167,6 +172,10 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 warnings.warn("a warning of the environment", stacklevel=2)
                 logging.getLogger("troublemaker").error("an error of the environment")
                 sys.stderr.write("a word of the environment\n")
+            case ["descriptors"]:
+                return {"descriptors": {path.name: str(path.readlink()) for path in open_files("fd")}}
+            case ["truncate_memory"]:
+                return {"truncated": [truncate(path) for path in shared_memory()]}
             case ["oom"]:
                 return {"oom": int(Path("/proc/self/oom_score_adj").read_text())}
             case ["variables"]:
@@ -179,6 +188,25 @@ class Troublemaker(gymnasium.Env[Any, Any]):
 def gate_of(pid: int) -> Path:
     """Return the file that the action `await` of a process waits for."""
     return Path(tempfile.gettempdir()) / f"gym-http-server-tests-gate-{pid}"
+
+
+def open_files(*folders: str) -> list[Path]:
+    """Return what this process has in folders of its own in /proc, without what the listing itself took."""
+    return [path for folder in folders for path in Path("/proc/self", folder).iterdir() if os.path.lexists(path)]
+
+
+def shared_memory() -> list[Path]:
+    """Return the ways to open what this process shares with the server: by its descriptors, and by what it has mapped."""
+    return [path for path in open_files("fd", "map_files") if str(path.readlink()).startswith("/memfd:gym-http-server")]
+
+
+def truncate(path: Path) -> str:
+    """Make a file empty; return what the system said where it refused."""
+    try:
+        os.truncate(path, 0)
+    except OSError as error:
+        return error.strerror
+    return "done"
 
 
 def weird_info() -> dict[str, Any]:

@@ -1,20 +1,60 @@
-"""What a process of the engine writes to its standard output and error: logged, and its last lines kept."""
+"""What a process of the engine writes to its standard output and error: logged within a budget, and its last lines kept.
+
+Third-party code writes there, and may do so for ever. The event loop reads one piece at a time, splits no more of it into lines
+than may be logged, counts the rest, and then pauses: a full pipe holds up the process that fills it, and nobody else.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import logging
 import os
-from typing import Final
+import re
+import time
+from typing import ClassVar, Final
 
 logger = logging.getLogger("gym_http_server.environment")
 
 LINES: Final = 20
-"""How many lines are kept."""
+"""How many lines are kept for whoever asks what was written last."""
+KEPT_BYTES: Final = 1 << 14
 READ_SIZE: Final = 1 << 16
-LONGEST: Final = 4096
-"""How many bytes of a line are kept."""
+MAX_LINE_BYTES: Final = 4096
+LINES_A_SECOND: Final = 200
+BYTES_A_SECOND: Final = 1 << 16
+ALL_LINES_A_SECOND: Final = 1000
+"""What is logged of all processes together, whatever each may have logged."""
+PAUSE_SECONDS: Final = 0.0005
+"""How long after a piece over the budget the next is read, times the number of processes that write so much."""
+MAX_DRAIN_BYTES: Final = 1 << 20
+"""What is read of a process that has ended: more than its pipe holds, where another process may still write to it."""
+
+_STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
+_CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
+
+
+class Budget:
+    """So much a second, and at most that at once.
+
+    Args:
+        a_second: how much.
+    """
+
+    def __init__(self, a_second: float) -> None:
+        self._a_second = self._left = a_second
+        self._at = time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """What there is at this moment."""
+        now = time.monotonic()
+        self._left = min(self._a_second, self._left + (now - self._at) * self._a_second)
+        self._at = now
+        return self._left
+
+    def take(self, amount: float) -> None:
+        """Take so much of it."""
+        self._left -= amount
 
 
 class Output:
@@ -25,43 +65,62 @@ class Output:
         pipe: the server's end, which does not block, where there is a pipe already; None to make one.
 
     Attributes:
-        lines: the last lines that were not empty.
         theirs: the process's end of a pipe made here, for the caller to close.
 
     Raises:
         OSError: the system gives no pipe.
     """
 
+    _all_lines: ClassVar = Budget(ALL_LINES_A_SECOND)
+    _paused: ClassVar[set[Output]] = set()
+
     def __init__(self, instance_id: str | None, pipe: int | None = None) -> None:
         self._instance_id = instance_id
         self._loop = asyncio.get_running_loop()
-        self.lines: collections.deque[str] = collections.deque(maxlen=LINES)
-        self._partial = b""
+        self._lines = Budget(LINES_A_SECOND)
+        self._bytes = Budget(BYTES_A_SECOND)
+        self._partial = self._last = b""
+        self._dropped_lines = self._dropped_bytes = 0
+        self._resuming: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
         self._pipe, self.theirs = os.pipe() if pipe is None else (pipe, -1)
         os.set_blocking(self._pipe, False)
 
+    @property
+    def lines(self) -> list[str]:
+        """The last lines that were not empty, logged or not."""
+        return [text for text in map(_text, self._last.split(b"\n")) if text][-LINES:]
+
     def start(self) -> None:
         """Begin to read."""
-        # One read a turn, so that an environment that never stops printing does not stop the server.
         self._loop.add_reader(self._pipe, self._read)
 
     def drain(self) -> None:
-        """Read all that there is."""
-        while self._read():
-            pass
+        """Read what there is."""
+        for _ in range(MAX_DRAIN_BYTES // READ_SIZE):
+            if not self._read():
+                break
 
     def finish(self) -> None:
-        """Read all that there is, an unfinished line included, and no more: another process may hold the pipe open."""
+        """Read what there is, an unfinished line included, and no more: another process may hold the pipe open."""
         self.drain()
         self.close()
-        self._log(self._partial)
 
     def close(self) -> None:
         """Read no more."""
-        if self._pipe >= 0:
+        if self._pipe < 0:
+            return
+        if self._resuming is None:
             self._loop.remove_reader(self._pipe)
-            os.close(self._pipe)
-            self._pipe = -1
+        else:
+            self._resuming.cancel()
+            self._paused.discard(self)
+        os.close(self._pipe)
+        self._pipe = -1
+        self._log(self._partial)
+        if self._telling is not None:
+            self._telling.cancel()
+            self._tell_dropped()
 
     def _read(self) -> bool:
         """Read once; return whether there may be more."""
@@ -73,19 +132,66 @@ class Output:
             return False
         except OSError:
             data = b""
-        if data:
-            *lines, self._partial = (self._partial + data).split(b"\n")
-            self._partial = self._partial[-LONGEST:]
-        else:
+        if not data:
             self.close()
-            lines, self._partial = [self._partial], b""
-        for line in lines:
+            return False
+        self._last = (self._last + data)[-KEPT_BYTES:]
+        count = max(int(min(self._lines.left, self._all_lines.left)), 0)
+        *lines, rest = (self._partial + data).split(b"\n", count)
+        for index, line in enumerate(lines):
+            if self._bytes.left < 1.0:
+                rest = b"\n".join((*lines[index:], rest))
+                break
+            self._lines.take(1.0)
+            self._all_lines.take(1.0)
+            self._bytes.take(min(len(line), MAX_LINE_BYTES))
             self._log(line)
-        return bool(data)
+        end = rest.rfind(b"\n") + 1
+        self._partial = rest[end:][-MAX_LINE_BYTES:]
+        if end:
+            self._drop(rest[:end])
+        if end or len(data) == READ_SIZE:
+            self._pause()
+        return True
+
+    def _drop(self, data: bytes) -> None:
+        self._dropped_lines += data.count(b"\n")
+        self._dropped_bytes += len(data)
+        if self._telling is None:
+            self._telling = self._loop.call_later(1.0, self._tell_dropped)
+
+    def _pause(self) -> None:
+        if self._resuming is None:
+            self._loop.remove_reader(self._pipe)
+            self._paused.add(self)
+            self._resuming = self._loop.call_later(PAUSE_SECONDS * len(self._paused), self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        self._paused.discard(self)
+        self._loop.add_reader(self._pipe, self._read)
+
+    def _tell_dropped(self) -> None:
+        self._telling = None
+        if self._all_lines.left < 1.0 and self._pipe >= 0:
+            self._telling = self._loop.call_later(1.0, self._tell_dropped)
+            return
+        self._all_lines.take(1.0)
+        lines, size = self._dropped_lines, self._dropped_bytes
+        self._dropped_lines = self._dropped_bytes = 0
+        limits = f"at most {LINES_A_SECOND} lines and {BYTES_A_SECOND} bytes a second are"
+        self._write(f"{lines} lines more, {size} bytes, are not logged: {limits}")
 
     def _log(self, line: bytes) -> None:
-        text = line[-LONGEST:].decode("utf-8", "replace").rstrip()
-        if text:
-            self.lines.append(text)
-            name = self._instance_id or "fork server"
-            logger.info("%s: %s", name, text, extra={"instance_id": self._instance_id})
+        if text := _text(line):
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        name = self._instance_id or "fork server"
+        logger.info("%s: %s", name, text, extra={"instance_id": self._instance_id})
+
+
+def _text(line: bytes) -> str:
+    """Return a line as a terminal would end up showing it, with what else would steer a terminal written out."""
+    text = _STYLE.sub("", line[-MAX_LINE_BYTES:].decode("utf-8", "replace")).rstrip()
+    return text.rpartition("\r")[2].translate(_CONTROL)

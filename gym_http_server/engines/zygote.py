@@ -40,6 +40,7 @@ from .process_tree import VARIABLE, Traces, children_of, kill_tree, tree_of
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MAX_MESSAGE = 1 << 16
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Zygote:
@@ -62,6 +63,7 @@ class Zygote:
         self._received = b""
         self._descriptors: list[int] = []
         self._wake_read, self._wake_write = os.pipe()
+        self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
         """Serve until the server's socket closes; then end every process that was forked."""
@@ -73,12 +75,11 @@ class Zygote:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
-        selector = selectors.DefaultSelector()
-        selector.register(self._control, selectors.EVENT_READ)
-        selector.register(self._wake_read, selectors.EVENT_READ)
+        self._selector.register(self._control, selectors.EVENT_READ)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
         try:
             while True:
-                for key, _ in selector.select(self._watch.pause if self._children else None):
+                for key, _ in self._selector.select(self._watch.pause if self._children else None):
                     if key.fileobj is self._control:
                         if not self._receive():
                             return
@@ -97,7 +98,7 @@ class Zygote:
 
     def _receive(self) -> bool:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 64)
+            data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 64, _CLOSE_ON_EXEC)
         except ConnectionResetError:
             return False
         self._descriptors += descriptors
@@ -157,9 +158,12 @@ class Zygote:
             signal.set_wakeup_fd(-1)
             for each in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(each, signal.SIG_DFL)
-            for descriptor in (self._wake_read, self._wake_write):
+            # Of the fork server's own it keeps none, and nothing of what has come for the next fork. What imported modules
+            # have opened their code may use here.
+            for descriptor in (self._wake_read, self._wake_write, *self._descriptors):
                 os.close(descriptor)
             self._control.close()
+            self._selector.close()
             nothing = os.open(os.devnull, os.O_RDONLY)
             os.dup2(nothing, 0)
             os.dup2(output, 1)

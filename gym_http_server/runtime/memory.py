@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import mmap
 import os
+import sys
 import tempfile
-from typing import Final
+from typing import Any, Final
 
 from . import inbox, traffic, usage
 
@@ -38,16 +40,22 @@ class Memory:
     def make(cls) -> tuple[Memory, int]:
         """Return a new piece, zeroed, and a descriptor of it for the other process, for the caller to close.
 
+        On Linux its size is sealed: the other process runs third-party code, and if that could truncate the memory, the
+        server would end with SIGBUS at its next look.
+
         Raises:
             OSError: the system gives none.
         """
-        if hasattr(os, "memfd_create"):
-            descriptor = os.memfd_create("gym-http-server")
+        can_seal = hasattr(os, "memfd_create")
+        if can_seal:
+            descriptor = os.memfd_create("gym-http-server", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         else:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
         try:
             os.ftruncate(descriptor, _HEAD + inbox.CAPACITY)
+            if can_seal:
+                fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
             return cls.open(descriptor), descriptor
         except BaseException:
             os.close(descriptor)
@@ -56,4 +64,6 @@ class Memory:
     @classmethod
     def open(cls, descriptor: int) -> Memory:
         """Return the piece behind a descriptor, which can be closed afterwards."""
-        return cls(mmap.mmap(descriptor, _HEAD + inbox.CAPACITY))
+        # Where it can be had without one, the other process has no descriptor of it.
+        options: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+        return cls(mmap.mmap(descriptor, _HEAD + inbox.CAPACITY, **options))
