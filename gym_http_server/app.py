@@ -30,7 +30,7 @@ from .idle import Reaper
 from .instances import Instances
 from .registry import Registry
 from .results.scoreboard import Results
-from .runtime.library import installed
+from .runtime.installed import installed
 from .runtime.messages import JSON
 from .runtime.traffic import NONE, Traffic
 from .spec import Contract, load_contract

@@ -112,7 +112,8 @@ def document_path() -> Path:
 def load_contract() -> Contract:
     """Return the contract; it is read and compiled once."""
     text = document_path().read_bytes()
-    document = yaml.safe_load(text)
+    # The one in C, where PyYAML has it: ten times as fast.
+    document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe
     items = [_path_item(document, template, item) for template, item in document["paths"].items()]
     return Contract(document, text, tuple(sorted(items, key=lambda item: item.template.count("{"))))
 

@@ -20,7 +20,8 @@ from gym_http_server.errors import (
 )
 from gym_http_server.runtime import gym_compat
 from gym_http_server.runtime.env_ids import find
-from gym_http_server.runtime.library import declare_imports, distribution_of, installed, make
+from gym_http_server.runtime.installed import installed
+from gym_http_server.runtime.library import declare_imports, distribution_of, make
 from gym_http_server.runtime.messages import CreateRequest
 
 ATARI = ("ale_py",)

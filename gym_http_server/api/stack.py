@@ -1,16 +1,26 @@
-"""connexion's stack, the only place that knows it besides its validators: the contract bound to the handlers."""
+"""connexion's stack, the contract bound to the handlers."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import logging
-import warnings
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from starlette.exceptions import HTTPException
+
 from ..runtime.messages import JSON, MSGPACK
 from .bodies import parse
+from .connexion_parts import (
+    AsyncApp,
+    ConnexionRequest,
+    ConnexionResponse,
+    MiddlewarePosition,
+    ProblemException,
+    Resolver,
+    SwaggerUIOptions,
+)
 from .problems import Problem, problem_of
 from .validators import MsgpackValidator, StrictJsonValidator
 
@@ -20,17 +30,6 @@ if TYPE_CHECKING:
     from ..spec import Contract
     from .handlers import Handler
     from .responses import Response
-
-with warnings.catch_warnings():
-    # connexion imports Starlette's test client, which warns that it wants another HTTP library.
-    warnings.simplefilter("ignore")
-    from connexion import AsyncApp
-    from connexion.exceptions import ProblemException
-    from connexion.lifecycle import ConnexionRequest, ConnexionResponse
-    from connexion.middleware import MiddlewarePosition
-    from connexion.options import SwaggerUIOptions
-    from connexion.resolver import Resolver
-    from starlette.exceptions import HTTPException
 
 __all__ = ["MiddlewarePosition", "make_stack"]
 

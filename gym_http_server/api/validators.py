@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.messages import JSON, MSGPACK
 from .bodies import parse
+from .connexion_parts import JSONRequestBodyValidator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from starlette.types import Scope
-
-with warnings.catch_warnings():
-    # See stack.py.
-    warnings.simplefilter("ignore")
-    from connexion.validators import JSONRequestBodyValidator
 
 LARGE = 1 << 14
 """A body of more bytes is read and validated in a thread, so that other requests need not wait for it: jsonschema takes

@@ -6,7 +6,6 @@ both libraries import what it names.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.metadata
 import sys
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     import gymnasium
 
     from .messages import CreateRequest
-
-PACKAGES = ("gymnasium", "gym", "ale-py", "box2d", "mujoco", "minigrid", "pettingzoo", "highway-env")
-"""The distributions that the home page looks for."""
 
 OWN_PROPERTIES = {"max_episode_steps", "render_mode", "num_envs", "vectorization_mode", "wrappers", "autoreset"}
 RESERVED = OWN_PROPERTIES | {
@@ -97,15 +93,6 @@ def make(request: CreateRequest) -> Made:
         prepare_action=prepare_action,
         notice=found.notice,
     )
-
-
-def installed() -> dict[str, str]:
-    """Return the version of each known package of environments that is installed; imports none of them."""
-    versions = {}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
 
 
 def declare_imports(names: Iterable[str]) -> None:

@@ -1,0 +1,76 @@
+"""connexion, loaded in half the time: without what of it no server uses, and what that loads.
+
+- Starlette's test client, for `AsyncApp.test_client`, and with it httpx, rich and pygments (0.3 s).
+- requests, for references to other hosts' documents, of which the contract has none (0.15 s).
+- The check that a contract is one, which the project's tests make of theirs (0.25 s).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import types
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class _Deferred(types.ModuleType):
+    """Stands for a module, which is loaded where something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+class _DeferredClient(_Deferred):
+    """Stands for `starlette.testclient`, of which connexion imports the class."""
+
+    def TestClient(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 -- Starlette's name
+        """Return a test client."""
+        return importlib.import_module(self.__name__).TestClient(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _deferred(*modules: types.ModuleType) -> Iterator[None]:
+    """Have what is imported get these modules, as far as the real ones are not loaded; nobody gets them afterwards."""
+    put = [each for each in modules if each.__name__ not in sys.modules]
+    sys.modules.update({each.__name__: each for each in put})
+    try:
+        yield
+    finally:
+        for each in put:
+            del sys.modules[each.__name__]
+
+
+with (
+    warnings.catch_warnings(),
+    _deferred(_DeferredClient("starlette.testclient"), _Deferred("httpx"), _Deferred("requests")),
+):
+    # Starlette's test client, where it is loaded, warns that it wants another HTTP library.
+    warnings.simplefilter("ignore")
+    from connexion import AsyncApp
+    from connexion.exceptions import ProblemException
+    from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+    from connexion.middleware import MiddlewarePosition
+    from connexion.options import SwaggerUIOptions
+    from connexion.resolver import Resolver
+    from connexion.spec import OpenAPISpecification
+    from connexion.validators import JSONRequestBodyValidator
+
+__all__ = [
+    "AsyncApp",
+    "ConnexionRequest",
+    "ConnexionResponse",
+    "JSONRequestBodyValidator",
+    "MiddlewarePosition",
+    "ProblemException",
+    "Resolver",
+    "SwaggerUIOptions",
+]
+
+OpenAPISpecification._validate_spec = staticmethod(lambda _: None)
