@@ -24,7 +24,7 @@ import pytest
 from gym_http_server import example_agent, example_client
 from gym_http_server.client import Client, ServerProblem
 from gym_http_server.client.connection import Connection
-from gym_http_server.client.reply import LONGEST_HEAD
+from gym_http_server.client.reply import MAX_HEAD_BYTES
 from gym_http_server.conformity.contract import DOCUMENT
 from gym_http_server.runtime.packing import pack, unpack
 
@@ -686,8 +686,8 @@ def test_a_reply_without_a_body_is_none_of_ours(loopback, client):
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", "does not speak HTTP"),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "does not speak HTTP"),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "does not speak HTTP"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * (LONGEST_HEAD + 1), "more than 262144 bytes"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * (LONGEST_HEAD // 20), "more than 262144 bytes"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * (MAX_HEAD_BYTES + 1), "more than 262144 bytes"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * (MAX_HEAD_BYTES // 20), "more than 262144 bytes"),
     ],
     ids=["length", "lengths", "chunk", "upgrade", "long", "interims"],
 )

@@ -1,11 +1,18 @@
-"""JSON bodies of requests. Arrays and scalars of numpy are taken without importing numpy."""
+"""Bodies of requests and replies. Arrays and scalars of numpy are taken without importing numpy.
+
+JSON is written and read by orjson where that is installed, as it is beside the server, else by the standard library.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-import orjson
+try:
+    import orjson
+except ImportError:
+    orjson = None  # type: ignore[assignment]
+    import json
 
 INFINITY = 1e100  # the contract's form of infinity, which JSON does not have
 
@@ -16,9 +23,20 @@ def json_body(value: Any) -> bytes:
     Raises:
         TypeError: it holds something that has no JSON form.
     """
+    if orjson is None:
+        return json.dumps(_json_values(value), ensure_ascii=False, separators=(",", ":")).encode()
     data = _dumps(value)
     # orjson writes NaN and infinities alike as null: only a body with a null in it needs the slow look at each number.
     return _dumps(_without_infinities(value)) if b"null" in data else data
+
+
+def json_value(content: bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return json.loads(content) if orjson is None else orjson.loads(content)
 
 
 def _dumps(value: Any) -> bytes:
@@ -27,6 +45,21 @@ def _dumps(value: Any) -> bytes:
     except orjson.JSONEncodeError as error:
         # What `_plain` raised says more than what orjson makes of it.
         raise TypeError(str(error.__cause__ or error)) from error
+
+
+def _json_values(value: Any) -> Any:
+    """Return `value` made of what the standard library writes as the contract has it."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else _without_infinities(value)
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("Dict key must be str")
+        return {key: _json_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_values(item) for item in value]
+    return _json_values(_plain(value))
 
 
 def _plain(value: Any) -> Any:

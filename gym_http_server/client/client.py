@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-import orjson
-
 from .address import DEFAULT_PORT
-from .body import json_body, msgpack_body, msgpack_value
+from .body import json_body, json_value, msgpack_body, msgpack_value
 from .legacy import LegacyMethods
 from .problem import ServerProblem
 from .transport import JSON, MSGPACK, RETRIES, Transport
@@ -100,7 +98,7 @@ class Client(LegacyMethods):
         else:
             content = None if body is None else json_body(body)
             reply = self._transport.exchange(method, path, content, media_type=JSON, repeatable=repeatable, keyed=keyed)
-            read = orjson.loads
+            read = json_value
         try:
             members = read(reply)
         except ValueError:

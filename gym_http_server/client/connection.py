@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from .reply import Arriving, BrokenError, EndedError, Reply
+from .reply import ReplyReader, BrokenError, EndedError, Reply
 
 if TYPE_CHECKING:
     import ssl
@@ -40,7 +40,7 @@ class Connection:
         self._socket: socket.socket | None = None
         self._timeout = timeout
         self.pid = os.getpid()
-        self._arriving = Arriving()
+        self._arriving = ReplyReader()
         # A host that swallows packets should not cost as long as an environment may take to answer.
         patience = CONNECT_TIMEOUT if timeout is None else min(timeout, CONNECT_TIMEOUT)
         plain = socket.create_connection((address.host, address.port), patience)
@@ -66,7 +66,6 @@ class Connection:
     def close(self) -> None:
         """Close it; closing it again does nothing."""
         connected, self._socket = self._socket, None
-        self._arriving.parser = None
         if connected is not None:
             connected.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
+from .body import json_value
 
 _KNOWN_MEMBERS = frozenset({"type", "title", "status", "detail", "message"})
 _LONGEST_TEXT = 500
@@ -43,8 +43,8 @@ class ServerProblem(Exception):
         """Return the problem in a reply with `status`, whose body may be problem details, v1's JSON or any text."""
         title = reason or f"HTTP {status}"
         try:
-            members = orjson.loads(content)
-        except orjson.JSONDecodeError:
+            members = json_value(content)
+        except ValueError:
             members = None
         if not isinstance(members, dict):
             text = content.decode(errors="replace").strip()

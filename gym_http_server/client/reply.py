@@ -1,4 +1,7 @@
-"""`Reply`: what a server answered, and how it is read from the bytes that arrive.
+"""`Reply`: what a server answered, and `ReplyReader`, which reads it from the bytes that arrive.
+
+The server parses requests with httptools; the client parses replies itself, so that it needs no more than numpy, msgpack
+and Gymnasium. A reply that is one read with a `Content-Length`, as nearly all are, takes one pass over its head.
 
 ConnectionError
 ├── EndedError      the connection ended before a byte of the answer came
@@ -7,17 +10,19 @@ ConnectionError
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-import httptools
+MAX_HEAD_BYTES = 1 << 18
+"""Bytes that a reply may have before its body, interim replies included; and in the trailer after it."""
+MAX_CHUNK_LINE_BYTES = 1 << 12
 
-LONGEST_HEAD = 1 << 18
-"""Bytes that a reply may have before its body, interim replies included."""
-
-
-_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
-_SWITCHING_PROTOCOLS = 101
+_BEGINNING = b"HTTP/1."
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (.*))?", re.DOTALL)
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _OK = 200
+_SWITCHING_PROTOCOLS = 101
+_WITHOUT_BODY = frozenset((204, 304))
 
 
 class EndedError(ConnectionError):
@@ -37,89 +42,175 @@ class Reply(NamedTuple):
     is_kept: bool
 
 
-class Arriving:
-    """A reply that is arriving, as httptools' parser tells of it; the parser goes on from one reply to the next."""
+class ReplyReader:
+    """Reads one reply after another; `begin` comes before each."""
 
     def __init__(self) -> None:
-        # A cycle, which close() breaks: the connection of a thread that ended is to be closed at once.
-        self.parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.begin()
 
     def begin(self) -> None:
         """Expect a new reply."""
         self.has_begun = False
-        self._head_size = 0
-        self._reply: Reply | None = None
-        self._surplus = False
-        self._expect_head()
-
-    def _expect_head(self) -> None:
-        self._has_head = self._is_sized = self._is_kept = False
-        self._reason = b""
-        self._body: list[bytes] = []
+        self._head_bytes = 0
+        self._status = 0
+        self._pieces: list[bytes] = []
+        self._left = 0
+        self._chunks: _ChunkReader | None = None
+        self._until_end = False
 
     def feed(self, data: bytes) -> Reply | None:
-        """Take what came, nothing for the end of the connection; return the reply once it is whole."""
+        """Take what came, nothing for the end of the connection; return the reply once it is whole.
+
+        Raises:
+            EndedError, BrokenError: as said above.
+        """
         if not data:
             return self._end()
         self.has_begun = True
-        if self.parser is None:
-            raise BrokenError("the client was closed meanwhile")
-        try:
-            self.parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            # After a whole reply that ends the connection, what else comes is nobody's.
-            if self._reply is None:
-                raise BrokenError(f"what answers there does not speak HTTP ({error})") from error
-            self._surplus = True
-        if self._reply is not None:
-            return self._reply._replace(is_kept=False) if self._surplus else self._reply
-        if not self._has_head:
-            self._head_size += len(data)
-            if self._head_size > LONGEST_HEAD:
-                raise BrokenError(f"the head of the answer has more than {LONGEST_HEAD} bytes")
+        if not self._status:
+            rest = self._read_heads(data)
+            if rest is None:
+                return None
+            data = rest
+        if self._chunks is not None:
+            surplus = self._chunks.feed(data)
+            return None if surplus is None else self._whole(self._chunks.body, surplus)
+        if self._until_end:
+            self._pieces.append(data)
+            return None
+        if len(data) < self._left:
+            self._pieces.append(data)
+            self._left -= len(data)
+            return None
+        body, surplus = (data, b"") if len(data) == self._left else (data[: self._left], data[self._left :])
+        if self._pieces:
+            body = b"".join((*self._pieces, body))
+        return self._whole(body, surplus)
+
+    def _read_heads(self, data: bytes) -> bytes | None:
+        """Read heads up to that of the reply itself; return what follows it, or None where it is not there yet."""
+        if self._pieces:
+            data = b"".join((*self._pieces, data))
+            self._pieces = []
+        while (end := data.find(b"\r\n\r\n")) >= 0:
+            self._head_bytes += end + 4
+            self._check_head_bytes(0)
+            self._read_head(data[:end])
+            data = data[end + 4 :]
+            if self._status >= _OK:
+                return data
+            if self._status == _SWITCHING_PROTOCOLS:
+                raise _no_http("101 Switching Protocols")
+            self._status = 0
+        if not data.startswith(_BEGINNING[: len(data)]):
+            raise _no_http(repr(data[:20]))
+        self._check_head_bytes(len(data))
+        if data:
+            self._pieces = [data]
         return None
+
+    def _check_head_bytes(self, more: int) -> None:
+        if self._head_bytes + more > MAX_HEAD_BYTES:
+            raise BrokenError(f"the head of the answer has more than {MAX_HEAD_BYTES} bytes")
+
+    def _read_head(self, head: bytes) -> None:
+        first, *lines = head.split(b"\r\n")
+        status_line = _STATUS_LINE.fullmatch(first)
+        if status_line is None:
+            raise _no_http(repr(first[:20]))
+        minor, status, reason = status_line.groups()
+        self._status, self._reason = int(status), (reason or b"").decode("latin-1")
+        length: bytes | None = None
+        coding = b""
+        connection = b""
+        for line in lines:
+            name, colon, value = line.partition(b":")
+            name = name.lower()
+            if name == b"content-length":
+                if length is not None or not value.strip().isdigit():
+                    raise _no_http("its Content-Length is no number, or there are two")
+                length = value
+            elif name == b"transfer-encoding":
+                coding = value.strip().lower()
+            elif name == b"connection":
+                connection += b"," + value.lower()
+            elif not colon:
+                raise _no_http(repr(line[:20]))
+        options = {option.strip() for option in connection.split(b",")} if connection else ()
+        self._is_kept = b"close" not in options if minor == b"1" else b"keep-alive" in options
+        if self._status in _WITHOUT_BODY or self._status < _OK:
+            return
+        if coding:
+            if coding != b"chunked" or length is not None:
+                raise _no_http(f"its Transfer-Encoding is {coding.decode('latin-1')!r}")
+            self._chunks = _ChunkReader()
+        elif length is not None:
+            self._left = int(length)
+        else:
+            self._until_end = True
+            self._is_kept = False
+
+    def _whole(self, body: bytes, surplus: bytes) -> Reply:
+        # What comes after a reply is the answer to no request.
+        return Reply(self._status, self._reason, body, self._is_kept and not surplus)
 
     def _end(self) -> Reply:
         if not self.has_begun:
             raise EndedError("the connection ended without an answer")
-        if not self._has_head or self._is_sized:
+        if not self._until_end:
             raise BrokenError("the connection ended in the middle of the answer")
-        return self._whole(is_kept=False)
+        return self._whole(b"".join(self._pieces), b"")
 
-    def _whole(self, *, is_kept: bool) -> Reply:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        return Reply(self._status, self._reason.decode("latin-1"), body, is_kept)
 
-    def on_message_begin(self) -> None:
-        """Note a reply that nobody asked for."""
-        if self._reply is not None:
-            self._surplus = True
+class _ChunkReader:
+    """Reads a body in chunks."""
 
-    def on_status(self, reason: bytes) -> None:
-        """Take the words beside the status, or a part of them."""
-        self._reason += reason
+    def __init__(self) -> None:
+        self._data = bytearray()  # not read yet
+        self._chunks: list[bytes] = []
+        self._size: int | None = None
+        self._in_trailer = False
 
-    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: ARG002 -- httptools' signature
-        """Note a header that says where the body ends."""
-        if name.lower() in _FRAMING:
-            self._is_sized = True
+    @property
+    def body(self) -> bytes:
+        return b"".join(self._chunks)
 
-    def on_headers_complete(self) -> None:
-        """Take what only the parser knows, and only now."""
-        if self.parser is not None and self._reply is None:
-            self._has_head = True
-            self._status: int = self.parser.get_status_code()
-            self._is_kept = self.parser.should_keep_alive()
+    def feed(self, data: bytes) -> bytes | None:
+        """Take what came; return what follows the body once that is whole."""
+        self._data += data
+        while not self._in_trailer:
+            if self._size is None:
+                line = self._line(MAX_CHUNK_LINE_BYTES)
+                if line is None:
+                    return None
+                size_line = _CHUNK_LINE.fullmatch(line)
+                if size_line is None:
+                    raise _no_http(f"{line[:20]!r} is not the size of a chunk")
+                self._size = int(size_line[1], 16)
+                self._in_trailer = self._size == 0
+            elif len(self._data) < self._size + 2:
+                return None
+            else:
+                if self._data[self._size : self._size + 2] != b"\r\n":
+                    raise _no_http("a chunk is longer than its size")
+                self._chunks.append(bytes(self._data[: self._size]))
+                del self._data[: self._size + 2]
+                self._size = None
+        while (line := self._line(MAX_HEAD_BYTES)) is not None:
+            if not line:
+                return bytes(self._data)
+        return None
 
-    def on_body(self, data: bytes) -> None:
-        """Take a part of the body."""
-        self._body.append(data)
+    def _line(self, most: int) -> bytes | None:
+        end = self._data.find(b"\r\n", 0, most)
+        if end < 0:
+            if len(self._data) >= most:
+                raise BrokenError(f"a line between the chunks of the answer has more than {most} bytes")
+            return None
+        line = bytes(self._data[:end])
+        del self._data[: end + 2]
+        return line
 
-    def on_message_complete(self) -> None:
-        """Keep the reply, or forget an interim one."""
-        if self._reply is None:
-            if self._status >= _OK:
-                self._reply = self._whole(is_kept=self._is_kept)
-            elif self._status != _SWITCHING_PROTOCOLS:
-                self._expect_head()
+
+def _no_http(what: str) -> BrokenError:
+    return BrokenError(f"what answers there does not speak HTTP ({what})")

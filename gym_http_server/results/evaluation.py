@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from ..runtime.encoding import FAR
+from ..runtime.messages import FAR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 
-from .encoding import FAR
+from .messages import FAR
 
 Convert: TypeAlias = Callable[[Any], Any]
 Check: TypeAlias = Callable[[Any], bool]

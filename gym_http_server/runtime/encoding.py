@@ -28,11 +28,8 @@ import msgpack
 import numpy as np
 import orjson
 
-from .messages import JSON, MSGPACK
+from .messages import FAR, JSON, MSGPACK
 from .packing import packed_array
-
-FAR: Final = 1e100
-"""What stands for infinity in JSON, which has none."""
 
 MAX_DEPTH: Final = 128
 """Containers nested deeper than this become text; orjson goes to 254, an array of numpy has up to 64 of its own."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..errors import ReplyTooLargeError
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
+
+FAR: Final = 1e100
+"""What stands for infinity in JSON, which has none."""
 
 
 @dataclass(frozen=True, slots=True)

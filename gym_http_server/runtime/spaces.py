@@ -27,7 +27,7 @@ from gymnasium.spaces import (
     Tuple,
 )
 
-from .encoding import FAR
+from .messages import FAR
 
 _DTYPES: Final = {np.dtype(code).name: np.dtype(code) for code in "?bhilqBHILQefdg"}
 

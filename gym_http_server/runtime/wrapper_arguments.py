@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 
 from .codec import decode
-from .encoding import FAR
+from .messages import FAR
 from .trajectory import least_bytes
 
 Environment: TypeAlias = gymnasium.Env[Any, Any]
