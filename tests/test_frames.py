@@ -40,6 +40,13 @@ def pixels(packed: dict[str, Any]) -> np.ndarray:
     return np.frombuffer(packed["data"], packed["dtype"]).reshape(packed["shape"])
 
 
+def rendered(server: Server, env: str) -> Any:
+    """Return the frame that renderEnv answers in MessagePack."""
+    answer = server.get(f"{env}/render/", headers={"Accept": "application/msgpack"})
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/msgpack")
+    return msgpack.unpackb(answer.body)["frame"]
+
+
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "ALE/Pong-v5"])
 def test_a_step_in_messagepack_brings_the_frame_that_render_gives(server: Server, env_id: str) -> None:
     """It is an array of uint8, of shape (height, width, 3), the same as the picture of renderEnv and of a local twin."""
@@ -54,6 +61,7 @@ def test_a_step_in_messagepack_brings_the_frame_that_render_gives(server: Server
         assert (frame.dtype, frame.ndim, frame.shape[2]) == (np.uint8, 3, 3)
         np.testing.assert_array_equal(frame, picture)
         np.testing.assert_array_equal(frame, local.render())
+        np.testing.assert_array_equal(frame, pixels(rendered(server, env)))
     local.close()
 
 
@@ -63,6 +71,7 @@ def test_a_text_comes_as_a_text(server: Server) -> None:
     server.post(f"{env}/reset/")
     frame = step(server, env, {"action": 0, "render": True})["frame"]
     assert frame == server.get(f"{env}/render/", headers={"Accept": "text/plain"}).body.decode()
+    assert frame == rendered(server, env)
 
 
 @pytest.mark.parametrize(

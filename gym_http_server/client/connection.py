@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from .reply import ReplyReader, BrokenError, EndedError, Reply
+from .reply import BrokenError, EndedError, Reply, ReplyReader
 
 if TYPE_CHECKING:
     import ssl

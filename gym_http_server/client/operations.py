@@ -314,6 +314,8 @@ class Operations(ABC):
     def render_env(self, instance_id: str, media_type: str = PNG) -> bytes:
         """Return the current frame as a file of `media_type`: `image/png`, `image/jpeg` or, for `ansi`, `text/plain`.
 
+        `application/msgpack` is a map with the member `frame`, an array or a text.
+
         Raises:
             ServerProblem: 406, the render mode cannot give that type; 409, the instance has no frame to give.
         """

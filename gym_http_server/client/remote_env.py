@@ -10,10 +10,12 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
 from ..runtime.spaces import rebuild
+from .body import msgpack_value
 from .client import Client
 from .problem import ServerProblem
 from .registration import ENV_ID
 from .secret import guarded
+from .transport import MSGPACK
 from .values import action_writer, observation_reader, own
 
 if TYPE_CHECKING:
@@ -156,11 +158,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             return None
         frame = self._frame
         if frame is None:
-            if mode.startswith("ansi"):
-                frame = self._client.render_env(self.instance_id, "text/plain").decode()
-            else:
-                frame = _pixels(self._client.render_env(self.instance_id))
-        elif not isinstance(frame, str):
+            frame = msgpack_value(self._client.render_env(self.instance_id, MSGPACK))["frame"]
+        if not isinstance(frame, str):
             frame = frame.copy()  # what came is a read-only view of the reply
         return [frame] if mode.endswith("_list") else frame
 
@@ -227,13 +226,3 @@ def forget(client: Client, instance_id: str) -> None:
             raise
     finally:
         client.close()
-
-
-def _pixels(picture: bytes) -> Any:
-    import io
-
-    import numpy as np
-    from PIL import Image  # here, for it takes long to load and few agents look at frames
-
-    with Image.open(io.BytesIO(picture)) as image:
-        return np.array(image)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RenderFormatError, RenderModeError
+from .encoding import msgpack_bytes
+from .messages import MSGPACK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,14 +38,20 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
     frame = latest(frame, mode)
     if frame is None:
         raise RenderModeError(f"render mode {mode!r} gave no frame")
-    if isinstance(frame, str):
-        if "text/plain" not in media_types:
-            raise RenderFormatError(f"render mode {mode!r} gives text/plain, and Accept does not allow it")
-        return frame.encode("utf-8", "backslashreplace"), TEXT
+    is_text = isinstance(frame, str)
     for media_type in media_types:
-        if media_type in PICTURES:
+        if media_type == MSGPACK:
+            shown = frame if is_text else as_uint8(np.asarray(frame), mode)
+            return msgpack_bytes({"frame": shown}), MSGPACK
+        if is_text and media_type == "text/plain":
+            return frame.encode("utf-8", "backslashreplace"), TEXT
+        if not is_text and media_type in PICTURES:
             return _encode_picture(np.asarray(frame), mode, media_type), media_type
-    raise RenderFormatError(f"render mode {mode!r} gives image/png or image/jpeg, and Accept allows neither")
+    if is_text:
+        raise RenderFormatError(f"render mode {mode!r} gives text/plain or {MSGPACK}, and Accept allows neither")
+    raise RenderFormatError(
+        f"render mode {mode!r} gives image/png, image/jpeg or {MSGPACK}, and Accept allows none of them"
+    )
 
 
 def latest(frame: Any, mode: str) -> Any:

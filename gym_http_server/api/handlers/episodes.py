@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidValueError
+from ...runtime.messages import MSGPACK
 from ..negotiation import acceptable, form_of
 from ..repeats import named
 from ..responses import reply_response
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ...runtime.once import Once
     from ..responses import Response
 
-FRAME_TYPES = ("image/png", "image/jpeg", "text/plain")
+FRAME_TYPES = ("image/png", "image/jpeg", "text/plain", MSGPACK)
 
 
 class EpisodeHandlers:
