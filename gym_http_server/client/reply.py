@@ -18,6 +18,16 @@ MAX_HEAD_BYTES = 1 << 18
 MAX_CHUNK_LINE_BYTES = 1 << 12
 
 _BEGINNING = b"HTTP/1."
+_OTHER_FIELDS = rb"(?:(?!content-length:|transfer-encoding:|connection:)[^\r\n]+\r\n)*+"
+_PLAIN_HEAD = re.compile(
+    rb"HTTP/1\.1 (200|[45][0-9]{2}) ([^\r\n]*)\r\n"
+    + _OTHER_FIELDS
+    + rb"content-length: ([0-9]{1,15})\r\n"
+    + _OTHER_FIELDS
+    + rb"\r\n",
+    re.IGNORECASE,
+)
+"""The head of nearly every reply, which one search reads whole; any other is read field by field."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (.*))?", re.DOTALL)
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _OK = 200
@@ -66,6 +76,11 @@ class ReplyReader:
         """
         if not data:
             return self._end()
+        if not self.has_begun:
+            plain = _PLAIN_HEAD.match(data)
+            if plain is not None and len(data) - plain.end() == int(plain[3]):
+                self.has_begun = True
+                return Reply(int(plain[1]), plain[2].decode("latin-1"), data[plain.end() :], is_kept=True)
         self.has_begun = True
         if not self._status:
             rest = self._read_heads(data)
