@@ -12,7 +12,6 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .api.keys import Key, key_for
 from .config import Settings
 from .errors import AccessError, StartError
 from .handover.policy import OWNER_MODULE, can_hand_over
@@ -21,6 +20,7 @@ from .listening import listen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .api.keys import Key
     from .engines.fork_server_process import ForkServerProcess
 
 
@@ -50,6 +50,8 @@ def _run(settings: Settings, on_start: Callable[[str], None] | None) -> None:
     sockets = listen(settings.listen, settings.port)
     fork_server: ForkServerProcess | None = None
     try:
+        from .api.keys import key_for
+
         _allow_descriptors()
         key = key_for(settings, [each.getsockname()[0] for each in sockets])
         settings = dataclasses.replace(settings, api_key=key.text)

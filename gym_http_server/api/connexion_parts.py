@@ -10,24 +10,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-import types
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from ..deferred import Deferred
+
 if TYPE_CHECKING:
+    import types
     from collections.abc import Iterator
 
 
-class _Deferred(types.ModuleType):
-    """Stands for a module, which is loaded where something of it is used."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-class _DeferredClient(_Deferred):
+class _DeferredClient(Deferred):
     """Stands for `starlette.testclient`, of which connexion imports the class."""
 
     def TestClient(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 -- Starlette's name
@@ -49,7 +42,7 @@ def _deferred(*modules: types.ModuleType) -> Iterator[None]:
 
 with (
     warnings.catch_warnings(),
-    _deferred(_DeferredClient("starlette.testclient"), _Deferred("httpx"), _Deferred("requests")),
+    _deferred(_DeferredClient("starlette.testclient"), Deferred("httpx"), Deferred("requests")),
 ):
     # Starlette's test client, where it is loaded, warns that it wants another HTTP library.
     warnings.simplefilter("ignore")

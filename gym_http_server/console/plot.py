@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from ..deferred import np
 from .words import number
 
 if TYPE_CHECKING:

@@ -228,6 +228,8 @@ def _load(module: str, imports: list[str]) -> tuple[Any, str]:
     Returns:
         the module, and why one of the others cannot be imported; empty where all can.
     """
+    import numpy as np  # noqa: F401 -- before our own modules, which defer it otherwise
+
     from ..errors import ImportFailedError
     from ..runtime import opengl
     from ..runtime.library import declare_imports

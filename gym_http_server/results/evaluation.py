@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import numpy as np
-
+from ..deferred import np
 from ..runtime.messages import FAR
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ..deferred import np
 from ..errors import NoRecordingError
 
 if TYPE_CHECKING:

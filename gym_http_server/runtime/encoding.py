@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import math
 import os
 from collections import deque
@@ -25,9 +26,9 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgpack
-import numpy as np
 import orjson
 
+from ..deferred import np
 from .messages import FAR, JSON, MSGPACK
 from .packing import packed_array
 
@@ -35,8 +36,6 @@ MAX_DEPTH: Final = 128
 """Containers nested deeper than this become text; orjson goes to 254, an array of numpy has up to 64 of its own."""
 
 _NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
-_AS_THEY_ARE: Final = frozenset(map(np.dtype, "?bBhHiIlLqQefd"))
-"""The dtypes whose arrays, in this machine's byte order, every format takes as they are."""
 _NAT_IN_DAYS: Final = b"1970-01-01T00:00:00"
 _NAT_IN_NANOSECONDS: Final = b"1677-09-21T00:12:43"
 _FAR_TEXT: Final = {math.inf: orjson.dumps(FAR), -math.inf: orjson.dumps(-FAR)}
@@ -62,6 +61,12 @@ def json_bytes(value: Any) -> bytes:
     if b"null" in encoded or _NAT_IN_DAYS in encoded or _NAT_IN_NANOSECONDS in encoded or _is_open(encoded):
         return _plain_bytes(value)
     return encoded
+
+
+@functools.cache
+def _taken_as_they_are() -> frozenset[np.dtype[Any]]:
+    """Return the dtypes whose arrays, in this machine's byte order, every format takes as they are."""
+    return frozenset(map(np.dtype, "?bBhHiIlLqQefd"))
 
 
 def _is_open(encoded: bytes) -> bool:
@@ -117,10 +122,10 @@ class _Walk:
             return self._form.integer(value)
         try:
             # The exact types first: asking for abstract ones takes several times as long.
-            if kind is np.ndarray and value.dtype in _AS_THEY_ARE and value.flags.c_contiguous:
-                return self._form.array(value)
             if kind is dict or kind is list or kind is tuple:
                 return self._nested(value, self._mapping if kind is dict else self._row)
+            if kind is np.ndarray and value.dtype in _taken_as_they_are() and value.flags.c_contiguous:
+                return self._form.array(value)
             return self._other(value)
         except Exception:  # noqa: BLE001 -- third-party code may raise anything
             return _text(value)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ..deferred import np
 from ..errors import RenderFormatError, RenderModeError
 from .encoding import msgpack_bytes
 from .messages import MSGPACK

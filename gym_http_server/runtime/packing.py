@@ -9,18 +9,17 @@ Format: https://github.com/msgpack/msgpack/blob/master/spec.md
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, Final
 
 import msgpack
-import numpy as np
+
+from ..deferred import np
 
 _FIRST_BUFFER: Final = 1024
 _ARRAY: Final = frozenset(("dtype", "shape", "data"))
 _MAX_AXES: Final = 64  # of an array of numpy
-_DTYPES: Final = {
-    name: np.dtype(name)
-    for name in ("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8")
-}
+_DTYPES: Final = frozenset(("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8"))
 _NO_SHAPE: Final = "the shape of an array is not a list of non-negative integers"
 
 
@@ -44,7 +43,7 @@ def packed_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
     if array.dtype.itemsize > np.dtype(np.float64).itemsize:
         with np.errstate(over="ignore", under="ignore"):
             array = array.astype(np.float64)
-    if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and not _IS_LITTLE):
+    if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big"):
         array = array.astype(array.dtype.newbyteorder("<"))
     return {"dtype": array.dtype.str, "shape": list(array.shape), "data": array.tobytes()}
 
@@ -61,9 +60,6 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
     except (msgpack.ExtraData, msgpack.FormatError, msgpack.StackError, UnicodeDecodeError) as error:
         why = "there are bytes after the value" if isinstance(error, msgpack.ExtraData) else str(error)
         raise ValueError(why or type(error).__name__) from None
-
-
-_IS_LITTLE: Final = np.dtype("<i4").isnative
 
 
 def _pack_numpy(value: Any) -> Any:
@@ -84,8 +80,7 @@ def _unpack_map(value: dict[Any, Any]) -> Any:
 
 
 def _unpack_array(dtype: Any, shape: Any, data: bytes) -> np.ndarray[Any, Any]:
-    kind = _DTYPES.get(dtype) if type(dtype) is str else None
-    if kind is None:
+    if type(dtype) is not str or dtype not in _DTYPES:
         raise ValueError(f"the dtype of an array is {str(dtype)[:40]!r}, expected one such as <f4, <i8 or |u1")
     if type(shape) is not list:
         raise ValueError(_NO_SHAPE)
@@ -95,6 +90,7 @@ def _unpack_array(dtype: Any, shape: Any, data: bytes) -> np.ndarray[Any, Any]:
     # Before the product: that of a hundred thousand lengths takes minutes.
     if len(shape) > _MAX_AXES:
         raise ValueError(f"an array has {len(shape)} axes and the limit is {_MAX_AXES}")
+    kind = np.dtype(dtype)
     if math.prod(shape) * kind.itemsize != len(data):
         raise ValueError(f"an array of dtype {dtype} and shape {shape} has not {len(data)} bytes")
     flat = np.frombuffer(data, kind)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ...deferred import np
 from ...errors import InvalidValueError
 from ..bodies import parse_json
 from ..negotiation import form_of
