@@ -123,7 +123,10 @@ def serve(context: click.Context, /, **options: Any) -> None:
         click.echo(f"  API page   {url}/ui/")
         click.echo(f"  contract   {url}/openapi.yaml")
 
-    start_server(on_start=announce, **dataclasses.asdict(settings))
+    try:
+        start_server(on_start=announce, **dataclasses.asdict(settings))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)  # click would print an empty line
 
 
 def _option(each: dataclasses.Field[Any], hint: Any) -> click.Option:
