@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 from gym_http_server.errors import (
     EnvironmentCreationError,
@@ -21,7 +23,7 @@ from gym_http_server.errors import (
 from gym_http_server.runtime import gym_compat
 from gym_http_server.runtime.env_ids import find
 from gym_http_server.runtime.installed import installed
-from gym_http_server.runtime.library import declare_imports, distribution_of, make
+from gym_http_server.runtime.library import declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
 
 ATARI = ("ale_py",)
@@ -92,7 +94,7 @@ def test_what_an_atari_id_needs_is_said_where_ale_is_not_there() -> None:
         "from gym_http_server.runtime.library import make; from gym_http_server.runtime.messages import CreateRequest\n"
         "for env_id in ('Pong-v0', 'ALE/Pong-v5'):\n"
         "    try: make(CreateRequest(env_id))\n"
-        "    except Exception as error: print(type(error).__name__, 'pip install ale-py' in str(error), '--import ale_py' in str(error))\n"
+        "    except Exception as error: print(type(error).__name__, '-m pip install' in str(error), '--import ale_py' in str(error))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "UnknownEnvironmentError True True\n" * 2
@@ -197,18 +199,23 @@ def test_a_render_mode_that_is_not_there_is_refused_with_those_that_are() -> Non
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(register: Any) -> None:
     """Whether the import fails or the library says so itself."""
-    with pytest.raises(MissingDependencyError, match="pip install no-such-package-at-all"):
+    with pytest.raises(MissingDependencyError, match="no module named no_such_package_at_all on the server") as raised:
         make(CreateRequest(register(Missing)))
+    assert "pip" not in raised.value.detail
+    assert "package" not in raised.value.facts
     with pytest.raises(MissingDependencyError, match="pip install something"):
         make(CreateRequest(register(Unplugged)))
-    assert distribution_of("Box2D.b2") == '"gymnasium[box2d]"'
-    assert distribution_of("ale_py") == "ale-py"
 
 
-def test_a_module_that_cannot_be_imported_is_named() -> None:
-    """--import of what is not there, or fails, says which and why."""
-    with pytest.raises(ImportFailedError, match=r"no_such_module.*pip install no-such-module"):
+def test_a_module_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--import of what is not there, or fails, says which and why; pip is advised for known packages only."""
+    with pytest.raises(ImportFailedError) as raised:
         declare_imports(["no_such_module"])
+    question = f"is no_such_module.py in {Path.cwd()}, or its package installed?"
+    assert raised.value.detail == f"--import no_such_module: no module named no_such_module on the server: {question}"
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
+    with pytest.raises(ImportFailedError, match=rf"{sys.executable} -m pip install gymnasium-robotics$"):
+        declare_imports(["gymnasium_robotics"])
 
 
 def test_the_libraries_that_are_installed_are_told() -> None:
@@ -254,3 +261,39 @@ def test_float_actions_are_widened_for_gym_at_any_depth() -> None:
     assert prepared["a"].dtype == prepared["b"][1].dtype == np.float64
     assert prepared["b"][0].dtype == np.int64
     assert gym_compat.prepare_action_for(spaces.Discrete(2)) is None
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [
+        ("CartPole-v9", "CartPole-v1"),
+        ("cartpole-v1", "CartPole-v1"),
+        ("CartPole v1", "CartPole-v1"),
+        ("CartPole_v1", "CartPole-v1"),
+        ("Pendlum-v0", "Pendulum-v1"),
+        ("Taxii-v3", "Taxi-v4"),
+        ("ale/pong-v9", "ALE/Pong-v5"),
+        ("test_library/Mistypd-v0", "test_library/Mistyped-v3"),
+    ],
+)
+def test_a_typo_gets_the_nearest_id_that_can_be_made_here(mistyped: str, meant: str, monkeypatch: Any) -> None:
+    """Of both libraries and of imported modules, in its newest version, with the words that old clients look for."""
+    declare_imports(ATARI)
+    for version in (1, 3):
+        env_id = f"test_library/Mistyped-v{version}"
+        specification = EnvSpec(env_id, "gymnasium.envs.classic_control:PendulumEnv")
+        monkeypatch.setitem(gymnasium.registry, env_id, specification)
+    with pytest.raises(UnknownEnvironmentError, match=rf"malformed environment ID .*; did you mean '{meant}'\?$"):
+        make(CreateRequest(mistyped, imports=ATARI))
+    make(CreateRequest(meant, imports=ATARI)).environment.close()
+
+
+def test_an_id_that_cannot_be_made_here_is_not_suggested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one whose package is missing, nor one that no server serves."""
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    for name in [each for each in sys.modules if each.startswith(("gymnasium.envs.box2d", "gym.envs.box2d"))]:
+        monkeypatch.delitem(sys.modules, name)
+    for env_id, library in (("LunarLandr-v3", "auto"), ("gym_http_server/Remot-v0", "auto")):
+        with pytest.raises(UnknownEnvironmentError, match="malformed environment ID") as raised:
+            make(CreateRequest(env_id, library=library))
+        assert "did you mean" not in raised.value.detail.lower()

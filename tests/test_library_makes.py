@@ -196,7 +196,7 @@ def test_an_exit_in_a_constructor_is_an_error_and_an_interrupt_is_not(register: 
 
 def test_a_missing_package_behind_a_librarys_words_is_named_for_programs(register: Any) -> None:
     """The command that works is added to gym's own, and `package` has it alone."""
-    with pytest.raises(MissingDependencyError, match=r'pip install "gymnasium\[box2d\]"') as raised:
+    with pytest.raises(MissingDependencyError, match=r"python -m pip install 'gymnasium\[box2d\]>=1\.1'") as raised:
         make(CreateRequest(register(lacks_box2d)))
     assert raised.value.facts["package"] == "gymnasium[box2d]"
     with pytest.raises(MissingDependencyError, match="gymnasium-robotics"):
@@ -233,7 +233,7 @@ def test_the_hint_for_atari_fits_the_server() -> None:
         "from gym_http_server.runtime.messages import CreateRequest\n"
         "def why(env_id, **options):\n"
         "    try: make(CreateRequest(env_id, **options))\n"
-        "    except Exception as error: return 'pip install ale-py' in str(error)\n"
+        "    except Exception as error: return '--import ale_py' in str(error)\n"
         "print(why('Asteroids-v0'), why('Venture-ramNoFrameskip-v4'), why('Pong-v0', library='gym'))\n"
         "declare_imports(['ale_py'])\n"
         "print(why('ALE/Nope-v5'))\n"

@@ -507,16 +507,16 @@ def test_what_a_killed_process_leaves_can_be_played(tmp_path: Path, mode: str) -
         assert np.abs(seen.mean(axis=(1, 2, 3)) - np.arange(49) * 5).max() < 3
 
 
-# --------------------------------------------------------------------------------------------------------- the extra
+# ------------------------------------------------------------------------------------------------------- the encoder
 
 
 def test_without_the_encoder_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures need the extra `video`; texts need nothing."""
+    """Pictures need PyAV; texts need nothing."""
     monkeypatch.setitem(sys.modules, "av", None)
     for mode in ("rgb_array", "rgb_array_list", "depth_array"):
-        with pytest.raises(MissingDependencyError, match=r"pip install 'gym-http-server\[video\]'") as caught:
+        with pytest.raises(MissingDependencyError, match=r"python -m pip install 'av>=17\.1'$") as caught:
             video.require(mode)
-        assert caught.value.facts == {"package": "gym-http-server[video]"}
+        assert caught.value.facts == {"package": "av"}
         with pytest.raises(MissingDependencyError):
             video.open_video(tmp_path / NAME, mode, 30, 7)
     video.require("ansi")

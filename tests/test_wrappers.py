@@ -467,7 +467,8 @@ def test_a_missing_package_is_told_with_its_pip_command(name: str, monkeypatch: 
     kwargs = {"shape": [8, 8]} if name == "ResizeObservation" else {}
     request = CreateRequest(**PONG, wrappers=[{"name": name, "kwargs": kwargs}])
     with pytest.raises(
-        MissingDependencyError, match=rf"wrappers\[0\], {name} .*pip install opencv-python-headless$"
+        MissingDependencyError,
+        match=rf"wrappers\[0\], {name} .*python -m pip install 'opencv-python-headless>=4\.10\.0\.84'$",
     ) as caught:
         open_served(request)
     assert caught.value.facts == {"package": "opencv-python-headless", "wrapper": name, "index": 0}
@@ -481,7 +482,9 @@ def test_a_package_that_cannot_be_loaded_is_told_as_that(tmp_path: Path, monkeyp
     monkeypatch.delitem(sys.modules, "cv2", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
     request = CreateRequest(**PONG, wrappers=[{"name": "ResizeObservation", "kwargs": {"shape": [8, 8]}}])
-    with pytest.raises(MissingDependencyError, match=r"cannot be loaded: libGL.*pip install opencv-python-headless$"):
+    with pytest.raises(
+        MissingDependencyError, match=r"cannot be loaded: libGL.*pip install 'opencv-python-headless>=4\.10\.0\.84'$"
+    ):
         open_served(request)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import dataclass
 
 import click
 
+from ..runtime.dependencies import REQUIREMENTS, pip_command
 from .exchange import KEY_VARIABLE
 
 GROUPS = ("schema", "sequences", "trajectories", "wire")
 CANNOT_CHECK = 2
-EXTRA = "pip install 'gym-http-server[conformity]'"
-
 _NEEDED = ("hypothesis", "jsonschema", "openapi_schema_validator", "pytest", "requests", "rich", "schemathesis")
 
 
@@ -69,11 +70,9 @@ def check(
     Exits with 0 where all held, 1 where something did not, and 2 where it cannot be checked. It closes what it made, asks
     nothing of other instances, and never stops the server.
     """
-    try:
-        for name in _NEEDED:
-            __import__(name)
-    except ModuleNotFoundError as error:
-        return _cannot(f"check needs {error.name}, which is not installed: {EXTRA}")
+    if missing := [name for name in _NEEDED if not _is_installed(name)]:
+        install = pip_command(*(REQUIREMENTS[name] for name in missing), python=sys.executable)
+        return _cannot(f"check needs packages that are not installed ({', '.join(missing)}): {install}")
     # Only now, for every start of a server loads this module.
     from .implementation import Implementation
     from .reach import reach
@@ -89,6 +88,14 @@ def check(
     groups = tuple(each for each in GROUPS if each in (only or GROUPS))
     options = Options(url, api_key or None, groups, examples, seed, with_uploads, timeout)
     return run(options, health)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
 def _cannot(text: str) -> int:

@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import secrets
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -22,6 +23,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import InvalidValueError, TargetUnavailableError, UploadTargetError
+from ..runtime.dependencies import pip_command, requirement_of
 from .evaluation import ENV_ID, EVALUATION_ID
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EVALUATION_FILE = "evaluation.json"
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hf": "hf"}
-"""The extra of this package that a protocol needs."""
+MODULES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
+"""The module that a protocol needs."""
 
 TOKEN_OPTIONS = {"hf": "token"}
 """The option of a protocol's file system that takes the caller's `api_key`."""
@@ -61,7 +63,7 @@ class Target:
         self._fs, root = self._connect()
         self._root = root.rstrip("/")
         self._is_local = isinstance(self._fs, LocalFileSystem)
-        if self._protocol in EXTRAS and not self._root:
+        if self._protocol in MODULES and not self._root:
             raise TargetUnavailableError(f"--upload-to {self.shown} names no bucket or repository")
         if self._is_local and Path(root).exists() and not Path(root).is_dir():
             raise TargetUnavailableError(f"--upload-to {self.shown} is no directory")
@@ -70,10 +72,13 @@ class Target:
         try:
             return cast("tuple[Any, str]", fsspec.core.url_to_fs(self._url))
         except ImportError as error:
-            missing = getattr(error.__cause__ or error, "name", None) or "the package that it needs"
-            package = f"gym-http-server[{EXTRAS[self._protocol]}]" if self._protocol in EXTRAS else missing
+            requirement = requirement_of(MODULES.get(self._protocol, ""))
+            # fsspec says what the other protocols need.
+            install = (
+                "" if requirement is None else f"; install it with: {pip_command(requirement, python=sys.executable)}"
+            )
             raise TargetUnavailableError(
-                f"--upload-to {self.shown} needs a package that is not installed: pip install '{package}'"
+                f"--upload-to {self.shown} needs a package that is not installed: {_reason(error, self._secrets)}{install}"
             ) from None
         except Exception as error:  # noqa: BLE001 -- each of fsspec's file systems has errors of its own
             raise TargetUnavailableError(

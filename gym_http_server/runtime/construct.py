@@ -14,6 +14,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from ..errors import EnvironmentCreationError, GymHttpServerError, InvalidValueError, MissingDependencyError
 from . import gym_compat, opengl
+from .dependencies import missing_module, package_of, pip_command, requirement_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,20 +23,6 @@ if TYPE_CHECKING:
     from .messages import CreateRequest
 
 Make: TypeAlias = Callable[..., Any]
-
-DISTRIBUTION_OF: Final = {
-    "Box2D": "gymnasium[box2d]",
-    "ale_py": "ale-py",
-    "cv2": "opencv-python-headless",  # the other one needs libGL, which servers lack
-    "flax": "gymnasium[jax]",
-    "jax": "gymnasium[jax]",
-    "jaxlib": "gymnasium[jax]",
-    "mujoco": "gymnasium[mujoco]",
-    "mujoco_py": "mujoco-py",
-    "pygame": "gymnasium[classic-control]",
-    "torch": "gymnasium[torch]",
-}
-"""What to install for a module that is missing, where it goes by another name."""
 
 NAMED_IN_WORDS: Final = {
     # Gymnasium names a project for the ids that it registers only to say that they have gone there.
@@ -46,13 +33,6 @@ NAMED_IN_WORDS: Final = {
     "unrecognized attribute: 'collision'": ("mujoco<=2.3.3", ""),
 }
 """What to install where an error names no module, by words of it, and what the server is to be started with besides."""
-
-
-def distribution_of(module: str) -> str:
-    """Return what pip is to install for a missing module, quoted for a shell where that is needed."""
-    top = module.split(".")[0]
-    name = DISTRIBUTION_OF.get(top, top.replace("_", "-"))
-    return f'"{name}"' if "[" in name else name
 
 
 def make_single(found: Found, request: CreateRequest, **kwargs: Any) -> Any:
@@ -224,23 +204,25 @@ def missing(what: str, error: BaseException, **facts: Any) -> MissingDependencyE
     broken = None if module is not None else next((each for each in causes if each.path and each.name == "cv2"), None)
     if broken is not None:
         module = broken.name
-    package = option = ""
-    if module is not None:
-        package = distribution_of(module)
-    elif (found := _named_in_words(error)) is not None:
-        package, option = f'"{found[0]}"', found[1]
-    version = " in a version" if "<" in package else ""
-    text = f"{what} needs a package{version} that is not installed: {error}"
+    requirement, option = None if module is None else requirement_of(module), ""
+    if module is None and (found := _named_in_words(error)) is not None:
+        requirement, option = found
     if broken is not None:
         text = f"{what} needs a package that cannot be loaded: {broken}"
-    if not package:
+    elif module is not None and requirement is None:
+        return MissingDependencyError(f"{what}: {missing_module(module, 'its working directory')}", **facts)
+    else:
+        version = " in a version" if requirement is not None and "<" in requirement else ""
+        text = f"{what} needs a package{version} that is not installed: {error}"
+    if requirement is None:
         return MissingDependencyError(text, **facts)
+    package = package_of(requirement)
     # gym's own advice (gym[box2d]) names packages that no longer build; Gymnasium's is right.
-    if f"pip install {package}" not in str(error):
-        text += f"; install it with: pip install {package}"
+    if f'pip install "{package}"' not in str(error):
+        text += f"; install it with: {pip_command(requirement)}"
     if option:
         text += f", and start the server with {option}"
-    return MissingDependencyError(text, package=package.strip('"'), **facts)
+    return MissingDependencyError(text, package=package, **facts)
 
 
 def _named_in_words(error: BaseException) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from gymnasium.envs.registration import parse_env_id, registry
 
 from ..errors import UnknownEnvironmentError
 from . import gym_compat
+from .dependencies import REQUIREMENTS, pip_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,9 @@ ATARI_GAMES = frozenset(
     """.split()  # noqa: SIM905 -- a list would take a line for each
 )
 """The games that gym had, so that a server without ale-py can say what it needs."""
+
+GUESS = re.compile(r" Did you mean: [^?]*\?")
+"""What Gymnasium adds to the error for an id that it does not know."""
 
 GATEWAYS = frozenset({"GymV21Environment", "GymV26Environment"})
 """Environments of shimmy that hand an id of the caller's to gym, which imports the module named in it."""
@@ -66,26 +70,26 @@ def find(request: CreateRequest) -> Found:
         UnknownEnvironmentError: nothing does.
     """
     env_id = _without_module(request)
+    libraries = ("gymnasium", "gym") if request.library == "auto" else (request.library,)
+    if request.library == "auto" and not gym_compat.available():
+        libraries = ("gymnasium",)
     try:
         namespace, name, version = parse_env_id(env_id)
     except (gymnasium.error.Error, ValueError) as error:  # ValueError: a version of more digits than int() takes
-        raise UnknownEnvironmentError.of(request.env_id, str(error)) from None
+        raise _unknown(request, libraries, str(error)) from None
     if namespace == OWN_NAMESPACE:
         raise UnknownEnvironmentError.of(request.env_id, "it is the client's own, and no server serves it")
     if name in GATEWAYS:
         raise UnknownEnvironmentError.of(
             request.env_id, f"it makes what its own env_id names, modules included: ask for that with library {'gym'!r}"
         )
-    libraries = ("gymnasium", "gym") if request.library == "auto" else (request.library,)
-    if request.library == "auto" and not gym_compat.available():
-        libraries = ("gymnasium",)
     for library in libraries:
         specification = registrations(library).get(env_id)
         if specification is not None:
             return Found(env_id, library, specification)
     successor = _successor(libraries, namespace, name, version)
     if successor is None:
-        raise UnknownEnvironmentError.of(request.env_id, _why(libraries[0], env_id, namespace, name))
+        raise _unknown(request, libraries, _why(libraries[0], env_id, namespace, name))
     notice = f"{env_id} is retired; {successor.env_id} is served"
     if version is None:
         notice = f"{env_id} names no version; {successor.env_id} is served"
@@ -95,6 +99,15 @@ def find(request: CreateRequest) -> Found:
             f"it is retired and the server was started with --strict-env-ids: ask for {successor.env_id}",
         )
     return Found(successor.env_id, successor.library, successor.specification, successor.kwargs, notice)
+
+
+def _unknown(request: CreateRequest, libraries: tuple[str, ...], why: str) -> UnknownEnvironmentError:
+    from .nearest import nearest
+
+    meant = nearest(request, libraries)
+    # Without the library's own guesses, for it does not know what can be made here.
+    reason = GUESS.sub("", why) if meant is None else f"no library registers it; did you mean {meant!r}?"
+    return UnknownEnvironmentError.of(request.env_id, reason)
 
 
 def _without_module(request: CreateRequest) -> str:
@@ -165,7 +178,8 @@ def _why(library: str, env_id: str, namespace: str | None, name: str) -> str:
         if library == "gym":
             return f"{words} ale-py registers Atari games with Gymnasium: ask for library 'auto'"
         if not any(each.namespace == "ALE" for each in registry.values()):
-            return f"{words} Install ale-py (pip install ale-py) and start the server with --import ale_py"
+            install = pip_command(REQUIREMENTS["ale_py"])
+            return f"{words} Install ale-py ({install}) and start the server with --import ale_py"
         return words
     if namespace is not None:
         return f"{words} Where a package registers it, start the server with --import and that package's module"

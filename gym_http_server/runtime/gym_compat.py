@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from ..errors import MissingDependencyError
+from .dependencies import REQUIREMENTS, pip_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,7 @@ def load() -> ModuleType:
             gym = importlib.import_module("gym")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"gym is not installed ({error}); install it with: pip install gym==0.26.2", package="gym"
+            f"gym is not installed ({error}); install it with: {pip_command(REQUIREMENTS['gym'])}", package="gym"
         ) from None
     gym.logger.set_level(ERRORS_ONLY)
     return gym

@@ -10,11 +10,13 @@ import importlib
 import importlib.metadata
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImportFailedError, InvalidValueError
 from . import gym_compat
-from .construct import adapted, closing_on_error, construct, constructing, distribution_of, quiet
+from .construct import adapted, closing_on_error, construct, constructing, quiet
+from .dependencies import missing_module, pip_command, requirement_of
 from .env_ids import find
 from .state.emulator import remember_actions
 from .wrappers import check_names, wrap
@@ -105,10 +107,15 @@ def declare_imports(names: Iterable[str]) -> None:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            missing = str(error.name or name)
-            raise ImportFailedError(
-                f"--import {name}: {error}; install it with: pip install {distribution_of(missing)}", module=name
-            ) from error
+            module = str(error.name or name)
+            requirement = requirement_of(module)
+            # Whoever starts the server reads this, and no client.
+            advice = (
+                missing_module(module, str(Path.cwd()))
+                if requirement is None
+                else f"{error}; install it with: {pip_command(requirement, python=sys.executable)}"
+            )
+            raise ImportFailedError(f"--import {name}: {advice}", module=name) from error
         except (Exception, SystemExit) as error:
             raise ImportFailedError(f"--import {name}: {type(error).__name__}: {error}", module=name) from error
     if "gym" in sys.modules:

@@ -1,4 +1,4 @@
-"""Videos of pictures: H.264 in MP4, which every browser plays, through PyAV (the extra `video`).
+"""Videos of pictures: H.264 in MP4, which every browser plays, through PyAV.
 
 PyAV and not imageio-ffmpeg, because it encodes in this process: there is no second process to start, feed and reap for
 each episode, an error is an exception, and its wheels (one for all versions of CPython, with libx264, for Linux, macOS

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError
+from .dependencies import REQUIREMENTS, pip_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,17 +132,19 @@ def require(mode: str) -> None:
     """Raise MissingDependencyError where the encoder for a render mode is not installed."""
     if _is_text(mode):
         return
-    install = "install it with: pip install 'gym-http-server[video]'"
     try:
         import av
     except ImportError as error:
+        # It is a dependency, but a platform may have no build of it, or a library that it is linked to is gone.
+        install = f"install it with: {pip_command(REQUIREMENTS['av'])}"
         raise MissingDependencyError(
-            f"videos need PyAV, which is not installed ({error}); {install}", package="gym-http-server[video]"
+            f"videos need PyAV, which cannot be loaded ({error}); {install}", package="av"
         ) from None
     if "libx264" not in av.codecs_available:
         raise MissingDependencyError(
-            f"videos need a PyAV with libx264, and the one installed was built without it; {install}",
-            package="gym-http-server[video]",
+            "videos need a PyAV with libx264, and the one installed was built without it; the wheels on PyPI have it: "
+            + pip_command("--force-reinstall", "--only-binary=av", REQUIREMENTS["av"]),
+            package="av",
         )
 
 
