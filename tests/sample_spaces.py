@@ -106,6 +106,8 @@ def same(one: Any, other: Any) -> bool:
     """Return whether two values of a space are the same bit by bit: type, dtype, shape, order of keys, signs, NaN."""
     if type(one) is not type(other):
         return False
+    if isinstance(one, np.ndarray) and one.dtype == object:
+        return one.dtype == other.dtype and one.shape == other.shape and all(map(same, one.flat, other.flat))
     if isinstance(one, np.ndarray | np.generic):
         return (
             one.dtype == other.dtype

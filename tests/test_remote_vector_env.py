@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
+from PIL import Image
 
 from gym_http_server.client import Client, RemoteVectorEnv, ServerProblem
 
@@ -35,36 +39,19 @@ def test_it_is_bit_by_bit_gymnasiums_vector_environment(server, env_id, mode):
             assert getattr(remote, name) == getattr(local, name)
         assert remote.num_envs == 3
         one, other = (each.reset(seed=5) for each in with_both)
-        assert same(other[0], one[0])
-        assert _same_infos(other[1], one[1])
+        assert same(other, one)
         local.action_space.seed(1)
         for _ in range(40):
             actions = local.action_space.sample()
             one, other = (each.step(actions) for each in with_both)
-            assert all(map(same, other[:4], one[:4]))
-            assert _same_infos(other[4], one[4])
+            assert same(other, one)
             ended = one[2] | one[3]
             if mode == "disabled" and ended.any():
                 one, other = (each.reset(options={"reset_mask": ended}) for each in with_both)
-                assert same(other[0], one[0])
+                assert same(other, one)
     finally:
         for each in with_both:
             each.close()
-
-
-def _same_infos(one, other):
-    if isinstance(other, dict):
-        return list(one) == list(other) and all(_same_infos(one[key], other[key]) for key in other)
-    if isinstance(other, np.ndarray) and other.dtype == object:
-        return one.dtype == object and all(map(_same_infos, one, other))
-    if isinstance(other, np.ndarray) and other.dtype.kind not in "biuf":
-        return list(one) == list(other)
-    if isinstance(other, tuple):
-        # The lanes' own observations, in which Blackjack has plain ints where its space has numpy's.
-        return len(one) == len(other) and all(map(_same_infos, one, other))
-    if isinstance(one, np.generic | float | int) and isinstance(other, np.generic | float | int):
-        return one == other
-    return same(one, other)
 
 
 def test_its_arrays_are_the_callers(server):
@@ -148,9 +135,108 @@ def test_without_its_server_a_call_says_how_to_start_one_and_closing_succeeds():
     env.close()
 
 
-def test_the_api_key_is_in_no_text(server):
-    """The spec of a batch does not show the API key, and still has it."""
+def test_the_api_key_is_in_no_spec_and_no_text(server):
+    """Neither the spec of a batch nor a text of it has the API key."""
     env = RemoteVectorEnv(server.url, "CartPole-v1", 2, api_key="s3cret")
-    assert "s3cret" not in f"{env} {env!r} {env.spec}"
-    assert env.spec.kwargs["api_key"] == "s3cret"
+    assert "s3cret" not in f"{env} {env!r} {env.spec} {env.spec.to_json()}"
+    env.close()
+
+
+@pytest.mark.parametrize("create", [{"vectorization_mode": "sync"}, {"wrappers": [{"name": "FlattenObservation"}]}, {}])
+def test_a_spec_makes_the_same_batch_again(server, create):
+    """`make_vec` of a batch's spec, and of that one's, is a batch of the same lanes, mode, wrappers and limits."""
+    envs = [RemoteVectorEnv(server.url, "CartPole-v1", 2, autoreset_mode="same_step", max_episode_steps=9, **create)]
+    envs += [gymnasium.make_vec(EnvSpec.from_json(envs[0].spec.to_json()))]
+    envs += [gymnasium.make_vec(envs[1].spec)]
+    with Client(server.url) as client:
+        told = [client.get_env(each.instance_id) for each in envs]
+    for name in ("num_envs", "vectorization_mode", "autoreset_mode", "wrappers", "specification", "render_mode"):
+        assert told[0][name] == told[1][name] == told[2][name]
+    assert {(each.spec.max_episode_steps, each.spec.reward_threshold) for each in envs} == {(9, 475.0)}
+    for each in envs:
+        each.close()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_it_renders_a_frame_for_each_lane(server, packed):
+    """`render` gives the frames that the lanes drew, as `make_vec` does; each is to be had by itself as a file."""
+    local = gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync", render_mode="rgb_array")
+    remote = RemoteVectorEnv(server.url, "CartPole-v1", 2, vectorization_mode="sync", packed=packed)
+    for each in (local, remote):
+        each.reset(seed=3)
+    frames = remote.render()
+    assert same(frames, local.render())
+    with Client(server.url) as client:
+        for lane, frame in enumerate(frames):
+            with Image.open(io.BytesIO(client.render_env(remote.instance_id, lane=lane))) as picture:
+                assert same(np.array(picture), frame)
+        with pytest.raises(ServerProblem, match="no lane 2: this instance has the lanes 0 to 1") as refused:
+            client.render_env(remote.instance_id, lane=2)
+        assert refused.value.status == 400
+    for each in (local, remote):
+        each.close()
+
+
+def test_gymnasium_records_videos_of_it(server, tmp_path):
+    """Gymnasium's RecordVideo of vector environments films a batch."""
+    env = gymnasium.wrappers.vector.RecordVideo(
+        RemoteVectorEnv(server.url, "CartPole-v1", 2), str(tmp_path / "videos"), video_length=5, disable_logger=True
+    )
+    env.reset(seed=0)
+    for _ in range(8):
+        env.step(env.action_space.sample())
+    env.close()
+    [video] = (tmp_path / "videos").glob("*.mp4")
+    assert video.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("mode", ["sync", "vector_entry_point", "async"])
+def test_its_seeds_are_the_lanes_own(process_server, mode):
+    """`np_random_seed` is what Gymnasium's vector environments tell, and seeds another batch alike."""
+    env = RemoteVectorEnv(process_server.url, "CartPole-v1", 2, vectorization_mode=mode)
+    local = gymnasium.make_vec("CartPole-v1", 2, vectorization_mode=mode)
+    for each in (env, local):
+        each.reset(seed=7)
+    assert env.np_random_seed == local.np_random_seed
+    if mode != "vector_entry_point":
+        again = RemoteVectorEnv(process_server.url, "CartPole-v1", 2, vectorization_mode=mode)
+        assert min(again.np_random_seed) > 2**64
+        assert same(again.reset()[0], env.reset(seed=list(again.np_random_seed))[0])
+        env.reset(seed=[1, None], options={"reset_mask": np.array([True, False])})
+        assert env.np_random_seed == (1, again.np_random_seed[1])
+        assert [each.random() for each in env.np_random] == [
+            np.random.default_rng(seed).random() for seed in env.np_random_seed
+        ]
+        again.close()
+    for each in (env, local):
+        each.close()
+
+
+BAD_MASKS = [[True, False], np.array([True]), np.array([1, 0]), np.array([False, False])]
+
+
+@pytest.mark.parametrize("mask", BAD_MASKS)
+def test_a_bad_mask_raises_what_gymnasium_raises(server, mask):
+    """The type and the words of the exception are those of Gymnasium's own."""
+    raised = []
+    for env in (
+        gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync"),
+        RemoteVectorEnv(server.url, "CartPole-v1", 2, vectorization_mode="sync"),
+    ):
+        env.reset(seed=0)
+        with pytest.raises((TypeError, ValueError)) as caught:
+            env.reset(options={"reset_mask": mask})
+        raised.append((caught.type, str(caught.value)))
+        with pytest.raises(ValueError, match="length must match") as caught:
+            env.reset(seed=[1])
+        raised.append(caught.type)
+        env.close()
+    assert raised[:2] == raised[2:]
+
+
+def test_the_autoreset_mode_is_gymnasiums(server):
+    """`autoreset_mode` takes a member of Gymnasium's enumeration, and is one."""
+    env = RemoteVectorEnv(server.url, "CartPole-v1", 2, autoreset_mode=AutoresetMode.DISABLED)
+    assert env.autoreset_mode is env.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+    assert env.spec.kwargs["autoreset_mode"] == "disabled"
     env.close()

@@ -39,7 +39,18 @@ MEDIA_TYPES: Final[dict[bytes | None, str]] = {
 _METHODS: Final = frozenset(("get", "put", "post", "delete", "options", "head", "patch", "trace"))
 _ANNOTATIONS: Final = frozenset(("title", "description", "example", "default", "format"))
 _CHECKED: Final = frozenset(
-    ("type", "properties", "required", "items", "additionalProperties", "enum", "minimum", "maximum", "nullable")
+    (
+        "type",
+        "properties",
+        "required",
+        "items",
+        "additionalProperties",
+        "enum",
+        "minimum",
+        "maximum",
+        "nullable",
+        "pattern",
+    )
 )
 _FORMATS: Final = frozenset(("int32", "int64", "double", "float", "path"))
 """Formats that connexion's validator does not check either."""

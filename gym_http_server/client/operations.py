@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import EllipsisType
 
 PNG = "image/png"
+MAX_SEED = (1 << 53) - 1  # the largest that a number of the contract carries
 
 
 class Operations(ABC):
@@ -105,7 +106,7 @@ class Operations(ABC):
             "name": name,
             "labels": labels,
         }
-        return self._call("POST", "/v1/envs/", _given(asked), keyed=True)
+        return self._call("POST", "/v1/envs/", _given(_seeded(asked)), keyed=True)
 
     def list_envs(self) -> dict[str, str]:
         """Return the environment id of every live instance by instance id; `list_named_envs` tells their names, too."""
@@ -149,31 +150,38 @@ class Operations(ABC):
         return self._call("PATCH", _path(instance_id, "/"), changes, repeatable=True)
 
     def reset_env(
-        self, instance_id: str, seed: int | None = None, options: dict[str, Any] | None = None
+        self,
+        instance_id: str,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+        types: bool = False,
     ) -> dict[str, Any]:
-        """Start an episode; return its first `observation` and `info`, a dict."""
-        return self._call(
-            "POST", _path(instance_id, "/reset/"), _given({"seed": seed, "options": options}), hot=True, keyed=True
-        )
+        """Start an episode; return its first `observation` and `info`, a dict, and with `types` what `step_env` does."""
+        asked = {"seed": seed, "options": options, "types": types or None}
+        return self._call("POST", _path(instance_id, "/reset/"), _given(_seeded(asked)), hot=True, keyed=True)
 
-    def step_env(self, instance_id: str, action: Any, render: bool = False) -> dict[str, Any]:
+    def step_env(self, instance_id: str, action: Any, render: bool = False, types: bool = False) -> dict[str, Any]:
         """Take one action.
 
         Args:
             instance_id: of a single environment.
             action: an element of its action space.
             render: ask for the frame after the step, which a client that is `packed` gets.
+            types: ask for the types of NumPy and Python that the form of the reply does not tell.
 
         Returns:
             `observation`; `reward`, a float; the bools `terminated`, `truncated` and `done` (either of them); `info`,
             a dict. With `render` also `frame`, an array of uint8 of shape (height, width, 3) or what the environment has, a
-            text where it renders text, and None where there is none; `frame_error` then says why.
+            text where it renders text, and None where there is none; `frame_error` then says why. With `types`, where
+            there are any, also `types`, a dict of their names by JSON pointer, such as `{"/info/prob": "<f8"}`.
 
         Raises:
             ServerProblem: 400, the action lies outside the action space; 409, the instance needs a reset first; 410,
                 the environment is lost; 502, it raised or died during the call; 504, it took too long.
         """
         body = {"action": action, "render": True} if render else {"action": action}
+        if types:
+            body["types"] = True
         return self._call("POST", _path(instance_id, "/step/"), body, hot=True, keyed=True)
 
     def rollout(
@@ -201,7 +209,7 @@ class Operations(ABC):
             `final_observations`, the last observation of each episode that ended.
         """
         asked = {"actions": actions, "policy": policy, "steps": steps, "episodes": episodes, "seed": seed}
-        return self._call("POST", _path(instance_id, "/rollout/"), _given(asked), hot=True, keyed=True)
+        return self._call("POST", _path(instance_id, "/rollout/"), _given(_seeded(asked)), hot=True, keyed=True)
 
     def reset_batch(
         self,
@@ -211,6 +219,7 @@ class Operations(ABC):
         seeds: list[int | None] | None = None,
         options: dict[str, Any] | None = None,
         reset_mask: list[bool] | None = None,
+        types: bool = False,
     ) -> dict[str, Any]:
         """Start an episode in every lane of a batch, or in those of a mask.
 
@@ -220,20 +229,27 @@ class Operations(ABC):
             seeds: or one for each lane, None for fresh entropy.
             options: for the environments' own reset.
             reset_mask: which lanes to reset.
+            types: as for `step_env`.
 
         Returns:
             `observations` of all lanes and `infos`.
         """
-        asked = {"seed": seed, "seeds": seeds, "options": options, "reset_mask": reset_mask}
-        return self._call("POST", _path(instance_id, "/batch/reset/"), _given(asked), hot=True, keyed=True)
+        asked = {"seed": seed, "seeds": seeds, "options": options, "reset_mask": reset_mask, "types": types or None}
+        return self._call("POST", _path(instance_id, "/batch/reset/"), _given(_seeded(asked)), hot=True, keyed=True)
 
-    def step_batch(self, instance_id: str, actions: Any) -> dict[str, Any]:
+    def step_batch(self, instance_id: str, actions: Any, types: bool = False) -> dict[str, Any]:
         """Take an action in each lane of a batch.
+
+        Args:
+            instance_id: of a batch.
+            actions: one for each lane.
+            types: as for `step_env`.
 
         Returns:
             `observations`, `rewards`, `terminated` and `truncated`, each with an element for each lane, and `infos`.
         """
-        return self._call("POST", _path(instance_id, "/batch/step/"), {"actions": actions}, hot=True, keyed=True)
+        body = {"actions": actions, "types": True} if types else {"actions": actions}
+        return self._call("POST", _path(instance_id, "/batch/step/"), body, hot=True, keyed=True)
 
     def get_transitions(self, instance_id: str) -> dict[str, Any]:
         """Return the tabular model of an environment of toy text, such as FrozenLake.
@@ -311,15 +327,21 @@ class Operations(ABC):
         """Return whether the observation space contains `observation`."""
         return self._is_member(_path(instance_id, "/observation_space/contains"), {"observation": observation})
 
-    def render_env(self, instance_id: str, media_type: str = PNG) -> bytes:
+    def render_env(self, instance_id: str, media_type: str = PNG, lane: int | None = None) -> bytes:
         """Return the current frame as a file of `media_type`: `image/png`, `image/jpeg` or, for `ansi`, `text/plain`.
 
-        `application/msgpack` is a map with the member `frame`, an array or a text.
+        `application/msgpack` is a map with the member `frame`, an array or a text; or of a batch, without a lane, `frames`,
+        a list of such.
+
+        Args:
+            instance_id: of an environment or a batch.
+            media_type: the type of the file.
+            lane: of a batch, whose first lane it is otherwise.
 
         Raises:
             ServerProblem: 406, the render mode cannot give that type; 409, the instance has no frame to give.
         """
-        return self._file(_path(instance_id, "/render/"), media_type)
+        return self._file(_path(instance_id, "/render/" if lane is None else f"/render/?lane={lane}"), media_type)
 
     def start_monitor(
         self,
@@ -426,6 +448,17 @@ class Operations(ABC):
 
 def _given(members: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
+
+
+def _seeded(members: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of a body with seeds that no number of JSON carries as decimal digits."""
+    seed, seeds = members.get("seed"), members.get("seeds")
+    if seed is not None and seed > MAX_SEED:
+        members = {**members, "seed": None, "wide_seed": str(int(seed))}
+    if seeds is not None and any(each is not None and each > MAX_SEED for each in seeds):
+        digits = [None if each is None else str(int(each)) for each in seeds]
+        members = {**members, "seeds": None, "wide_seeds": digits}
+    return members
 
 
 @lru_cache(1024)

@@ -7,30 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode
+from gymnasium.utils import seeding
 
 from ..runtime.spaces import rebuild
+from ..runtime.value_types import Retyper
 from .body import msgpack_value
 from .client import Client
 from .problem import ServerProblem
 from .registration import ENV_ID
-from .secret import guarded
+from .specification import completed, key_for, metadata_of
 from .transport import MSGPACK
 from .values import action_writer, observation_reader, own
 
 if TYPE_CHECKING:
     from types import EllipsisType
 
+    import numpy as np
+
 UNKNOWN = 400
-FPS = 30
-"""Pictures a second to show: the contract does not say what the environment's own number is."""
+_OUTCOME = ("observation", "reward", "terminated", "truncated", "info")
 
 
 class RemoteEnv(gymnasium.Env[Any, Any]):
     """An environment on a server.
 
-    Spaces, observations and rewards are those of the environment itself, with its shapes and dtypes; entries of `info`
-    are those that have a form in MessagePack. With `wrappers` all of them are the wrapped environment's; with `autoreset`
+    Spaces, observations, rewards, infos and metadata are those of the environment itself, with its types, shapes and dtypes, as
+    far as they have a form in JSON. With `wrappers` all of them are the wrapped environment's; with `autoreset`
     `metadata["autoreset_mode"]` says that the step after an episode's end starts the next one. Actions are judged by the
     server. Each environment has a connection of its own, which a thread opens with its first call.
 
@@ -38,7 +40,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         url: where the server is.
         env_id: the environment to make, such as `CartPole-v1`.
         render_mode: `rgb_array` where the environment has it, unless given.
-        api_key: as for `Client`.
+        api_key: as for `Client`; that of the variable GYM_HTTP_SERVER_API_KEY, unless given.
         timeout: seconds to wait for an answer; None waits for ever.
         packed: speak MessagePack.
         frames: have each step bring its frame along, so that `render` after it needs no request; needs `packed`.
@@ -54,7 +56,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     """
 
     # Without `human`: gymnasium.make then opens the window here, and not on the server's display.
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": FPS}  # noqa: RUF012 -- as Gymnasium declares it
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 30}  # noqa: RUF012 -- as Gymnasium declares it
 
     def __init__(
         self,
@@ -72,7 +74,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             raise ValueError("frames come with steps in MessagePack alone: leave packed=False or frames=True out")
         self._frames = frames
         self._frame: Any = None
-        self._client = Client(url, api_key, timeout, packed=packed)
+        self._client = Client(url, key_for(api_key), timeout, packed=packed)
         self._instance_id: str | None = None
         made = self._client.create_env(env_id, render_mode=render_mode, **create)
         self._instance_id = made["instance_id"]
@@ -86,12 +88,17 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             self.close()
             raise
         self.render_mode = described["render_mode"]
-        self.metadata = {"render_modes": [self.render_mode] if self.render_mode else [], "render_fps": FPS}
+        self.metadata = metadata_of(described)
+        self._specification = described["specification"]
         if described["autoreset_mode"] is not None:
-            self.metadata["autoreset_mode"] = AutoresetMode[described["autoreset_mode"].upper()]
+            # Gymnasium would count the steps of all episodes together, for nobody calls `reset` between them.
+            self._specification = {**self._specification, "max_episode_steps": None}
+        [seed] = described["np_random_seeds"] or [None]
+        self._np_random_seed = -1 if seed is None else int(seed)
+        self._first_seed: int | None = create.get("seed")
+        self._types: dict[str, str] = {}
+        self._retype = Retyper({})
         given = {"url": url, "env_id": env_id, "render_mode": render_mode, "timeout": timeout, "packed": packed}
-        if api_key is not None:
-            given["api_key"] = api_key
         if frames:
             given["frames"] = frames
         self.spec = EnvSpec(
@@ -100,12 +107,23 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     @property
     def spec(self) -> EnvSpec | None:
-        """What makes the same environment again; its `repr` does not show the API key."""
+        """What makes the same environment again, with the API key of the variable: a spec has none."""
         return self._spec
 
     @spec.setter
     def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = guarded(spec)
+        self._spec = completed(spec, self._specification)
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """A generator seeded as that of the environment itself, which does not move when this one is used."""
+        if self._np_random is None and self._np_random_seed is not None and self._np_random_seed >= 0:
+            self._np_random, self._np_random_seed = seeding.np_random(self._np_random_seed)
+        return super().np_random
+
+    @np_random.setter
+    def np_random(self, value: np.random.Generator) -> None:
+        self._np_random, self._np_random_seed = value, -1
 
     def __str__(self) -> str:
         return f"<{type(self).__name__} {self._client.url} {self._instance_id or 'closed'}>"
@@ -123,31 +141,46 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; return its first observation and info."""
-        super().reset(seed=seed)
+        super().reset(seed=self._first_seed if seed is None else seed)
+        self._first_seed = None
         self._frame = None
-        reply = self._client.reset_env(self.instance_id, seed, options)
-        return self._read(reply["observation"]), own(reply["info"])
+        reply = self._client.reset_env(self.instance_id, seed, options, types=True)
+        observation, info = self._read(reply["observation"]), own(reply["info"])
+        if "types" not in reply:
+            return observation, info
+        retype = self._retyper(reply["types"])
+        return retype("observation", reply["observation"], observation), retype("info", reply["info"], info)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one action; return observation, reward, terminated, truncated and info."""
-        reply = self._client.step_env(self.instance_id, self._write(action), self._frames)
+        reply = self._client.step_env(self.instance_id, self._write(action), self._frames, types=True)
         if self._frames:
             self._frame = reply.get("frame")
         reward, info = reply["reward"], reply["info"]
-        return (
+        taken = (
             self._read(reply["observation"]),
             float("nan") if reward is None else reward,
             reply["terminated"],
             reply["truncated"],
             own(info) if info else info,
         )
+        if "types" not in reply:
+            return taken
+        retype = self._retyper(reply["types"])
+        return tuple(retype(name, reply[name], value) for name, value in zip(_OUTCOME, taken, strict=True))
+
+    def _retyper(self, types: dict[str, str]) -> Retyper:
+        # Nearly always those of the step before.
+        if types != self._types:
+            self._types, self._retype = types, Retyper(types)
+        return self._retype
 
     def render(self) -> Any:
         """Return the current frame.
 
         Returns:
             For `ansi` a text; for `human` None, for the window is on the server's display; for any other render mode an
-            array of uint8 of shape (height, width, 3), or what its picture has; in a list where the mode is one of
+            array of shape (height, width, 3), or what the environment has; in a list where the mode is one of
             lists.
 
         Raises:

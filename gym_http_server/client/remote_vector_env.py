@@ -6,18 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.utils import seeding
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ..runtime.spaces import rebuild
+from ..runtime.value_types import Retyper
+from .body import msgpack_value
 from .client import Client
 from .registration import ENV_ID
-from .remote_env import FPS, forget
-from .secret import guarded
+from .remote_env import forget
+from .specification import Seeds, completed, key_for, metadata_of, mode_name
+from .transport import MSGPACK
 from .values import action_writer, observation_reader, own
 
 if TYPE_CHECKING:
     from types import EllipsisType
+
+    from gymnasium.vector import AutoresetMode
+
+ENTRY_POINT = "vector_entry_point"
+_LANES = ("vectorization_mode", "wrappers")
+_OUTCOME = ("observations", "rewards", "terminated", "truncated", "infos")
 
 
 class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
@@ -31,11 +41,13 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         env_id: the environment to make, such as `CartPole-v1`.
         num_envs: how many.
         render_mode: `rgb_array` where the environment has it, unless given.
-        api_key: as for `Client`.
+        api_key: as for `Client`; that of the variable GYM_HTTP_SERVER_API_KEY, unless given.
         timeout: seconds to wait for an answer; None waits for ever.
         packed: speak MessagePack.
         **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
-            `call_timeout`, `vectorization_mode`, `autoreset_mode`, `wrappers`, `name`, `labels`.
+            `call_timeout`, `vectorization_mode`, `autoreset_mode` (a name, or a member of Gymnasium's `AutoresetMode`),
+            `wrappers`, `name`, `labels`. `server_vectorization_mode` and `server_wrappers` are the same, for
+            `gymnasium.make_vec`, which has arguments of these names.
 
     Raises:
         ServerProblem: the server refuses to make it, says what an environment did wrong, or lost it. A lost one (410)
@@ -58,7 +70,14 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         **create: Any,
     ) -> None:
         self.closed = True
-        self._client = Client(url, api_key, timeout, packed=packed)
+        self._client = Client(url, key_for(api_key), timeout, packed=packed)
+        for name in _LANES:
+            # Under these names a spec has what `gymnasium.make_vec` would take for its own arguments.
+            if create.get(f"server_{name}") is not None:
+                create[name] = create[f"server_{name}"]
+            create.pop(f"server_{name}", None)
+        if create.get("autoreset_mode") is not None:
+            create["autoreset_mode"] = mode_name(create["autoreset_mode"])
         made = self._client.create_env(env_id, num_envs=num_envs, render_mode=render_mode, **create)
         self.instance_id: str = made["instance_id"]
         self.closed = False
@@ -76,29 +95,47 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             self.close()
             raise
         self.render_mode = described["render_mode"]
-        self.metadata = {
-            "render_modes": [self.render_mode] if self.render_mode else [],
-            "render_fps": FPS,
-            "autoreset_mode": AutoresetMode[(described["autoreset_mode"] or "next_step").upper()],
-        }
+        self.metadata = metadata_of(described)
+        self.autoreset_mode: AutoresetMode = self.metadata["autoreset_mode"]
+        self._specification = described["specification"]
+        self._seeds = Seeds(described["np_random_seeds"] or [None], create.get("seed"))
+        self._has_lanes = described["vectorization_mode"] != ENTRY_POINT
+        self._types: dict[str, str] = {}
+        self._retype = Retyper({})
         given: dict[str, Any] = {"url": url, "env_id": env_id, "num_envs": num_envs, "render_mode": render_mode}
-        if api_key is not None:
-            given["api_key"] = api_key
+        given |= {f"server_{name}" if name in _LANES else name: value for name, value in create.items()}
         self.spec = EnvSpec(
             ENV_ID,
             vector_entry_point=f"{__name__}:{type(self).__qualname__}",
-            kwargs={**given, "timeout": timeout, "packed": packed, **create},
+            kwargs={**given, "timeout": timeout, "packed": packed, "vectorization_mode": ENTRY_POINT},
             disable_env_checker=True,
         )
 
     @property
     def spec(self) -> EnvSpec | None:
-        """What makes the same batch again; its `repr` does not show the API key."""
+        """What makes the same batch again, with the API key of the variable: a spec has none."""
         return self._spec
 
     @spec.setter
     def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = guarded(spec)
+        self._spec = completed(spec, self._specification)
+
+    @property
+    def np_random_seed(self) -> Any:
+        """What the lanes' own random generators were seeded with, a tuple; or the one of all lanes. -1 where it is unknown."""
+        seeds = tuple(-1 if seed is None else seed for seed in self._seeds.values)
+        return seeds if self._has_lanes else seeds[0]
+
+    @property
+    def np_random(self) -> Any:
+        """Generators seeded as those of the lanes, a tuple; or the one of all lanes."""
+        if self._has_lanes:
+            return tuple(self._seeds.generator(lane) for lane in range(self.num_envs))
+        return self._seeds.generator(0)
+
+    @np_random.setter
+    def np_random(self, value: np.random.Generator) -> None:
+        self._seeds.use(value)
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -112,18 +149,33 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         Returns:
             The observations of all lanes, and infos.
         """
-        options = dict(options or {})
-        mask = options.pop("reset_mask", None)
+        mask = None
+        if options is not None and "reset_mask" in options:
+            options = dict(options)
+            mask = self._checked(options.pop("reset_mask"))
         several = None if seed is None or isinstance(seed, int | np.integer) else list(seed)
-        super().reset(seed=None if several is not None else seed)  # type: ignore[arg-type]
+        if several is not None and len(several) != self.num_envs:
+            raise ValueError(
+                "If seeds are passed as a list the length must match "
+                f"num_envs={self.num_envs} but got length={len(several)}."
+            )
+        for each in [seed] if several is None else several:
+            if each is not None:
+                seeding.np_random(each)  # type: ignore[arg-type]  # raises what Gymnasium has for one that is none
         reply = self._client.reset_batch(
             self.instance_id,
             seed if several is None else None,  # type: ignore[arg-type]
             seeds=several,
             options=options or None,
-            reset_mask=None if mask is None else np.asarray(mask).tolist(),
+            reset_mask=None if mask is None else mask.tolist(),
+            types=True,
         )
-        return self._read(reply["observations"]), self._infos(reply["infos"])
+        self._seeds.reset(seed, mask)
+        retype = self._retyper(reply)
+        return (
+            retype("observations", reply["observations"], self._read(reply["observations"])),
+            retype("infos", reply["infos"], self._infos(reply["infos"])),
+        )
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take an action in each lane.
@@ -132,15 +184,27 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             The observations of all lanes; rewards, an array of floats of shape (num_envs,); terminated and truncated,
             arrays of booleans of that shape; infos.
         """
-        reply = self._client.step_batch(self.instance_id, self._write(actions))
+        reply = self._client.step_batch(self.instance_id, self._write(actions), types=True)
         infos = reply["infos"]
-        return (
+        taken = (
             self._read(reply["observations"]),
             _array(reply["rewards"], np.float64),
             _array(reply["terminated"], np.bool_),
             _array(reply["truncated"], np.bool_),
             self._infos(infos) if infos else infos,
         )
+        if "types" not in reply:
+            return taken
+        retype = self._retyper(reply)
+        return tuple(retype(name, reply[name], value) for name, value in zip(_OUTCOME, taken, strict=True))
+
+    def render(self) -> tuple[Any, ...]:
+        """Return the current frame of each lane: an array of shape (height, width, 3) or what the environment has, or a text.
+
+        Raises:
+            ServerProblem: 409, the batch was made without a render mode that gives frames.
+        """
+        return tuple(own(msgpack_value(self._client.render_env(self.instance_id, MSGPACK))["frames"]))
 
     def snapshot(self) -> str:
         """Save the state of all lanes on the server, their random generators included; return the id of the snapshot.
@@ -180,19 +244,31 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         """Close the batch and forget it on the server, whatever has become of the server."""
         forget(self._client, self.instance_id)
 
+    def _checked(self, mask: Any) -> np.ndarray[Any, Any]:
+        """Return the mask of lanes to reset, or raise what Gymnasium's vector environments raise."""
+        name = "`options['reset_mask']`"
+        if not isinstance(mask, np.ndarray):
+            raise TypeError(f"{name} must be a numpy array, got {type(mask)}")
+        if mask.shape != (self.num_envs,):
+            raise ValueError(f"{name} must have shape `({self.num_envs},)`, got {mask.shape}")
+        if mask.dtype != np.bool_:
+            raise TypeError(f"{name} must have `dtype=np.bool_`, got {mask.dtype}")
+        if not mask.any():
+            raise ValueError(f"{name} must contain a boolean array with at least one True value, got reset_mask={mask}")
+        return mask
+
+    def _retyper(self, reply: dict[str, Any]) -> Retyper:
+        types = reply.get("types", {})
+        if types != self._types:
+            self._types, self._retype = types, Retyper(types)
+        return self._retype
+
     def _infos(self, infos: dict[str, Any]) -> dict[str, Any]:
-        """Return infos as Gymnasium has them: an array for each name, of objects where it cannot be one of numbers."""
-        made: dict[str, Any] = {}
-        for name, value in infos.items():
-            if type(value) is dict:
-                made[name] = self._infos(value)
-            elif type(value) is list and len(value) == self.num_envs:
-                made[name] = array = np.full(self.num_envs, None, object)
-                read = self._read_one if name == "final_obs" else own
-                for lane, item in enumerate(value):
-                    array[lane] = None if item is None else read(item)
-            else:
-                made[name] = own(value)
+        """Return infos that may be written to, with the last observations of lanes as their space has them."""
+        made: dict[str, Any] = own(infos)
+        final = infos.get("final_obs")
+        if type(final) is list:
+            made["final_obs"] = [None if each is None else self._read_one(each) for each in final]
         return made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from gymnasium.vector.utils import iterate
@@ -17,9 +17,11 @@ from ..errors import (
     ResetNeededError,
 )
 from .codec import checker, decoder, encoder
-from .messages import JSON, CreateRequest, Description, Reply
+from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .served import COMMON_OPERATIONS, Served, as_object, calling, encoded, outside
 from .spaces import describe
+from .told import Told
+from .value_types import note, observation_note
 from .vectorize import ENTRY_POINT, make_batch
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ..errors import GymHttpServerError
     from .monitor import Monitor
     from .usage import Usage
+    from .value_types import Types
 
 
 class Batch(Served):
@@ -68,6 +71,7 @@ class Batch(Served):
                 vectorization_mode=made.vectorization_mode,
                 autoreset_mode=made.autoreset_mode,
                 wrappers=request.wrappers,
+                told=Told.by(made.environment, made.env_id, request).to_wire(),
             )
         except TypeError as error:
             made.environment.close()
@@ -75,26 +79,30 @@ class Batch(Served):
         super().__init__(description, action_space, observation_space, request.seed, usage, owns_process=may_fork)
         self._are_actions = checker(made.environment.action_space)
         self._is_action = checker(action_space)
-        self._seed = request.seed
+        self._note_observations = observation_note(made.environment.observation_space)
+        self._note_observation = observation_note(observation_space)
         self._observations: Any = None
         self._ended = np.zeros(self._lanes, np.bool_)
 
     def reset(
         self,
-        seed: int | None = None,
-        seeds: list[int | None] | None = None,
+        seed: int | str | None = None,
+        seeds: Sequence[int | str | None] | None = None,
         options: dict[str, Any] | None = None,
         reset_mask: list[bool] | None = None,
         media_type: str = JSON,
+        types: bool = False,
     ) -> Reply:
         """Start an episode in every lane, or in those of the mask; reply `{"observations", "infos"}`.
 
         Args:
-            seed: seed of the batch; without one the first reset takes that of the creation.
+            seed: seed of the batch; without one the first reset takes that of the creation. A string of decimal digits where
+                it is too large for the channel.
             seeds: or one for each lane.
             options: for the environments' own reset.
             reset_mask: which lanes to reset; None for all.
             media_type: the media type of the reply.
+            types: reply `types` as well, where there are any to tell (see `value_types`).
         """
         options = dict(options or {})
         mask = self._mask(options.pop("reset_mask", None) if reset_mask is None else reset_mask)
@@ -110,10 +118,16 @@ class Batch(Served):
         self._ended[... if mask is None else mask] = False
         if self._monitor is not None:
             self._monitor.lanes_began(np.ones(self._lanes, np.bool_) if mask is None else mask)
-        return encoded({"observations": self._encode_observations(observations), "infos": as_object(infos)}, media_type)
+        reply = {"observations": self._encode_observations(observations), "infos": self._told(infos)}
+        if types:
+            self._note_types(reply, observations, infos, media_type)
+        return encoded(reply, media_type)
 
-    def step(self, actions: Any, media_type: str = JSON) -> Reply:
-        """Take an action in every lane; reply `{"observations", "rewards", "terminated", "truncated", "infos"}`."""
+    def step(self, actions: Any, media_type: str = JSON, types: bool = False) -> Reply:
+        """Take an action in every lane; reply `{"observations", "rewards", "terminated", "truncated", "infos"}`.
+
+        With `types` also that, where there are any to tell (see `value_types`).
+        """
         decoded = self._decoded(actions)
         if not self._has_reset:
             raise ResetNeededError("step before the first reset: call resetBatch first")
@@ -142,7 +156,30 @@ class Batch(Served):
             "truncated": truncated,
             "infos": self._told(infos),
         }
+        if types:
+            self._note_types(reply, observations, infos, media_type)
         return encoded(reply, media_type)
+
+    def _note_types(self, reply: dict[str, Any], observations: Any, infos: Any, media_type: str) -> None:
+        types: Types = {}
+        packed = media_type == MSGPACK
+        self._note_observations(observations, "/observations", types, packed)
+        rewards = reply.get("rewards")
+        if rewards is not None and rewards.dtype != np.float64:
+            note(rewards, "/rewards", types, packed)
+        if infos:
+            note(as_object(infos), "/infos", types, packed)
+            final = infos.get("final_obs") if isinstance(infos, dict) else None
+            if _is_of_lanes(final):
+                # Each lane's is told in the form of the space, which the pointers into it have to follow.
+                inside = [pointer for pointer in types if pointer.startswith("/infos/final_obs/")]
+                for pointer in inside:
+                    del types[pointer]
+                for lane, observation in enumerate(final):
+                    if observation is not None:
+                        self._note_observation(observation, f"/infos/final_obs/{lane}", types, packed)
+        if types:
+            reply["types"] = types
 
     def _record(self, monitor: Monitor, rewards: np.ndarray[Any, Any], ended_before: np.ndarray[Any, Any]) -> None:
         mode = self.description.autoreset_mode
@@ -189,14 +226,16 @@ class Batch(Served):
 
     def _told(self, infos: Any) -> Any:
         final = infos.get("final_obs") if isinstance(infos, dict) else None
-        if isinstance(final, np.ndarray) and final.dtype == object:
+        if _is_of_lanes(final):
             encode = self._encode_observation
             infos = {**infos, "final_obs": [None if each is None else encode(each) for each in final]}
         return as_object(infos)
 
-    def _chosen_seed(self, seed: int | None, seeds: list[int | None] | None) -> int | list[int | None] | None:
+    def _chosen_seed(
+        self, seed: int | str | None, seeds: Sequence[int | str | None] | None
+    ) -> int | list[int | None] | None:
         if seeds is None:
-            return self._seed if seed is None else seed
+            return self._seed if seed is None else int(seed)
         if seed is not None:
             raise InvalidValueError("both seed and seeds are given: give one of them")
         if self.description.vectorization_mode == ENTRY_POINT:
@@ -206,7 +245,7 @@ class Batch(Served):
             )
         if len(seeds) != self._lanes:
             raise InvalidValueError(f"expected {self._lanes} seeds, one for each lane, got {len(seeds)}")
-        return seeds
+        return [None if each is None else int(each) for each in seeds]
 
     def _mask(self, mask: Any) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
         if mask is None:
@@ -268,6 +307,10 @@ class Batch(Served):
         **COMMON_OPERATIONS,
         "snapshot_create": snapshot_create,
     }
+
+
+def _is_of_lanes(values: Any) -> TypeGuard[np.ndarray[Any, Any]]:
+    return isinstance(values, np.ndarray) and values.dtype == object
 
 
 def _reals(rewards: Any) -> np.ndarray[Any, Any]:

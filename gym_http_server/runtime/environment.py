@@ -9,18 +9,21 @@ import numpy as np
 from ..errors import GymHttpServerError, InvalidValueError, RenderModeError, ReplyTooLargeError, ResetNeededError
 from .codec import checker, decoder, encoder
 from .encoding import ENCODERS
-from .frame import as_uint8, encode_frame, latest
+from .frame import as_uint8, latest
 from .library import make
-from .messages import JSON, CreateRequest, Description, Reply
+from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .served import COMMON_OPERATIONS, Served, as_object, calling, encoded, filmable, number, outside
 from .spaces import describe
+from .told import Told
 from .trajectory import Trajectory, kept, planned
 from .transitions import transition_model
+from .value_types import note, note_outcome, observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .usage import Usage
+    from .value_types import Types
 
 
 class Environment(Served):
@@ -55,6 +58,7 @@ class Environment(Served):
             made.notice,
             autoreset_mode="next_step" if request.autoreset else None,
             wrappers=request.wrappers,
+            told=Told.by(made.environment, made.env_id, request).to_wire(),
         )
         super().__init__(
             description, made.action_space, made.observation_space, request.seed, usage, owns_process=owns_process
@@ -62,19 +66,44 @@ class Environment(Served):
         self._decode_action = decoder(made.action_space)
         self._is_action = checker(made.action_space)
         self._encode_observation = encoder(made.observation_space)
-        self._seed = request.seed
+        self._note_observation = observation_note(made.observation_space)
         self._autoreset = request.autoreset
         self._observation: Any = None
         self._under_way = False
         self._kept_frame: tuple[int, Any] | None = None
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None, media_type: str = JSON) -> Reply:
-        """Start an episode; reply `{"observation", "info"}`. Without a seed the first one takes that of the creation."""
-        observation, info = self._reset(seed, options)
-        return encoded({"observation": self._encode_observation(observation), "info": as_object(info)}, media_type)
+    def reset(
+        self,
+        seed: int | str | None = None,
+        options: dict[str, Any] | None = None,
+        media_type: str = JSON,
+        types: bool = False,
+    ) -> Reply:
+        """Start an episode; reply `{"observation", "info"}`. Without a seed the first one takes that of the creation.
 
-    def step(self, action: Any, media_type: str = JSON, render: bool = False, limit: int | None = None) -> Reply:
+        Args:
+            seed: a string of decimal digits where it is too large for the channel.
+            options: for the environment's own reset.
+            media_type: the media type of the reply.
+            types: reply `types` as well, where there are any to tell (see `value_types`).
+        """
+        observation, info = self._reset(None if seed is None else int(seed), options)
+        reply = {"observation": self._encode_observation(observation), "info": as_object(info)}
+        if types:
+            self._note_types(reply, {}, observation, media_type)
+        return encoded(reply, media_type)
+
+    def step(
+        self,
+        action: Any,
+        media_type: str = JSON,
+        render: bool = False,
+        limit: int | None = None,
+        types: bool = False,
+    ) -> Reply:
         """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`.
+
+        With `types` also that, where there are any to tell (see `value_types`).
 
         With `render` also `frame`, an array of uint8 of shape (height, width, 3) or what the environment has, or a text; None
         where there is none, and then `frame_error` says why; there is none that would take the reply over `limit` bytes.
@@ -82,13 +111,14 @@ class Environment(Served):
         With autoreset, after an episode's end, it starts the next one instead, and that is no step: the reward is 0.
         """
         decoded = self._decoded(action)
+        noted: Types | None = {} if types else None
         if not self._has_reset:
             raise ResetNeededError("step before the first reset: call reset first")
         if self._autoreset and not self._under_way:
             observation, info = self._reset(None, None)
             reward, terminated, truncated = 0.0, False, False
         else:
-            observation, reward, terminated, truncated, info = self._step(decoded)
+            observation, reward, terminated, truncated, info = self._step(decoded, noted)
         done = terminated or truncated
         reply = {
             "observation": self._encode_observation(observation),
@@ -98,6 +128,8 @@ class Environment(Served):
             "truncated": truncated,
             "info": as_object(info),
         }
+        if noted is not None:
+            self._note_types(reply, noted, observation, media_type)
         if render:
             return self._with_frame(reply, media_type, limit)
         return Reply(ENCODERS[media_type](reply), media_type)
@@ -108,7 +140,7 @@ class Environment(Served):
         actions: Any = None,
         steps: int | None = None,
         episodes: int | None = None,
-        seed: int | None = None,
+        seed: int | str | None = None,
         media_type: str = JSON,
     ) -> Reply:
         """Take many steps; reply the trajectory (see `Trajectory`).
@@ -118,7 +150,7 @@ class Environment(Served):
             actions: the actions to take, in order; None for random ones.
             steps: how many random ones to take.
             episodes: or for how many episodes to take them.
-            seed: of a reset at the beginning and, for random actions, of the action space.
+            seed: of a reset at the beginning and, for random actions, of the action space; digits as for `reset`.
             media_type: the media type of the reply.
 
         Raises:
@@ -127,6 +159,7 @@ class Environment(Served):
         plan = (
             None if actions is None else [self._decoded(action, f"actions[{at}]: ") for at, action in planned(actions)]
         )
+        seed = None if seed is None else int(seed)
         trajectory = Trajectory(self._observation_space, self._action_space, limit)
         trajectory.refuse_beyond(steps if plan is None else len(plan))
         if plan is None and seed is not None:
@@ -145,21 +178,11 @@ class Environment(Served):
             trajectory.add(taken, observation, reward, terminated=terminated, truncated=truncated)
         return encoded(trajectory.arrays(), media_type)
 
-    def render(self, media_types: Sequence[str]) -> Reply:
-        """Reply the current frame in the first of the media types that the render mode can give.
-
-        Raises:
-            RenderModeError: the environment has no render mode that gives a frame.
-            RenderFormatError: none of the media types can be made of the frame.
-            ResetNeededError: there has been no reset yet.
-        """
-        mode = filmable(self.description.render_mode)
-        if not self._has_reset:
-            raise ResetNeededError("render before the first reset: call reset first")
-        with calling("render"):
-            frame = self._frame()
-            body, media_type = encode_frame(frame, mode, media_types)
-        return Reply(body, media_type)
+    def _note_types(self, reply: dict[str, Any], types: Types, observation: Any, media_type: str) -> None:
+        self._note_observation(observation, "/observation", types, media_type == MSGPACK)
+        note(reply["info"], "/info", types, media_type == MSGPACK)
+        if types:
+            reply["types"] = types
 
     def _with_frame(self, reply: dict[str, Any], media_type: str, limit: int | None) -> Reply:
         whole = encoded(reply | self._shown(), media_type)
@@ -237,11 +260,15 @@ class Environment(Served):
             raise outside(action, self._action_space, where.removesuffix(": ") or None)
         return decoded
 
-    def _step(self, action: Any) -> tuple[Any, float, bool, bool, Any]:
+    def _step(self, action: Any, types: Types | None = None) -> tuple[Any, float, bool, bool, Any]:
         if self._prepare_action is not None:
             action = self._prepare_action(action)
         try:
             observation, reward, terminated, truncated, info = self._environment.step(action)
+            if types is not None:
+                note_outcome(reward, float, "/reward", types)
+                note_outcome(terminated, bool, "/terminated", types)
+                note_outcome(truncated, bool, "/truncated", types)
             reward, terminated, truncated = number(reward), bool(terminated), bool(truncated)
         except (Exception, SystemExit):
             self._kept_frame = None
@@ -260,7 +287,6 @@ class Environment(Served):
         "reset": reset,
         "step": step,
         "rollout": rollout,
-        "render": render,
         "transitions": transitions,
         **COMMON_OPERATIONS,
     }

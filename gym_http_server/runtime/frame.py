@@ -40,8 +40,7 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
     is_text = isinstance(frame, str)
     for media_type in media_types:
         if media_type == MSGPACK:
-            shown = frame if is_text else as_uint8(np.asarray(frame), mode)
-            return msgpack_bytes({"frame": shown}), MSGPACK
+            return msgpack_bytes({"frame": packable(frame, mode)}), MSGPACK
         if is_text and media_type == "text/plain":
             return frame.encode("utf-8", "backslashreplace"), TEXT
         if not is_text and media_type in PICTURES:
@@ -51,6 +50,18 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
     raise RenderFormatError(
         f"render mode {mode!r} gives image/png, image/jpeg or {MSGPACK}, and Accept allows none of them"
     )
+
+
+def goes_packed(mode: str, media_types: Sequence[str]) -> bool:
+    """Return whether MessagePack is the first of the media types that a frame of this render mode can be."""
+    file_types = ("text/plain",) if mode.startswith("ansi") else tuple(PICTURES)
+    return next((each for each in media_types if each == MSGPACK or each in file_types), None) == MSGPACK
+
+
+def packable(frame: Any, mode: str) -> Any:
+    """Return what a reply in MessagePack has of what `render()` gave: an array of uint8 or a text; None where there is none."""
+    frame = latest(frame, mode)
+    return frame if frame is None or isinstance(frame, str) else as_uint8(np.asarray(frame), mode)
 
 
 def latest(frame: Any, mode: str) -> Any:

@@ -20,7 +20,8 @@ class CreateRequest:
 
     Attributes:
         env_id: the id to make, as the client wrote it.
-        seed: seed of the first reset and of the action space's sampling; None for fresh entropy.
+        seed: seed of the first reset and of the action space's sampling; None for fresh entropy. A string of decimal digits
+            where it is too large for a number of the channel.
         kwargs: keyword arguments for the environment's constructor; plain JSON values.
         max_episode_steps: steps after which an episode is truncated; None for the registered number.
         render_mode: render mode to make it with; None for `rgb_array` (else `ansi`) where the environment has it.
@@ -35,7 +36,7 @@ class CreateRequest:
     """
 
     env_id: str
-    seed: int | None = None
+    seed: int | str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
     max_episode_steps: int | None = None
     render_mode: str | None = None
@@ -74,6 +75,7 @@ class Description:
         autoreset_mode: what the batch does with a lane whose episode has ended; `next_step` for a single environment with
             `autoreset`, or None.
         wrappers: the wrappers around it, or around each lane, as they were asked for.
+        told: what it tells of itself (see `told.Told.to_wire`).
     """
 
     env_id: str
@@ -86,6 +88,7 @@ class Description:
     vectorization_mode: str | None = None
     autoreset_mode: str | None = None
     wrappers: list[dict[str, Any]] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form in which it is sent to the server."""

@@ -25,7 +25,8 @@ from ..errors import (
 )
 from .codec import contains, encoder
 from .encoding import ENCODERS
-from .messages import JSON, CreateRequest, Description, Reply
+from .frame import encode_frame, goes_packed, packable
+from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .monitor import NO_MONITOR, Camera, Monitor, schedule
 from .once import ONCE, Once, Outcomes
 from .recording import Recording
@@ -43,7 +44,6 @@ COUNTERPARTS: Final = {
     "reset": "use resetBatch",
     "step": "use stepBatch",
     "rollout": "use stepBatch",
-    "render": "it is not rendered, create a single environment for that",
     "transitions": "create a single environment for its tabular model",
     "batch_reset": "use resetEnv",
     "batch_step": "use stepEnv",
@@ -77,7 +77,7 @@ class Served(abc.ABC):
         description: Description,
         action_space: gymnasium.Space[Any],
         observation_space: gymnasium.Space[Any],
-        seed: int | None,
+        seed: int | str | None,
         usage: Usage | None,
         *,
         owns_process: bool,
@@ -89,7 +89,8 @@ class Served(abc.ABC):
         self._encode_sample = encoder(action_space)
         self._outcomes = Outcomes()
         self._snapshots = Snapshots(owns_process=owns_process)
-        self._action_space.seed(seed)
+        self._seed = None if seed is None else int(seed)
+        self._action_space.seed(self._seed)
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
         """Serve the operation of that name and return its reply.
@@ -137,6 +138,35 @@ class Served(abc.ABC):
     def contains_observation(self, observation: Any, media_type: str = JSON) -> Reply:
         """Reply `{"member"}`: whether the observation space contains the value."""
         return encoded({"member": contains(self._observation_space, observation)}, media_type)
+
+    def render(self, media_types: Sequence[str], lane: int | None = None) -> Reply:
+        """Reply the current frame of a lane in the first of the media types that the render mode can give.
+
+        In MessagePack it replies `{"frame"}`, or `{"frames"}` of all lanes of a batch where none is named.
+
+        Args:
+            media_types: the best first.
+            lane: of a batch, whose first lane it is otherwise; 0 for a single environment.
+
+        Raises:
+            RenderModeError: the environment has no render mode that gives a frame.
+            RenderFormatError: none of the media types can be made of the frame.
+            ResetNeededError: there has been no reset yet.
+            InvalidValueError: there is no such lane.
+        """
+        mode = filmable(self.description.render_mode)
+        if not self._has_reset:
+            raise ResetNeededError("render before the first reset: call reset first")
+        count = self.description.num_envs or 1
+        if lane is not None and lane >= count:
+            lanes = "only lane 0" if count == 1 else f"the lanes 0 to {count - 1}"
+            raise InvalidValueError(f"there is no lane {lane}: this instance has {lanes}")
+        with calling("render"):
+            if lane is None and self.description.num_envs is not None and goes_packed(mode, media_types):
+                frames = [packable(frame, mode) for frame in self._frames(range(count))]
+                return encoded({"frames": frames}, MSGPACK)
+            [frame] = self._frames((lane or 0,))
+            return Reply(*encode_frame(frame, mode, media_types))
 
     def monitor_start(
         self, directory: str, force: bool = False, resume: bool = False, video_callable: Any = False
@@ -304,6 +334,7 @@ COMMON_OPERATIONS: Final[dict[str, Callable[..., Reply]]] = {
     "monitor_start": Served.monitor_start,
     "monitor_close": Served.monitor_close,
     "monitor": Served.monitor,
+    "render": Served.render,
     "snapshot_create": Served.snapshot_create,
     "snapshot_list": Served.snapshot_list,
     "snapshot_restore": Served.snapshot_restore,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..negotiation import form_of
 from ..repeats import named
 from ..responses import reply_response
+from .episodes import seed_of
 
 if TYPE_CHECKING:
     from ...instances import Instances
@@ -29,8 +30,11 @@ class BatchHandlers:
     ) -> Response:
         """Start an episode in every lane."""
         asked = body if isinstance(body, dict) else {}
-        arguments = {name: asked.get(name) for name in ("seed", "seeds", "options", "reset_mask")}
+        arguments = {name: asked.get(name) for name in ("options", "reset_mask")}
+        arguments |= {name: seed_of(asked, name) for name in ("seed", "seeds")}
         arguments |= {**form_of(accept), **named(once)}
+        if asked.get("types"):
+            arguments["types"] = True
         return reply_response(await self._instances.get(instance_id).call("batch_reset", arguments))
 
     async def step(
@@ -38,4 +42,6 @@ class BatchHandlers:
     ) -> Response:
         """Take an action in every lane."""
         arguments = {"actions": body["actions"], **form_of(accept), **named(once)}
+        if body.get("types"):
+            arguments["types"] = True
         return reply_response(await self._instances.get(instance_id).call("batch_step", arguments))

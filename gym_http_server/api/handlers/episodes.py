@@ -36,7 +36,9 @@ class EpisodeHandlers:
     ) -> Response:
         """Start an episode. Old clients send null, "", [] or nothing: only an object says anything."""
         asked = body if isinstance(body, dict) else {}
-        arguments = {"seed": asked.get("seed"), "options": asked.get("options"), **form_of(accept), **named(once)}
+        arguments = {"seed": seed_of(asked), "options": asked.get("options"), **form_of(accept), **named(once)}
+        if asked.get("types"):
+            arguments["types"] = True
         return reply_response(await self._instances.get(instance_id).call("reset", arguments))
 
     async def step(
@@ -44,6 +46,8 @@ class EpisodeHandlers:
     ) -> Response:
         """Take one action."""
         arguments = {"action": body["action"], **form_of(accept), **named(once)}
+        if body.get("types"):
+            arguments["types"] = True
         if body.get("render") and "media_type" in arguments:
             # JSON has no form for a frame that would not take longer than all the rest.
             arguments |= {"render": True, "limit": self._max_reply}
@@ -57,10 +61,22 @@ class EpisodeHandlers:
         arguments = {"limit": self._max_reply, **rollout_arguments(body), **form_of(accept), **named(once)}
         return reply_response(await instance.call("rollout", arguments))
 
-    async def render(self, instance_id: str, accept: str | None = None) -> Response:
+    async def render(self, instance_id: str, accept: str | None = None, lane: int | None = None) -> Response:
         """Answer the current frame."""
-        arguments = {"media_types": acceptable(accept, FRAME_TYPES)}
+        arguments = {"media_types": acceptable(accept, FRAME_TYPES), "lane": lane}
         return reply_response(await self._instances.get(instance_id).call("render", arguments))
+
+
+def seed_of(body: dict[str, Any], name: str = "seed") -> Any:
+    """Return the seed that a body has as a number, or under `wide_…` as decimal digits.
+
+    Raises:
+        InvalidValueError: it has both.
+    """
+    seed, wide = body.get(name), body.get(f"wide_{name}")
+    if seed is not None and wide is not None:
+        raise InvalidValueError(f"both {name} and wide_{name} are given: give one of them")
+    return wide if seed is None else seed
 
 
 def rollout_arguments(body: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +85,7 @@ def rollout_arguments(body: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidValueError: it is neither, or both.
     """
-    asked = {name: body.get(name) for name in ("actions", "policy", "steps", "episodes", "seed")}
+    asked = {name: body.get(name) for name in ("actions", "policy", "steps", "episodes")}
     given = [name for name in ("actions", "policy", "steps", "episodes") if asked[name] is not None]
     if given not in (["actions"], ["policy", "steps"], ["policy", "episodes"]):
         raise InvalidValueError(
@@ -77,4 +93,4 @@ def rollout_arguments(body: dict[str, Any]) -> dict[str, Any]:
             f"this one has {', '.join(given) or 'none of them'}"
         )
     del asked["policy"]
-    return asked
+    return {**asked, "seed": seed_of(body)}

@@ -11,6 +11,7 @@ from ...results.roots import Roots
 from ...runtime.messages import CreateRequest
 from ...runtime.once import SharedOutcomes, compact
 from ..responses import json_response, void_response
+from .episodes import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ class InstanceHandlers:
             await asyncio.to_thread(self._check, body.get("kwargs") or {}, wrappers)
         request = CreateRequest(
             env_id=body["env_id"],
-            seed=body.get("seed"),
+            seed=seed_of(body),
             kwargs=body.get("kwargs") or {},
             max_episode_steps=body.get("max_episode_steps"),
             render_mode=body.get("render_mode"),
@@ -119,6 +120,9 @@ def _described(instance: Instance) -> Response:
             "vectorization_mode": made.vectorization_mode,
             "autoreset_mode": made.autoreset_mode,
             "wrappers": made.wrappers,
+            "metadata": made.told.get("metadata", {}),
+            "specification": made.told.get("specification", {}),
+            "np_random_seeds": made.told.get("np_random_seeds", []),
             "action_space": made.action_space,
             "observation_space": made.observation_space,
             "created_at": _rfc3339(instance.created_at),
