@@ -191,13 +191,12 @@ def test_async_with_observations_of_no_fixed_layout(process_server: Server, env_
 
 
 def test_an_operation_for_the_other_kind_of_instance_is_a_409_that_names_the_right_one(server: Server) -> None:
-    """A batch has no single step, reset, rollout or frame, and a single environment no batch operations."""
+    """A batch has no single step, reset or rollout, and a single environment no batch operations."""
     env, single = server.create("CartPole-v1", num_envs=2), server.create("CartPole-v1")
     answers = {
         "stepBatch": server.post(f"{env}/step/", {"action": 0}),
         "resetBatch": server.post(f"{env}/reset/"),
         "stepBatch ": server.post(f"{env}/rollout/", {"actions": [0]}),
-        "single environment": server.get(f"{env}/render/"),
         "resetEnv": server.post(f"{single}/batch/reset/"),
         "stepEnv": server.post(f"{single}/batch/step/", {"actions": [0]}),
     }

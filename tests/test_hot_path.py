@@ -301,7 +301,7 @@ async def test_a_request_that_falls_through_brings_its_body() -> None:
 
 @pytest.mark.parametrize(
     "schema",
-    [{"type": "string", "pattern": "a"}, {"oneOf": []}, {"type": "string", "format": "date"}, {"type": "array", "items": {"$ref": "#"}}],
+    [{"type": "string", "uniqueItems": True}, {"oneOf": []}, {"type": "string", "format": "date"}, {"type": "array", "items": {"$ref": "#"}}],
 )  # fmt: skip
 def test_a_schema_that_is_not_compiled_is_refused_at_the_start(schema: dict[str, Any]) -> None:
     """A keyword that the hot path does not know cannot be marked, so that it never takes what it has not checked."""

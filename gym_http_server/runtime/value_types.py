@@ -15,12 +15,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Tuple
 
-from .encoding import FAR, MAX_DEPTH
+from .messages import FAR
 
 Types: TypeAlias = dict[str, str]
 Note: TypeAlias = Callable[[Any, str, Types, bool], None]
 """Notes the types in a value: the value, its pointer, where to write them, and whether the reply is in MessagePack."""
 
+_MAX_DEPTH: Final = 128  # what is nested deeper, replies have as text
 _PLAIN: Final = frozenset((type(None), bool, int, str))
 _NAMES: Final = {int: "int", float: "float", bool: "bool", list: "list", tuple: "tuple"}
 _TYPES: Final[dict[str, type]] = {name: kind for kind, name in _NAMES.items()}
@@ -48,7 +49,7 @@ def _note(value: Any, pointer: str, types: Types, packed: bool, path: set[int]) 
             types[pointer] = "float"
     elif isinstance(value, np.ndarray | np.generic):
         _note_numpy(value, pointer, types, packed, path)
-    elif isinstance(value, Mapping | list | tuple) and id(value) not in path and len(path) < MAX_DEPTH:
+    elif isinstance(value, Mapping | list | tuple) and id(value) not in path and len(path) < _MAX_DEPTH:
         path.add(id(value))
         if isinstance(value, tuple):
             types[pointer] = "tuple"
