@@ -30,7 +30,7 @@ from itsdangerous import BadSignature, TimestampSigner
 from .problems import HttpProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..config import Settings
     from .edge import Scope
@@ -41,9 +41,19 @@ SESSION_SECONDS: Final = 12 * 3600
 
 CHALLENGE: Final = 'Bearer realm="gym-http-server"'
 
-_WATCHED: Final = frozenset(
-    (b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest", b"authorization", b"cookie")
+_SINGLE: Final = frozenset(
+    (
+        *(b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest", b"authorization", b"cookie"),
+        *(
+            b"access-control-request-method",
+            b"content-type",
+            b"content-length",
+            b"content-encoding",
+            b"idempotency-key",
+        ),
+    )
 )
+"""Headers that this guard, or what serves a request, reads one value of; where there were two, each might read another."""
 _HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]/@?#\s]*)(?::\d*)?")
 _ANY: Final = "*"
 
@@ -123,26 +133,34 @@ class Guard:
     def refusal(self, scope: Scope) -> HttpProblem | None:
         """Return the problem with a request, or None where it may be served.
 
-        Its status is 400 for a Host that is not the server's, 403 for another origin's page, 401 for a missing key.
+        Its status is 400 for a repeated header, or a Host that is missing (RFC 9112, 3.2) or not the server's, 403 for another
+        origin's page, 401 for a missing key.
         """
-        found = {name: value for name, value in scope["headers"] if name in _WATCHED}
-        host = found.get(b"host", b"")
+        single = [line for line in scope["headers"] if line[0] in _SINGLE]
+        found = dict(single)
+        if len(found) < len(single):
+            return _repeated(single)
+        host = found.get(b"host")
+        if host is None:
+            if scope["http_version"] != "1.0":
+                return _no_host()
+            host = b""
         if not self._is_known(host):
             return _unknown_host(host)
-        if len(found) > 1 and (problem := self._other_origin(scope, found, host)) is not None:
-            return problem
+        if b"origin" in found or b"sec-fetch-site" in found:
+            problem = self._other_origin(scope, found, host)
+            if problem is not None:
+                return problem
         if not self.access.key_digest or is_open(scope["path"]) or self._is_preflight(scope, found):
             return None
         return self._without_key(scope, found)
 
     def _knows(self, host: bytes) -> bool:
-        if self._takes_any_host:
-            return True
         match = _HOST.fullmatch(host.decode("latin-1"))
         if match is None:
             return False
         name = match[1].lower().rstrip(".")
-        return not name or name in self.access.hosts or _is_address(name)
+        return self._takes_any_host or not name or name in self.access.hosts or _is_address(name)
 
     def _other_origin(self, scope: Scope, found: Mapping[bytes, bytes], host: bytes) -> HttpProblem | None:
         origins = self.access.origins
@@ -229,6 +247,16 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _repeated(lines: Iterable[tuple[bytes, bytes]]) -> HttpProblem:
+    names = [name.decode("latin-1").title() for name, _ in lines]
+    repeated = next(name for name in names if names.count(name) > 1)
+    return HttpProblem(400, "malformed-request", f"there is more than one {repeated} header: send one")
+
+
+def _no_host() -> HttpProblem:
+    return HttpProblem(400, "malformed-request", "an HTTP/1.1 request has a Host header, and this has none: send one")
 
 
 def _unknown_host(host: bytes) -> HttpProblem:
