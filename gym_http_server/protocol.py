@@ -42,12 +42,14 @@ class Beginning(NamedTuple):
         closes: it is to be closed then.
         data: what has come and is not answered.
         error: what the first request in it is to be answered with.
+        waits_since: since when the client is waited for, by the loop's clock; 0 for not known.
     """
 
     rest: bytes = b""
     closes: bool = False
     data: bytes = b""
     error: GymHttpServerError | None = None
+    waits_since: float = 0.0
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -147,6 +149,20 @@ class HttpProtocol(HttpToolsProtocol):
             for start in range(0, len(beginning.data), PIECE):
                 if not self.transport.is_closing():
                     self._parse(beginning.data[start : start + PIECE])
+        if 0 < beginning.waits_since < self.loop.time() and not self.transport.is_closing():
+            self._go_on_waiting(beginning.waits_since)
+
+    def _go_on_waiting(self, since: float) -> None:
+        """Count the time that the client was waited for elsewhere, so that it has no time-out twice."""
+        if self._arriving:
+            if self._waits_for_rest and self._arrival_timer is not None:
+                self._arriving_since = since
+                self._arrival_timer.cancel()
+                self._on_arrival_timer()
+        elif self.is_between and self._idle_timer is not None:
+            self._idle_since = since
+            self._idle_timer.cancel()
+            self.timeout_keep_alive_handler()
 
     def _parse(self, data: bytes) -> None:
         if self._arriving:

@@ -9,6 +9,8 @@ import pytest
 
 from gym_http_server.conformity.contract import validator
 
+from .conftest import start
+from .handing import get, handed
 from .serving import Answer, Server, parse_response, raw
 
 JSON = {"Content-Type": "application/json"}
@@ -266,3 +268,60 @@ def test_a_websocket_upgrade_is_answered_as_a_plain_request(server: Server) -> N
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     assert raw(server.address, data, timeout=10).startswith(b"HTTP/1.1 200")
+
+
+REPEATED = {
+    "Host": "localhost",
+    "Origin": "http://localhost",
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Mode": "cors",
+    "Sec-Fetch-Dest": "empty",
+    "Authorization": "Bearer x",
+    "Cookie": "a=b",
+    "Content-Type": "application/json",
+    "Idempotency-Key": "key",
+    "Content-Length": "2",
+    "Access-Control-Request-Method": "GET",
+}
+"""Headers of which something reads one value."""
+
+
+def _request(path: str, headers: list[tuple[str, str]], version: str = "1.1") -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    return f"POST {path} HTTP/{version}\r\n{lines}\r\n{{}}".encode()
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_a_repeated_header_that_is_read_once_is_a_400(server: Server, name: str) -> None:
+    """Whoever stands before the server may have read the other one."""
+    twice = [(name, REPEATED[name])] * 2
+    rest = [("Host", "localhost"), ("Content-Length", "2"), ("Connection", "close")]
+    headers = [*(each for each in rest if each[0] != name), *twice]
+    for path in ("/v1/envs/", "/v1/envs/deadbeef/step/", "/"):
+        answer = parse_response(raw(server.address, _request(path, headers)))
+        assert answer.status == 400
+        problem(answer)
+        assert name in answer.message
+
+
+def test_a_request_without_a_host_is_a_400_but_in_http_1_0(server: Server) -> None:
+    """HTTP/1.1 asks for one, which may be empty (RFC 9112, 3.2); HTTP/1.0 has none."""
+    for path, status in (("/v1/health/", 400), ("/v1/envs/", 400)):
+        answer = parse_response(raw(server.address, f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode()))
+        assert answer.status == status
+        assert "Host" in problem(answer)["detail"]
+    assert parse_response(raw(server.address, b"GET /v1/health/ HTTP/1.0\r\n\r\n")).status == 200
+    empty = b"GET /v1/health/ HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n"
+    assert parse_response(raw(server.address, empty)).status == 200
+
+
+def test_a_connection_in_an_environments_process_is_held_to_the_same_headers() -> None:
+    """No Host and two, and two Content-Types, are 400 there, too, and nothing is executed."""
+    with start("handover") as server, handed(server) as (client, env, _):
+        length, host = ("Content-Length", "2"), ("Host", "localhost")
+        types = [("Content-Type", "application/json")] * 2
+        for headers in ([length], [host, host, length], [host, *types, length]):
+            assert client.ask(_request(f"{env}/reset/", headers)).status == 400
+            assert client.ask(get(f"{env}/action_space/sample")).status == 200
+            assert client.ask(get(f"{env}/action_space/sample")).status == 200
+        assert server.get(f"{env}/").json["episodes"] == 0

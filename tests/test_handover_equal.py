@@ -99,8 +99,10 @@ HEADERS = st.sampled_from(
         *[b""] * 10, b"Accept: application/msgpack\r\n", b"Accept: text/html\r\n", b"Connection: keep-alive\r\n",
         b"Connection: close\r\n", b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"Content-Encoding: gzip\r\n",
         b"Expect: 100-continue\r\n", b"X-Long: " + b"x" * 5000 + b"\r\n", b"Accept-Encoding: gzip\r\n",
+        b"Host: localhost\r\n", b"Origin: http://localhost\r\n" * 2, b"Content-Type: text/plain\r\n",
     ]
 )  # fmt: skip
+HOSTS = st.sampled_from([*[b"Host: localhost\r\n"] * 30, b"", b"Host:\r\n", b"Host: a b\r\n"])
 BODIES = st.sampled_from([b"", b"{", b"null", b"\xff", b'{"action": NaN}', b"\x81\xa6action\x01"])
 MALFORMED = st.sampled_from(
     [
@@ -131,7 +133,7 @@ def one_request(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
         if media_type == JSON and draw(st.integers(0, 30)) == 0:
             body = body.ljust(draw(st.sampled_from(LARGE)))
     version = draw(st.sampled_from([*["1.1"] * 15, "1.0"]))
-    head = f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n".encode() + draw(HEADERS)
+    head = f"{method} {path} HTTP/{version}\r\n".encode() + draw(HOSTS) + draw(HEADERS)
     if media_type is not None and value is not None:
         head += f"Content-Type: {media_type}\r\n".encode()
     if value is not None and version == "1.1" and draw(st.integers(0, 5)) == 0:

@@ -11,12 +11,15 @@ from collections.abc import Iterator
 import pytest
 
 from .conftest import KINDS, start
-from .handing import HEALTH, TROUBLE, Client, get, post, step
+from .handing import HEALTH, TROUBLE, Client, get, handed, owner_of, post, step
 from .serving import SECONDS, Answer, Server, parse_response, threads
 
 TIMEOUT = 0.4
 AT_MOST = 4 * TIMEOUT
-"""A handed-over request is counted anew by the server that it is given back to, and the machine may be busy."""
+"""The machine may be busy."""
+
+ONCE = 2.0
+"""A time-out that is told from its double on a busy machine, too."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -193,3 +196,38 @@ def test_the_keep_alive_is_not_the_limit_of_a_head() -> None:
         assert client.ask(HEALTH[10:]).status == 200
         client.send(get("/v1/envs/")[:10])
         assert client.answer().status == 408
+
+
+@pytest.mark.parametrize("end", [30, -4], ids=["header", "body"])
+def test_a_request_that_is_given_back_has_its_time_once(end: int) -> None:
+    """An environment's process gives a late request back, and the server waits no longer for it."""
+    limits = ("--header-timeout", str(ONCE), "--body-timeout", str(ONCE))
+    with start("handover", *limits) as server, handed(server) as (client, env, pid):
+        assert owner_of(server, client) == pid
+        began = time.monotonic()
+        client.send(step(env, "x")[:end])
+        assert client.answer().status == 408
+        assert ONCE * 0.9 < time.monotonic() - began < ONCE * 1.8
+
+
+def test_half_a_request_has_its_time_once_where_another_client_has_it_given_back() -> None:
+    """The time that the process has waited for the rest counts."""
+    with start("handover", "--header-timeout", str(ONCE)) as server, handed(server) as (client, env, _):
+        began = time.monotonic()
+        client.send(step(env, "x")[:30])
+        time.sleep(ONCE * 0.6)
+        assert server.get(f"{env}/action_space/sample").status == 200
+        assert owner_of(server, client) is None
+        assert client.answer().status == 408
+        assert ONCE * 0.9 < time.monotonic() - began < ONCE * 1.5
+
+
+def test_an_idle_connection_that_is_given_back_is_kept_no_longer() -> None:
+    """Its time begins with its last reply, whoever held it since."""
+    with start("handover", "--keep-alive", str(int(ONCE))) as server, handed(server) as (client, env, _):
+        began = time.monotonic()
+        time.sleep(ONCE * 0.6)
+        assert server.get(f"{env}/action_space/sample").status == 200
+        assert owner_of(server, client) is None
+        assert client.is_at_end()
+        assert ONCE * 0.8 < time.monotonic() - began < ONCE * 1.5

@@ -25,6 +25,7 @@ class Returned(NamedTuple):
         answered: how many of the requests in `data` are answered.
         served: how many requests were answered since it was handed over.
         error: what the first of the others is to be answered with, where the process died over it.
+        waits_since: since when the client is waited for, in seconds of the monotonic clock; 0 for not known.
     """
 
     connection: int
@@ -34,6 +35,7 @@ class Returned(NamedTuple):
     answered: int
     served: int
     error: GymHttpServerError | None
+    waits_since: float = 0.0
 
 
 class Worker(abc.ABC):

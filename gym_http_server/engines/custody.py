@@ -98,7 +98,7 @@ class Custody:
         inbox = self._inbox
         connection, back = self._take()
         answered = inbox.answered + ends_reply
-        back(Returned(connection, rest, closes, inbox.data, answered, inbox.served, error))
+        back(Returned(connection, rest, closes, inbox.data, answered, inbox.served, error, inbox.waits_since))
 
     def end(self) -> None:
         """Let go of a connection that has ended."""

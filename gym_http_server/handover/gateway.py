@@ -208,7 +208,7 @@ class HandedOver:
         protocol = ServerProtocol(
             gateway=self._gateway,
             habit=before.habit,
-            beginning=Beginning(returned.rest, returned.closes, data, returned.error),
+            beginning=Beginning(returned.rest, returned.closes, data, returned.error, returned.waits_since),
             config=before.config,
             server_state=before.server_state,
             app_state=before.app_state,

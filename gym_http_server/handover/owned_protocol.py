@@ -154,6 +154,11 @@ class OwnedProtocol(HttpProtocol):
         if self._arriving and not self._has_left:
             self._await_rest()
 
+    def _await_rest(self) -> None:
+        super()._await_rest()
+        if self._arriving_since is not None:
+            self._inbox.waits(self._arriving_since)
+
     def on_late_request(self) -> None:
         """Give a request back that takes too long to arrive; the server knows what to do about it."""
         self._leave()
@@ -209,6 +214,8 @@ class OwnedProtocol(HttpProtocol):
 
     def _leave(self) -> None:
         self._has_left = True
+        since = self._arriving_since if self._arriving else self._idle_since
+        self._inbox.waits(since or 0.0)
         closes = self.transport.is_closing()
         self._on_leave(pack_returned(self._direct.unsent(), closes=closes, ends_reply=self._owes_reply))
         self.transport.abort()

@@ -18,8 +18,8 @@ CAPACITY: Final = 2 * READ_SIZE
 WAITING, EXECUTING, REPLYING = range(3)
 """Phases of the first request that is not answered: not begun, in the environment, its reply perhaps begun."""
 
-CELLS: Final = 6
-_LENGTH, _PROGRESS, _SERVED, _CLOSES, _BEGIN, _END = range(CELLS)
+CELLS: Final = 7
+_LENGTH, _PROGRESS, _SERVED, _CLOSES, _BEGIN, _END, _WAITS_SINCE = range(CELLS)
 _PHASES: Final = 4
 """What is answered and the phase are one number, `_PHASES * answered + phase`: a process may end between two writes."""
 
@@ -39,7 +39,7 @@ class Inbox:
     def start(self, data: bytes) -> None:
         """Begin with another connection, and the first bytes of it."""
         self._cells[_PROGRESS] = self._cells[_SERVED] = 0.0
-        self._cells[_LENGTH] = 0.0
+        self._cells[_LENGTH] = self._cells[_WAITS_SINCE] = 0.0
         self.put(data)
 
     def put(self, data: bytes) -> None:
@@ -64,7 +64,16 @@ class Inbox:
             closes: the connection is to be closed after its reply.
         """
         self._cells[_CLOSES] = closes
+        self._cells[_WAITS_SINCE] = 0.0
         self._enter(EXECUTING)
+
+    def waits(self, since: float) -> None:
+        """Note since when the client is waited for: for the rest of a request, or for the next.
+
+        Args:
+            since: seconds of the monotonic clock, which is the same in all processes.
+        """
+        self._cells[_WAITS_SINCE] = since
 
     def replies(self, begin: int, end: int) -> None:
         """Note that from now on some of its reply may have gone out.
@@ -121,6 +130,11 @@ class Inbox:
     def served(self) -> int:
         """How many requests have been answered since the connection came."""
         return int(within(self._cells[_SERVED]))
+
+    @property
+    def waits_since(self) -> float:
+        """Since when the client is waited for, in seconds of the monotonic clock; 0 for not known."""
+        return within(self._cells[_WAITS_SINCE])
 
     @property
     def data(self) -> bytes:
