@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from . import __version__
 from .api.access_log import AccessLog, log_refused
 from .api.compression import Compression
-from .api.edge import METRICS, App, Edge, Message, Receive, Scope, Send, send_problem
+from .api.edge import METRICS, App, Edge, Receive, Scope, Send, send_problem
 from .api.gate import Gate, WrongKeys
 from .api.handlers import Handler, handler_table
 from .api.hot_operations import HotOperations
 from .api.hot_path import ABANDON, HotPath
-from .api.negotiation import HTML, acceptable
 from .api.pages import Pages
 from .api.problems import HttpProblem, problem_of
-from .api.proxy import TrustedProxies
+from .api.proxy import TrustedProxies, root_path
 from .api.request import CURRENT, Request
 from .api.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
 from .api.stack import MiddlewarePosition, make_stack
@@ -31,7 +29,6 @@ from .instances import Instances
 from .registry import Registry
 from .results.scoreboard import Results
 from .runtime.installed import installed
-from .runtime.messages import JSON
 from .runtime.traffic import NONE, Traffic
 from .spec import Contract, load_contract
 
@@ -103,8 +100,8 @@ class Application:
         self._console = Pages(console, settings.max_body)
         self._pages = compressed(self._console, settings)
         self._documents = compressed(self._document, settings)
-        guard = Guard(access, lambda path: self._app_for(path) is self._pages, sessions)
-        self._app: App = Gate(self._dispatch, guard, self._ask_for_key, self._count_refused, wrong_keys)
+        guard = Guard(access, self._is_page, sessions)
+        self._app: App = Gate(self._dispatch, guard, self._refuse, self._count_refused, wrong_keys)
         self._logs_access = settings.access_log
         if self._logs_access:
             self._app = AccessLog(self._app, self._contract)
@@ -168,15 +165,21 @@ class Application:
         # Ahead of Flask, which has the rest: mounted inside connexion's router it would answer these paths with HTML.
         if path == "/v1" or path.startswith("/v1/") or path in METRICS:
             return self._api
-        if path == "/ui" or path.startswith("/ui/"):
-            return _only_get(self._api)
         if path in ("/openapi.yaml", "/openapi.json"):
-            return _only_get(self._documents)
+            return self._documents
         return self._pages
 
+    def _is_page(self, path: str) -> bool:
+        return self._app_for(path) is not self._api
+
     async def _document(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
+        if scope["method"] not in ("GET", "HEAD"):
+            detail = f"{scope['method']} is not served at {scope['path']!r}: it takes GET, HEAD"
+            problem = HttpProblem(405, "method-not-allowed", detail, headers={"allow": "GET, HEAD"})
+            await self._refuse(problem, scope, send)
+            return
         is_yaml = scope["path"].endswith(".yaml")
-        body = self._contract.text if is_yaml else self._contract.json
+        body = self._contract.yaml_at(root_path(scope)) if is_yaml else self._contract.json_at(root_path(scope))
         media_type = b"application/yaml" if is_yaml else b"application/json"
         headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -191,28 +194,12 @@ class Application:
     def _count_refused(self, status: int, sent: int) -> None:
         self.instances.totals.traffic.count(NONE, status, 0.0, 0, sent)
 
-    async def _ask_for_key(self, scope: Scope, send: Send) -> bool:
-        """Answer a person's request for a page with the form that takes the key; return whether it is one."""
-        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), None)
-        is_persons = acceptable(accept, (JSON, HTML))[:1] == [HTML]
-        if not is_persons or scope["method"] not in ("GET", "HEAD") or self._app_for(scope["path"]) is not self._pages:
-            return False
-
-        async def send_refusal(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                challenge = (b"www-authenticate", CHALLENGE.encode())
-                message = {**message, "status": 401, "headers": [*message["headers"], challenge]}
-            await send(message)
-
-        form = {
-            "path": "/login",
-            "raw_path": b"/login",
-            "query_string": urlencode({"next": scope["path"]}).encode(),
-            # Nobody reads the body of what is refused.
-            "headers": [line for line in scope["headers"] if line[0] not in (b"content-length", b"transfer-encoding")],
-        }
-        await self._pages({**scope, **form}, _receive_nothing, send_refusal)
-        return True
+    async def _refuse(self, problem: HttpProblem, scope: Scope, send: Send) -> None:
+        """Answer a request with a problem; it goes past what serves it."""
+        if self._is_page(scope["path"]):
+            await self._console.refuse(problem, scope, send)
+        else:
+            await send_problem(problem_of(problem), send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -240,6 +227,7 @@ class ServerDoor:
         self.is_locked = bool(access.key_digest)
         self.accepts = access.accepts
         self.begin = sessions.begin
+        self.end = sessions.end
         self.tell_wrong = wrong_keys.tell
 
 
@@ -340,19 +328,3 @@ def make_api(
 def compressed(app: App, settings: Settings) -> App:
     """Return an app whose replies are compressed as the settings say; none of it is on the hot path."""
     return app if settings.compression == "off" else Compression(app, everywhere=settings.compression == "all")
-
-
-async def _receive_nothing() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
-
-
-def _only_get(app: App) -> App:
-    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] in ("GET", "HEAD"):
-            await app(scope, receive, send)
-            return
-        detail = f"{scope['method']} is not served at {scope['path']!r}: it takes GET, HEAD"
-        error = HttpProblem(405, "method-not-allowed", detail, headers={"allow": "GET, HEAD"})
-        await send_problem(problem_of(error), send)
-
-    return checked

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+_SERVER_URL = re.compile(rb"(^servers:\n +- url: ).*$", re.MULTILINE)
+
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
@@ -63,7 +65,19 @@ class Contract:
     @property
     def json(self) -> bytes:
         """The document as JSON."""
-        return json.dumps(self.document, ensure_ascii=False, separators=(",", ":")).encode()
+        return self.json_at("")
+
+    def json_at(self, root_path: str) -> bytes:
+        """Return the document, of a server under `root_path`, as JSON."""
+        [server] = self.document["servers"]
+        document = {**self.document, "servers": [{**server, "url": root_path or server["url"]}]}
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def yaml_at(self, root_path: str) -> bytes:
+        """Return the document, of a server under `root_path`, as YAML: the text with that one line changed."""
+        if not root_path:
+            return self.text
+        return _SERVER_URL.sub(lambda line: line[1] + root_path.encode(), self.text, count=1)
 
     def match(self, path: str) -> tuple[PathItem, str] | None:
         """Return the path item that serves a decoded path and the path in the contract's form, or None."""

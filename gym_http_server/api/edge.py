@@ -38,9 +38,6 @@ DRAIN_FACTOR = 4
 METRICS = ("/metrics", "/metrics/")
 """The one operation that has its path by custom."""
 
-API = ("/v1", METRICS[0])
-"""Where the API is; connexion's page about it, elsewhere, is none of the edge's business."""
-
 CONTEXT = "connexion_context"
 """Where connexion looks for further arguments of a handler, by name."""
 
@@ -67,7 +64,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Make the request fit for connexion, or answer the problem with it."""
-        if scope["type"] != "http" or not scope["path"].startswith(API):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if (request_id := sent_id(scope)) is not None:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.middleware.cors import CORSMiddleware
 
-from .edge import send_problem
 from .hot_path import REPLY
-from .problems import problem_of
 from .security import has_header
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .edge import App, Receive, Scope, Send
+    from .edge import App, Message, Receive, Scope, Send
     from .problems import HttpProblem
     from .security import Guard
 
@@ -52,7 +50,7 @@ class Gate:
     Args:
         app: the other one.
         guard: tells which requests are to be refused.
-        ask: answers who asks for a page without a key, where that is a person; returns whether it did.
+        refuse: answers a request with a problem.
         on_refused: told of each reply that refuses a request: its status, and the length of its body in bytes.
         wrong_keys: told of each request with a wrong key.
     """
@@ -61,13 +59,13 @@ class Gate:
         self,
         app: App,
         guard: Guard,
-        ask: Callable[[Scope, Send], Awaitable[bool]],
+        refuse: Callable[[HttpProblem, Scope, Send], Awaitable[None]],
         on_refused: Callable[[int, int], None],
         wrong_keys: WrongKeys,
     ) -> None:
         self._app = app
         self._guard = guard
-        self._ask = ask
+        self._refuse = refuse
         self._on_refused = on_refused
         self._wrong_keys = wrong_keys
         origins = guard.access.origins
@@ -89,12 +87,9 @@ class Gate:
         problem = self._guard.refusal(scope)
         if problem is not None:
             self._tell(scope, problem)
-            if problem.status == 401 and await self._ask(scope, send):
-                self._on_refused(problem.status, 0)
-                return
-            reply = problem_of(problem)
-            self._on_refused(reply.status, 0 if scope["method"] == "HEAD" else len(reply.body))
-            await send_problem(reply, send)
+            counting = _Counting(send)
+            await self._refuse(problem, scope, counting.send)
+            self._on_refused(problem.status, 0 if scope["method"] == "HEAD" else counting.sent)
             return
         if self._cors is None or not has_header(scope, b"origin"):
             await self._app(scope, receive, send)
@@ -107,3 +102,19 @@ class Gate:
         if problem.status == 401 and has_header(scope, b"authorization"):
             client = scope.get("client")
             self._wrong_keys.tell(client[0] if client else None)
+
+
+class _Counting:
+    """Counts what is sent of a reply's body.
+
+    Attributes:
+        sent: its bytes.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.sent = 0
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        self.sent += len(message.get("body", b""))
+        await self._send(message)

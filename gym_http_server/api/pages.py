@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from a2wsgi.wsgi import build_environ
 
+from ..runtime.messages import JSON
 from .edge import ClientDisconnected, read_body, send_problem
+from .negotiation import HTML, acceptable
 from .problems import HttpProblem, problem_of
+from .proxy import root_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 WORKERS: Final = 10
 """How many threads there are."""
+
+PROBLEM: Final = "gym_http_server.problem"
+"""In the WSGI environ of a request: the `HttpProblem` that a page is to tell of, whatever was asked for; None for none."""
 
 LARGEST_FORM: Final = 1 << 14
 """The largest body of a page's request, in bytes: the only form there is takes a key and a path."""
@@ -45,15 +51,26 @@ class Pages:
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="pages")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or answer that its body is too large."""
+        """Serve one request, or answer the problem with it."""
         try:
             body = await self._body(scope, receive)
         except ClientDisconnected:
             return
         except HttpProblem as error:
-            await send_problem(problem_of(error), send)
+            await self.refuse(error, scope, send)
             return
-        reply = _Reply(self._app, _environ(scope, body))
+        await self._reply(_environ(scope, body), send)
+
+    async def refuse(self, problem: HttpProblem, scope: Scope, send: Send) -> None:
+        """Answer a request with a problem: as a page, where a browser asks for one, and as problem details elsewhere."""
+        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), None)
+        if acceptable(accept, (JSON, HTML))[:1] == [HTML]:
+            await self._reply({**_environ(scope, b""), PROBLEM: problem}, send)
+        else:
+            await send_problem(problem_of(problem), send)
+
+    async def _reply(self, environ: dict[str, Any], send: Send) -> None:
+        reply = _Reply(self._app, environ)
         try:
             part = await self._in_thread(reply.begin)
             await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
@@ -138,4 +155,5 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
     # a2wsgi names an ASGI server's messages, and what a body is read from, by its own types.
     request: Any = {**scope, "headers": headers}
     stream: Any = io.BytesIO(body)
-    return {**build_environ(request, stream)}
+    # The links of every page, its files, cookies and redirects begin with it.
+    return {**build_environ(request, stream), "SCRIPT_NAME": root_path(scope)}

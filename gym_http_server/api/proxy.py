@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ..errors import AccessError
+from .edge import send_problem
+from .problems import HttpProblem, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,10 +18,23 @@ if TYPE_CHECKING:
     from .edge import App, Receive, Scope, Send
 
 
+ROOT_PATH: Final = "gym_http_server.root_path"
+"""In a request's scope: the path under which a proxy serves this server, without a final slash."""
+
+_PREFIX: Final = re.compile(r"(/(?!\.\.?(/|$))[\w.~-]+)*/?", re.ASCII)
+
+
+def root_path(scope: Scope) -> str:
+    """Return what every link to this server begins with: the path under which a proxy serves it; empty for the root."""
+    path: str = scope.get(ROOT_PATH, "")
+    return path
+
+
 class TrustedProxies:
     """An ASGI app behind proxies: the client, scheme and host of another one's requests are those that they tell.
 
-    Headers: `X-Forwarded-For`, `X-Forwarded-Proto`, and `X-Forwarded-Host` of the proxy that connects here.
+    Headers: `X-Forwarded-For`, `X-Forwarded-Proto`, and `X-Forwarded-Host` and `X-Forwarded-Prefix` of the proxy that
+    connects here.
 
     Args:
         app: the other one.
@@ -43,10 +59,20 @@ class TrustedProxies:
         if client is None or client[0] not in self._believing.trusted_hosts:
             await self._app(scope, receive, send)
             return
-        told = [value for name, value in scope["headers"] if name == b"x-forwarded-host"]
-        if told:
-            # What the nearest proxy has added to a list.
-            host = told[-1].rsplit(b",", 1)[-1].strip()
+        host = _nearest(scope, b"x-forwarded-host")
+        if host is not None:
             headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
             scope = {**scope, "headers": [*headers, (b"host", host)]}
+        prefix = (_nearest(scope, b"x-forwarded-prefix") or b"").decode("latin-1")
+        if not _PREFIX.fullmatch(prefix):
+            detail = f"the proxy's X-Forwarded-Prefix is {ascii(prefix)[:200]} and must be a path, such as /gym"
+            await send_problem(problem_of(HttpProblem(400, "bad-request", detail)), send)
+            return
+        scope = {**scope, ROOT_PATH: prefix.rstrip("/")}
         await self._believing(scope, receive, send)  # type: ignore[arg-type]  # as above
+
+
+def _nearest(scope: Scope, header: bytes) -> bytes | None:
+    """Return what the nearest proxy has set a header to, or added to its list; None where it is not there."""
+    values = [value for name, value in scope["headers"] if name == header]
+    return values[-1].rsplit(b",", 1)[-1].strip() if values else None

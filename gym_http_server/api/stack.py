@@ -43,7 +43,7 @@ def make_stack(contract: Contract, handlers: Mapping[str, Handler], *, validate_
         for operation in item.values():
             if isinstance(operation, dict):
                 operation.pop("security", None)
-    options = SwaggerUIOptions(serve_spec=False, swagger_ui_path="/ui", spec_path="/openapi.json")
+    options = SwaggerUIOptions(serve_spec=False, swagger_ui=False)
     stack = AsyncApp("gym_http_server", swagger_ui_options=options)
     stack.add_api(
         document,  # a dict, for connexion runs files through a template engine

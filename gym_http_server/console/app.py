@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import flask
@@ -10,14 +11,15 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import BadGateway, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from ..errors import InquiryFailedError, UnknownEvaluationError, UploadTargetError
+from .api import api
 from .environments import environments
-from .login import login
+from .login import challenge, login
 from .pages import pages
 from .scoreboard import scoreboard
 from .words import age, day, duration, minute, number, since, threshold
 
 if TYPE_CHECKING:
-    from .view import ConsoleView, Door, Registry, Results
+    from .view import ConsoleView, Door, Refusal, Registry, Results
 
 # Pages show text that comes from clients (environment ids): nothing but this app's own files may run or style them.
 _HEADERS = {
@@ -27,6 +29,8 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 _PROBLEM = "application/problem+json"
+PROBLEM = "gym_http_server.problem"
+"""In the WSGI environ of a request: the `Refusal` to answer a person with, whatever was asked for."""
 
 
 def create_console(
@@ -48,6 +52,7 @@ def create_console(
         app.jinja_env.filters[word.__name__] = word
     app.extensions["console_view"] = view
     app.register_blueprint(pages)
+    app.register_blueprint(api)
     if results is not None:
         app.extensions["results"] = results
         app.register_blueprint(scoreboard)
@@ -57,6 +62,7 @@ def create_console(
     if door is not None:
         app.extensions["door"] = door
         app.register_blueprint(login)
+    app.before_request(_refuse)
     # Flask logs an unexpected exception, then comes here with an InternalServerError made of it.
     app.register_error_handler(HTTPException, _on_error)
     app.register_error_handler(UnknownEvaluationError, lambda error: _on_error(NotFound(error.detail)))
@@ -69,6 +75,7 @@ def create_console(
             "has_scoreboard": results is not None,
             "has_registry": registry is not None,
             "is_locked": door is not None and door.is_locked,
+            "is_logged_out": flask.request.blueprint == "login" or flask.request.environ.get(PROBLEM) is not None,
             "file_url": _file_url,
         }
     )
@@ -76,11 +83,23 @@ def create_console(
 
 
 def _file_url(name: str) -> str:
-    """Return where a file of every page is; those of the page that asks for the key are open as it is."""
+    """Return where a file of every page is: open to everybody, for so are the form that takes the key and some errors."""
     version = flask.current_app.extensions["console_view"].version
-    if flask.request.blueprint == "login":
+    if "login" in flask.current_app.blueprints:
         return flask.url_for("login.file", name=name, v=version)
     return flask.url_for("static", filename=name, v=version)
+
+
+def _refuse() -> flask.Response | None:
+    """Answer a request that is refused before its page is looked for; see `PROBLEM`."""
+    problem: Refusal | None = flask.request.environ.get(PROBLEM)
+    if problem is None:
+        return None
+    if problem.status == 401:
+        return challenge(problem)
+    title = HTTPStatus(problem.status).phrase
+    page = flask.render_template("error.html", status=problem.status, title=title, detail=problem.detail)
+    return flask.Response(page, problem.status, problem.headers, content_type="text/html; charset=utf-8")
 
 
 def _on_error(error: HTTPException) -> flask.Response | HTTPException:

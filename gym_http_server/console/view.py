@@ -71,6 +71,22 @@ class ConsoleView(Protocol):
         """Return the live instances, in any order."""
 
 
+class Refusal(Protocol):
+    """Why a request is refused."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def detail(self) -> str:
+        """What was wrong, what was expected and what to do."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of the reply."""
+
+
 class Door(Protocol):
     """Where people log in."""
 
@@ -98,6 +114,9 @@ class Door(Protocol):
 
     def begin(self) -> str:
         """Begin a session; return the value of its cookie."""
+
+    def end(self, cookies: str) -> None:
+        """End the sessions in a `Cookie` header: nobody who has kept the cookie is let in by it."""
 
 
 class Registry(Protocol):
