@@ -10,7 +10,8 @@ from . import __version__
 from .api.access_log import AccessLog, log_refused
 from .api.compression import Compression
 from .api.edge import METRICS, App, Edge, Receive, Scope, Send, send_problem
-from .api.gate import Gate, WrongKeys
+from .api.gate import Gate
+from .api.guesses import Guesses
 from .api.handlers import Handler, handler_table
 from .api.hot_operations import HotOperations
 from .api.hot_path import ABANDON, HotPath
@@ -94,14 +95,14 @@ class Application:
             validate_responses=validate_responses,
             operations=self.operations if hot_path else None,
         )
-        access, sessions, wrong_keys = Access.of(settings), Sessions(), WrongKeys()
+        access, sessions = Access.of(settings), Sessions()
         view = ServerView(self.engine.name, self.instances)
-        console = create_console(view, self.results, ServerDoor(access, sessions, wrong_keys), self.registry)
+        console = create_console(view, self.results, ServerDoor(access, sessions), self.registry)
         self._console = Pages(console, settings.max_body)
         self._pages = compressed(self._console, settings)
         self._documents = compressed(self._document, settings)
         guard = Guard(access, self._is_page, sessions)
-        self._app: App = Gate(self._dispatch, guard, self._refuse, self._count_refused, wrong_keys)
+        self._app: App = Gate(self._dispatch, guard, self._refuse, self._count_refused, Guesses())
         self._logs_access = settings.access_log
         if self._logs_access:
             self._app = AccessLog(self._app, self._contract)
@@ -216,19 +217,17 @@ class ServerDoor:
     Args:
         access: knows the key.
         sessions: of those who have logged in.
-        wrong_keys: told of who has not.
     """
 
     cookie = COOKIE
     seconds = SESSION_SECONDS
     challenge = CHALLENGE
 
-    def __init__(self, access: Access, sessions: Sessions, wrong_keys: WrongKeys) -> None:
+    def __init__(self, access: Access, sessions: Sessions) -> None:
         self.is_locked = bool(access.key_digest)
         self.accepts = access.accepts
         self.begin = sessions.begin
         self.end = sessions.end
-        self.tell_wrong = wrong_keys.tell
 
 
 class ServerView:

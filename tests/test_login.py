@@ -29,7 +29,7 @@ def locked() -> Iterator[Server]:
 
 def get(server: Server, path: str, *lines: str, method: str = "GET") -> Answer:
     head = (f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *lines, "", "")
-    return parse_response(raw(server.address, "\r\n".join(head).encode("latin-1")))
+    return parse_response(raw(server.address, "\r\n".join(head).encode("latin-1")), method)
 
 
 def log_in(server: Server, key: str, following: str = "/", *lines: str) -> Answer:
@@ -63,7 +63,7 @@ def test_the_key_gives_a_session_that_opens_the_pages(locked: Server) -> None:
     attributes = {each.strip().lower() for each in answer.headers["set-cookie"].split(";")[1:]}
     assert {"httponly", "samesite=strict", "path=/", f"max-age={SESSION_SECONDS}"} <= attributes
     assert KEY not in answer.headers["set-cookie"]
-    for path in ("/", "/scoreboard", "/static/console.css"):
+    for path in ("/", "/scoreboard", "/static/console.css", "/ui/", "/contract", "/openapi.yaml", "/openapi.json"):
         assert get(locked, path, BROWSER, f"Cookie: {cookie_of(answer)}").status == 200
     page = get(locked, "/", BROWSER, f"Cookie: other=1; {cookie_of(answer)}").body.decode()
     assert "Log out" in page
@@ -72,11 +72,11 @@ def test_the_key_gives_a_session_that_opens_the_pages(locked: Server) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/v1/envs/"), ("POST", "/v1/envs/"), ("POST", "/v1/shutdown/"), ("GET", "/metrics"), ("GET", "/ui/"),
-     ("GET", "/openapi.yaml"), ("GET", "/openapi.json"), ("POST", "/v1/envs/0a1b2c3d/step/")],
+    [("GET", "/v1/envs/"), ("POST", "/v1/envs/"), ("POST", "/v1/shutdown/"), ("GET", "/metrics"), ("HEAD", "/v1/envs/"),
+     ("GET", "/v1/envs/0a1b2c3d/render/"), ("POST", "/v1/envs/0a1b2c3d/step/")],
 )  # fmt: skip
 def test_a_session_opens_no_operation(locked: Server, method: str, path: str) -> None:
-    """What is no page of the console takes the key itself, so that no page can act with a person's session."""
+    """What does something takes the key itself, so that no page can act with a person's session."""
     session = cookie_of(log_in(locked, KEY))
     assert get(locked, path, f"Cookie: {session}", method=method).status == 401
 
@@ -128,12 +128,15 @@ def test_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not sessions.holds(cookie)
 
 
-def test_logging_out_takes_the_cookie_from_the_browser(locked: Server) -> None:
-    """It expires at once, and the form comes."""
-    session = cookie_of(log_in(locked, KEY))
+def test_logging_out_ends_the_session(locked: Server) -> None:
+    """The cookie expires at once, the form comes, and whoever has kept the cookie gets in by it no more; others stay."""
+    session, other = cookie_of(log_in(locked, KEY)), cookie_of(log_in(locked, KEY))
     answer = get(locked, "/login/end", f"Cookie: {session}", "Content-Length: 0", method="POST")
     assert (answer.status, answer.headers["location"]) == (303, "/login")
     assert "max-age=0" in answer.headers["set-cookie"].lower()
+    assert get(locked, "/", f"Cookie: {session}").status == 401
+    assert get(locked, "/", f"Cookie: {other}").status == 200
+    assert get(locked, "/login/end", BROWSER, f"Cookie: {session}", "Content-Length: 0", method="POST").status == 401
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import time
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from starlette.middleware.cors import CORSMiddleware
@@ -15,31 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .edge import App, Message, Receive, Scope, Send
+    from .guesses import Guesses
     from .problems import HttpProblem
     from .security import Guard
 
-logger = logging.getLogger(__name__)
-
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+LOGIN: Final = ("POST", "/login")
+"""What the form that takes the key sends."""
+
 REQUEST_HEADERS: Final = ("Accept", "Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
 RESPONSE_HEADERS: Final = ("Retry-After", "Warning", "WWW-Authenticate", "X-Request-Id")
-
-QUIET_SECONDS: Final = 1.0
-"""Wrong keys are logged at most so often: who guesses keys should not fill the log as well."""
-
-
-class WrongKeys:
-    """Says in the log that somebody has sent a wrong key, and not for each."""
-
-    def __init__(self) -> None:
-        self._quiet_until = 0.0
-
-    def tell(self, client: str | None) -> None:
-        """Log one, with the address of the client that sent it."""
-        now = time.monotonic()
-        if now >= self._quiet_until:
-            self._quiet_until = now + QUIET_SECONDS
-            logger.warning("a request of %s has a wrong key", client or "an unknown client")
 
 
 class Gate:
@@ -52,7 +36,7 @@ class Gate:
         guard: tells which requests are to be refused.
         refuse: answers a request with a problem.
         on_refused: told of each reply that refuses a request: its status, and the length of its body in bytes.
-        wrong_keys: told of each request with a wrong key.
+        guesses: told of each wrong key, in a request or in the form.
     """
 
     def __init__(
@@ -61,13 +45,13 @@ class Gate:
         guard: Guard,
         refuse: Callable[[HttpProblem, Scope, Send], Awaitable[None]],
         on_refused: Callable[[int, int], None],
-        wrong_keys: WrongKeys,
+        guesses: Guesses,
     ) -> None:
         self._app = app
         self._guard = guard
         self._refuse = refuse
         self._on_refused = on_refused
-        self._wrong_keys = wrong_keys
+        self._guesses = guesses
         origins = guard.access.origins
         self._cors = (
             CORSMiddleware(
@@ -86,11 +70,14 @@ class Gate:
         """Serve or refuse one request."""
         problem = self._guard.refusal(scope)
         if problem is not None:
-            self._tell(scope, problem)
+            if problem.status == 401 and has_header(scope, b"authorization"):
+                await self._slow_down(scope)
             counting = _Counting(send)
             await self._refuse(problem, scope, counting.send)
             self._on_refused(problem.status, 0 if scope["method"] == "HEAD" else counting.sent)
             return
+        if (scope["method"], scope["path"]) == LOGIN:
+            send = self._slowing(scope, send)
         if self._cors is None or not has_header(scope, b"origin"):
             await self._app(scope, receive, send)
             return
@@ -98,10 +85,20 @@ class Gate:
         extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
         await self._cors({**scope, "extensions": extensions}, receive, send)
 
-    def _tell(self, scope: Scope, problem: HttpProblem) -> None:
-        if problem.status == 401 and has_header(scope, b"authorization"):
-            client = scope.get("client")
-            self._wrong_keys.tell(client[0] if client else None)
+    async def _slow_down(self, scope: Scope) -> None:
+        """Have the answer to a wrong key wait."""
+        client = scope.get("client")
+        await asyncio.sleep(self._guesses.note(client[0] if client else None))
+
+    def _slowing(self, scope: Scope, send: Send) -> Send:
+        """Return a `send` for the form, which has a wrong key wait as one in a header does."""
+
+        async def slowing(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 401:
+                await self._slow_down(scope)
+            await send(message)
+
+        return slowing
 
 
 class _Counting:

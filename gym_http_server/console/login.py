@@ -36,7 +36,6 @@ def enter() -> Response:
     if not door.is_locked:
         return response
     if not door.accepts(flask.request.form.get("key", "").strip()):
-        door.tell_wrong(flask.request.remote_addr)
         headers = {"WWW-Authenticate": door.challenge}
         return flask.Response(_form(following, is_wrong=True), 401, headers, content_type="text/html; charset=utf-8")
     response.set_cookie(

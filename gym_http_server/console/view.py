@@ -109,9 +109,6 @@ class Door(Protocol):
     def accepts(self, key: str) -> bool:
         """Return whether it is the server's key."""
 
-    def tell_wrong(self, client: str | None) -> None:
-        """Note that a client, of that address, has sent another key."""
-
     def begin(self) -> str:
         """Begin a session; return the value of its cookie."""
 
