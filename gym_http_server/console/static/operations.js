@@ -3,31 +3,38 @@
 
 const place = document.getElementById("operations");
 
-// What a screen reader calls each, by what it is.
+// What a screen reader calls what has no name.
 const NAMES = [
-  ["select[aria-label='']", "Choice"],
-  ["select:not([aria-label])", "Choice"],
+  ["select:not([aria-label]), select[aria-label='']", "Choice"],
   ["textarea:not([aria-label])", "Body of the request"],
-  ["input:not([aria-label]):not([id])", "Value"],
-  ["button.opblock-control-arrow", "Show or hide the operation"],
+  ["input:not([aria-label])", "Value"],
+  ["button.opblock-control-arrow", "Details"],
+  [".copy-to-clipboard button:not([aria-label])", "Copy"],
+  [".close-modal", "Close"],
 ];
 
-function name(root) {
+function mend() {
   for (const [selector, label] of NAMES) {
-    for (const found of root.querySelectorAll(selector)) {
-      const row = found.closest("tr[data-param-name]");
-      found.setAttribute("aria-label", row ? row.dataset.paramName : label);
+    for (const found of place.querySelectorAll(selector)) {
+      const name = found.closest("tr[data-param-name]")?.dataset.paramName ?? label;
+      if (found.getAttribute("aria-label") !== name) found.setAttribute("aria-label", name);
     }
   }
+  // Its text is its name.
+  for (const button of place.querySelectorAll(".opblock-summary-control[aria-label]")) button.removeAttribute("aria-label");
+  // A button inside of it does the same: keys and screen readers have that.
+  for (const heading of place.querySelectorAll(".opblock-tag[tabindex], .opblock-summary [tabindex]:not(button)")) heading.removeAttribute("tabindex");
+  // What scrolls can be scrolled by keys.
+  for (const text of place.querySelectorAll("pre.microlight:not([tabindex]), .highlight-code pre:not([tabindex])")) text.tabIndex = 0;
 }
 
 SwaggerUIBundle({
   url: place.dataset.document,
   domNode: place,
-  deepLinking: true,
+  deepLinking: false,
   defaultModelsExpandDepth: -1,
   // One at a time: there are many, and the page is long.
   docExpansion: "list",
   validatorUrl: null,
 });
-new MutationObserver(() => name(place)).observe(place, { childList: true, subtree: true });
+new MutationObserver(mend).observe(place, { childList: true, subtree: true });
