@@ -10,7 +10,7 @@ GymHttpServerError
 │   ├── InvalidValueError           any other value that the environment or its library refuses
 │   ├── RenderFormatError           the environment's render mode cannot give the format asked for
 │   ├── ForbiddenDirectoryError     the directory lies outside the results roots
-│   ├── NoRecordingError            the directory holds no recording with a completed episode
+│   ├── NoRecordingError            the directory holds no recording that can be read
 │   ├── UnknownEvaluationError      there is no evaluation of that id
 │   └── UnknownSnapshotError        the instance has no snapshot of that id
 ├── ConflictError                   right request, wrong moment or wrong instance
@@ -134,7 +134,7 @@ class ForbiddenDirectoryError(UsageError):
 
 
 class NoRecordingError(UsageError):
-    """The directory holds no recording with a completed episode."""
+    """The directory holds no recording that can be read."""
 
 
 class UnknownEvaluationError(UsageError):

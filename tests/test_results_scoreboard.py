@@ -58,11 +58,24 @@ def test_an_evaluation_tells_what_was_recorded(results: Results, tmp_path: Path)
     assert made.evaluation_id.startswith(made.created_at.strftime("%Y%m%dT%H%M%S-"))
 
 
-def test_a_recording_without_a_completed_episode_is_none(results: Results, tmp_path: Path) -> None:
-    """So is an empty directory, and one that is not there."""
+def test_a_recording_without_a_completed_episode_ranks_nowhere(results: Results, tmp_path: Path) -> None:
+    """It is an evaluation of 0 episodes without a mean, after all others, and read again it is the same."""
     record(tmp_path / "run", [])
+    made = results.upload("run", "key", "late")
+    assert (made.episodes, made.total_steps, made.mean_return, made.best_mean_return) == (0, 0, None, None)
+    assert Evaluation.from_json(made.to_json()) == made
+    assert results.curve(made.evaluation_id).episode_returns == ()
+    assert results.best() == []
+    record(tmp_path / "bad", [-1e9])
+    bad = results.upload("bad", "key", "bad")
+    assert results.evaluations(order="best") == [bad, made]
+    assert results.best() == [bad]
+
+
+def test_what_is_no_recording_is_not_uploaded(results: Results, tmp_path: Path) -> None:
+    """An empty directory, and one that is not there."""
     (tmp_path / "empty").mkdir()
-    for directory, words in {"run": "no completed episode", "empty": "no manifests", "absent": "not found"}.items():
+    for directory, words in {"empty": "no manifests", "absent": "not found"}.items():
         with pytest.raises(NoRecordingError, match=words):
             results.upload(directory, "key", None)
     assert results.evaluations() == []

@@ -231,3 +231,18 @@ def test_an_environments_process_has_no_part_in_results(module: str) -> None:
     """It loads nothing of fsspec."""
     code = f"import sys, {module}; print([m for m in ('fsspec', 'gym_http_server.results.target') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).strip() == "[]"
+
+
+def test_a_recording_without_a_completed_episode_is_an_evaluation(serving: Server) -> None:
+    """What upstream's own suite does: start a monitor, close it, upload; it is shown, and ranks nowhere."""
+    env = serving.create("Acrobot-v1")
+    assert serving.post(f"{env}/monitor/start/", {"directory": "nothing", "force": True}).status == 200
+    assert serving.post(f"{env}/monitor/close/").status == 200
+    answer = upload(serving, training_dir="nothing", api_key="key", algorithm_id="none yet")
+    assert (answer.status, answer.json["episodes"], answer.json["mean_return"]) == (200, 0, None)
+    page = serving.request("GET", f"/scoreboard/{answer.json['evaluation_id']}", check=False)
+    assert page.status == 200
+    assert b"no completed episode" in page.body
+    board = serving.request("GET", "/scoreboard?env_id=Acrobot-v1", check=False).body.decode()
+    assert "none yet" in board
+    assert 'data-label="Rank"' not in board

@@ -31,11 +31,11 @@ class Score:
     """How good an evaluation is.
 
     Attributes:
-        value: the best mean return of 100 consecutive episodes, or the mean of all where there are fewer.
+        value: the best mean return of 100 consecutive episodes, or the mean of all where there are fewer; None for none.
         short: there are fewer.
     """
 
-    value: float
+    value: float | None
     short: bool
 
     @classmethod

@@ -155,7 +155,7 @@ class Evaluation(Protocol):
         """Steps of these episodes together."""
 
     @property
-    def mean_return(self) -> float:
+    def mean_return(self) -> float | None:
         """Mean of their returns."""
 
     @property

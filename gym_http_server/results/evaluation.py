@@ -42,7 +42,7 @@ class Evaluation:
         created_at: moment in UTC, to the millisecond.
         episodes: number of completed episodes.
         total_steps: their steps.
-        mean_return: mean of their returns.
+        mean_return: mean of their returns, or None where there is no completed episode.
         best_mean_return: best mean return of 100 consecutive episodes, or None where there are fewer.
         reward_threshold: mean return of 100 consecutive episodes at which the environment counts as solved, or None.
         episodes_to_threshold: episodes before the first 100 consecutive ones that reached it, or None where none did.
@@ -57,7 +57,7 @@ class Evaluation:
     created_at: datetime
     episodes: int
     total_steps: int
-    mean_return: float
+    mean_return: float | None
     best_mean_return: float | None
     reward_threshold: float | None
     episodes_to_threshold: int | None
@@ -65,14 +65,18 @@ class Evaluation:
     videos: tuple[str, ...]
 
     @property
-    def score(self) -> float:
-        """What the scoreboard shows: the best mean return of 100 consecutive episodes, else the mean of all."""
+    def score(self) -> float | None:
+        """What the scoreboard shows: the best mean return of 100 consecutive episodes, else the mean of all.
+
+        None where there is no completed episode.
+        """
         return self.mean_return if self.best_mean_return is None else self.best_mean_return
 
     @property
     def rank(self) -> tuple[bool, float, float]:
-        """A key that grows with how good it is; what has a hundred episodes comes before what has not."""
-        return self.best_mean_return is not None, self.score, self.mean_return
+        """A key that grows with how good it is; what has a hundred episodes comes before what has not, none comes last."""
+        score, mean = (-math.inf if each is None else each for each in (self.score, self.mean_return))
+        return self.best_mean_return is not None, score, mean
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the contract's `Evaluation`, in plain JSON values."""
@@ -93,6 +97,8 @@ class Evaluation:
             raise ValueError("its ids are none")
         if not all(isinstance(each, str) and FILE.fullmatch(each) for each in made["videos"]):
             raise ValueError("videos are no names of files of a recording")
+        if made["episodes"] > 0 and made["mean_return"] is None:
+            raise ValueError("mean_return is to be a number")
         created_at = datetime.fromisoformat(made["created_at"])
         if created_at.tzinfo is None:
             raise ValueError("created_at has no time zone")
@@ -171,7 +177,7 @@ def evaluate(
     reward_threshold: float | None,
     videos: tuple[str, ...],
 ) -> Evaluation:
-    """Return the evaluation of a recording with at least one episode; see `Evaluation` for the arguments."""
+    """Return the evaluation of a recording; see `Evaluation` for the arguments."""
     now = datetime.now(UTC)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
     full = curve.running_means[WINDOW - 1 :]
@@ -186,7 +192,7 @@ def evaluate(
         created_at=now,
         episodes=len(curve.episode_returns),
         total_steps=sum(curve.episode_lengths),
-        mean_return=math.fsum(curve.episode_returns) / len(curve.episode_returns),
+        mean_return=math.fsum(curve.episode_returns) / len(curve.episode_returns) if curve.episode_returns else None,
         best_mean_return=max(full, default=None),
         reward_threshold=reward_threshold,
         episodes_to_threshold=before,
@@ -211,7 +217,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "created_at": (str,),
     "episodes": (int,),
     "total_steps": (int,),
-    "mean_return": (float, int),
+    "mean_return": (float, int, _NONE),
     "best_mean_return": (float, int, _NONE),
     "reward_threshold": (float, int, _NONE),
     "episodes_to_threshold": (int, _NONE),

@@ -76,7 +76,7 @@ class Results:
         Raises:
             ForbiddenDirectoryError: the directory, or a file of the recording, is outside the roots.
             InvalidValueError: no directory can have that name, or the target can take no such token.
-            NoRecordingError: there is no recording with a completed episode.
+            NoRecordingError: there is no recording, or it is damaged.
             UploadTargetError: the target refuses.
         """
         directory = self.roots.resolve(training_dir)
@@ -89,8 +89,6 @@ class Results:
         if len(env_info["env_id"]) > 256 or not ENV_ID.fullmatch(env_info["env_id"]):
             raise NoRecordingError(f"the recording in {training_dir!r} has no environment id that can be one")
         curve = _curve(recording, training_dir)
-        if not curve.episode_returns:
-            raise NoRecordingError(f"the recording in {training_dir!r} has no completed episode")
         videos = self._videos(directory, recording)
         library = _library(env_info["gym_version"])
         evaluation = evaluate(
@@ -129,7 +127,7 @@ class Results:
     def best(self) -> list[Evaluation]:
         """Return the best evaluation of each algorithm in each environment, by environment and then the best first.
 
-        Of equals it is the earliest.
+        Of equals it is the earliest. One without a completed episode ranks nowhere.
 
         Raises:
             UploadTargetError: the target cannot be reached.
@@ -137,6 +135,8 @@ class Results:
         best: dict[tuple[str, str | None], Evaluation] = {}
         for each in reversed(self.evaluations()):
             key = each.env_id, each.algorithm_id
+            if each.score is None:
+                continue
             if key not in best or each.rank > best[key].rank:
                 best[key] = each
         found = sorted(best.values(), key=lambda each: each.rank, reverse=True)

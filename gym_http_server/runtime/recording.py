@@ -23,6 +23,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ..errors import InvalidValueError, RecordingExistsError, RecordingFailedError
+from .partial_files import Lock, remove_left
 from .replaced_file import ReplacedFile, write_and_rename
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Recording:
                 _clear(directory)
             elif not resume:
                 _refuse_second(directory)
+            remove_left(directory)
             self._part = self._begin_part(None)
         except (FileExistsError, NotADirectoryError):
             raise InvalidValueError(f"{str(directory)!r} is not a directory: name another one") from None
@@ -91,7 +93,7 @@ class Recording:
                 # Where that fails, the full file takes more.
                 with contextlib.suppress(OSError):
                     full, self._part = self._part, self._follow(self._part)
-                    full.file.close()
+                    full.close()
             self._part.add(total, length)
         self._write(self._part)
 
@@ -124,11 +126,11 @@ class Recording:
             OSError: it still cannot be written.
         """
         self.flush()
-        self._part.file.close()
+        self._part.close()
 
     def discard(self) -> None:
         """Write no more."""
-        self._part.file.close()
+        self._part.close()
 
     def _follow(self, full: _Part) -> _Part:
         self._write(full)
@@ -144,6 +146,7 @@ class Recording:
             except FileExistsError:
                 number += 1
                 continue
+            part.lock = Lock(self.directory, part.infix)
             self._write(part)
             return part
 
@@ -181,6 +184,7 @@ class _Part:
         self.manifest = directory / f"{MANIFEST}{infix}.manifest.json"
         self.stats = directory / f"{PREFIX}episode_batch.{infix}.stats.json"
         self.file = ReplacedFile(self.stats, _spare(self.stats))
+        self.lock: Lock | None = None
         self.began_at = began_at
         self.ended_at: float | None = None
         self.count = 0
@@ -197,6 +201,12 @@ class _Part:
                 text += b", "
             text += json.dumps(value).encode()
         self.count += 1
+
+    def close(self) -> None:
+        """Remove the partial files."""
+        self.file.close()
+        if self.lock is not None:
+            self.lock.release()
 
     def data(self) -> bytes:
         """Return what the file of episodes holds."""
