@@ -99,6 +99,16 @@ class UnknownInstanceError(UsageError):
             setting="idle_timeout",
         )
 
+    @classmethod
+    def expired(cls, instance_id: str, seconds: float) -> UnknownInstanceError:
+        """Return the error for an instance that was closed because its lease of so many seconds had run out."""
+        return cls(
+            f"Instance_id {instance_id!r} unknown: it was closed because nobody had used it or renewed its lease for {seconds:g} s; "
+            "create another, and renew its lease in time or give it none",
+            instance_id=instance_id,
+            limit=seconds,
+        )
+
 
 class UnknownEnvironmentError(UsageError):
     """No library registers that environment id, or it is malformed."""

@@ -1,4 +1,4 @@
-"""Closes the instances that nobody has used for as long as the setting `idle_timeout` says."""
+"""Closes the instances that nobody has used for as long as the setting `idle_timeout` says, or whose lease has run out."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOKS: Final = 10
-"""How many times within the time-out it is looked who is idle, so that none is closed later than a tenth of it."""
+"""How many looks there are within the time-out or a lease, so that none is closed later than a tenth of it."""
 SHORTEST: Final = 0.05
 LONGEST: Final = 60.0
 """Bounds of the seconds between two looks."""
 
 
 class Reaper:
-    """Looks for idle instances from `start` to `stop`. One that is lost counts as idle too.
+    """Looks for idle instances, and for leases that have run out, from `start` to `stop`. One that is lost counts as idle too.
 
     Args:
         instances: the live instances.
@@ -36,8 +36,7 @@ class Reaper:
 
     def start(self) -> None:
         """Begin to look."""
-        if self._timeout:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self, *, at_once: bool = False) -> None:
         """Look no more, and wait for the closings under way.
@@ -57,22 +56,33 @@ class Reaper:
         await asyncio.gather(*closings, return_exceptions=True)
 
     async def _run(self) -> None:
+        has_lease = self._instances.has_lease
         while True:
-            await asyncio.sleep(seconds_between_looks(self._timeout))
+            limits = [each.lease for each in self._instances.all() if each.lease is not None]
+            if self._timeout:
+                limits.append(self._timeout)
+            has_lease.clear()
+            with contextlib.suppress(TimeoutError):
+                # A new lease may be shorter than what is waited for.
+                async with asyncio.timeout(seconds_between_looks(min(limits)) if limits else None):
+                    await has_lease.wait()
             for instance in self._instances.all():
-                if instance.instance_id not in self._closings and instance.idle_seconds >= self._timeout:
+                if instance.instance_id not in self._closings and (instance.has_expired or self._is_idle(instance)):
                     # Each in a task of its own, for an environment may take its time to close.
                     closing = asyncio.get_running_loop().create_task(self._close(instance))
                     self._closings[instance.instance_id] = closing
 
+    def _is_idle(self, instance: Instance) -> bool:
+        return bool(self._timeout) and instance.idle_seconds >= self._timeout
+
     async def _close(self, instance: Instance) -> None:
         try:
-            logger.info(
-                "instance %s is closed: nobody has used it for %g s (--idle-timeout)",
-                instance.instance_id,
-                self._timeout,
-            )
-            await self._instances.close_idle(instance)
+            if instance.has_expired:
+                reason = f"nobody has used it or renewed its lease for {instance.lease:g} s"
+            else:
+                reason = f"nobody has used it for {self._timeout:g} s (--idle-timeout)"
+            logger.info("instance %s is closed: %s", instance.instance_id, reason)
+            await self._instances.reap(instance)
         except Exception:
             logger.exception("closing the idle instance %s failed", instance.instance_id)
         finally:

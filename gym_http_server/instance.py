@@ -38,11 +38,13 @@ class Instance:
         worker: the handle on the environment.
         traffic: where to count how this process answers requests for it; None for memory of its own.
         metadata: what people call it.
+        lease: seconds without a use or a renewal after which it is closed; None for any time.
 
     Attributes:
         created_at: moment in UTC.
         traffic: how this process answered requests for it.
         metadata: what people call it.
+        lease: seconds without a use or a renewal after which it is closed; None for any time.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Instance:
         worker: Worker,
         traffic: Traffic | None = None,
         metadata: Metadata | None = None,
+        lease: float | None = None,
     ) -> None:
         self.instance_id = instance_id
         self.engine = engine
@@ -59,7 +62,8 @@ class Instance:
         self.traffic = traffic or Traffic()
         self.metadata = metadata or Metadata()
         self._used = self.created_at.timestamp()
-        self._idle_since = time.monotonic()
+        self.lease = lease
+        self._renewed_at = self._idle_since = time.monotonic()
         self._worker = worker
         self._turn = Turn()
         self._closing = False
@@ -94,6 +98,15 @@ class Instance:
             return 0.0
         now = time.monotonic()
         return now - max(self._idle_since, min(self._worker.usage.idle_since, now))
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether it has a lease that has run out."""
+        return self.lease is not None and min(self.idle_seconds, time.monotonic() - self._renewed_at) >= self.lease
+
+    def renew_lease(self) -> None:
+        """Begin the time of its lease anew."""
+        self._renewed_at = time.monotonic()
 
     @property
     def busy_since(self) -> datetime | None:

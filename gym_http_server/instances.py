@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
+import copy
 import logging
 import secrets
 from typing import TYPE_CHECKING, Final
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REMEMBERED: Final = 1024
-"""How many of the instances are remembered that were closed because nobody used them."""
+"""How many of the instances are remembered that were closed because nobody used them, or whose lease had run out."""
 
 
 class Instances:
@@ -38,6 +38,7 @@ class Instances:
 
     Attributes:
         totals: what became of the instances that are no more.
+        has_lease: set when an instance with a lease is made.
     """
 
     def __init__(self, settings: Settings, engine: Engine, traffic: Traffic | None = None) -> None:
@@ -48,10 +49,15 @@ class Instances:
         self._making = 0
         # It is fair: who waits longest is next.
         self._creations = asyncio.Semaphore(settings.max_creations)
-        self._idle: collections.deque[str] = collections.deque(maxlen=REMEMBERED)
+        self.has_lease = asyncio.Event()
+        self._reaped: dict[str, UnknownInstanceError] = {}
 
     async def create(
-        self, request: CreateRequest, call_timeout: float | None = None, metadata: Metadata | None = None
+        self,
+        request: CreateRequest,
+        call_timeout: float | None = None,
+        metadata: Metadata | None = None,
+        lease: float | None = None,
     ) -> Instance:
         """Make an environment and return its instance.
 
@@ -59,6 +65,7 @@ class Instances:
             request: what to make.
             call_timeout: seconds that a call of it may take; None for what the settings say.
             metadata: what people call it.
+            lease: seconds without a use or a renewal after which it is closed; None for any time.
 
         Raises:
             TooManyLanesError: the batch is to have more lanes than the settings allow.
@@ -77,16 +84,23 @@ class Instances:
             async with self._creations:
                 instance_id = self._new_id()
                 worker = await self.engine.create(instance_id, request, call_timeout or self._settings.call_timeout)
-            return self.add(instance_id, worker, metadata=metadata)
+            return self.add(instance_id, worker, metadata=metadata, lease=lease)
         finally:
             self._making -= 1
 
     def add(
-        self, instance_id: str, worker: Worker, traffic: Traffic | None = None, metadata: Metadata | None = None
+        self,
+        instance_id: str,
+        worker: Worker,
+        traffic: Traffic | None = None,
+        metadata: Metadata | None = None,
+        lease: float | None = None,
     ) -> Instance:
         """Add an environment that has been made, and return its instance; see there for the arguments."""
-        instance = self._live[instance_id] = Instance(instance_id, self.engine.name, worker, traffic, metadata)
+        instance = self._live[instance_id] = Instance(instance_id, self.engine.name, worker, traffic, metadata, lease)
         self.totals.created += 1
+        if lease is not None:
+            self.has_lease.set()
         return instance
 
     def traffic(self, instance_id: str) -> Traffic:
@@ -141,12 +155,20 @@ class Instances:
         if not closed_here:
             raise self._unknown(instance_id)
 
-    async def close_idle(self, instance: Instance) -> None:
-        """Close an instance that nobody has used for `idle_timeout`, and remember that it was."""
-        self._idle.append(instance.instance_id)
+    async def reap(self, instance: Instance) -> None:
+        """Close an instance that nobody has used for `idle_timeout`, or whose lease has run out; remember which."""
+        instance_id = instance.instance_id
+        has_expired = instance.has_expired
+        if has_expired and instance.lease is not None:
+            self._reaped[instance_id] = UnknownInstanceError.expired(instance_id, instance.lease)
+        else:
+            self._reaped[instance_id] = UnknownInstanceError.idle(instance_id, self._settings.idle_timeout)
+        if len(self._reaped) > REMEMBERED:
+            del self._reaped[next(iter(self._reaped))]
         with contextlib.suppress(UnknownInstanceError):
-            await self.close(instance.instance_id)
-            self.totals.reaped += 1
+            await self.close(instance_id)
+            self.totals.expired += has_expired
+            self.totals.reaped += not has_expired
 
     async def close_all(self) -> None:
         """Close every instance, all at the same time, when clients have had their time."""
@@ -167,9 +189,8 @@ class Instances:
         return True
 
     def _unknown(self, instance_id: str) -> UnknownInstanceError:
-        if instance_id in self._idle:
-            return UnknownInstanceError.idle(instance_id, self._settings.idle_timeout)
-        return UnknownInstanceError.of(instance_id)
+        reaped = self._reaped.get(instance_id)
+        return UnknownInstanceError.of(instance_id) if reaped is None else copy.copy(reaped)
 
     def _new_id(self) -> str:
         while (instance_id := secrets.token_hex(4)) in self._live:

@@ -20,6 +20,7 @@ class Totals:
         closed: those that were closed, by whomever.
         lost: those of them that had died or been killed before.
         reaped: those of them that were closed because nobody had used them for `--idle-timeout`.
+        expired: those of them that were closed because their lease had run out.
         steps: their environment steps.
         episodes: their episodes that ended.
     """
@@ -29,6 +30,7 @@ class Totals:
     closed: int = 0
     lost: int = 0
     reaped: int = 0
+    expired: int = 0
     steps: int = 0
     episodes: int = 0
 

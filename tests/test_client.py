@@ -180,6 +180,7 @@ CALLS = [
     (lambda c: c.list_envs(), "GET", "/v1/envs/", None),
     (lambda c: c.list_named_envs(), "GET", "/v1/envs/", None),
     (lambda c: c.get_env("a1"), "GET", "/v1/envs/a1/", None),
+    (lambda c: c.renew_leases(("a1", "b2")), "POST", "/v1/leases/", {"instance_ids": ["a1", "b2"]}),
     (lambda c: c.get_env("a/ b"), "GET", "/v1/envs/a%2F%20b/", None),
     (
         lambda c: c.create_env("A-v0", seed=0, kwargs={}),

@@ -115,16 +115,20 @@ def test_the_looks_are_neither_rare_nor_many() -> None:
     assert [seconds_between_looks(each) for each in (0.001, 0.5, 60, 86400)] == [0.05, 0.05, 6, 60]
 
 
-def test_nothing_is_looked_for_where_the_setting_is_0() -> None:
-    """0 is for never: no task runs, and instances stay."""
+def test_instances_stay_where_the_setting_is_0() -> None:
+    """0 is for never; only leases run out then."""
 
     async def check() -> None:
         instances = Instances(Settings(idle_timeout=0), FakeEngine())
-        before = len(asyncio.all_tasks())
+        kept = await instances.create(FakeEngine.REQUEST)
         reaper = Reaper(instances, 0)
         reaper.start()
-        assert len(asyncio.all_tasks()) == before
+        leased = await instances.create(FakeEngine.REQUEST, lease=0.1)
+        while leased in instances.all():  # noqa: ASYNC110 -- nothing tells of it
+            await asyncio.sleep(0.01)
         await reaper.stop()
+        assert instances.all() == [kept]
+        assert (instances.totals.expired, instances.totals.reaped) == (1, 0)
 
     asyncio.run(check())
 

@@ -113,6 +113,7 @@ class _OfInstances(Collector):
             ("instances_closed", "Instances closed, by whomever, lost ones included.", closed),
             ("instances_lost", "Instances that died or were killed.", past.lost + sum(each.is_lost for each in live)),
             ("instances_reaped", "Instances closed because nobody used them for --idle-timeout.", past.reaped),
+            ("instances_expired", "Instances closed because their lease had run out.", past.expired),
             ("steps", "Environment steps.", past.steps + sum(each.steps for each in live)),
             ("episodes", "Episodes that have ended.", past.episodes + sum(each.episodes for each in live)),
         ):

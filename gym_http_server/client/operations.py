@@ -68,6 +68,7 @@ class Operations(ABC):
         autoreset: bool | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
+        lease: float | None = None,
     ) -> dict[str, str]:
         """Make an environment, or a batch of them.
 
@@ -86,6 +87,7 @@ class Operations(ABC):
             autoreset: the step after an episode's end starts the next one; not for a batch.
             name: what people call it, on lists and pages.
             labels: texts by which people tell it apart, by their names.
+            lease: seconds without a use or a renewal after which it is closed; None for the server's `--idle-timeout` alone.
 
         Returns:
             `instance_id`, the `env_id` really served, and `library` with its version.
@@ -105,6 +107,7 @@ class Operations(ABC):
             "autoreset": autoreset,
             "name": name,
             "labels": labels,
+            "lease": lease,
         }
         return self._call("POST", "/v1/envs/", _given(_seeded(asked)), keyed=True)
 
@@ -148,6 +151,12 @@ class Operations(ABC):
         changes = {key: value for key, value in (("name", name), ("labels", labels)) if value is not ...}
         # Sent twice, it changes nothing more.
         return self._call("PATCH", _path(instance_id, "/"), changes, repeatable=True)
+
+    def renew_leases(self, instance_ids: Sequence[str]) -> list[str]:
+        """Begin the time of each instance's `lease` anew, of at most 4,096; return those that are unknown."""
+        body = {"instance_ids": list(instance_ids)}
+        unknown: list[str] = self._call("POST", "/v1/leases/", body, repeatable=True)["unknown"]
+        return unknown
 
     def reset_env(
         self,

@@ -53,6 +53,7 @@ def handler_table(
         "listEnvs": of_instances.list,
         "getEnv": of_instances.get,
         "updateEnv": of_instances.update,
+        "renewLeases": of_instances.renew_leases,
         "deleteEnv": of_instances.close,
         "closeEnv": of_instances.close,
         "resetEnv": of_episodes.reset,

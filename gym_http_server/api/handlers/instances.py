@@ -66,7 +66,7 @@ class InstanceHandlers:
             wrappers=wrappers,
             autoreset=body.get("autoreset") or False,
         )
-        instance = await self._instances.create(request, body.get("call_timeout"), metadata)
+        instance = await self._instances.create(request, body.get("call_timeout"), metadata, body.get("lease"))
         made = instance.description
         headers = {"Warning": f'299 - "{_quotable(made.notice)}"'} if made.notice else None
         reply = {"instance_id": instance.instance_id, "env_id": made.env_id, "library": made.library}
@@ -96,6 +96,17 @@ class InstanceHandlers:
         instance.metadata = instance.metadata.changed(body)
         return _described(instance)
 
+    async def renew_leases(self, body: dict[str, Any]) -> Response:
+        """Renew the leases of instances, and tell which are unknown."""
+        unknown = []
+        for instance_id in body["instance_ids"]:
+            instance = self._instances.find(instance_id)
+            if instance is None:
+                unknown.append(instance_id)
+            else:
+                instance.renew_lease()
+        return json_response({"unknown": unknown})
+
     async def close(self, instance_id: str, accept: str | None = None, once: Once | None = None) -> Response:
         """Close an instance."""
         if once is None:
@@ -112,6 +123,7 @@ def _described(instance: Instance) -> Response:
             "instance_id": instance.instance_id,
             "name": instance.metadata.name,
             "labels": instance.metadata.labels,
+            "lease": instance.lease,
             "env_id": made.env_id,
             "library": made.library,
             "engine": instance.engine,
