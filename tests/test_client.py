@@ -186,17 +186,17 @@ CALLS = [
         lambda c: c.create_env("A-v0", seed=0, kwargs={}),
         "POST",
         "/v1/envs/",
-        {"env_id": "A-v0", "seed": 0, "kwargs": {}},
+        {"env_id": "A-v0", "seed": 0, "kwargs": {}, "lease": 240.0},
     ),
     (
         lambda c: c.create_env("A-v0", num_envs=2, vectorization_mode="sync", autoreset_mode="disabled"),
         "POST",
         "/v1/envs/",
-        {"env_id": "A-v0", "num_envs": 2, "vectorization_mode": "sync", "autoreset_mode": "disabled"},
+        {"env_id": "A-v0", "num_envs": 2, "vectorization_mode": "sync", "autoreset_mode": "disabled", "lease": 240.0},
     ),
     (
         lambda c: c.create_env(
-            "A-v0", wrappers=[{"name": "B"}, {"name": "C", "kwargs": {"d": (1, 2)}}], autoreset=True
+            "A-v0", wrappers=[{"name": "B"}, {"name": "C", "kwargs": {"d": (1, 2)}}], autoreset=True, lease=None
         ),
         "POST",
         "/v1/envs/",
@@ -284,7 +284,16 @@ CALLS = [
 def test_each_method_sends_the_request_of_its_operation(loopback, client, call, method, path, body):
     """A method sends the method, the path and the members that the contract gives to its operation."""
     loopback.answer = lambda _: reply(
-        {"envs": {}, "info": {}, "action": 1, "member": True, "snapshot_id": "b2", "observation": 0}
+        {
+            "envs": {},
+            "instance_id": "a1",
+            "info": {},
+            "action": 1,
+            "member": True,
+            "snapshot_id": "b2",
+            "observation": 0,
+            "unknown": [],
+        }
     )
     call(client)
     (request,) = loopback.requests
@@ -809,7 +818,7 @@ def test_a_packed_client_speaks_messagepack_where_the_contract_has_it(loopback):
     assert sent["grip"] == 3
     types = [request.headers.get("content-type", "none").rpartition("/")[2] for request in loopback.requests]
     assert types == ["msgpack", "msgpack", "none", "json"]
-    assert loopback.requests[3].json == {"env_id": "A-v0", "kwargs": {"goal": [0, 1]}}
+    assert loopback.requests[3].json == {"env_id": "A-v0", "kwargs": {"goal": [0, 1]}, "lease": 240.0}
 
 
 def test_a_packed_client_tells_another_server_apart(loopback):
@@ -903,7 +912,7 @@ def test_the_example_client_takes_one_step_and_closes(played, capsys):
 def test_the_example_agent_plays_its_episodes_and_prints_the_mean_return(played, capsys):
     """The example agent plays the episodes asked for, recorded, and prints where that is, return and speed."""
     assert example_agent.main(["--url", played.url, "--episodes", "3", "--seed", "0", "--video-every", "20"]) == 0
-    assert played.requests[0].json == {"env_id": "CartPole-v0", "seed": 0}
+    assert played.requests[0].json == {"env_id": "CartPole-v0", "seed": 0, "lease": 240.0}
     assert played.requests[1].path == "/v1/envs/a1/monitor/start/"
     recording = {"directory": "tmp/random-agent-results", "force": True, "resume": False, "video_callable": 20}
     assert played.requests[1].json == recording

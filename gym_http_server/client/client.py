@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .address import DEFAULT_PORT
 from .body import json_body, json_value, msgpack_body, msgpack_value
+from .copies import Remade
+from .keeper import LEASE_SECONDS, Keeper, keeper_of
 from .legacy import LegacyMethods
 from .problem import ServerProblem
 from .transport import JSON, MSGPACK, RETRIES, Transport
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Client(LegacyMethods):
+class Client(Remade, LegacyMethods):
     """A client of one server.
 
     Threads may share a client: each has its own connection, opened by its first call and kept for the next ones. After
@@ -32,6 +34,10 @@ class Client(LegacyMethods):
     snapshots) speak MessagePack: arrays come as read-only arrays of numpy with their dtype and shape, NaN and infinities as
     themselves. That is faster for anything larger than a few numbers, and many times faster for pictures.
 
+    The instances that it makes have a lease of 240 s, which a thread of this process renews until they are closed: those
+    of a process that was killed are closed within 5 minutes. With `create_env(…, lease=None)` one outlives this process.
+    A copy, or what is unpickled, is a client of the same server.
+
     Args:
         url: where the server is; a path in it is put before every operation's path.
         api_key: sent with every request as `Authorization: Bearer …`, for a server or proxy that asks for it.
@@ -46,6 +52,8 @@ class Client(LegacyMethods):
         ValueError: `url` is not the address of a server, or `api_key` cannot be in a header.
     """
 
+    _default_lease = LEASE_SECONDS
+
     def __init__(
         self,
         url: str = f"http://127.0.0.1:{DEFAULT_PORT}",
@@ -56,6 +64,7 @@ class Client(LegacyMethods):
         retries: int = RETRIES,
     ) -> None:
         self._transport = Transport(url, api_key, timeout, retries)
+        self._api_key = api_key
         self._packed = packed
 
     def __repr__(self) -> str:
@@ -73,6 +82,17 @@ class Client(LegacyMethods):
     def url(self) -> str:
         """Where the server is, without a final slash."""
         return self._transport.url
+
+    @property
+    def keeper(self) -> Keeper:
+        """What renews the leases of this process's instances on the server."""
+        return keeper_of(self.url, self._api_key)
+
+    def _note_lease(self, instance_id: str, lease: float) -> None:
+        self.keeper.renew(instance_id, lease)
+
+    def _note_end(self, instance_id: str) -> None:
+        self.keeper.forget(instance_id)
 
     def close(self) -> None:
         """Close the connections of all threads; instances on the server stay. A later call opens a new connection."""

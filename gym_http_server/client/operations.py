@@ -24,6 +24,14 @@ class Operations(ABC):
     `TypeError`.
     """
 
+    _default_lease: float | None = None
+
+    def _note_lease(self, instance_id: str, lease: float) -> None:  # noqa: B027 -- who renews no leases notes nothing
+        """Note that an instance was made with a lease of so many seconds."""
+
+    def _note_end(self, instance_id: str) -> None:  # noqa: B027 -- as above
+        """Note that an instance is closed."""
+
     @abstractmethod
     def _call(
         self,
@@ -68,7 +76,7 @@ class Operations(ABC):
         autoreset: bool | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        lease: float | None = None,
+        lease: float | EllipsisType | None = ...,
     ) -> dict[str, str]:
         """Make an environment, or a batch of them.
 
@@ -87,7 +95,8 @@ class Operations(ABC):
             autoreset: the step after an episode's end starts the next one; not for a batch.
             name: what people call it, on lists and pages.
             labels: texts by which people tell it apart, by their names.
-            lease: seconds without a use or a renewal after which it is closed; None for the server's `--idle-timeout` alone.
+            lease: seconds without a use or a renewal after which it is closed; None for none, but for the server's
+                `--idle-timeout`. Without this argument it is what `Client` says.
 
         Returns:
             `instance_id`, the `env_id` really served, and `library` with its version.
@@ -107,9 +116,12 @@ class Operations(ABC):
             "autoreset": autoreset,
             "name": name,
             "labels": labels,
-            "lease": lease,
+            "lease": self._default_lease if lease is ... else lease,
         }
-        return self._call("POST", "/v1/envs/", _given(_seeded(asked)), keyed=True)
+        made = self._call("POST", "/v1/envs/", _given(_seeded(asked)), keyed=True)
+        if isinstance(asked["lease"], int | float):
+            self._note_lease(made["instance_id"], asked["lease"])
+        return made
 
     def list_envs(self) -> dict[str, str]:
         """Return the environment id of every live instance by instance id; `list_named_envs` tells their names, too."""
@@ -434,10 +446,12 @@ class Operations(ABC):
     def close_env(self, instance_id: str) -> None:
         """Close the environment and forget the instance."""
         self._call("POST", _path(instance_id, "/close/"), keyed=True)
+        self._note_end(instance_id)
 
     def delete_env(self, instance_id: str) -> None:
         """Close the environment and forget the instance; the same as `close_env`."""
         self._call("DELETE", _path(instance_id, "/"), keyed=True)
+        self._note_end(instance_id)
 
     def shutdown_server(self) -> None:
         """Stop the server: it finishes the requests under way and closes every environment."""

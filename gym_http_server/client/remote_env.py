@@ -13,6 +13,7 @@ from ..runtime.spaces import rebuild
 from ..runtime.value_types import Retyper
 from .body import msgpack_value
 from .client import Client
+from .copies import Remade
 from .problem import ServerProblem
 from .registration import ENV_ID
 from .specification import completed, key_for, metadata_of
@@ -28,13 +29,17 @@ UNKNOWN = 400
 _OUTCOME = ("observation", "reward", "terminated", "truncated", "info")
 
 
-class RemoteEnv(gymnasium.Env[Any, Any]):
+class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
     """An environment on a server.
 
     Spaces, observations, rewards, infos and metadata are those of the environment itself, with its types, shapes and dtypes, as
     far as they have a form in JSON. With `wrappers` all of them are the wrapped environment's; with `autoreset`
     `metadata["autoreset_mode"]` says that the step after an episode's end starts the next one. Actions are judged by the
     server. Each environment has a connection of its own, which a thread opens with its first call.
+
+    A copy, or what is unpickled, is another instance by the same arguments, which is to be reset. One that nothing refers to any
+    more, or that is left at the end of the process, is closed on the server; so is one whose process was killed, within 5
+    minutes (its `lease`). A forked process may use its parent's, and closes it only where it says `close`.
 
     Args:
         url: where the server is.
@@ -45,7 +50,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         packed: speak MessagePack.
         frames: have each step bring its frame along, so that `render` after it needs no request; needs `packed`.
         **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
-            `call_timeout`, `wrappers`, `autoreset`, `name`, `labels`.
+            `call_timeout`, `wrappers`, `autoreset`, `name`, `labels`, `lease`.
 
     Raises:
         ServerProblem: the server refuses to make it, says what the environment did wrong, or lost it. A lost one (410)
@@ -78,6 +83,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._instance_id: str | None = None
         made = self._client.create_env(env_id, render_mode=render_mode, **create)
         self._instance_id = made["instance_id"]
+        self._client.keeper.own(self, self._instance_id)
         try:
             described = self._client.get_env(self._instance_id)
             self.action_space = rebuild(described["action_space"])

@@ -14,6 +14,7 @@ from ..runtime.spaces import rebuild
 from ..runtime.value_types import Retyper
 from .body import msgpack_value
 from .client import Client
+from .copies import Remade
 from .registration import ENV_ID
 from .remote_env import forget
 from .specification import Seeds, completed, key_for, metadata_of, mode_name
@@ -30,11 +31,12 @@ _LANES = ("vectorization_mode", "wrappers")
 _OUTCOME = ("observations", "rewards", "terminated", "truncated", "infos")
 
 
-class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
+class RemoteVectorEnv(Remade, VectorEnv[Any, Any, Any]):
     """A batch of environments that step together on a server, with one request a step for all of them.
 
     Spaces, observations and infos are those of Gymnasium's own vector environments, whose lanes may have `wrappers`.
-    `metadata["autoreset_mode"]` says what happens to a lane whose episode has ended.
+    `metadata["autoreset_mode"]` says what happens to a lane whose episode has ended. Copies, pickles and the end are as for
+    `RemoteEnv`.
 
     Args:
         url: where the server is.
@@ -46,7 +48,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         packed: speak MessagePack.
         **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
             `call_timeout`, `vectorization_mode`, `autoreset_mode` (a name, or a member of Gymnasium's `AutoresetMode`),
-            `wrappers`, `name`, `labels`. `server_vectorization_mode` and `server_wrappers` are the same, for
+            `wrappers`, `name`, `labels`, `lease`. `server_vectorization_mode` and `server_wrappers` are the same, for
             `gymnasium.make_vec`, which has arguments of these names.
 
     Raises:
@@ -81,6 +83,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         made = self._client.create_env(env_id, num_envs=num_envs, render_mode=render_mode, **create)
         self.instance_id: str = made["instance_id"]
         self.closed = False
+        self._client.keeper.own(self, self.instance_id)
         try:
             described = self._client.get_env(self.instance_id)
             self.num_envs = described["num_envs"]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
+from .copies import KEY_VARIABLE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gymnasium.envs.registration import EnvSpec
-
-KEY_VARIABLE: Final = "GYM_HTTP_SERVER_API_KEY"
 
 
 def key_for(api_key: str | None) -> str | None:

@@ -1,0 +1,224 @@
+"""`Keeper`: what keeps the instances of this process alive on a server, and closes those that nobody refers to any more.
+
+A keeper has one thread, which lives while there is something to keep. It renews the leases of all instances with one
+request, several times within the shortest; a request that fails is made again, and nothing that happens there reaches the
+program. It also closes the instances whose objects were garbage collected: a finalizer may run anywhere, also inside of the
+keeper's own calls, so all that it does is to put a message on a queue that is made for that (`queue.SimpleQueue`).
+
+At the end of the process what is left is closed, within a few seconds; what could not be, its lease ends. A forked process
+keeps nothing of its parent's. The thread pauses for the moment of a fork, which Python warns of where there are threads.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import queue
+import sys
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .client import Client
+
+LEASE_SECONDS: Final = 240.0
+"""The lease of an instance that this client makes: with the time until the server sees that it has run out, 4.4 minutes."""
+
+MAX_RENEWED: Final = 4096
+"""How many leases a request may renew."""
+
+_RENEWALS: Final = 4  # within a lease
+_SOONER: Final = 0.75  # of the time between two renewals: how much sooner one that failed is made again
+_TIMEOUT: Final = 20.0
+_EXIT_TIMEOUT: Final = 2.0
+_EXIT_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 1.0
+_LINGER_SECONDS: Final = 1.0
+
+
+class Keeper:
+    """Keeps the instances of this process on one server; threads may share it.
+
+    Args:
+        url: where the server is.
+        api_key: as for `Client`.
+    """
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self._url = url
+        self._api_key = api_key
+        self._pid = os.getpid()
+        # The thread and finalizers change these without a lock: each change is one operation of a dict.
+        self._leases: dict[str, float] = {}
+        self._owned: dict[str, None] = {}
+        self._abandoned: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_paused = False
+        self._client: Client | None = None
+
+    def renew(self, instance_id: str, lease: float) -> None:
+        """Renew a lease of so many seconds from now on."""
+        self._leases[instance_id] = lease
+        self._wake()
+
+    def own(self, owner: object, instance_id: str) -> None:
+        """Close an instance when its owner is garbage collected, or at the end of the process."""
+        self._owned[instance_id] = None
+        weakref.finalize(owner, self._abandon, instance_id).atexit = False
+        _close_at_exit()
+        self._wake()
+
+    def forget(self, instance_id: str) -> None:
+        """Do no more for an instance."""
+        self._leases.pop(instance_id, None)
+        self._owned.pop(instance_id, None)
+        if self._is_idle:
+            self._abandoned.put(None)
+
+    def pause(self) -> None:
+        """End the thread, unless it is in the middle of a request that takes long."""
+        with self._lock:
+            thread, self._is_paused = self._thread, True
+        if thread is not None:
+            self._abandoned.put(None)
+            thread.join(_PAUSE_SECONDS)
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._is_paused = False
+        if not self._is_idle:
+            self._wake()
+
+    def close_owned(self, deadline: float) -> None:
+        """Close the instances whose owners are left, as far as there is time until then."""
+        if self._pid != os.getpid():
+            return
+        with self._new_client(_EXIT_TIMEOUT, retries=0) as client:
+            while self._owned and time.monotonic() < deadline:
+                instance_id = self._owned.popitem()[0]
+                try:
+                    client.close_env(instance_id)
+                except ConnectionError:
+                    return
+                except Exception:  # noqa: BLE001, S112 -- it is closed already, or takes long; nobody can do anything now
+                    continue
+
+    def _abandon(self, instance_id: str) -> None:
+        # In a forked process the instance is its parent's.
+        if self._pid == os.getpid() and instance_id in self._owned:
+            self._leases.pop(instance_id, None)
+            self._abandoned.put(instance_id)
+
+    def _wake(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._is_paused:
+                self._thread = threading.Thread(target=self._run, name="gym-http-server leases", daemon=True)
+                with contextlib.suppress(RuntimeError):  # the interpreter ends
+                    self._thread.start()
+            else:
+                self._abandoned.put(None)
+
+    def _new_client(self, timeout: float, retries: int) -> Client:
+        from .client import Client
+
+        return Client(self._url, self._api_key, timeout, retries=retries)
+
+    @property
+    def _is_idle(self) -> bool:
+        return not self._leases and not self._owned
+
+    def _run(self) -> None:
+        if self._client is None:
+            self._client = self._new_client(_TIMEOUT, retries=1)
+        renewed_at = time.monotonic()
+        while True:
+            interval = min(self._leases.copy().values(), default=LEASE_SECONDS) / _RENEWALS
+            left = _LINGER_SECONDS if self._is_idle else renewed_at + interval - time.monotonic()
+            try:
+                abandoned = self._abandoned.get(timeout=max(left, 0.0))
+            except queue.Empty:
+                with self._lock:
+                    if self._is_idle:
+                        self._thread = None
+                        return
+                is_renewed = self._renew_all(self._client)
+                renewed_at = time.monotonic() - (0.0 if is_renewed else interval * _SOONER)
+                continue
+            with self._lock:
+                if self._is_paused:
+                    self._thread = None
+                    self._abandoned.put(abandoned)
+                    return
+            if abandoned is not None:
+                with contextlib.suppress(Exception):
+                    self._client.close_env(abandoned)
+                self.forget(abandoned)
+
+    def _renew_all(self, client: Client) -> bool:
+        instance_ids = list(self._leases)
+        try:
+            for start in range(0, len(instance_ids), MAX_RENEWED):
+                for unknown in client.renew_leases(instance_ids[start : start + MAX_RENEWED]):
+                    self._leases.pop(unknown, None)
+        except Exception:  # noqa: BLE001 -- the next step will tell the program of a server that is gone
+            return False
+        return True
+
+
+_keepers: dict[tuple[str, str | None], Keeper] = {}
+_lock = threading.Lock()
+_closes_at_exit = False
+
+
+def keeper_of(url: str, api_key: str | None) -> Keeper:
+    """Return the keeper of this process for a server."""
+    with _lock:
+        keeper = _keepers.get((url, api_key))
+        if keeper is None:
+            keeper = _keepers[url, api_key] = Keeper(url, api_key)
+        return keeper
+
+
+def _close_at_exit() -> None:
+    global _closes_at_exit
+    if _closes_at_exit:
+        return
+    _closes_at_exit = True
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        # Such a process ends without the functions of `atexit`.
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _close_all, exitpriority=0)
+    atexit.register(_close_all)
+
+
+def _close_all() -> None:
+    deadline = time.monotonic() + _EXIT_SECONDS
+    for keeper in list(_keepers.values()):
+        keeper.close_owned(deadline)
+
+
+def _before_fork() -> None:
+    for keeper in list(_keepers.values()):
+        keeper.pause()
+
+
+def _after_fork_in_parent() -> None:
+    for keeper in list(_keepers.values()):
+        keeper.resume()
+
+
+def _after_fork_in_child() -> None:
+    global _closes_at_exit, _lock
+    _closes_at_exit = False
+    _lock = threading.Lock()
+    _keepers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
