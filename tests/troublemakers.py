@@ -6,13 +6,18 @@ The server imports this module where a test names it with `--import`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import ctypes
+import gc
 import itertools
 import logging
+import mmap
 import os
 import random
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -174,6 +179,16 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 sys.stderr.write("a word of the environment\n")
             case ["descriptors"]:
                 return {"descriptors": {path.name: str(path.readlink()) for path in open_files("fd")}}
+            case ["stop_itself"]:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case ["stop_later"]:
+                threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGSTOP)).start()
+            case ["keep_interpreter"]:
+                threading.Timer(0.2, ctypes.PyDLL(None).sleep, (3600,)).start()  # with the GIL
+            case ["scribble", pattern]:
+                for each in gc.get_objects():
+                    if isinstance(each, mmap.mmap):
+                        each[:] = (bytes.fromhex(pattern) * len(each))[: len(each)]
             case ["truncate_memory"]:
                 return {"truncated": [truncate(path) for path in shared_memory()]}
             case ["oom"]:
@@ -188,6 +203,33 @@ class Troublemaker(gymnasium.Env[Any, Any]):
 def gate_of(pid: int) -> Path:
     """Return the file that the action `await` of a process waits for."""
     return Path(tempfile.gettempdir()) / f"gym-http-server-tests-gate-{pid}"
+
+
+class Forger(Troublemaker):
+    """Writes the bytes of its actions to the socket that its process has to the server, then does what it is told to."""
+
+    action_space = spaces.Text(max_length=1 << 22, min_length=0, charset="abcdefghijklmnopqrstuvwxyz0123456789_ .-")
+
+    def _act(self, action: str) -> dict[str, Any]:
+        match action.split():
+            case ["forge", forged, *then]:
+                # With all that it is told to do at a time it may be faster than the server, which then waits for the rest.
+                channel().sendall(bytes.fromhex(forged.removeprefix("x")))
+                return super()._act(" ".join(then))
+            case ["half"]:
+                # The head of the frame that gives a connection back, after the reply to this step.
+                threading.Timer(0.2, channel().sendall, (struct.pack("<BQ", 7, 1000),)).start()
+            case ["flood", forged, *_]:
+                with contextlib.suppress(OSError):
+                    while True:
+                        channel().sendall(bytes.fromhex(forged) * 1000)
+        return super()._act(action)
+
+
+def channel() -> socket.socket:
+    """Return another handle on the socket that this process has to the server, its first one."""
+    number = min(int(path.name) for path in open_files("fd") if str(path.readlink()).startswith("socket:"))
+    return socket.socket(fileno=os.dup(number))
 
 
 def open_files(*folders: str) -> list[Path]:
@@ -444,5 +486,6 @@ class Beside(gymnasium.Env[Any, Any]):
 
 TAKEN: list[int] = []
 
+gymnasium.register("tests/Forger-v0", lambda **kwargs: Forger(**kwargs))
 gymnasium.register("tests/Holder-v0", lambda **kwargs: Holder(**kwargs))
 gymnasium.register("tests/Beside-v0", Beside)

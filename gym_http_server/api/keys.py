@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..errors import AccessError
+from ..files import read_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..config import Settings
 
+FILE_SECONDS: Final = 10.0
+"""How long --api-key-file may take, which may be a pipe: `--api-key-file <(pass show gym)`."""
 SHORT: Final = 16
 """Characters under which a key may be guessed."""
 
@@ -66,9 +69,9 @@ def _given(settings: Settings) -> str:
     if settings.api_key_file:
         where = f"the key in {settings.api_key_file}"
         try:
-            key = Path(settings.api_key_file).read_text().strip()
+            key = read_within(Path(settings.api_key_file), FILE_SECONDS).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not a text"
+            why = (error.strerror or str(error)) if isinstance(error, OSError) else "it is not a text"
             raise AccessError(f"cannot read --api-key-file {settings.api_key_file}: {why}") from None
         if not key:
             raise AccessError(f"{where} is empty: write one into the file, such as 32 random characters")

@@ -6,15 +6,13 @@ client reads what it was sent, no thread waits for it, so that slow clients dela
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import io
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from a2wsgi.wsgi import build_environ
 
 from ..runtime.messages import JSON
+from ..threads import DaemonThreads
 from .edge import ClientDisconnected, read_body, send_problem
 from .negotiation import HTML, acceptable
 from .problems import HttpProblem, problem_of
@@ -33,6 +31,9 @@ WORKERS: Final = 10
 PROBLEM: Final = "gym_http_server.problem"
 """In the WSGI environ of a request: the `HttpProblem` that a page is to tell of, whatever was asked for; None for none."""
 
+PART_SECONDS: Final = 60.0
+"""How long a part of a reply may take to be made, the wait for a thread included."""
+
 LARGEST_FORM: Final = 1 << 14
 """The largest body of a page's request, in bytes: the only form there is takes a key and a path."""
 
@@ -48,7 +49,7 @@ class Pages:
     def __init__(self, app: WSGIApplication, max_body: int) -> None:
         self._app = app
         self._max_body = max_body
-        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="pages")
+        self._threads = DaemonThreads(WORKERS, "pages")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or answer the problem with it."""
@@ -71,19 +72,28 @@ class Pages:
 
     async def _reply(self, environ: dict[str, Any], send: Send) -> None:
         reply = _Reply(self._app, environ)
+        has_begun = False
         try:
             part = await self._in_thread(reply.begin)
+            has_begun = True
             await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
             while part is not None:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
                 part = await self._in_thread(reply.next_part)
             await send({"type": "http.response.body", "body": b""})
-        finally:
+        except TimeoutError:
+            # A thread is still at it, so that nothing is closed under its hands.
+            if not has_begun:
+                await send_problem(problem_of(_late()), send)
+        except BaseException:
+            reply.close()
+            raise
+        else:
             reply.close()
 
     def stop(self) -> None:
         """End the threads, without waiting for those that are making a page."""
-        self._threads.shutdown(wait=False)
+        self._threads.shutdown()
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         if self._max_body <= LARGEST_FORM:
@@ -91,9 +101,7 @@ class Pages:
         return await read_body(scope, receive, LARGEST_FORM, setting=None)
 
     async def _in_thread(self, call: Callable[[], bytes | None]) -> bytes | None:
-        # What is logged there is about this request.
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, call)
+        return await self._threads.within(PART_SECONDS, call)
 
 
 class _Reply:
@@ -124,9 +132,7 @@ class _Reply:
 
     def next_part(self) -> bytes | None:
         """Return the next part, or None after the last."""
-        if self._written:
-            return self._written.pop(0)
-        return next(self._parts, None)
+        return self._written.pop(0) if self._written else next(self._parts, None)
 
     def close(self) -> None:
         """Let go of what the parts are read from."""
@@ -144,6 +150,11 @@ class _Reply:
             (name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in headers
         ]
         return self._written.append
+
+
+def _late() -> HttpProblem:
+    detail = f"the page was not made within {PART_SECONDS:g} s: what it shows is kept where the server has no answer from; try again"
+    return HttpProblem(504, "page-timeout", detail, limit=PART_SECONDS)
 
 
 def _environ(scope: Scope, body: bytes) -> dict[str, Any]:

@@ -99,8 +99,9 @@ class Problem:
     """
 
     def __init__(
-        self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None, **facts: Any
+        self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None, /, **facts: Any
     ) -> None:
+        # By position, for facts may be of any name: those of an error come from an environment's process.
         self.status = status
         self.headers = {"content-type": PROBLEM_JSON, **(headers or {})}
         self.body = json_bytes(
@@ -121,7 +122,7 @@ def problem_of(error: BaseException) -> Problem:
         case HttpProblem():
             return Problem(error.status, error.slug, error.detail, error.headers, **error.facts)
         case errors.GymHttpServerError():
-            return Problem(STATUS[type(error)], slug_of(type(error)), error.detail, **error.facts)
+            return Problem(STATUS[type(error)], slug_of(type(error)), error.detail, None, **error.facts)
     reference = current_id()
     logger.error("internal error %s", reference, exc_info=error)
     return Problem(

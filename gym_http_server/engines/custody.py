@@ -101,8 +101,10 @@ class Custody:
         back(Returned(connection, rest, closes, inbox.data, answered, inbox.served, error, inbox.waits_since))
 
     def end(self) -> None:
-        """Let go of a connection that has ended."""
+        """Let go of a connection that has ended, and see to it that it has: the process may keep it."""
         connection, back = self._take()
+        with contextlib.suppress(OSError):
+            shut_down(connection)
         os.close(connection)
         back(None)
 
@@ -123,8 +125,6 @@ class Custody:
                 return
             if sent is None or sent != begin:
                 # Half a reply cannot be mended.
-                with contextlib.suppress(OSError):
-                    shut_down(self._connection)
                 self.end()
                 return
         self.give_back(error=None if phase == WAITING and not is_unread else error)

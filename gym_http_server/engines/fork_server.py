@@ -9,7 +9,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..errors import EnvironmentDiedError, ImportFailedError, OutOfResourcesError, StartError
+from ..errors import CallTimeoutError, EnvironmentDiedError, ImportFailedError, OutOfResourcesError, StartError
 from .fork_server_process import WORKER_MODULE, ForkServerProcess
 from .output import Output
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..config import Settings
 
 READ_SIZE = 1 << 16
+START_SECONDS = 60.0
+"""How long the fork server may take to be ready at least, whatever a call may take."""
 
 
 class Entry(NamedTuple):
@@ -77,7 +79,15 @@ class ForkServer:
         output.start()
         self = cls(process, output)
         process.send({"prepare": entry.arguments, "max_memory": settings.max_memory_per_env})
-        answer = await self._ready
+        # What it imports may take long, or for ever.
+        seconds = max(settings.call_timeout, START_SECONDS)
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await self._ready
+        except TimeoutError:
+            await self.stop()
+            words = "--import names a module that hangs, or call_timeout is too short for what is to be imported"
+            raise StartError(f"the fork server was not ready after {seconds:g} s: {words}") from None
         if "failed" in answer:
             await self.stop()
             raise ImportFailedError(answer["failed"])
@@ -87,25 +97,39 @@ class ForkServer:
             raise StartError(f"the fork server ended with exit status {status} before it was ready{last}")
         return self
 
-    async def fork(self, instance_id: str, forked: Forked, descriptors: list[int]) -> int:
+    async def fork(self, instance_id: str, forked: Forked, descriptors: list[int], seconds: float) -> int:
         """Fork a process and return its pid.
 
         Args:
             instance_id: whose it is.
             forked: told of its end.
             descriptors: the socket that it serves on, the pipe that it writes to and the memory that it shares.
+            seconds: how long that may take.
+
+        Raises:
+            EnvironmentDiedError: the fork server has ended.
+            CallTimeoutError: it does not answer.
+            OutOfResourcesError: the system gives no process.
         """
         if self.ended:
             raise EnvironmentDiedError("the fork server ended; try again")
         answer: asyncio.Future[int] = self._loop.create_future()
         self._forking[instance_id] = forked, answer
-        self._process.send({"fork": instance_id}, descriptors)
-        return await answer
+        try:
+            async with asyncio.timeout(seconds if self._process.send({"fork": instance_id}, descriptors) else 0):
+                return await answer
+        except TimeoutError:
+            # Should it answer yet, it is told to end what it forked.
+            raise CallTimeoutError(
+                f"the fork server did not answer within {seconds:g} s: the machine is overloaded, or the fork server was stopped",
+                seconds=seconds,
+            ) from None
 
     def kill(self, pid: int) -> None:
         """End a process and all that it started."""
-        if pid in self._forked and not self.ended:
-            self._process.send({"kill": pid})
+        if pid in self._forked and not self.ended and not self._process.send({"kill": pid}):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
 
     async def stop(self) -> int:
         """Close the socket, which ends the fork server and every process, wait for that, and return its exit status."""

@@ -19,6 +19,8 @@ from ..runtime.variables import variables_for_environments
 if TYPE_CHECKING:
     from ..config import Settings
 
+STOP_SECONDS = 5.0
+"""How long the fork server may take to end all that it forked, and itself."""
 WORKER_MODULE = "gym_http_server.runtime.worker"
 """What an environment's process runs to answer the server's calls."""
 
@@ -56,27 +58,36 @@ class ForkServerProcess:
         self.control.setblocking(False)
         self.send({"load": {"module": module, "imports": list(settings.imports)}})
 
-    def send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
-        """Send a message, with descriptors where it takes some; nothing happens where the process has ended."""
+    def send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
+        """Send a message, with descriptors where it takes some; return whether that could be done."""
         data = json.dumps(message).encode() + b"\n"
-        # A handful of bytes in a socket buffer of hundreds of kilobytes: the fork server reads faster than we ask.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            socket.send_fds(self.control, [data], descriptors or [])
+        try:
+            # A handful of bytes in a socket buffer of hundreds of kilobytes: where that is full, the fork server has stopped.
+            return socket.send_fds(self.control, [data], descriptors or []) == len(data)
+        except OSError:
+            return False
 
     def wait(self) -> int:
-        """Wait for its end, which closing the socket brings about; return its exit status."""
-        return self._process.wait()
+        """Wait for its end, which closing the socket brings about; end it where that takes too long. Return its exit status."""
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            return self._process.wait()
 
     def kill(self) -> None:
         """End it at once, where it has not ended: it may be loading a module that never comes to an end."""
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._kill()
         self.control.close()
         if self.output >= 0:
             os.close(self.output)
             self.output = -1
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
 
 def _popen(control: int, output: int, settings: Settings) -> subprocess.Popen[bytes]:

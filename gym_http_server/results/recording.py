@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..deferred import np
 from ..errors import NoRecordingError
+from ..files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,7 +50,7 @@ def load_results(training_dir: str | os.PathLike[str]) -> dict[str, Any]:
             are of several environments or versions of the library. Gym logged the first two and returned None.
     """
     directory = os.fspath(training_dir)
-    return read_recording(directory, names_in(directory), lambda name: Path(directory, name).read_bytes()).results
+    return read_recording(directory, names_in(directory), lambda name: read_regular(Path(directory, name))).results
 
 
 def names_in(directory: str | os.PathLike[str]) -> list[str]:

@@ -6,10 +6,11 @@ import json
 import logging
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import ForbiddenDirectoryError, NoRecordingError, UnknownEvaluationError, UploadTargetError
+from ..files import read_regular
+from ..threads import DaemonThreads
 from .evaluation import ENV_ID, EVALUATION_ID, FILE, Curve, Evaluation, evaluate
 from .recording import DAMAGE, Recording, names_in, read_recording
 from .roots import Roots
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 READERS = 16
 """How many evaluations are read at once: of a far target each takes tens of milliseconds."""
+READ_SECONDS = 60.0
+"""How long the target may take over those that are new."""
 
 
 class Results:
@@ -49,6 +52,7 @@ class Results:
         self._known: dict[str, Evaluation] = {}
         self._refused: set[str] = set()
         self._lock = threading.Lock()
+        self._readers = DaemonThreads(READERS, "evaluations")
 
     def recording_directory(self, directory: str) -> Path:
         """Return the absolute path of a directory that may be recorded in; it need not exist.
@@ -82,7 +86,7 @@ class Results:
         directory = self.roots.resolve(training_dir)
 
         def read(name: str) -> bytes:
-            return self._file_of(directory, name).read_bytes()
+            return read_regular(self._file_of(directory, name))
 
         recording = read_recording(str(directory), names_in(directory), read)
         env_info = recording.results["env_info"]
@@ -235,9 +239,13 @@ class Results:
             found = {path: self._known[path] for path in paths if path in self._known}
         new = [path for path in paths if path not in found]
         if new:
-            with ThreadPoolExecutor(min(READERS, len(new))) as pool:
-                read = zip(new, pool.map(self._read, new), strict=True)
-                found |= {path: each for path, each in read if each is not None}
+            try:
+                read = list(zip(new, self._readers.map(self._read, new, timeout=READ_SECONDS), strict=True))
+            except TimeoutError:
+                raise UploadTargetError(
+                    f"cannot read {self.target.shown}: it did not answer within {READ_SECONDS:g} s"
+                ) from None
+            found |= {path: each for path, each in read if each is not None}
         with self._lock:
             self._known = found
         return found

@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -23,6 +24,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import InvalidValueError, TargetUnavailableError, UploadTargetError
+from ..files import open_regular, read_regular
 from ..runtime.dependencies import pip_command, requirement_of
 from .evaluation import ENV_ID, EVALUATION_ID
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+COPY_BYTES = 1 << 20
 EVALUATION_FILE = "evaluation.json"
 MODULES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
 """The module that a protocol needs."""
@@ -145,7 +148,7 @@ class Target:
             UploadTargetError: it cannot be read.
         """
         with self._asking("read", path, absence=True):
-            data: bytes = self._fs.cat_file(self._path(path))
+            data: bytes = read_regular(self._path(path)) if self._is_local else self._fs.cat_file(self._path(path))
         return data
 
     def open(self, path: str) -> BinaryIO:
@@ -156,7 +159,7 @@ class Target:
             UploadTargetError: it cannot be opened.
         """
         with self._asking("read", path, absence=True):
-            file: BinaryIO = self._fs.open(self._path(path), "rb")
+            file: BinaryIO = open_regular(self._path(path)) if self._is_local else self._fs.open(self._path(path), "rb")
         return file
 
     def save(self, folder: str, files: Sequence[tuple[str, bytes | Path]], api_key: str) -> None:
@@ -195,7 +198,8 @@ class Target:
 
     def _write(self, fs: Any, path: str, contents: bytes | Path) -> None:
         if isinstance(contents, Path):
-            fs.put_file(str(contents), path)
+            with open_regular(contents) as source, fs.open(path, "wb") as copy:
+                shutil.copyfileobj(source, copy, COPY_BYTES)
         elif self._is_local:
             # Elsewhere a file is there as a whole or not at all; here one that is half written could be read.
             unfinished = Path(f"{path}.{secrets.token_hex(4)}~")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable  # noqa: TC003 -- fields() wants the annotations
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
 from ..errors import ReplyTooLargeError
@@ -93,6 +94,40 @@ class Description:
     def to_wire(self) -> dict[str, Any]:
         """Return the form in which it is sent to the server."""
         return asdict(self)
+
+    @classmethod
+    def from_wire(cls, message: dict[str, Any]) -> Description:
+        """Rebuild what `to_wire` returned.
+
+        Raises:
+            ValueError: it is nothing that it can have returned.
+        """
+        try:
+            description = cls(**message)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        for each in fields(cls):
+            is_right = FORMS.get(each.type)
+            if is_right is not None and not is_right(getattr(description, each.name)):
+                raise ValueError(f"{each.name} is no {each.type}")
+        if not all(
+            isinstance(each.get("name"), str) for each in (description.action_space, description.observation_space)
+        ):
+            raise ValueError("a space has no name")
+        return description
+
+
+FORMS: Final[dict[Any, Callable[[Any], bool]]] = {
+    "str": lambda value: isinstance(value, str),
+    "str | None": lambda value: value is None or isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "int | None": lambda value: value is None or type(value) is int,
+    "float | None": lambda value: value is None or type(value) in (int, float),
+    "dict[str, Any]": lambda value: isinstance(value, dict),
+    "dict[str, Any] | None": lambda value: value is None or isinstance(value, dict),
+    "list[dict[str, Any]]": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
+}
+"""Whether a value is of a type, by the annotation of the field of `Description` that it is to be."""
 
 
 class Reply(NamedTuple):

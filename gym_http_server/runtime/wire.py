@@ -4,8 +4,8 @@ To the process: `<I` length, then that many bytes of msgpack `[operation, argume
 client's connection, whose first bytes are in the inbox of the shared memory.
 From the process: `<BQ` kind and length, then that many bytes: an error or a description as JSON, an encoded reply whose
 media type is `KINDS[kind]`, or word of the connection: `RETURNED`, with a byte of flags and the rest of a reply to write to
-it; or `ENDED`. The server takes nothing else from it, for the environment
-is third-party code: no pickle, no length over the limit.
+it; or `ENDED`. The environment is third-party code and may write there itself. So nothing is unpickled, each kind has a limit of
+its own, and what is not of this format is a ValueError here, whatever is wrong with it.
 
 Whatever the server sends while the process serves a connection has it give that back first; `RECALL` says nothing more.
 """
@@ -13,14 +13,14 @@ Whatever the server sends while the process serves a connection has it give that
 from __future__ import annotations
 
 import array
-import json
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
 import msgpack
+import orjson
 
-from ..errors import GymHttpServerError
+from ..errors import GymHttpServerError, StartError
 from .encoding import json_bytes
 from .frame import JPEG, PNG, TEXT
 from .messages import JSON, MSGPACK, Description, Reply
@@ -34,6 +34,13 @@ REPLY_HEADER = struct.Struct("<BQ")
 
 ERROR, DESCRIPTION, RETURNED, ENDED, LAST_WORDS = 0, 1, 7, 8, 9
 KINDS = {2: JSON, 3: PNG, 4: JPEG, 5: TEXT, 6: MSGPACK}
+REPLIES = frozenset(KINDS)
+VALUES = frozenset(kind for kind, media_type in KINDS.items() if media_type in (JSON, MSGPACK))
+"""Kinds of a reply that is no rendered frame."""
+MAX_ERROR_BYTES = 1 << 20
+MAX_DESCRIPTION_BYTES = 64 << 20
+"""The spaces of an image are long."""
+_MAX_DETAIL = 1 << 16
 _KIND_OF = {media_type: kind for kind, media_type in KINDS.items()}
 
 _CLOSES, _ENDS_REPLY = 1, 2
@@ -72,8 +79,7 @@ def pack_reply(reply: Reply) -> bytes:
 
 def pack_error(error: GymHttpServerError) -> bytes:
     """Return the frame of an error."""
-    body = json_bytes(error.to_wire())
-    return REPLY_HEADER.pack(ERROR, len(body)) + body
+    return _frame_of(ERROR, error)
 
 
 def pack_description(description: Description) -> bytes:
@@ -84,8 +90,15 @@ def pack_description(description: Description) -> bytes:
 
 def pack_last_words(error: GymHttpServerError) -> bytes:
     """Return the frame of the error with which the process ends."""
+    return _frame_of(LAST_WORDS, error)
+
+
+def _frame_of(kind: int, error: GymHttpServerError) -> bytes:
     body = json_bytes(error.to_wire())
-    return REPLY_HEADER.pack(LAST_WORDS, len(body)) + body
+    if len(body) > MAX_ERROR_BYTES:
+        # The text of an exception can be of any length; the facts are the server's own and short, or they are left out.
+        body = json_bytes({**error.to_wire(), "detail": error.detail[:_MAX_DETAIL] + "…", "facts": {}})
+    return REPLY_HEADER.pack(kind, len(body)) + body
 
 
 def pack_returned(rest: bytes, *, closes: bool, ends_reply: bool) -> bytes:
@@ -110,38 +123,54 @@ def pack_ended() -> bytes:
     return REPLY_HEADER.pack(ENDED, 0)
 
 
-def unpack_last_words(body: bytes) -> GymHttpServerError:
-    """Return the error with which the process ends.
+def most_of(kind: int, max_reply: int) -> int:
+    """Return the largest body of a frame of a kind, in bytes; negative where there is no such kind.
 
-    Raises:
-        ValueError: it is not of this format.
-    """
-    message = json.loads(body)
-    if not isinstance(message, dict):
-        raise ValueError("a frame from the environment's process is not an object")  # noqa: TRY004 -- a value of the wrong form
-    return GymHttpServerError.from_wire(message)
-
-
-def unpack_reply(kind: int, body: bytes) -> Reply | Description:
-    """Return what a frame from the process holds.
-
-    Raises:
-        GymHttpServerError: the error that it holds.
-        ValueError: it is not of this format.
+    Args:
+        kind: the kind.
+        max_reply: the largest reply.
     """
     if kind in KINDS:
-        return Reply(body, KINDS[kind])
-    message = json.loads(body)
+        return max_reply
+    if kind == RETURNED:
+        return max_reply + _READ_SIZE  # the rest of a reply, with its head
+    return {ERROR: MAX_ERROR_BYTES, LAST_WORDS: MAX_ERROR_BYTES, DESCRIPTION: MAX_DESCRIPTION_BYTES, ENDED: 0}.get(
+        kind, -1
+    )
+
+
+def unpack_error(body: bytes) -> GymHttpServerError:
+    """Return the error that a frame holds.
+
+    Raises:
+        ValueError: it is not of this format, or none that an environment's process can meet.
+    """
+    error = GymHttpServerError.from_wire(_object(body))
+    if type(error) is GymHttpServerError or isinstance(error, StartError):
+        raise ValueError(f"{type(error).__name__} is the server's own")
+    return error
+
+
+def unpack_description(body: bytes) -> Description:
+    """Return the description that a frame holds.
+
+    Raises:
+        ValueError: it is not of this format.
+    """
+    return Description.from_wire(_object(body))
+
+
+def unpack_reply(kind: int, body: bytes) -> Reply:
+    """Return the reply that a frame holds, whose kind is one of `REPLIES`."""
+    return Reply(body, KINDS[kind])
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    # orjson refuses what could not be sent on as JSON: half characters, NaN, and what is nested without end.
+    message = orjson.loads(body)
     if not isinstance(message, dict):
         raise ValueError("a frame from the environment's process is not an object")  # noqa: TRY004 -- a value of the wrong form
-    if kind == ERROR:
-        raise GymHttpServerError.from_wire(message)
-    if kind == DESCRIPTION:
-        try:
-            return Description(**message)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
-    raise ValueError(f"a frame from the environment's process is of the unknown kind {kind}")
+    return message
 
 
 class RequestReader:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from ...errors import InvalidValueError
+from ...errors import InvalidValueError, UploadTargetError
+from ...threads import DaemonThreads
 from ..responses import json_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...results.scoreboard import Results
     from ..responses import Response
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WORKERS: Final = 16
+READ_SECONDS: Final = 60.0
+"""How long it may take to read evaluations."""
+UPLOAD_SECONDS: Final = 600.0
+"""How long an upload may take, videos included."""
 LONGEST_NAME = 256
 """Characters of an algorithm's name, which every page of the scoreboard repeats."""
 
@@ -26,6 +36,7 @@ class ResultsHandlers:
 
     def __init__(self, results: Results) -> None:
         self._results = results
+        self._threads = DaemonThreads(WORKERS, "results")
 
     async def upload(self, body: dict[str, Any]) -> Response:
         """Make an evaluation of a recording."""
@@ -33,21 +44,30 @@ class ResultsHandlers:
         algorithm_id = _text(body, "algorithm_id")
         if algorithm_id is not None and len(algorithm_id) > LONGEST_NAME:
             raise InvalidValueError(f"algorithm_id has more than {LONGEST_NAME} characters", parameter="algorithm_id")
-        evaluation = await asyncio.to_thread(self._results.upload, training_dir, api_key, algorithm_id)
+        evaluation = await self._within(UPLOAD_SECONDS, self._results.upload, training_dir, api_key, algorithm_id)
         return json_response(evaluation.to_json())
 
     async def list(
         self, env_id: str | None = None, order: str = "newest", page: int = 1, page_size: int = 50
     ) -> Response:
         """List a page of the evaluations."""
-        found = await asyncio.to_thread(self._results.evaluations, env_id, order)
+        found = await self._within(READ_SECONDS, self._results.evaluations, env_id, order)
         shown = found[(page - 1) * page_size : page * page_size]
         evaluations = [each.to_json() for each in shown]
         return json_response({"total": len(found), "page": page, "page_size": page_size, "evaluations": evaluations})
 
     async def get(self, evaluation_id: str) -> Response:
         """Describe an evaluation, with its learning curve."""
-        return await asyncio.to_thread(self._get, evaluation_id)
+        return await self._within(READ_SECONDS, self._get, evaluation_id)
+
+    async def _within(self, seconds: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await self._threads.within(seconds, call, *args, **kwargs)
+        except TimeoutError:
+            raise UploadTargetError(
+                f"{self._results.target.shown} did not answer within {seconds:g} s: where evaluations are kept, or what is to "
+                "be uploaded, is not reached; try again"
+            ) from None
 
     def _get(self, evaluation_id: str) -> Response:
         # The curve of a million episodes takes a while to encode as well.

@@ -1,0 +1,70 @@
+"""Files that others may have planted: opened only where they are regular, for a FIFO would be waited for without end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import stat
+import time
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        OSError: it cannot be opened, or is none.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
+    try:
+        # Asked of what was opened: between two looks at a path somebody may replace what is there.
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))  # noqa: TRY301 -- closed as for any other
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises:
+        OSError: it cannot be read, or is none.
+    """
+    with open_regular(path) as file:
+        return file.read()
+
+
+def read_within(path: Path, seconds: float) -> bytes:
+    """Return the bytes of a file, which may be a pipe that somebody writes to within some time.
+
+    Raises:
+        OSError: it cannot be read; TimeoutError where nobody has written and closed it by then.
+    """
+    with contextlib.suppress(OSError):
+        return read_regular(path)
+    end = time.monotonic() + seconds
+    data = b""
+    descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while (remaining := end - time.monotonic()) > 0 and poll.poll(1000 * remaining):
+            part = os.read(descriptor, 1 << 16)
+            if part:
+                data += part
+            elif data:
+                return data
+            else:
+                time.sleep(0.01)  # there is no writer yet
+    finally:
+        os.close(descriptor)
+    raise TimeoutError(errno.ETIMEDOUT, f"nobody has written it within {seconds:g} s")
