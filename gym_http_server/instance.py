@@ -198,7 +198,7 @@ class Instance:
         try:
             if once is not None and not self._closing and self._worker.loss is None:
                 # What its calls were answered is known beside it, as long as it lives.
-                with contextlib.suppress(EnvironmentDiedError, CallTimeoutError):
+                with contextlib.suppress(EnvironmentDiedError, CallTimeoutError, InstanceLostError):
                     await self._worker.call("claim", {ONCE: once})
             self._was_lost = self.is_lost
             self._closing = True
