@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from .engines.fork_server_process import ForkServerProcess
     from .errors import GymHttpServerError
     from .runtime.once import Once
+
+logger = logging.getLogger(__name__)
 
 
 class Application:
@@ -121,19 +124,25 @@ class Application:
             self._reaper.start()
             self._running = True
 
-    async def stop(self, *, at_once: bool = False) -> None:
+    async def stop(self, *, at_once: bool = False, seconds: float | None = None) -> None:
         """Close every environment and end the engine; does nothing the second time.
 
         Args:
             at_once: do not wait for calls under way, and leave it to the engine to end the environments.
+            seconds: how long the closings may take before the engine ends the environments; None for `shutdown_timeout`.
         """
         if self._running:
             self._running = False
             self.registry.stop()
             try:
-                await self._reaper.stop(at_once=at_once)
-                if not at_once:
-                    await self.instances.close_all()
+                async with asyncio.timeout(self.settings.shutdown_timeout if seconds is None else seconds):
+                    await self._reaper.stop(at_once=at_once)
+                    if not at_once:
+                        await self.instances.close_all()
+            except TimeoutError:
+                logger.warning(
+                    "the time of the stop is over (--shutdown-timeout): environments that are not closed are ended"
+                )
             finally:
                 await self.engine.stop()
                 self._console.stop()

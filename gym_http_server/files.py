@@ -55,13 +55,14 @@ def read_within(path: Path, seconds: float) -> bytes:
     data = b""
     descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
     try:
+        is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         while (remaining := end - time.monotonic()) > 0 and poll.poll(1000 * remaining):
             part = os.read(descriptor, 1 << 16)
             if part:
                 data += part
-            elif data:
+            elif data or not is_pipe:
                 return data
             else:
                 time.sleep(0.01)  # there is no writer yet

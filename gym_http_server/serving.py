@@ -8,7 +8,8 @@ import logging
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
@@ -30,9 +31,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LEAST_SECONDS_TO_CLOSE: Final = 5.0
+"""How long the environments may take to be closed, though requests have taken the whole time of a stop."""
+
 
 class HttpServer(uvicorn.Server):
     """uvicorn's server, which keeps a signal that stopped it for itself: a graceful stop exits with status 0."""
+
+    _stopping_since: float | None = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the connections, those with a request under way when it is answered or its time is over."""
+        self._stopping_since = time.monotonic()
+        await super().shutdown(sockets)
+
+    @property
+    def seconds_to_close(self) -> float:
+        """How long the environments may take to be closed: what the requests have left of the time of a stop."""
+        whole = float(self.config.timeout_graceful_shutdown or LEAST_SECONDS_TO_CLOSE)
+        since = 0.0 if self._stopping_since is None else time.monotonic() - self._stopping_since
+        return max(LEAST_SECONDS_TO_CLOSE, whole - since)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,7 +125,7 @@ async def _serve(
         asyncio.get_running_loop().call_soon(_once_started, server, on_start, url)
         await server.serve(sockets)
     finally:
-        await application.stop(at_once=server.force_exit)
+        await application.stop(at_once=server.force_exit, seconds=server.seconds_to_close)
     if not server.started:
         raise StartError("the HTTP server did not start: its log tells why")
 
