@@ -11,17 +11,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .app import create_app as create_app
     from .config import Settings as Settings
+    from .errors import GymHttpServerError as GymHttpServerError
+    from .errors import NoRecordingError as NoRecordingError
+    from .errors import StartError as StartError
     from .results.recording import load_results as load_results
     from .server import start_server as start_server
 
 _HOME_OF = {
+    "GymHttpServerError": ".errors",
+    "NoRecordingError": ".errors",
     "Settings": ".config",
+    "StartError": ".errors",
     "create_app": ".app",
     "load_results": ".results.recording",
     "start_server": ".server",
 }
 
-__all__ = ["Settings", "__version__", "create_app", "load_results", "start_server"]
+__all__ = [
+    "GymHttpServerError",
+    "NoRecordingError",
+    "Settings",
+    "StartError",
+    "__version__",
+    "create_app",
+    "load_results",
+    "start_server",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,13 +16,15 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
+import gym_http_server.client
 from gym_http_server import example_agent, example_client
-from gym_http_server.client import Client, ServerProblem
+from gym_http_server.client import Client, ServerConnectionError, ServerProblem
 from gym_http_server.client.connection import Connection
 from gym_http_server.client.reply import MAX_HEAD_BYTES
 from gym_http_server.conformity.contract import DOCUMENT
@@ -847,6 +849,23 @@ def test_tensors_of_other_libraries_are_taken_as_arrays(loopback, packed):
     body = loopback.requests[0].body
     first, second = (unpack(body) if packed else json.loads(body))["action"]
     assert list(first) == list(second["x"]) == [0, 1, 2]
+
+
+def test_exceptions_have_public_names(unreachable):
+    """Each that a call may raise is told, and pickled, by the name under which it is documented."""
+    with Client(unreachable, retries=0) as client, pytest.raises(ServerConnectionError) as caught:
+        client.get_health()
+    for error in (caught.value, ServerProblem(400, "about:blank", "Wrong", "wrong")):
+        name = f"gym_http_server.client.{type(error).__name__}"
+        assert type(error).__name__ in gym_http_server.client.__all__
+        assert traceback.format_exception_only(error)[0].startswith(f"{name}: ")
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301 -- pickled here
+        assert (type(again), str(again), again.__dict__) == (type(error), str(error), error.__dict__)
+    assert isinstance(caught.value, ConnectionError)
+    assert caught.value.is_harmless is True
+    for name in ("GymHttpServerError", "StartError", "NoRecordingError"):
+        error_class = getattr(gym_http_server, name)
+        assert (error_class.__module__, name in gym_http_server.__all__) == ("gym_http_server.errors", True)
 
 
 def test_an_unreachable_server_says_what_was_tried_and_how_to_start_one(unreachable):

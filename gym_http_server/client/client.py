@@ -24,7 +24,7 @@ class Client(Remade, LegacyMethods):
     a fork the child opens its own.
 
     Every method raises `ServerProblem` when the server answers with an error (an unknown instance is a 400),
-    `ConnectionError` when the server cannot be reached or went away before it answered, also after several attempts, and
+    `ServerConnectionError` when the server cannot be reached or went away before it answered, also after several attempts, and
     `TimeoutError` when no answer came in time. A call whose action, observation or options have no form on the wire raises `TypeError`.
 
     Values are those of JSON: arrays are nested lists, a value of a Discrete space is an int, NaN is None and ±infinity

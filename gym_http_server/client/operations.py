@@ -19,7 +19,7 @@ class Operations(ABC):
     """One method per operation of the contract.
 
     Every method raises `ServerProblem` when the server answers with an error (an unknown instance is a 400),
-    `ConnectionError` when the server cannot be reached or went away before it answered, also after several attempts, and
+    `ServerConnectionError` when the server cannot be reached or went away before it answered, also after several attempts, and
     `TimeoutError` when no answer came in time. A call whose action, observation or options have no form on the wire raises
     `TypeError`.
     """

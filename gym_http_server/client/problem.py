@@ -1,4 +1,4 @@
-"""`ServerProblem`: what the server answered instead of a reply."""
+"""The public exceptions: `ServerProblem`, an error that the server answered, and `ServerConnectionError`, no answer at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,23 @@ from .body import json_value
 
 _KNOWN_MEMBERS = frozenset({"type", "title", "status", "detail", "message"})
 _LONGEST_TEXT = 500
+
+
+_PUBLIC_MODULE = __name__.rpartition(".")[0]
+
+
+class ServerConnectionError(ConnectionError):
+    """The server cannot be reached, or the connection ended before the answer, also after several attempts.
+
+    Attributes:
+        is_harmless: the server cannot have executed the request.
+    """
+
+    __module__ = _PUBLIC_MODULE
+
+    def __init__(self, text: str, *, is_harmless: bool = False) -> None:
+        super().__init__(text)
+        self.is_harmless = is_harmless
 
 
 class ServerProblem(Exception):
@@ -20,6 +37,8 @@ class ServerProblem(Exception):
         message: what was wrong, what was expected and what to do, for a person to read.
         facts: the further members of the problem details, such as `instance_id`.
     """
+
+    __module__ = _PUBLIC_MODULE
 
     def __init__(self, status: int, type: str, title: str, message: str, facts: dict[str, Any] | None = None) -> None:  # noqa: A002 -- the member of the problem details
         super().__init__(status, type, title, message, facts)

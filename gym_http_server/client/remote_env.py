@@ -55,7 +55,7 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
     Raises:
         ServerProblem: the server refuses to make it, says what the environment did wrong, or lost it. A lost one (410)
             cannot be called any more: close it and make another.
-        ConnectionError: the server cannot be reached, or went away.
+        ServerConnectionError: the server cannot be reached, or went away.
         TimeoutError: no answer came in time.
         ValueError: the server answered a space that is not known here, or `frames` is asked for without `packed`.
     """

@@ -54,7 +54,7 @@ class RemoteVectorEnv(Remade, VectorEnv[Any, Any, Any]):
     Raises:
         ServerProblem: the server refuses to make it, says what an environment did wrong, or lost it. A lost one (410)
             cannot be called any more: close it and make another.
-        ConnectionError: the server cannot be reached, or went away.
+        ServerConnectionError: the server cannot be reached, or went away.
         TimeoutError: no answer came in time.
         ValueError: the server answered a space that is not known here.
     """

@@ -5,7 +5,7 @@ before it is used: if its end, or anything else, can already be read, it is repl
 may still close it between that look and the request, and any connection may break. Then a request is sent again, on a new
 connection and after a while that doubles each time, where that cannot have it executed twice: it changes nothing; it has a
 key, by which the server tells that it is the same (`Idempotency-Key`); the server could not be reached; or it was not handed
-to the system whole, so that the server cannot have read all of it. The others raise `ConnectionError` and say so. A request
+to the system whole, so that the server cannot have read all of it. The others raise `ServerConnectionError` and say so. A request
 whose answer does not come in time is not sent again: the server may still be at it.
 
 What it costs. The head of a request is built once for each path and goes out with the body in one write; a reply is
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from .address import DEFAULT_PORT, Address
 from .connection import Connection
-from .problem import ServerProblem
+from .problem import ServerConnectionError, ServerProblem
 from .reply import BrokenError, EndedError, Reply
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Transport:
 
         Raises:
             ServerProblem: the server answered with an error.
-            ConnectionError: the server cannot be reached, or the connection ended before the answer.
+            ServerConnectionError: the server cannot be reached, or the connection ended before the answer.
             TimeoutError: no answer came in time; the server may still be at it.
         """
         data = self._request(method, path, content, media_type, accept, self._keys.new() if keyed else b"")
@@ -113,7 +113,7 @@ class Transport:
             try:
                 reply = self._attempt(self._connected(), method, path, data)
                 break
-            except _AttemptError as error:
+            except ServerConnectionError as error:
                 self._give_up()
                 if attempts == self._retries or not (error.is_harmless or repeatable or keyed):
                     raise
@@ -167,7 +167,7 @@ class Transport:
             connection = Connection(self._address, self._tls, self._timeout)
         except OSError as error:
             port = "" if self._address.port == DEFAULT_PORT else f" --port {self._address.port}"
-            raise _AttemptError(
+            raise ServerConnectionError(
                 f"cannot connect to {self.url} ({error.strerror or error}): is the server running there? "
                 f"This starts one: gym-http-server{port}",
                 is_harmless=True,
@@ -198,22 +198,16 @@ class Transport:
                 f"{method} {self.url}{path}: no answer in time ({error}; the timeout is {self._timeout} s)"
             ) from error
         except BrokenError as error:
-            raise _AttemptError(f"{method} {self.url}{path}: {error}", is_harmless=False) from error
+            raise ServerConnectionError(f"{method} {self.url}{path}: {error}", is_harmless=False) from error
         except OSError as error:
             doubt = "whether the server executed it is not known" if sent_whole else "the server did not execute it"
             ended = "the server closed the connection without an answer"
             if not isinstance(error, EndedError):
                 ended = f"the connection failed ({error})"
-            raise _AttemptError(f"{method} {self.url}{path}: {ended}; {doubt}", is_harmless=not sent_whole) from error
+            raise ServerConnectionError(
+                f"{method} {self.url}{path}: {ended}; {doubt}", is_harmless=not sent_whole
+            ) from error
         return reply if sent_whole else reply._replace(is_kept=False)
-
-
-class _AttemptError(ConnectionError):
-    """The server was not reached, or the connection broke; `is_harmless` where the server cannot have executed anything."""
-
-    def __init__(self, text: str, *, is_harmless: bool) -> None:
-        super().__init__(text)
-        self.is_harmless = is_harmless
 
 
 class _Keys:
