@@ -19,6 +19,7 @@ from .registration import ENV_ID
 from .specification import completed, key_for, metadata_of
 from .transport import MSGPACK
 from .values import action_writer, observation_reader, own
+from .window import Window
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -44,7 +45,8 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
     Args:
         url: where the server is.
         env_id: the environment to make, such as `CartPole-v1`.
-        render_mode: `rgb_array` where the environment has it, unless given.
+        render_mode: `rgb_array` where the environment has it, unless given. `human` shows each frame in a window of this
+            machine, by pygame, and is `rgb_array` on the server.
         api_key: as for `Client`; that of the variable GYM_HTTP_SERVER_API_KEY, unless given.
         timeout: seconds to wait for an answer; None waits for ever.
         packed: speak MessagePack.
@@ -58,10 +60,10 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
         ServerConnectionError: the server cannot be reached, or went away.
         TimeoutError: no answer came in time.
         ValueError: the server answered a space that is not known here, or `frames` is asked for without `packed`.
+        gymnasium.error.DependencyNotInstalled, RuntimeError: `human` needs pygame and a display.
     """
 
-    # Without `human`: gymnasium.make then opens the window here, and not on the server's display.
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 30}  # noqa: RUF012 -- as Gymnasium declares it
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 30}  # noqa: RUF012 -- as Gymnasium declares it
 
     def __init__(
         self,
@@ -77,14 +79,15 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
     ) -> None:
         if frames and not packed:
             raise ValueError("frames come with steps in MessagePack alone: leave packed=False or frames=True out")
-        self._frames = frames
+        self._instance_id: str | None = None
+        self._window = Window(f"{env_id} on {url}") if render_mode == "human" else None
+        self._frames = frames or (self._window is not None and packed)
         self._frame: Any = None
         self._client = Client(url, key_for(api_key), timeout, packed=packed)
-        self._instance_id: str | None = None
-        made = self._client.create_env(env_id, render_mode=render_mode, **create)
-        self._instance_id = made["instance_id"]
-        self._client.keeper.own(self, self._instance_id)
         try:
+            server_mode = render_mode if self._window is None else "rgb_array"
+            self._instance_id = self._client.create_env(env_id, render_mode=server_mode, **create)["instance_id"]
+            self._client.keeper.own(self, self._instance_id)
             described = self._client.get_env(self._instance_id)
             self.action_space = rebuild(described["action_space"])
             self.observation_space = rebuild(described["observation_space"])
@@ -93,7 +96,7 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
         except BaseException:
             self.close()
             raise
-        self.render_mode = described["render_mode"]
+        self.render_mode = described["render_mode"] if self._window is None else "human"
         self.metadata = metadata_of(described)
         self._specification = described["specification"]
         if described["autoreset_mode"] is not None:
@@ -151,6 +154,7 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
         self._first_seed = None
         self._frame = None
         reply = self._client.reset_env(self.instance_id, seed, options, types=True)
+        self._show()
         observation, info = self._read(reply["observation"]), own(reply["info"])
         if "types" not in reply:
             return observation, info
@@ -162,6 +166,7 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
         reply = self._client.step_env(self.instance_id, self._write(action), self._frames, types=True)
         if self._frames:
             self._frame = reply.get("frame")
+        self._show(reply.get("frame_error"))
         reward, info = reply["reward"], reply["info"]
         taken = (
             self._read(reply["observation"]),
@@ -181,11 +186,24 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
             self._types, self._retype = types, Retyper(types)
         return self._retype
 
+    def _show(self, frame_error: str | None = None) -> None:
+        if self._window is None:
+            return
+        if frame_error is not None:
+            gymnasium.logger.warn(f"the window shows no frame of this step: {frame_error}")
+            return
+        self._window.show(self._current_frame(), self.metadata.get("render_fps") or 30)
+
+    def _current_frame(self) -> Any:
+        if self._frame is None:
+            return msgpack_value(self._client.render_env(self.instance_id, MSGPACK))["frame"]
+        return self._frame
+
     def render(self) -> Any:
         """Return the current frame.
 
         Returns:
-            For `ansi` a text; for `human` None, for the window is on the server's display; for any other render mode an
+            For `ansi` a text; for `human` None, for the window shows each frame already; for any other render mode an
             array of shape (height, width, 3), or what the environment has; in a list where the mode is one of
             lists.
 
@@ -195,9 +213,7 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
         mode = self.render_mode or ""
         if mode == "human":
             return None
-        frame = self._frame
-        if frame is None:
-            frame = msgpack_value(self._client.render_env(self.instance_id, MSGPACK))["frame"]
+        frame = self._current_frame()
         if not isinstance(frame, str):
             frame = frame.copy()  # what came is a read-only view of the reply
         return [frame] if mode.endswith("_list") else frame
@@ -221,7 +237,9 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
             ServerProblem: 404, there is no such snapshot.
         """
         self._frame = None
-        return self._read(self._client.restore_snapshot(self.instance_id, snapshot_id))
+        observation = self._read(self._client.restore_snapshot(self.instance_id, snapshot_id))
+        self._show()
+        return observation
 
     def transitions(self) -> dict[str, Any]:
         """Return the tabular model of an environment of toy text, such as FrozenLake: what `Client.get_transitions` does.
@@ -251,6 +269,8 @@ class RemoteEnv(Remade, gymnasium.Env[Any, Any]):
     def close(self) -> None:
         """Close the environment and forget it on the server; closing it again, or without a server, does nothing."""
         instance_id, self._instance_id = self._instance_id, None
+        if self._window is not None:
+            self._window.close()
         if instance_id is not None:
             forget(self._client, instance_id)
 

@@ -56,7 +56,7 @@ class RemoteVectorEnv(Remade, VectorEnv[Any, Any, Any]):
             cannot be called any more: close it and make another.
         ServerConnectionError: the server cannot be reached, or went away.
         TimeoutError: no answer came in time.
-        ValueError: the server answered a space that is not known here.
+        ValueError: the server answered a space that is not known here, or `render_mode` is `human`.
     """
 
     def __init__(
@@ -72,6 +72,10 @@ class RemoteVectorEnv(Remade, VectorEnv[Any, Any, Any]):
         **create: Any,
     ) -> None:
         self.closed = True
+        if render_mode == "human":
+            raise ValueError(
+                "render_mode='human' is not for a batch, whose lanes would share a window: use 'rgb_array'"
+            )
         self._client = Client(url, key_for(api_key), timeout, packed=packed)
         for name in _LANES:
             # Under these names a spec has what `gymnasium.make_vec` would take for its own arguments.
