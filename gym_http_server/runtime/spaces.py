@@ -29,7 +29,8 @@ from gymnasium.spaces import (
 
 from .messages import FAR
 
-_DTYPES: Final = {np.dtype(code).name: np.dtype(code) for code in "?bhilqBHILQefdg"}
+# The type that NumPy itself makes, `l`, after the other one of 64 bits.
+_DTYPES: Final = {np.dtype(code).name: np.dtype(code) for code in "?bhiqlBHIQLefdg"}
 
 
 @singledispatch
@@ -37,7 +38,7 @@ def describe(space: Space[Any]) -> dict[str, Any]:
     """Return the descriptor of `space`: plain JSON values, nested as the space is.
 
     Bounds of a Box are flat lists in C order; ints where its dtype is an integer or bool, floats elsewhere, with
-    ±1e100 for whatever is infinite or farther than that. Keys of a Dict become strings.
+    ±1e100 for whatever is infinite. Keys of a Dict become strings.
 
     Raises:
         TypeError: for a kind of space that has no descriptor.
@@ -58,7 +59,16 @@ def _describe_box(space: Box[Any]) -> dict[str, Any]:
         "low": _bounds(space.low),
         "high": _bounds(space.high),
         "dtype": _dtype_name(space),
+        **_open_sides(space),
     }
+
+
+def _open_sides(space: Box[Any]) -> dict[str, Any]:
+    """Return which bounds of integers are none: Gymnasium samples such a side otherwise than up to the end of the dtype."""
+    if np.dtype(space.dtype).kind not in "iu":
+        return {}
+    sides = {"unbounded_below": ~space.bounded_below, "unbounded_above": ~space.bounded_above}
+    return {name: np.ravel(is_open).tolist() for name, is_open in sides.items() if np.any(is_open)}
 
 
 @describe.register(MultiDiscrete)
@@ -77,7 +87,8 @@ def _describe_multi_binary(space: MultiBinary) -> dict[str, Any]:
     shape = _shape(space)
     # Clients in typed languages read `n` as an int: where it would be a list, only `shape` says it.
     size = {"n": shape[0]} if len(shape) == 1 else {}
-    return {"name": "MultiBinary", **size, "shape": shape, "dtype": _dtype_name(space)}
+    is_list = {"n_is_list": True} if size and not isinstance(space.n, int) else {}
+    return {"name": "MultiBinary", **size, **is_list, "shape": shape, "dtype": _dtype_name(space)}
 
 
 @describe.register(Text)
@@ -86,7 +97,7 @@ def _describe_text(space: Text) -> dict[str, Any]:
         "name": "Text",
         "min_length": int(space.min_length),
         "max_length": int(space.max_length),
-        "characters": "".join(sorted(space.character_set)),
+        "characters": "".join(space.character_list),
     }
 
 
@@ -98,7 +109,8 @@ def _describe_tuple(space: Tuple[Any]) -> dict[str, Any]:
 @describe.register(Dict)
 def _describe_dict(space: Dict[Any]) -> dict[str, Any]:
     spaces = {str(key): describe(part) for key, part in space.spaces.items()}
-    return {"name": "Dict", "spaces": spaces, "keys": list(spaces)}
+    integers = [str(key) for key in space.spaces if isinstance(key, int)]
+    return {"name": "Dict", "spaces": spaces, "keys": list(spaces), **({"integer_keys": integers} if integers else {})}
 
 
 @describe.register(Sequence)
@@ -129,8 +141,9 @@ def _bounds(bounds: np.ndarray[Any, Any]) -> list[Any]:
     if bounds.dtype.kind == "b":
         bounds = bounds.astype(np.int8)
     elif bounds.dtype.kind == "f":
-        # Clipped in the widest type: 1e100 overflows the narrow ones, and the widest one's infinity may be finite.
-        bounds = np.clip(bounds.astype(np.longdouble), -FAR, FAR).astype(np.float64)
+        with np.errstate(over="ignore"):
+            bounds = bounds.astype(np.float64)
+        bounds = np.where(np.isinf(bounds), np.copysign(FAR, bounds), bounds)
     flat: list[Any] = bounds.ravel().tolist()
     return flat
 
@@ -138,8 +151,8 @@ def _bounds(bounds: np.ndarray[Any, Any]) -> list[Any]:
 def rebuild(descriptor: Mapping[str, Any]) -> Space[Any]:
     """Return the space that `descriptor` describes: `rebuild(describe(space)) == space`.
 
-    What a descriptor does not tell apart comes back in its plainest form: a bound at or beyond ±1e100 as an infinity,
-    `MultiBinary([n])` as `MultiBinary(n)`, keys of a Dict as strings.
+    What a descriptor does not tell apart comes back in its plainest form: a bound of ±1e100 as an infinity, and keys of a
+    Dict that are neither strings nor integers as strings.
 
     Raises:
         ValueError: where `descriptor` is not one, with what was wrong with it.
@@ -164,7 +177,12 @@ def _rebuild_discrete(descriptor: Mapping[str, Any]) -> Space[Any]:
 
 
 def _rebuild_box(descriptor: Mapping[str, Any]) -> Space[Any]:
-    return Box(_array(descriptor, "low"), _array(descriptor, "high"), dtype=_dtype(descriptor))
+    box = Box(_array(descriptor, "low"), _array(descriptor, "high"), dtype=_dtype(descriptor))
+    for side in ("below", "above"):
+        if f"unbounded_{side}" in descriptor:
+            is_open = np.array(descriptor[f"unbounded_{side}"], np.bool_).reshape(box.shape)
+            setattr(box, f"bounded_{side}", ~is_open)
+    return box
 
 
 def _rebuild_multi_discrete(descriptor: Mapping[str, Any]) -> Space[Any]:
@@ -173,7 +191,7 @@ def _rebuild_multi_discrete(descriptor: Mapping[str, Any]) -> Space[Any]:
 
 def _rebuild_multi_binary(descriptor: Mapping[str, Any]) -> Space[Any]:
     shape = _dimensions(descriptor)
-    return MultiBinary(shape[0] if len(shape) == 1 else shape)
+    return MultiBinary(shape[0] if len(shape) == 1 and not descriptor.get("n_is_list") else shape)
 
 
 def _rebuild_text(descriptor: Mapping[str, Any]) -> Space[Any]:
@@ -190,7 +208,9 @@ def _rebuild_dict(descriptor: Mapping[str, Any]) -> Space[Any]:
     if sorted(keys) != sorted(spaces):
         raise ValueError(f"`keys` lists {sorted(keys)} where `spaces` has {sorted(spaces)}")
     # A list of pairs keeps its order; Gymnasium sorts the keys of a plain dict.
-    return Dict([(key, rebuild(spaces[key])) for key in keys])
+    integers = set(descriptor.get("integer_keys", ()))
+    parts: list[tuple[Any, Space[Any]]] = [(int(key) if key in integers else key, rebuild(spaces[key])) for key in keys]
+    return Dict(parts)
 
 
 def _rebuild_sequence(descriptor: Mapping[str, Any]) -> Space[Any]:
@@ -244,7 +264,7 @@ def _array(descriptor: Mapping[str, Any], key: str) -> np.ndarray[Any, Any]:
         raise ValueError(f"`{key}` holds something other than numbers")
     if dtype.kind == "f":
         wide = np.array(values, np.float64)
-        wide[np.abs(wide) >= FAR] *= np.inf
+        wide[np.abs(wide) == FAR] *= np.inf
         with np.errstate(over="ignore"):
             return wide.astype(dtype).reshape(shape)
     whole = list(map(int, values)) if float in kinds else values

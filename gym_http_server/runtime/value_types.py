@@ -253,6 +253,8 @@ def _container(node: _Node, raw: Any, value: Any) -> Any:
     if isinstance(value, Mapping):
         parts = node.parts
         return {key: _retyped(parts[key], raw[key], item) if key in parts else item for key, item in value.items()}
+    if isinstance(raw, np.ndarray):
+        raw = raw.tolist()
     if not isinstance(raw, list | tuple) or not isinstance(value, list | tuple):
         value = raw
     kind = type(value) if node.name is None else _TYPES[node.name]
