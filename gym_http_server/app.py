@@ -87,7 +87,7 @@ class Application:
         self.instances = Instances(settings, self.engine, traffic)
         self._reaper = Reaper(self.instances, settings.idle_timeout)
         handlers = handler_table(settings, self.instances, shut_down, self.results, self.registry)
-        self.operations = HotOperations(self._contract.resolved_paths(), handlers)
+        self.operations = HotOperations(self._contract.resolved_paths(), handlers, settings.max_values)
         self._api = make_api(
             self._contract,
             handlers,
@@ -314,7 +314,7 @@ def make_api(
         validate_responses: hold every reply of connexion's stack against the contract.
         operations: those of the hot path, which is put in front; None for none.
     """
-    stack = make_stack(contract, handlers, validate_responses=validate_responses)
+    stack = make_stack(contract, handlers, settings.max_values, validate_responses=validate_responses)
     app: App = stack
     if operations is not None:
         app = HotPath(operations, settings.max_body, stack, traffic_of, on_lost)

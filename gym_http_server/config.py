@@ -106,6 +106,11 @@ class Settings:
         86400.0, "Time after which an instance that nobody has used is closed; 0 for never.", least=0, unit="s"
     )
     max_body: int = setting(16 * MIB, "Largest request body.", least=1, unit="bytes")
+    max_values: int = setting(
+        150_000,
+        "Largest number of values (numbers, texts, arrays, objects, names) in a request body; an array of MessagePack is one.",
+        least=1,
+    )
     max_reply: int = setting(64 * MIB, "Largest reply.", least=1024, unit="bytes")
     max_lanes: int = setting(4096, "Largest number of environments in a batch.", least=1)
     max_async_lanes: int = setting(64, "Largest number of environments in a batch with a process for each.", least=1)

@@ -44,7 +44,18 @@ GymHttpServerError
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+LONGEST_DETAIL: Final = 2000
+"""Characters of a text that tells of an error. Libraries repeat what they refuse, and that may be megabytes."""
+
+
+def shortened(text: str) -> str:
+    """Return a text, or its beginning and its end where it is too long to be told."""
+    if len(text) <= LONGEST_DETAIL:
+        return text
+    half = LONGEST_DETAIL * 2 // 5
+    return f"{text[:half]} … ({len(text)} characters in all) … {text[-half:]}"
 
 
 class GymHttpServerError(Exception):
@@ -56,9 +67,12 @@ class GymHttpServerError(Exception):
     """
 
     def __init__(self, detail: str, **facts: Any) -> None:
+        detail = shortened(detail)
         super().__init__(detail)
         self.detail = detail
-        self.facts = facts
+        self.facts: dict[str, Any] = {
+            name: shortened(fact) if isinstance(fact, str) else fact for name, fact in facts.items()
+        }
 
     def to_wire(self) -> dict[str, Any]:
         """Return the plain form in which an error crosses from an environment's process to the server."""

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 from .bystander import assert_nobody_waits
 from .conftest import start
+from .costly import COSTLY
 from .handing import TROUBLE
 from .serving import Answer, Server, eventually, parse_response, raw
 
@@ -298,3 +300,31 @@ def stalled() -> Iterator[Server]:
 def test_nobody_else_waits(stalled: Server, name: str) -> None:
     """Meanwhile each step of a bystander and each look at the health takes 100 ms at most."""
     assert_nobody_waits(stalled, STALLS[name])
+
+
+@pytest.fixture(scope="module", params=["handover", "process"])
+def shared(request: pytest.FixtureRequest) -> Iterator[tuple[Server, str]]:
+    """A server that others use as well, and an instance."""
+    with start(request.param) as running:
+        running.get("/v1/registry/")  # the first request for it takes its time
+        env = running.create()
+        running.post(f"{env}/reset/")
+        yield running, env.rsplit("/", 1)[1]
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_costly_request_is_answered_and_nobody_else_waits(shared: tuple[Server, str], name: str) -> None:
+    """It gets its status in few words, while a bystander waits 100 ms at most and the server takes little memory."""
+    server, env = shared
+    costly = COSTLY[name]
+    attack = Attack(costly.status, costly.words, costly.method, costly.path, costly.lines, costly.body())
+
+    def send_it(attacked: Server) -> None:
+        answer = send(attacked, attack, env)
+        assert answer.status == attack.status, answer.body[:500]
+        if attack.status != 200:
+            assert attack.words in answer.message
+            assert len(answer.body) < 10_000
+
+    assert_nobody_waits(server, send_it)
+    assert psutil.Process(server.process.pid).memory_info().rss < 400 << 20

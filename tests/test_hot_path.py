@@ -224,7 +224,7 @@ def test_a_step_that_changes_something_and_then_raises_is_executed_once(server: 
 
 def compiled(handler: Any) -> HotOperations:
     """Return the operations of the contract, all with one handler."""
-    return HotOperations(PATHS, dict.fromkeys(HOT, handler))
+    return HotOperations(PATHS, dict.fromkeys(HOT, handler), 1000)
 
 
 PLAIN = {
@@ -332,7 +332,7 @@ def test_an_operation_that_cannot_be_compiled_is_refused_at_the_start(operation:
 
     paths = {"/v1/{id}/do": {"post": {"operationId": "do", "x-hot-path": True, **operation}}}
     with pytest.raises(ValueError, match=words):
-        HotOperations(paths, {"do": handler})
+        HotOperations(paths, {"do": handler}, 1000)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b'""', b"[]", b"{}", b"\x80", b"{", b"x" * 500])

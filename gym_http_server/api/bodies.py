@@ -1,36 +1,59 @@
 """Reading request bodies, strictly: what connexion's own readers let through or fail on ends in a clear 400 here.
 
 `parse` is what a handler's `body` comes from on either way. `parse_plain` is the hot path's: several times faster, and it
-gives up, instead of explaining, on whatever it is not sure to read as `parse` does.
+gives up, instead of explaining, on whatever it is not sure to read as `parse` does. Both count the values first.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from ..runtime.messages import JSON, MSGPACK
 from ..runtime.packing import unpack
 from .problems import HttpProblem
+from .value_count import PIECE_BYTES, json_exceeds, msgpack_exceeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LARGE: Final = 1 << 14
+"""A body of more bytes is read in one of `READERS`."""
+
+READERS: Final = ThreadPoolExecutor(2, thread_name_prefix="body")
+"""The threads that read large bodies. They are few, because they compete with the event loop for the interpreter."""
+
 MAX_DEPTH = 100
 """Deepest nesting of arrays and objects; numpy has at most 64 dimensions, and spaces nest a few times more."""
-_LONG_INTEGER = re.compile(rb"\d{19}")
+_AS_ZEROS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+_LONG_INTEGER: Final = b"0" * 19
+"""What 19 digits become by that table: an integer that may be beyond 64 bits. A pattern takes twenty times as long."""
 _LEAST, _GREATEST = -(2**63), 2**64 - 1
 
 
-def parse(media_type: str, body: bytes) -> Any:
+def parse(media_type: str, body: bytes, max_values: int) -> Any:
     """Return the value of a body of one of the media types in `PARSERS`.
 
+    Args:
+        media_type: which.
+        body: the body.
+        max_values: how many values it may hold.
+
     Raises:
-        HttpProblem: 400 where it is not of that type, or over a limit.
+        HttpProblem: 400 where it is not of that type or nested too deep, 413 where it holds too many values.
     """
+    if EXCEED[media_type](body, max_values):
+        raise HttpProblem(
+            413,
+            "too-many-values",
+            f"the body holds more than {max_values} values (numbers, texts, arrays, objects, names of members): send fewer, send numbers as "
+            "arrays of application/msgpack, where each counts as one, or start the server with a larger --max-values",
+            limit=max_values,
+            setting="max_values",
+        )
     return PARSERS[media_type](body)
 
 
@@ -42,20 +65,16 @@ def parse_json(body: bytes) -> Any:
             holds an integer outside of 64 bits.
     """
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        # With functions of Python for its numbers, among which other threads have their turn.
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_int=_integer, parse_float=_real)
     except UnicodeDecodeError as error:
         raise _malformed(f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise _malformed(str(error)) from None
     except RecursionError:
         raise _too_deep("json") from None
-    except ValueError as error:
-        # The interpreter refuses to read integers of thousands of digits.
-        raise _malformed(str(error).split(";", 1)[0]) from None
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_too_deep(value):
+    if _may_be_deep(body) and _is_too_deep(value):
         raise _too_deep("json")
-    if _LONG_INTEGER.search(body):
-        _check_integers(value)
     return value
 
 
@@ -75,29 +94,59 @@ def parse_msgpack(body: bytes) -> Any:
 
 
 PARSERS: dict[str, Callable[[bytes], Any]] = {JSON: parse_json, MSGPACK: parse_msgpack}
+EXCEED: dict[str, Callable[[bytes, int], bool]] = {JSON: json_exceeds, MSGPACK: msgpack_exceeds}
 
 
-def parse_plain(media_type: str, body: bytes) -> Any:
+def parse_plain(media_type: str, body: bytes, max_values: int) -> Any:
     """Return what `parse` returns, faster.
 
     Raises:
         ValueError: `parse` may refuse this body or read something else in it.
     """
+    if (len(body) > max_values or len(body) > _SMALL) and EXCEED[media_type](body, max_values):
+        raise ValueError("too many values")
     if media_type == MSGPACK:
         value = unpack(body)
         if len(body) > MAX_DEPTH and _is_too_deep(value):
             raise ValueError("deep")
         return value
+    if len(body) >= _SUSPECT and _has_long_integer(body):
+        raise ValueError("with integers beyond 64 bits, or digits that look like one")
     value = orjson.loads(body)
-    if len(body) >= _SUSPECT and (
-        _LONG_INTEGER.search(body) or (body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_too_deep(value))
-    ):
-        raise ValueError("deep, or with integers beyond 64 bits")
+    if len(body) >= _SUSPECT and _may_be_deep(body) and _is_too_deep(value):
+        raise ValueError("deep")
     return value
 
 
+_SMALL: Final = 1024
+"""Length up to which a body is not worth counting what it holds, unless fewer values are allowed."""
+
 _SUSPECT = 19
 """Length from which a JSON text may hold an integer beyond 64 bits or more than `MAX_DEPTH` brackets."""
+
+
+def _has_long_integer(body: bytes) -> bool:
+    if len(body) <= PIECE_BYTES:
+        return _LONG_INTEGER in body.translate(_AS_ZEROS)
+    return any(
+        _LONG_INTEGER in body[start : start + PIECE_BYTES + _SUSPECT].translate(_AS_ZEROS)
+        for start in range(0, len(body), PIECE_BYTES)
+    )
+
+
+def _may_be_deep(body: bytes) -> bool:
+    return body.count(b"[") + body.count(b"{") > MAX_DEPTH
+
+
+def _integer(digits: str) -> int:
+    # The longest has 20 characters; the interpreter refuses to read thousands.
+    if len(digits) <= 20 and _LEAST <= (value := int(digits)) <= _GREATEST:
+        return value
+    raise HttpProblem(400, "malformed-json", "the body holds an integer that does not fit in 64 bits")
+
+
+def _real(digits: str) -> float:
+    return float(digits)
 
 
 def _refuse_constant(name: str) -> None:
@@ -120,16 +169,6 @@ def _is_too_deep(value: Any) -> bool:
         if depth > MAX_DEPTH:
             return True
     return False
-
-
-def _check_integers(value: Any) -> None:
-    todo = [value]
-    while todo:
-        each = todo.pop()
-        if isinstance(each, (list, dict)):
-            todo.extend(_items(each))
-        elif isinstance(each, int) and not _LEAST <= each <= _GREATEST:
-            raise HttpProblem(400, "malformed-json", "the body holds an integer that does not fit in 64 bits")
 
 
 def _items(value: Any) -> Any:

@@ -47,7 +47,9 @@ with (
     # Starlette's test client, where it is loaded, warns that it wants another HTTP library.
     warnings.simplefilter("ignore")
     from connexion import AsyncApp
-    from connexion.exceptions import ProblemException
+    from connexion import request as current_request
+    from connexion.exceptions import BadRequestProblem, ProblemException
+    from connexion.json_schema import format_error_with_path
     from connexion.lifecycle import ConnexionRequest, ConnexionResponse
     from connexion.middleware import MiddlewarePosition
     from connexion.options import SwaggerUIOptions
@@ -57,6 +59,7 @@ with (
 
 __all__ = [
     "AsyncApp",
+    "BadRequestProblem",
     "ConnexionRequest",
     "ConnexionResponse",
     "JSONRequestBodyValidator",
@@ -64,6 +67,8 @@ __all__ = [
     "ProblemException",
     "Resolver",
     "SwaggerUIOptions",
+    "current_request",
+    "format_error_with_path",
 ]
 
 OpenAPISpecification._validate_spec = staticmethod(lambda _: None)

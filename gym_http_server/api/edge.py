@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.http import parse_options_header
 
 from ..runtime.messages import JSON
-from ..runtime.once import Once
 from .compression import HOT
 from .counting import Counting
 from .negotiation import mended
 from .problems import HttpProblem, Problem, problem_of
-from .repeats import HEADER, NAME
+from .repeats import HEADER, NAME, once_of
 from .request import echoing, sent_id
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class Edge:
             media_types = self._contract.body_types(operation)
             scope = _with_body(scope, body if media_types else b"", media_types)
             # Also a body that is ignored: another one is another request, whoever sent it meant something by it.
-            self._name_once(scope, operation, body)
+            await self._name_once(scope, operation, body)
         except ClientDisconnected:
             return
         except HttpProblem as error:
@@ -109,14 +108,14 @@ class Edge:
         tidied = {"method": method, "path": path, "raw_path": path.encode(), "extensions": extensions}
         return operation, {**scope, **tidied}
 
-    def _name_once(self, scope: Scope, operation: dict[str, Any], body: bytes) -> None:
+    async def _name_once(self, scope: Scope, operation: dict[str, Any], body: bytes) -> None:
         """Hand a handler that takes it what tells this request from others."""
         keys = [value.decode("latin-1") for name, value in scope["headers"] if name == NAME]
         if not keys or not self._contract.takes_header(operation, HEADER):
             return
         if len(keys) > 1:
             raise HttpProblem(400, "bad-request", f"there are {len(keys)} {HEADER} headers: send one")
-        scope["extensions"][CONTEXT]["once"] = Once.of(keys[0], operation["operationId"], body)
+        scope["extensions"][CONTEXT]["once"] = await once_of(keys[0], operation["operationId"], body)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, *, setting: str | None = "max_body") -> bytes:

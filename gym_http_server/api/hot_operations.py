@@ -73,6 +73,7 @@ class HotOperation:
         takes_accept: the handler wants the Accept header.
         key: what an Idempotency-Key has to match; None where the operation takes none.
         media_types: what may be in the body.
+        max_values: how many values a body may hold.
     """
 
     operation_id: str
@@ -83,6 +84,7 @@ class HotOperation:
     takes_accept: bool
     key: re.Pattern[bytes] | None
     media_types: frozenset[str]
+    max_values: int
     _free: frozenset[str]
     _required: frozenset[str]
     _is_object: bool
@@ -102,7 +104,7 @@ class HotOperation:
         if media_type is None or media_type not in self.media_types:
             raise NotPlainError
         try:
-            value = parse_plain(media_type, body)
+            value = parse_plain(media_type, body, self.max_values)
             if type(value) is dict:
                 names = value.keys()
                 if self._is_object and names <= self._free and names >= self._required:
@@ -124,17 +126,18 @@ class HotOperations:
     Args:
         paths: the paths of the contract, its references resolved.
         handlers: the handler of every operation, by operationId.
+        max_values: how many values a body may hold.
 
     Raises:
         ValueError: a marked operation's schema has a keyword that is not compiled here.
     """
 
-    def __init__(self, paths: Mapping[str, Any], handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, paths: Mapping[str, Any], handlers: Mapping[str, Handler], max_values: int) -> None:
         self._by_suffix: dict[tuple[str, str, str], HotOperation] = {}
         self._by_pattern: list[tuple[str, re.Pattern[str], HotOperation]] = []
         self._prefixes: dict[str, tuple[str, int]] = {}
         for template, method, operation, parameters in _marked(paths):
-            compiled = _compile(method, operation, handlers, key_pattern(parameters))
+            compiled = _compile(method, operation, handlers, key_pattern(parameters), max_values)
             in_path = [each for each in parameters if each["in"] != "header"]
             lengths = {each["name"]: _lengths(each) for each in in_path}
             prefix, name, suffix = re.split(r"\{(\w+)\}", template, maxsplit=1)
@@ -190,7 +193,11 @@ def _marked(paths: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, A
 
 
 def _compile(
-    method: str, operation: Mapping[str, Any], handlers: Mapping[str, Handler], key: re.Pattern[bytes] | None
+    method: str,
+    operation: Mapping[str, Any],
+    handlers: Mapping[str, Handler],
+    key: re.Pattern[bytes] | None,
+    max_values: int,
 ) -> HotOperation:
     operation_id = operation["operationId"]
     handler = handlers[operation_id]
@@ -209,6 +216,7 @@ def _compile(
         takes_accept="accept" in inspect.signature(handler).parameters,
         key=key,
         media_types=frozenset(content),
+        max_values=max_values,
         _free=frozenset(name for name, part in schema.get("properties", {}).items() if not part.keys() & _CHECKED),
         _required=frozenset(schema.get("required", ())),
         _is_object=schema.get("type", "object") == "object" and "enum" not in schema,

@@ -11,18 +11,19 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.inbox import READ_SIZE
-from ..runtime.once import Once
+from .bodies import READERS
 from .compression import HOT
 from .counting import Counting
 from .edge import send_problem
 from .hot_operations import NotPlainError
 from .problems import problem_of
-from .repeats import NAME
+from .repeats import NAME, once_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..errors import GymHttpServerError
+    from ..runtime.once import Once
     from ..runtime.traffic import Traffic
     from .edge import App, Message, Receive, Scope, Send
     from .hot_operations import HotOperation, HotOperations
@@ -38,7 +39,7 @@ ABANDON = "gym_http_server.abandon"
 """An ASGI extension of our own HTTP protocol: a function that ends the request under way, because the server stops."""
 
 LARGE = READ_SIZE
-"""A body of more bytes is read in a thread, so that other requests need not wait for it. An environment's own process,
+"""A body of more bytes is read in another thread, so that other requests need not wait for it. An environment's own process,
 which has no others, gives such a request back before that."""
 
 
@@ -89,7 +90,8 @@ class HotPath:
                 if len(body) > self._max_body:
                     raise NotPlainError  # noqa: TRY301 -- one way to fall through
                 if len(body) > LARGE:
-                    arguments["body"] = await asyncio.to_thread(operation.read, content_type, body)
+                    loop = asyncio.get_running_loop()
+                    arguments["body"] = await loop.run_in_executor(READERS, operation.read, content_type, body)
                 else:
                     arguments["body"] = operation.read(content_type, body)
             elif operation.ignores_body:
@@ -101,7 +103,7 @@ class HotPath:
             arguments["accept"] = accept
         if key is not None:
             sent = b"".join(each.get("body", b"") for each in received) if operation.ignores_body else body
-            arguments["once"] = once = Once.of(key, operation.operation_id, sent)
+            arguments["once"] = once = await once_of(key, operation.operation_id, sent)
         extensions = scope.get("extensions")
         traffic = self._traffic_of(arguments["instance_id"])
         began = time.perf_counter()

@@ -103,6 +103,7 @@ class Problem:
     ) -> None:
         # By position, for facts may be of any name: those of an error come from an environment's process.
         self.status = status
+        detail = errors.shortened(detail)
         self.headers = {"content-type": PROBLEM_JSON, **(headers or {})}
         self.body = json_bytes(
             {

@@ -5,10 +5,12 @@ Format: draft-ietf-httpapi-idempotency-key-header; the text is compared as it is
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ..runtime.once import ONCE, Once
+from .bodies import LARGE, READERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,6 +36,13 @@ def key_pattern(parameters: Iterable[Mapping[str, Any]]) -> re.Pattern[bytes] | 
         raise ValueError(f"the parameter {parameter['name']!r} of a hot operation is not a plain {HEADER}")
     size = f"(?=.{{{schema.get('minLength', 0)},{schema.get('maxLength', 1 << 16)}}}$)"
     return re.compile(f"{size}{schema.get('pattern', '')}".encode())
+
+
+async def once_of(key: str, operation_id: str, body: bytes) -> Once:
+    """Return what tells a request with a key from others; of a large body the digest is made in another thread."""
+    if len(body) <= LARGE:
+        return Once.of(key, operation_id, body)
+    return await asyncio.get_running_loop().run_in_executor(READERS, Once.of, key, operation_id, body)
 
 
 def named(once: Once | None) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 
-from ..runtime.messages import JSON, MSGPACK
-from .bodies import parse
 from .connexion_parts import (
     AsyncApp,
     ConnexionRequest,
@@ -20,9 +18,10 @@ from .connexion_parts import (
     ProblemException,
     Resolver,
     SwaggerUIOptions,
+    current_request,
 )
 from .problems import Problem, problem_of
-from .validators import MsgpackValidator, StrictJsonValidator
+from .validators import VALUE, body_validators
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -34,7 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["MiddlewarePosition", "make_stack"]
 
 
-def make_stack(contract: Contract, handlers: Mapping[str, Handler], *, validate_responses: bool) -> AsyncApp:
+def make_stack(
+    contract: Contract, handlers: Mapping[str, Handler], max_values: int, *, validate_responses: bool
+) -> AsyncApp:
     """Return the connexion app that binds the handlers to the contract; see `app.make_api` for the arguments."""
     # A copy, for connexion resolves references in place; without the key, which the gate has asked for already.
     document = copy.deepcopy(contract.document)
@@ -49,7 +50,7 @@ def make_stack(contract: Contract, handlers: Mapping[str, Handler], *, validate_
         document,  # a dict, for connexion runs files through a template engine
         resolver=Resolver(function_resolver=lambda operation_id: bound(handlers[operation_id])),
         validate_responses=validate_responses,
-        validator_map={"body": {JSON: StrictJsonValidator, MSGPACK: MsgpackValidator}},
+        validator_map={"body": body_validators(max_values)},
     )
     # At each request it warns that an operation takes two media types.
     logging.getLogger("connexion.operations.openapi3").setLevel(logging.ERROR)
@@ -84,10 +85,10 @@ def bound(handler: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitabl
 
     @functools.wraps(handler)
     async def call(**arguments: Any) -> ConnexionResponse:
-        body = arguments.get("body")
-        # Of a media type that it does not know, connexion hands over the bytes.
-        if isinstance(body, bytes):
-            arguments["body"] = parse(MSGPACK, body)
+        value = current_request.scope.get(VALUE)
+        # What connexion makes of JSON's null depends on the schema.
+        if "body" in arguments and (value is not None or isinstance(arguments["body"], bytes)):
+            arguments["body"] = value
         response = await handler(**arguments)
         return ConnexionResponse(
             200, content_type=response.media_type, body=response.body, headers=dict(response.headers)

@@ -79,7 +79,8 @@ class Serving:
     def __init__(self, settings: Settings, access: Access, paths: Mapping[str, Any]) -> None:
         self.settings = settings
         self.instances = Instances(settings, _Beside())
-        operations = _OperationsHere(paths, handler_table(settings, self.instances, _nothing), self.instances)
+        handlers = handler_table(settings, self.instances, _nothing)
+        operations = _OperationsHere(paths, handlers, settings.max_values, self.instances)
         hot_path = HotPath(operations, settings.max_body, give_back, self.instances.traffic)
         self.config = configuration(Barrier(hot_path, Guard(access)), settings, OwnedProtocol)
         self.config.load()
@@ -173,8 +174,10 @@ class Owner:
 class _OperationsHere(HotOperations):
     """The compiled operations, for the instances of this process only."""
 
-    def __init__(self, paths: Mapping[str, Any], handlers: Mapping[str, Any], instances: Instances) -> None:
-        super().__init__(paths, handlers)
+    def __init__(
+        self, paths: Mapping[str, Any], handlers: Mapping[str, Any], max_values: int, instances: Instances
+    ) -> None:
+        super().__init__(paths, handlers, max_values)
         self._instances = instances
 
     def find(self, method: str, path: str) -> tuple[HotOperation, dict[str, Any]] | None:

@@ -1,7 +1,7 @@
-"""What a client may say in the `kwargs` of createEnv: values for an environment's constructor, never code or foreign files.
+"""What a client may say in `kwargs` of createEnv and `options` of a reset: plain values, never code or foreign files.
 
 A constructor does with its arguments what it likes: Gymnasium's MuJoCo environments open the file that `xml_file` names,
-and others import what is named as `module:attribute`. Which of them means what, only they know. So every text in kwargs,
+and others import what is named as `module:attribute`. Which of them means what, only they know; a reset likewise. So every text,
 at any depth and as a name too, is held to two rules: none names code, and what may be a path lies in the results roots.
 """
 
@@ -18,6 +18,7 @@ from urllib.parse import unwrap, urlsplit
 from urllib.request import url2pathname
 
 from ..errors import ForbiddenDirectoryError, InvalidValueError
+from .roots import LONGEST_PATH
 
 if TYPE_CHECKING:
     from .roots import Roots
@@ -35,8 +36,15 @@ _SCHEMES: Final = ("http", "https")
 """What a URL begins with that is no module's name but for Python's own `http`."""
 
 
+MAX_TEXTS: Final = 10_000
+MAX_PATHS: Final = 1_000
+MAX_PATH_CHARACTERS: Final = 200_000
+"""How many different texts there may be, and how many of them that look like paths or code, with how many characters in all.
+Each text is a question to the file system (10 µs), a path or module several (300 µs), and each part of a path one more."""
+
+
 class KwargsGuard:
-    """Refuses keyword arguments that name code, or a path outside the roots.
+    """Refuses values that name code, or a path outside the roots.
 
     Args:
         roots: the results roots.
@@ -48,24 +56,39 @@ class KwargsGuard:
         self._imports = imports
 
     def check(self, kwargs: dict[str, Any], what: str = "kwargs") -> None:
-        """Refuse what must not be passed on to a constructor.
+        """Refuse what must not be passed on to an environment.
 
         Args:
             kwargs: plain JSON values.
             what: what to call them.
 
         Raises:
-            InvalidValueError: a text names code, or no path can be called like that.
+            InvalidValueError: a text names code, no path can be called like that, or there are too many texts.
             ForbiddenDirectoryError: a text names a path outside the results roots.
         """
+        seen: set[str] = set()
+        paths = path_characters = 0
         for name, value in kwargs.items():
             # One after the other and not within each other: a client may nest them deep.
-            seen: set[str] = set()
             left = [name, value]
             while left:
-                match left.pop():
+                part = left.pop()
+                # Of MessagePack; the system takes bytes as a path, too.
+                match os.fsdecode(part) if isinstance(part, bytes) else part:
                     case str() as text if text not in seen:
                         seen.add(text)
+                        if len(seen) > MAX_TEXTS:
+                            raise _too_many(what, MAX_TEXTS, "different texts")
+                        if _may_lead_elsewhere(text):
+                            paths += 1
+                            # A long text, which can be no path, is not looked up part by part.
+                            path_characters += min(len(text), LONGEST_PATH)
+                        if paths > MAX_PATHS:
+                            raise _too_many(what, MAX_PATHS, "texts that look like paths or code")
+                        if path_characters > MAX_PATH_CHARACTERS:
+                            raise _too_many(
+                                what, MAX_PATH_CHARACTERS, "characters of texts that look like paths or code"
+                            )
                         self._check_text(what, name, text)
                     case dict() as mapping:
                         left += mapping
@@ -80,7 +103,7 @@ class KwargsGuard:
             path = url2pathname(urlsplit(plain).path) if is_url else text
         except ValueError as error:
             raise _impossible(what, name, text, error) from None
-        exists = os.path.lexists(path)
+        exists = len(path) <= LONGEST_PATH and os.path.lexists(path)
         if not is_url and (module := _module_of(text, exists=exists)) is not None:
             if module not in self._imports:
                 raise InvalidValueError(
@@ -92,6 +115,8 @@ class KwargsGuard:
             self._check_path(what, name, text, path)
 
     def _check_path(self, what: str, name: str, text: str, path: str) -> None:
+        if len(path) > LONGEST_PATH:  # to resolve one of megabytes takes hours
+            raise _impossible(what, name, text, ValueError(f"it has more than {LONGEST_PATH} characters"))
         try:
             resolved = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 -- Path's refuses unknown users
             os.fsencode(resolved)
@@ -125,12 +150,14 @@ def _module_of(text: str, *, exists: bool) -> str | None:
     module, colon, rest = (part.strip() for part in text.partition(":"))
     if not colon or (module in _SCHEMES and rest.startswith("//")):
         return None
-    is_code = not exists and CODE.fullmatch(text.strip()) is not None
+    is_code = not exists and CODE.fullmatch(text.strip()[:LONGEST_PATH]) is not None
     return module if is_code or _is_found(module.partition(".")[0]) else None
 
 
 def _is_found(module: str) -> bool:
     """Return whether there is a top-level module of that name, here or where `--import` has them from."""
+    if len(module) > LONGEST_PATH:
+        return False
     if module in sys.modules:
         return True
     try:
@@ -140,6 +167,10 @@ def _is_found(module: str) -> bool:
         )
     except (ImportError, ValueError):  # no name of a module
         return False
+
+
+def _may_lead_elsewhere(text: str) -> bool:
+    return ":" in text or _looks_like_path(text)
 
 
 def _looks_like_path(text: str) -> bool:
@@ -152,6 +183,14 @@ def _impossible(what: str, name: str, text: str, error: Exception) -> InvalidVal
     return InvalidValueError(f"{_shown(text)} in {name!r} of {what} can be no path: {why}", kwarg=name)
 
 
+def _too_many(what: str, limit: int, texts: str) -> InvalidValueError:
+    return InvalidValueError(
+        f"{what} hold more than {limit} {texts}, each of which is looked up on the server: pass numbers, fewer texts, or a "
+        "file of them under a results root",
+        limit=limit,
+    )
+
+
 def _shown(text: str) -> str:
-    shown = ascii(text)
+    shown = ascii(text[:201])
     return shown if len(shown) <= 200 else shown[:200] + "…"

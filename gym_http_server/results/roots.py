@@ -10,8 +10,12 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from ..errors import ForbiddenDirectoryError, InvalidValueError
+
+LONGEST_PATH: Final = 8192
+"""Characters of a path. Linux takes 4096, but there may be more before its `..` and double slashes are resolved."""
 
 
 class Roots:
@@ -40,6 +44,8 @@ class Roots:
         """
         if not directory:
             raise InvalidValueError("a directory must have a name, and this one is empty")
+        if len(directory) > LONGEST_PATH:  # to resolve one of megabytes takes hours
+            raise _impossible(directory, ValueError(f"it has more than {LONGEST_PATH} characters"))
         try:
             path = (self.paths[0] / directory).resolve()
             os.fsencode(path)
@@ -84,6 +90,7 @@ def _impossible(directory: str, error: Exception) -> InvalidValueError:
 
 
 def _shortened(text: str) -> str:
+    text = text[:201]
     shown = ascii(text) if any("\ud800" <= each <= "\udfff" for each in text) else repr(text)
     return shown if len(shown) <= 200 else shown[:200] + "…"
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from ...results.kwargs import KwargsGuard
+from ...results.roots import Roots
 from .batches import BatchHandlers
 from .episodes import EpisodeHandlers
 from .instances import InstanceHandlers
 from .monitor import MonitorHandlers
+from .options import OptionsCheck
 from .planning import PlanningHandlers
 from .registry import RegistryHandlers
 from .results import ResultsHandlers
@@ -42,9 +45,11 @@ def handler_table(
         results: where recordings become evaluations; None in an environment's own process, which has no part in that.
         registry: what the libraries register; None as for the results.
     """
-    of_instances = InstanceHandlers(settings, instances)
-    of_episodes = EpisodeHandlers(settings, instances)
-    of_batches = BatchHandlers(instances)
+    guard = KwargsGuard(Roots(settings.results_root), settings.imports)
+    options = OptionsCheck(guard, in_thread=results is not None)
+    of_instances = InstanceHandlers(settings, instances, guard)
+    of_episodes = EpisodeHandlers(settings, instances, options)
+    of_batches = BatchHandlers(instances, options)
     of_planning = PlanningHandlers(settings, instances)
     of_spaces = SpaceHandlers(instances)
     of_server = ServerHandlers(instances, shut_down)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ...instances import Instances
     from ...runtime.once import Once
     from ..responses import Response
+    from .options import OptionsCheck
 
 
 class BatchHandlers:
@@ -20,9 +21,11 @@ class BatchHandlers:
 
     Args:
         instances: the live instances.
+        options: what the options of a reset are held to.
     """
 
-    def __init__(self, instances: Instances) -> None:
+    def __init__(self, instances: Instances, options: OptionsCheck) -> None:
+        self._options = options
         self._instances = instances
 
     async def reset(
@@ -30,6 +33,7 @@ class BatchHandlers:
     ) -> Response:
         """Start an episode in every lane."""
         asked = body if isinstance(body, dict) else {}
+        await self._options.check(asked.get("options"))
         arguments = {name: asked.get(name) for name in ("options", "reset_mask")}
         arguments |= {name: seed_of(asked, name) for name in ("seed", "seeds")}
         arguments |= {**form_of(accept), **named(once)}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ...instances import Instances
     from ...runtime.once import Once
     from ..responses import Response
+    from .options import OptionsCheck
 
 FRAME_TYPES = ("image/png", "image/jpeg", "text/plain", MSGPACK)
 
@@ -25,9 +26,11 @@ class EpisodeHandlers:
     Args:
         settings: the server's settings.
         instances: the live instances.
+        options: what the options of a reset are held to.
     """
 
-    def __init__(self, settings: Settings, instances: Instances) -> None:
+    def __init__(self, settings: Settings, instances: Instances, options: OptionsCheck) -> None:
+        self._options = options
         self._max_reply = settings.max_reply
         self._instances = instances
 
@@ -36,6 +39,7 @@ class EpisodeHandlers:
     ) -> Response:
         """Start an episode. Old clients send null, "", [] or nothing: only an object says anything."""
         asked = body if isinstance(body, dict) else {}
+        await self._options.check(asked.get("options"))
         arguments = {"seed": seed_of(asked), "options": asked.get("options"), **form_of(accept), **named(once)}
         if asked.get("types"):
             arguments["types"] = True

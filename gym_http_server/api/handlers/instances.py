@@ -6,8 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ...metadata import Metadata
-from ...results.kwargs import KwargsGuard
-from ...results.roots import Roots
 from ...runtime.messages import CreateRequest
 from ...runtime.once import SharedOutcomes, compact
 from ..responses import json_response, void_response
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from ...config import Settings
     from ...instance import Instance
     from ...instances import Instances
+    from ...results.kwargs import KwargsGuard
     from ...runtime.once import Once
     from ...runtime.traffic import Tally
     from ..responses import Response
@@ -31,11 +30,12 @@ class InstanceHandlers:
     Args:
         settings: the server's settings.
         instances: the live instances.
+        guard: what kwargs are held to.
     """
 
-    def __init__(self, settings: Settings, instances: Instances) -> None:
+    def __init__(self, settings: Settings, instances: Instances, guard: KwargsGuard) -> None:
         self._settings = settings
-        self._guard = KwargsGuard(Roots(settings.results_root), settings.imports)
+        self._guard = guard
         self._instances = instances
         self._outcomes = SharedOutcomes()
 
