@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from . import __version__
@@ -19,6 +20,7 @@ from .api.hot_path import ABANDON, HotPath
 from .api.pages import Pages
 from .api.problems import HttpProblem, problem_of
 from .api.proxy import TrustedProxies, root_path
+from .api.refusals import REFUSALS
 from .api.request import CURRENT, Request
 from .api.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
 from .api.stack import MiddlewarePosition, make_stack
@@ -198,6 +200,8 @@ class Application:
     def on_refused(self, status: int, sent: int, scope: Scope | None) -> None:
         """Note a request that the protocol answered; see `protocol.Refuse`."""
         self._count_refused(status, sent)
+        # Else it has passed the app, whose reply tells why.
+        REFUSALS.note(status, HTTPStatus(status).phrase, scope or {})
         if scope is not None and self._logs_access:
             log_refused(status, sent, scope)
 

@@ -77,11 +77,6 @@ class Reaper:
 
     async def _close(self, instance: Instance) -> None:
         try:
-            if instance.has_expired:
-                reason = f"nobody has used it or renewed its lease for {instance.lease:g} s"
-            else:
-                reason = f"nobody has used it for {self._timeout:g} s (--idle-timeout)"
-            logger.info("instance %s is closed: %s", instance.instance_id, reason)
             await self._instances.reap(instance)
         except Exception:
             logger.exception("closing the idle instance %s failed", instance.instance_id)

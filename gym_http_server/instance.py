@@ -63,7 +63,7 @@ class Instance:
         self.metadata = metadata or Metadata()
         self._used = self.created_at.timestamp()
         self.lease = lease
-        self._renewed_at = self._idle_since = time.monotonic()
+        self._made_at = self._renewed_at = self._idle_since = time.monotonic()
         self._worker = worker
         self._turn = Turn()
         self._closing = False
@@ -84,6 +84,11 @@ class Instance:
     def episodes(self) -> int:
         """Episodes that have ended since it was made."""
         return self._worker.usage.episodes
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._made_at
 
     @property
     def last_used_at(self) -> datetime:

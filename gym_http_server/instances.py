@@ -133,12 +133,13 @@ class Instances:
         """Return the live instances, the oldest first."""
         return list(self._live.values())
 
-    async def close(self, instance_id: str, once: Once | None = None) -> None:
+    async def close(self, instance_id: str, once: Once | None = None, why: str = "a client closed it") -> None:
         """Close an instance and forget it.
 
         Args:
             instance_id: which.
             once: the request that this is for; None where it has no key.
+            why: why it is closed, for the log.
 
         Raises:
             KeyReusedError: `once` has the key of another request for it.
@@ -151,7 +152,7 @@ class Instances:
         finally:
             # Not where the call was given up before its turn came: the environment lives on.
             if instance.state == "closed":
-                closed_here = self._forget(instance_id)
+                closed_here = self._forget(instance_id, why)
         if not closed_here:
             raise self._unknown(instance_id)
 
@@ -166,7 +167,10 @@ class Instances:
         if len(self._reaped) > REMEMBERED:
             del self._reaped[next(iter(self._reaped))]
         with contextlib.suppress(UnknownInstanceError):
-            await self.close(instance_id)
+            why = f"nobody has used it for {self._settings.idle_timeout:g} s (--idle-timeout)"
+            if has_expired:
+                why = f"nobody has used it or renewed its lease for {instance.lease:g} s"
+            await self.close(instance_id, why=why)
             self.totals.expired += has_expired
             self.totals.reaped += not has_expired
 
@@ -175,17 +179,23 @@ class Instances:
         instances = self.all()
         closings = (instance.close(at_once=True) for instance in instances)
         for instance, outcome in zip(instances, await asyncio.gather(*closings, return_exceptions=True), strict=True):
-            self._forget(instance.instance_id)
+            self._forget(instance.instance_id, "the server stops")
             if isinstance(outcome, BaseException):
                 names = {"instance_id": instance.instance_id}
                 logger.error("closing an instance failed", exc_info=outcome, extra=names)
 
-    def _forget(self, instance_id: str) -> bool:
+    def _forget(self, instance_id: str, why: str) -> bool:
         """Forget an instance that was closed, but for what it adds to the totals; return whether nobody had before."""
         instance = self._live.pop(instance_id, None)
         if instance is None:
             return False
         self.totals.add(instance)
+        steps, episodes, age = instance.steps, instance.episodes, instance.age
+        logger.info(
+            "instance %s is closed: %s; %s, %d steps, %d episodes, lived %.4g s",
+            *(instance_id, why, instance.description.env_id, steps, episodes, age),
+            extra={"instance_id": instance_id, "steps": steps, "episodes": episodes, "age": round(age, 3)},
+        )
         return True
 
     def _unknown(self, instance_id: str) -> UnknownInstanceError:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
-from . import logs
+from . import __version__, logs
+from .api.refusals import REFUSALS, client_of
+from .api.request import CURRENT
 from .app import Application
 from .errors import StartError
 from .handover.gateway import Gateway, owner_entry
@@ -38,10 +40,15 @@ LEAST_SECONDS_TO_CLOSE: Final = 5.0
 class HttpServer(uvicorn.Server):
     """uvicorn's server, which keeps a signal that stopped it for itself: a graceful stop exits with status 0."""
 
+    stopped_by = "the program that started it"
+    """Who had it stop, for the log."""
+
     _stopping_since: float | None = None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the connections, those with a request under way when it is answered or its time is over."""
+        # Here and not in the handler of the signal, which may interrupt whatever logs.
+        logger.info("stopping: by %s", self.stopped_by, extra={"stopped_by": self.stopped_by})
         self._stopping_since = time.monotonic()
         await super().shutdown(sockets)
 
@@ -68,6 +75,8 @@ class HttpServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- the signature of a handler
         """Stop gracefully on the first signal, and at once on the next."""
+        if not self.should_exit:
+            self.stopped_by = signal.Signals(sig).name
         self.force_exit = self.should_exit
         self.should_exit = True
 
@@ -104,6 +113,9 @@ async def _serve(
 
     def shut_down() -> None:
         if server is not None:
+            request = CURRENT.get()
+            client = client_of(None if request is None else request.scope)
+            server.stopped_by = f"a request of {client or 'an unknown client'}"
             server.should_exit = True
 
     if can_hand_over(settings):
@@ -122,19 +134,29 @@ async def _serve(
         url = f"{'https' if settings.tls_cert else 'http'}://{_authority(sockets[0])}"
         if application.engine.caveat:
             logger.warning("the %s engine: %s", application.engine.name, application.engine.caveat)
-        asyncio.get_running_loop().call_soon(_once_started, server, on_start, url)
+        asyncio.get_running_loop().call_soon(_once_started, server, on_start, url, settings)
         await server.serve(sockets)
     finally:
+        live = len(application.instances.all())
         await application.stop(at_once=server.force_exit, seconds=server.seconds_to_close)
+        REFUSALS.flush()
+        if server.started:
+            how = "ended" if server.force_exit else "closed"
+            logger.info(
+                "stopped: %d %s %s", live, "instance" if live == 1 else "instances", how, extra={"instances": live}
+            )
     if not server.started:
         raise StartError("the HTTP server did not start: its log tells why")
 
 
-def _once_started(server: HttpServer, on_start: Callable[[str], None], url: str) -> None:
+def _once_started(server: HttpServer, on_start: Callable[[str], None], url: str, settings: Settings) -> None:
     if server.started:
         on_start(url)
+        access = "a key is required" if settings.api_key else "no key is required"
+        text = "started: version %s at %s, %s engine, %s"
+        logger.info(text, __version__, url, settings.engine, access, extra={"url": url, "engine": settings.engine})
     elif not server.should_exit:
-        asyncio.get_running_loop().call_later(0.005, _once_started, server, on_start, url)
+        asyncio.get_running_loop().call_later(0.005, _once_started, server, on_start, url, settings)
 
 
 def _authority(listening: socket.socket) -> str:

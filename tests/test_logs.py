@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from gym_http_server import logs
 from gym_http_server.api.problems import problem_of
+from gym_http_server.api.refusals import Refusals
 from gym_http_server.api.request import CURRENT, Request, instance_in, sent_id
 from gym_http_server.config import Settings
 
@@ -157,13 +158,100 @@ def test_a_request_that_the_protocol_refuses_is_in_the_access_log(refusing: Serv
         assert parse_response(answer).headers.get("x-request-id") == (None if name == "no request" else "mine")
 
 
-def test_without_an_access_log_no_request_is_logged(server: Server) -> None:
+def test_without_an_access_log_only_beginning_and_end_of_an_instance_are_logged(server: Server) -> None:
     """The log of a server at work is quiet, and says what it says in text."""
     env = server.create()
     server.post(f"{env}/reset/")
+    server.post(f"{env}/step/", {"action": 1})
     server.request("DELETE", f"{env}/")
-    assert not [line for line in server.stderr if env.rsplit("/", 1)[1] in line]
+    name = env.rsplit("/", 1)[1]
+    made, closed = eventually(lambda: len(found := [line for line in server.stderr if name in line]) == 2 and found)
+    assert f"instance {name} is made: CartPole-v1 (gymnasium " in made
+    assert f"instance {name} is closed: a client closed it; CartPole-v1, 1 steps, 0 episodes, lived " in closed
     assert not [line for line in server.stderr if "uvicorn" in line]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_log_tells_the_story_of_a_server(kind: str) -> None:
+    """Each event is one record with its fields: started, made, refused, lost, closed, stopping, stopped."""
+    with start(kind, "--log-format", "json") as server:
+        first = server.create(name="mine").rsplit("/", 1)[1]
+        server.post(f"/v1/envs/{first}/reset/")
+        server.post(f"/v1/envs/{first}/rollout/", {"policy": "random", "episodes": 2, "seed": 1})
+        server.post(f"/v1/envs/{first}/step/", {"action": 7})
+        server.post("/v1/envs/", {"env_id": "CartPole-v9"})
+        second = server.create().rsplit("/", 1)[1]
+        server.post(f"/v1/envs/{first}/close/")
+        server.post("/v1/shutdown/")
+        eventually(lambda: "stopped: " in "".join(server.stderr))
+    told = [each for each in map(json.loads, server.stderr) if each["logger"] != "gym_http_server.environment"]
+    refused = [each for each in told if each["message"].startswith("refused: ")]
+    if kind != "handover":  # there it comes from the environment's own process, as one of its lines
+        assert [(each["path"], each["status"]) for each in refused] == [
+            (f"/v1/envs/{first}/step/", 400),
+            ("/v1/envs/", 400),
+        ]
+    assert "did you mean 'CartPole-v1'?" in refused[-1]["message"]
+    story = [each for each in told if each not in refused and each["level"] == "INFO"]
+    assert [each["message"].split(":")[0] for each in story] == [
+        "started",
+        f"instance {first} is made",
+        f"instance {second} is made",
+        f"instance {first} is closed",
+        "stopping",
+        f"instance {second} is closed",
+        "stopped",
+    ]
+    started, made, _, closed, stopping, last, stopped = story
+    assert (started["url"], started["engine"]) == (server.url, "inline" if kind == "inline" else "process")
+    assert (made["instance_id"], made["env_id"], made["client"]) == (first, "CartPole-v1", "127.0.0.1")
+    assert "named 'mine'" in made["message"]
+    assert (closed["steps"] > 10, closed["episodes"], closed["instance_id"]) == (True, 2, first)
+    assert 0 < closed["age"] < 600
+    assert stopping["stopped_by"] == "a request of 127.0.0.1"
+    assert "the server stops" in last["message"]
+    assert stopped["instances"] == 1
+
+
+def test_the_log_says_which_signal_stops_the_server() -> None:
+    """SIGTERM is what the tests' server is stopped with."""
+    with start("inline") as server:
+        pass
+    eventually(lambda: "stopping: by SIGTERM" in "".join(server.stderr))
+    assert "stopped: 0 instances closed" in "".join(server.stderr)
+
+
+def test_refusals_are_a_few_lines_a_second_and_a_count_of_the_rest() -> None:
+    """A flood of them takes six lines a second, and no line break or control character of a client gets in."""
+    now = 0.0
+    with own_logging() as stream:
+        configured(stream, log_format="text")
+        refusals = Refusals(lambda: now)
+        scope = {"method": "POST", "path": "/a\nb\x1b", "client": ("10.0.0.7", 1)}
+        for _ in range(1000):
+            refusals.note(400, "no\nsuch \x1b thing" + "x" * 5000, scope)
+        now = 1.5
+        refusals.note(429, "too many", scope)
+        lines = [line.split(": ", 1)[1] for line in stream.getvalue().splitlines()]
+    assert lines[:5] == [f"refused: POST /a b\\x1b by 10.0.0.7: 400 no such \\x1b thing{'x' * 282}…"] * 5
+    assert lines[5:] == [
+        "refused: 995 more, of which no more than 5 lines a second are logged",
+        "refused: POST /a b\\x1b by 10.0.0.7: 429 too many",
+    ]
+
+
+def test_what_libraries_say_whenever_they_are_loaded_is_not_logged(tmp_path: Path) -> None:
+    """Neither SDL's word on XDG_RUNTIME_DIR, nor the banners of ALE, pygame and gym; what else is printed is."""
+    (tmp_path / "module_that_loads.py").write_text("import gym, pygame, ale_py\nprint('my own word')\n")
+    variables = {"PYTHONPATH": str(tmp_path), "XDG_RUNTIME_DIR": "", "PYGAME_HIDE_SUPPORT_PROMPT": ""}
+    with start("process", "--import", "module_that_loads", environment=variables) as server:
+        for env_id in ("CartPole-v1", "ALE/Pong-v5"):
+            env = server.create(env_id)
+            server.post(f"{env}/reset/")
+            server.request("GET", f"{env}/render/", check=False)
+            server.post(f"{env}/close/")
+    lines = [line for line in server.stderr if "gym_http_server.environment" in line]
+    assert [line.split("fork server: ")[-1].strip() for line in lines] == ["my own word"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

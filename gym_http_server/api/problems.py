@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..runtime.encoding import json_bytes
-from .request import current_id
+from .refusals import REFUSALS
+from .request import CURRENT, current_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,9 +122,13 @@ def problem_of(error: BaseException) -> Problem:
     """Return the response for any error: one of this project, or a defect of ours."""
     match error:
         case HttpProblem():
-            return Problem(error.status, error.slug, error.detail, error.headers, **error.facts)
+            problem = Problem(error.status, error.slug, error.detail, error.headers, **error.facts)
+            _log_refusal(problem.status, error.detail)
+            return problem
         case errors.GymHttpServerError():
-            return Problem(STATUS[type(error)], slug_of(type(error)), error.detail, None, **error.facts)
+            problem = Problem(STATUS[type(error)], slug_of(type(error)), error.detail, None, **error.facts)
+            _log_refusal(problem.status, error.detail)
+            return problem
     reference = current_id()
     logger.error("internal error %s", reference, exc_info=error)
     return Problem(
@@ -132,6 +137,15 @@ def problem_of(error: BaseException) -> Problem:
         f"the server has a defect; its log tells more under the reference {reference}, please report it",
         reference=reference,
     )
+
+
+def _log_refusal(status: int, detail: str) -> None:
+    # What an environment did wrong is in its output, or in the log as its loss; a wrong key is logged as a guess.
+    if status < 500 or status in (503, 507):
+        request = CURRENT.get()
+        scope = None if request is None else request.scope
+        if not (status == 401 and scope is not None and any(name == b"authorization" for name, _ in scope["headers"])):
+            REFUSALS.note(status, detail)
 
 
 def slug_of(cls: type[errors.GymHttpServerError]) -> str:

@@ -29,6 +29,19 @@ PAUSE_SECONDS: Final = 0.0005
 MAX_DRAIN_BYTES: Final = 1 << 20
 """What is read of a process that has ended: more than its pipe holds, where another process may still write to it."""
 
+BANNERS: Final = re.compile(
+    r"error: XDG_RUNTIME_DIR (is invalid or )?not set in the environment"
+    r"|A\.L\.E: Arcade Learning Environment \(version "
+    r"|\[Powered by Stella\]$"
+    r"|pygame(-ce)? \d\S* \(SDL \d"
+    r"|Hello from the pygame community\. "
+    r"|Gym has been unmaintained since 2022 "
+    r"|Please upgrade to Gymnasium, the maintained drop-in replacement of Gym"
+    r"|Users of this version of Gym should be able to simply replace 'import gym'"
+    r"|See the migration guide at https://gymnasium\.farama\.org/introduction/migration_guide/"
+)
+"""What libraries say whenever they are loaded; it is not logged."""
+
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
@@ -183,7 +196,7 @@ class Output:
         self._write(f"{lines} lines more, {size} bytes, are not logged: {limits}")
 
     def _log(self, line: bytes) -> None:
-        if text := _text(line):
+        if (text := _text(line)) and not BANNERS.match(text):
             self._write(text)
 
     def _write(self, text: str) -> None:

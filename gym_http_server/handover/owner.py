@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from ..api.handlers import handler_table
 from ..api.hot_operations import HotOperation, HotOperations
 from ..api.hot_path import HotPath
+from ..api.refusals import tell_on_stderr
 from ..api.security import Access, Guard, has_header
 from ..config import Settings
 from ..engines.base import Engine
@@ -53,6 +54,7 @@ def prepare(arguments: Mapping[str, Any]) -> None:
             `hot_paths`).
     """
     settings, access = Settings(**_fields(arguments["settings"])), Access(**_fields(arguments["access"]))
+    tell_on_stderr()
     _made[:] = [Serving(settings, access, arguments["paths"])]
 
 

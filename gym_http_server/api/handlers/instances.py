@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from ...metadata import Metadata
 from ...runtime.messages import CreateRequest
 from ...runtime.once import SharedOutcomes, compact
+from ..refusals import client_of
+from ..request import CURRENT
 from ..responses import json_response, void_response
 from .episodes import seed_of
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from ...runtime.once import Once
     from ...runtime.traffic import Tally
     from ..responses import Response
+
+
+logger = logging.getLogger(__name__)
 
 
 class InstanceHandlers:
@@ -68,6 +74,7 @@ class InstanceHandlers:
         )
         instance = await self._instances.create(request, body.get("call_timeout"), metadata, body.get("lease"))
         made = instance.description
+        _log_created(instance)
         headers = {"Warning": f'299 - "{_quotable(made.notice)}"'} if made.notice else None
         reply = {"instance_id": instance.instance_id, "env_id": made.env_id, "library": made.library}
         response = json_response(reply, headers)
@@ -114,6 +121,21 @@ class InstanceHandlers:
         else:
             await self._outcomes.of(instance_id, once, lambda: self._instances.close(instance_id, once))
         return void_response(accept)
+
+
+def _log_created(instance: Instance) -> None:
+    made, request = instance.description, CURRENT.get()
+    client = client_of(None if request is None else request.scope)
+    logger.info(
+        "instance %s is made: %s%s%s (%s) for %s",
+        instance.instance_id,
+        made.env_id,
+        "" if made.num_envs is None else f", {made.num_envs} lanes",
+        "" if instance.metadata.name is None else f", named {instance.metadata.name!r}",
+        made.library,
+        client or "an unknown client",
+        extra={"instance_id": instance.instance_id, "env_id": made.env_id, "client": client},
+    )
 
 
 def _described(instance: Instance) -> Response:

@@ -1,0 +1,115 @@
+"""The log of refused requests: a line each, at most a few a second, and the rest counted in one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from .request import CURRENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .edge import Scope
+
+logger = logging.getLogger(__name__)
+
+LINES_A_SECOND: Final = 5
+MAX_REASON: Final = 300
+"""Maximum characters of a reason in the log; the reply has all of it."""
+
+_CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
+
+class Refusals:
+    """Logs refused requests; safe to use from several threads.
+
+    Args:
+        clock: tells the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._second = float("-inf")
+        self._lines = self._left_out = 0
+        self._telling: asyncio.TimerHandle | None = None
+
+    def note(self, status: int, reason: str, scope: Scope | None = None) -> None:
+        """Note a request that is refused.
+
+        Args:
+            status: what it is answered with.
+            reason: why, as the reply says it.
+            scope: the request; None for the one that is being served.
+        """
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        with self._lock:
+            now = self._clock()
+            if now - self._second >= 1.0:
+                self._second, self._lines = now, 0
+            if self._lines >= LINES_A_SECOND:
+                self._left_out += 1
+                if self._telling is None:
+                    # Where there is no loop, the next line or the stop tells.
+                    with contextlib.suppress(RuntimeError):
+                        self._telling = asyncio.get_running_loop().call_later(1.0, self.flush)
+                return
+            self._lines += 1
+        self.flush()
+        if scope is None and (request := CURRENT.get()) is not None:
+            scope = request.scope
+        fields = _fields(status, scope)
+        logger.info(
+            "refused: %s %s by %s: %d %s",
+            fields["method"] or "a request",
+            fields["path"] or "",
+            fields["client"] or "an unknown client",
+            status,
+            _one_line(reason),
+            extra=fields,
+        )
+
+    def flush(self) -> None:
+        """Tell how many were left out."""
+        with self._lock:
+            count, self._left_out = self._left_out, 0
+            self._telling = None
+        if count:
+            text = "refused: %d more, of which no more than %d lines a second are logged"
+            logger.info(text, count, LINES_A_SECOND, extra={"count": count})
+
+
+REFUSALS: Final = Refusals()
+"""Those of this process."""
+
+
+def client_of(scope: Scope | None) -> str | None:
+    """Return the address of a request's client."""
+    client = None if scope is None else scope.get("client")
+    return str(client[0]) if client else None
+
+
+def tell_on_stderr() -> None:
+    """Log to stderr, in the process of an environment, whose lines are the server's to log."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+
+
+def _fields(status: int, scope: Scope | None) -> dict[str, Any]:
+    path = None if scope is None else scope.get("path")
+    method = None if scope is None else scope.get("method")
+    return {"method": method, "path": _one_line(path) if path else path, "client": client_of(scope), "status": status}
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split()).translate(_CONTROL)
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
