@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from gym_http_server.engines.base import Engine, Worker
-from gym_http_server.runtime.messages import CreateRequest, Reply
+from gym_http_server.runtime.messages import CreateRequest, Description, Reply
 from gym_http_server.runtime.usage import Usage
 
 
 class FakeWorker(Worker):
     def __init__(self) -> None:
         self.usage = Usage()
+        self.description = Description("Fake-v0", "fake 1", None, {}, {})
 
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
         raise NotImplementedError
