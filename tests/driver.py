@@ -102,7 +102,7 @@ class Browser:
         """Return address and status of every reply since this was asked last."""
         messages = (json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance"))
         replies = (each["params"]["response"] for each in messages if each["method"] == "Network.responseReceived")
-        return [(each["url"], each["status"]) for each in replies]
+        return [(each["url"], each["status"]) for each in replies if each["url"].startswith("http")]
 
     def links(self) -> set[str]:
         """Return the addresses that the page links to, without their fragments."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import queue
 
-import av
 import flask
-import numpy as np
 import pytest
 
 from gym_http_server.console import create_console, videos
 
 from .browser import SECONDS, _chromium, console_lines, dump, opened, serving  # noqa: F401 -- a fixture
 from .fake_results import Evaluation, Results
+from .films import film
 from .test_console import View
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("_chromium")]
@@ -61,21 +59,6 @@ def results():
     ]
     cast = {"version": 1, "width": 80, "height": 24, "duration": 0.6, "stdout": [[0.3, each] for each in frames]}
     return Results(all=[EVALUATION], files={FILM: film(), CAST: json.dumps(cast).encode()})
-
-
-def film(seconds=4, size=128):
-    """Return an MP4 of noise, which takes many bytes."""
-    noise = np.random.default_rng(0)
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("h264", rate=25)
-        stream.width = stream.height = size
-        stream.pix_fmt = "yuv420p"
-        for _ in range(25 * seconds):
-            frame = av.VideoFrame.from_ndarray(noise.integers(0, 255, (size, size, 3), np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return file.getvalue()
 
 
 def with_script(app, markup):

@@ -38,6 +38,7 @@ def contract() -> str:
 
 
 @api.record_once
-def _add_document(state: flask.blueprints.BlueprintSetupState) -> None:
-    # The app that stands before this one serves it; here it has an address.
+def _add_addresses(state: flask.blueprints.BlueprintSetupState) -> None:
+    # What stands before this app serves them; here they have addresses, under the root path as all others are.
     state.add_url_rule("/openapi.<form>", "document", build_only=True)
+    state.add_url_rule("/v1/evaluations/<evaluation_id>/", "evaluation", build_only=True)

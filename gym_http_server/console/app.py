@@ -149,7 +149,7 @@ def _prefers_html() -> bool:
 def _add_headers(response: flask.Response) -> flask.Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    if flask.request.endpoint not in ("static", "login.file"):
+    if flask.request.endpoint not in ("static", "login.file") or flask.request.environ.get(PROBLEM) is not None:
         response.headers.setdefault("Cache-Control", "no-store")
         response.vary.add("Accept")
     return response
