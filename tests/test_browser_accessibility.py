@@ -95,10 +95,11 @@ def test_an_operation_is_for_everybody(browser: Browser, server: Server) -> None
 
 def test_a_finding_would_be_seen(browser: Browser, server: Server) -> None:
     """What finds nothing on our pages finds a button without a name, and text that is hard to read."""
+    browser.resize(DESKTOP)
     browser.open(f"{server.url}/")
     browser.run(
         "document.querySelector('main').append(document.createElement('button'));"
-        "document.querySelector('h1').style.color = getComputedStyle(document.body).backgroundColor"
+        "document.querySelector('h1').style.color = '#bbb'"
     )
     found = " ".join(browser.findings())
     assert "button-name (critical)" in found
