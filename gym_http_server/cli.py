@@ -11,19 +11,20 @@ import logging
 import signal
 import sys
 import typing
-from pathlib import Path
 from typing import Any
 
 import click
 
 from .config import ENVIRONMENT_PREFIX, Settings, option_name, variable_name
 from .errors import GymHttpServerError
+from .surroundings import open_standard_descriptors, say, working_directory
 
 PROGRAM = "gym-http-server"
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; exits with status 0, 1 where the server cannot start, or 2 where the usage is wrong."""
+    open_standard_descriptors()
     try:
         status = command().main(arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
@@ -104,9 +105,10 @@ def serve(context: click.Context, /, **options: Any) -> None:
     if context.invoked_subcommand is not None:
         return
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    if options["imports"]:
-        # A module beside which the command was started, as with `python -m`.
-        sys.path.insert(0, str(Path.cwd()))
+    here = working_directory()
+    if options["imports"] and here is not None and here not in sys.path and not sys.flags.safe_path:
+        # For a module beside which the command was started; last, for other files there may be called as a library's are.
+        sys.path.append(here)
     settings = Settings(**options)
 
     # Until the server takes the signal, end as quietly as on Ctrl-C.
@@ -121,10 +123,13 @@ def serve(context: click.Context, /, **options: Any) -> None:
 
         # What the start has made stays, and to look through it for garbage holds every client for 40 ms.
         gc.freeze()
-        click.echo(f"{PROGRAM} {__version__} listening on {url} ({settings.engine} engine; Ctrl-C stops it)")
-        click.echo(f"  home page  {url}/")
-        click.echo(f"  API page   {url}/ui/")
-        click.echo(f"  contract   {url}/openapi.yaml")
+        lines = (
+            f"{PROGRAM} {__version__} listening on {url} ({settings.engine} engine; Ctrl-C stops it)",
+            f"  home page  {url}/",
+            f"  API page   {url}/ui/",
+            f"  contract   {url}/openapi.yaml",
+        )
+        all(say(line, sys.stdout) for line in lines)  # until nobody reads them
 
     try:
         start_server(on_start=announce, **dataclasses.asdict(settings))

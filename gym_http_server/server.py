@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import gc
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,12 @@ from .config import Settings
 from .errors import AccessError, StartError
 from .handover.policy import OWNER_MODULE, can_hand_over
 from .listening import listen
+from .surroundings import open_standard_descriptors, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import uvicorn
 
     from .api.keys import Key
     from .engines.fork_server_process import ForkServerProcess
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 def start_server(*, on_start: Callable[[str], None] | None = None, **options: Any) -> None:
     """Serve until shutdown: by `POST /v1/shutdown/`, SIGINT or SIGTERM (the last two in the main thread only).
 
-    It blocks. It can run in any thread, and again after it returned.
+    It blocks. It can run in any thread, and again after it returned. Where an event loop runs in the caller's thread, as in a
+    notebook, it serves in a thread of its own, and still blocks: interrupt the cell to stop it.
 
     Args:
         on_start: called with the URL once requests are answered.
@@ -42,10 +45,60 @@ def start_server(*, on_start: Callable[[str], None] | None = None, **options: An
         StartError: the engine cannot be started.
         TypeError, ValueError: an option is unknown or has a value that is not allowed.
     """
-    _run(Settings(**options), on_start)
+    settings = Settings(**options)
+    open_standard_descriptors()
+    if _is_in_a_loop():
+        _run_in_a_thread(settings, on_start)
+    else:
+        _run(settings, on_start, _nothing)
 
 
-def _run(settings: Settings, on_start: Callable[[str], None] | None) -> None:
+def _is_in_a_loop() -> bool:
+    """Return whether an event loop runs in this thread, as it does in a notebook's cells."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _run_in_a_thread(settings: Settings, on_start: Callable[[str], None] | None) -> None:
+    """Serve in a thread of its own and wait for its end; an interrupt here has it stop."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    is_interrupted = False
+    servers: list[uvicorn.Server] = []
+
+    def know(server: uvicorn.Server) -> None:
+        servers.append(server)
+        server.should_exit = is_interrupted
+
+    with ThreadPoolExecutor(1, thread_name_prefix="gym-http-server") as threads:
+        running = threads.submit(_run, settings, on_start, know)
+        try:
+            running.result()
+        except KeyboardInterrupt:
+            is_interrupted = True
+            for each in servers:
+                each.should_exit = True
+            running.result()
+
+
+def _run(
+    settings: Settings, on_start: Callable[[str], None] | None, on_server: Callable[[uvicorn.Server], None]
+) -> None:
+    is_started = False
+
+    def started(url: str) -> None:
+        nonlocal is_started
+        is_started = True
+        _tell_key(key)
+        if on_start is not None:
+            on_start(url)
+
     _check_certificate(settings)
     sockets = listen(settings.listen, settings.port)
     fork_server: ForkServerProcess | None = None
@@ -59,7 +112,11 @@ def _run(settings: Settings, on_start: Callable[[str], None] | None) -> None:
             fork_server = _start_fork_server(settings)
         with _collecting_no_garbage():
             from .serving import serve
-        serve(settings, sockets, fork_server, _nothing, functools.partial(_started, key, on_start))
+        serve(settings, sockets, fork_server, on_server, started)
+    except OSError as error:
+        if is_started:
+            raise
+        raise StartError(f"the server cannot start: {error}") from error
     finally:
         for each in sockets:
             each.close()
@@ -108,17 +165,15 @@ def _check_certificate(settings: Settings) -> None:
         ) from None
 
 
-def _started(key: Key, on_start: Callable[[str], None] | None, url: str) -> None:
+def _tell_key(key: Key) -> None:
     import logging
 
+    logger = logging.getLogger(__name__)
     if key.warning:
-        logging.getLogger(__name__).warning("%s", key.warning)
-    if key.is_made:
-        # To whoever started it, and not to a log, which others read.
-        sys.stdout.write(f"API key, made for this run and shown this once: {key.text}\n")
-        sys.stdout.flush()
-    if on_start is not None:
-        on_start(url)
+        logger.warning("%s", key.warning)
+    # To whoever started it, and not to a log, which others read.
+    if key.is_made and not say(f"API key, made for this run and shown this once: {key.text}", sys.stdout):
+        logger.warning("the API key that was made cannot be written to stdout: give one with --api-key-file")
 
 
 def _allow_descriptors() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from typing import TYPE_CHECKING
 
+from ..errors import UnknownEnvironmentError
 from .base import Engine, Worker
 from .fork_server import Entry, ForkServer
 from .process_worker import ProcessWorker
@@ -48,6 +50,16 @@ class ProcessEngine(Engine):
         worker = await ProcessWorker.fork(forks, instance_id, call_timeout, self._settings)
         try:
             await worker.make(request)
+        except UnknownEnvironmentError as error:
+            worker.abandon()
+            if not _is_registered_here(request.env_id):
+                raise
+            raise UnknownEnvironmentError(
+                f"{request.env_id} is registered in the program that started this server, and an environment's process does "
+                "not see that: put the registration into a module and start the server with imports=('that_module',), or "
+                "with engine='inline'",
+                **error.facts,
+            ) from error
         except BaseException:
             worker.abandon()
             raise
@@ -68,3 +80,9 @@ class ProcessEngine(Engine):
                 process, self._process = self._process, None
                 self._fork_server = await ForkServer.start(self._entry, self._settings, process)
             return self._fork_server
+
+
+def _is_registered_here(env_id: str) -> bool:
+    """Return whether a library that this process has loaded, as a notebook does, has an environment of that id registered."""
+    registrations = (sys.modules.get(f"{name}.envs.registration") for name in ("gymnasium", "gym"))
+    return any(env_id in getattr(each, "registry", ()) for each in registrations)

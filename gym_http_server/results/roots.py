@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ForbiddenDirectoryError, InvalidValueError
+from ..surroundings import working_directory
 
 LONGEST_PATH: Final = 8192
 """Characters of a path. Linux takes 4096, but there may be more before its `..` and double slashes are resolved."""
@@ -81,7 +82,16 @@ class Roots:
 
 def _usual() -> tuple[str, ...]:
     # The temporary directory can be elsewhere (TMPDIR, macOS), and old clients say /tmp all the same.
-    return (str(Path.cwd()), tempfile.gettempdir(), *(["/tmp"] if Path("/tmp").is_dir() else []))  # noqa: S108 -- see above
+    usual = [working_directory(), _temporary_directory(), "/tmp" if Path("/tmp").is_dir() else None]  # noqa: S108 -- see above
+    # Where there is none of them, nothing can be recorded, and all else is served.
+    return tuple(each for each in usual if each is not None) or (os.sep,)
+
+
+def _temporary_directory() -> str | None:
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # none is writable
+        return None
 
 
 def _impossible(directory: str, error: Exception) -> InvalidValueError:

@@ -69,8 +69,9 @@ class Inquirer:
         Raises:
             InquiryFailedError: an import raised, or the process hung or died.
         """
-        with tempfile.TemporaryFile() as replies:
+        with contextlib.ExitStack() as stack:
             try:
+                replies = stack.enter_context(_anonymous_file())
                 status = self._run(module, question, replies)
             except OSError as error:
                 raise _failed(f"no process can be started: {error}") from None
@@ -133,6 +134,14 @@ class Inquirer:
             more = f", or with a larger {self._setting}" if self._setting else ""
             raise _failed(f"{doing} was not over after {self._seconds:g} s and was ended: {what}{more}", module)
         raise _failed(f"{doing} ended the process with {_ending(status)}: {what}", module)
+
+
+def _anonymous_file() -> IO[bytes]:
+    """Return a file without a name; on Linux one that needs no directory to be writable."""
+    if hasattr(os, "memfd_create"):
+        with contextlib.suppress(OSError):
+            return os.fdopen(os.memfd_create("gym-http-server"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _failed(words: str, module: str | None = None) -> InquiryFailedError:

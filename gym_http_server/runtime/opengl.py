@@ -5,15 +5,17 @@ https://mujoco.readthedocs.io/en/stable/programming/index.html#using-opengl
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import functools
 import importlib.util
 import os
+import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 VARIABLE: Final = "MUJOCO_GL"
 
@@ -21,20 +23,52 @@ OFF_SCREEN: Final = {"EGL": "egl", "OSMesa": "osmesa"}
 """The libraries of the system that draw without a display, the fastest first, and what the variable calls them."""
 
 
+ANSWER_SECONDS: Final = 1.0
+"""How long a display on another machine may take to answer."""
+
+
 def choose() -> None:
-    """Have MuJoCo draw without a display, on a Linux machine that has none.
+    """Have MuJoCo draw without a display, on a Linux machine that has none, or names one that nobody answers.
 
     It sets `MUJOCO_GL` in this process, where nobody else has, and is to be called before anything imports `mujoco`, which
     reads it then.
     """
     if os.environ.get(VARIABLE) or sys.platform != "linux" or importlib.util.find_spec("mujoco") is None:
         return
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+    if _answers(_x11_addresses(os.environ.get("DISPLAY", ""))) or _answers(_wayland_addresses()):
         return
     # One that is not installed is not named: with such a name `mujoco` cannot even be imported.
     chosen = next((name for library, name in OFF_SCREEN.items() if ctypes.util.find_library(library)), None)
     if chosen is not None:
         os.environ[VARIABLE] = chosen
+
+
+def _x11_addresses(display: str) -> list[str | tuple[str, int]]:
+    """Return where an X server of that name (X(7)) listens: paths of Unix sockets, or a host and a port."""
+    host, _, number = display.removeprefix("unix").rpartition(":")
+    number = number.partition(".")[0]
+    if not number.isdecimal():
+        return []
+    if host and not host.startswith("/"):
+        return [(host, 6000 + int(number))]
+    path = f"/tmp/.X11-unix/X{number}"  # noqa: S108 -- where X has it
+    return [*([f"{host}:{number}"] if host else []), f"\0{path}", path]
+
+
+def _wayland_addresses() -> list[str | tuple[str, int]]:
+    name, directory = os.environ.get("WAYLAND_DISPLAY", ""), os.environ.get("XDG_RUNTIME_DIR", "")
+    return [os.path.join(directory, name)] if name and (directory or name.startswith("/")) else []  # noqa: PTH118 -- as Wayland joins them
+
+
+def _answers(addresses: Iterable[str | tuple[str, int]]) -> bool:
+    """Return whether somebody accepts connections at one of these addresses."""
+    for each in addresses:
+        family = socket.AF_UNIX if isinstance(each, str) else socket.AF_INET
+        with contextlib.suppress(OSError), socket.socket(family) as connection:
+            connection.settimeout(ANSWER_SECONDS)
+            connection.connect(each)
+            return True
+    return False
 
 
 def keep_from_aborting() -> None:

@@ -153,13 +153,22 @@ def _look(entry_point: Any, request: CreateRequest, progress: Progress, *, may_m
             creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
         if may_make and f"{module}.".startswith(OWN):
             # MuJoCo writes a log of what it warns of into the working directory, which is the server's.
-            with tempfile.TemporaryDirectory() as elsewhere, contextlib.chdir(elsewhere):
+            with _elsewhere():
                 make(request).environment.close()
         modes = render_modes(creator)
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever is raised is why it cannot be made
         _forget_orphans(before)
         return _Look(error)
     return _Look(render_modes=None if modes is None else [text(mode) for mode in modes[:MOST_MODES]])
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[None]:
+    """Work in a temporary directory; where there can be none, stay here."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(contextlib.chdir(stack.enter_context(tempfile.TemporaryDirectory())))
+        yield
 
 
 def _forget_orphans(before: set[str]) -> None:

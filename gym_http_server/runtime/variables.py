@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from ..config import ENVIRONMENT_PREFIX
+from ..surroundings import with_working_directory_last
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,7 +28,7 @@ def variables_for_environments(passed: Collection[str] = ()) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(ENVIRONMENT_PREFIX) and (name in passed or not SECRET.search(name))
     }
-    variables["PYTHONPATH"] = os.pathsep.join(sys.path)
+    variables["PYTHONPATH"] = os.pathsep.join(with_working_directory_last(sys.path))
     # What environments print is logged, and this would be a line for each that uses pygame.
     variables["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
     return variables
