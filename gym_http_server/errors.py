@@ -39,6 +39,7 @@ GymHttpServerError
     ├── EngineUnavailableError      this platform cannot run that engine
     ├── ImportFailedError           a module named with --import cannot be imported
     ├── AccessError                 a key, certificate or other means of access cannot be used
+    ├── ResultsRootError            recordings cannot lie where --results-root says
     └── TargetUnavailableError      results cannot be kept where --upload-to says
 """
 
@@ -338,6 +339,10 @@ class ImportFailedError(StartError):
 
 class AccessError(StartError):
     """A key, certificate or other means of access cannot be used."""
+
+
+class ResultsRootError(StartError):
+    """Recordings cannot lie where --results-root says."""
 
 
 class TargetUnavailableError(StartError):

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import gc
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .config import Settings
 from .errors import AccessError, StartError
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from .api.keys import Key
     from .engines.fork_server_process import ForkServerProcess
+
+
+LEAST_DESCRIPTORS: Final = 64
+"""Open descriptors with which a few clients can use a few environments."""
 
 
 def start_server(*, on_start: Callable[[str], None] | None = None, **options: Any) -> None:
@@ -100,12 +104,12 @@ def _run(
             on_start(url)
 
     _check_certificate(settings)
+    _allow_descriptors()
     sockets = listen(settings.listen, settings.port)
     fork_server: ForkServerProcess | None = None
     try:
         from .api.keys import key_for
 
-        _allow_descriptors()
         key = key_for(settings, [each.getsockname()[0] for each in sockets])
         settings = dataclasses.replace(settings, api_key=key.text)
         if settings.engine == "process":
@@ -185,6 +189,11 @@ def _allow_descriptors() -> None:
         if soft != hard:
             with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit than it tells
                 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+                soft = hard
+        if 0 <= soft < LEAST_DESCRIPTORS:
+            raise StartError(
+                f"the limit of open descriptors is {soft}, and a server needs {LEAST_DESCRIPTORS} at least: raise it (ulimit -n)"
+            )
 
 
 def _nothing(_: object) -> None:

@@ -286,10 +286,10 @@ def test_a_connection_that_is_given_back_comes_with_all_that_is_open(held: Held)
     held.custody.give_back(b"rest", closes=True, ends_reply=True)
     [returned] = held.returned
     assert returned is not None
-    assert returned[1:] == (b"rest", True, b"abc", 2, 1, None)
+    assert returned[1:] == (b"rest", True, b"abc", 2, 1, None, 0.0)
     assert held.hand_over(b"next")
     held.custody.give_back()
-    assert held.returned[1][1:] == (b"", False, b"next", 0, 0, None)
+    assert held.returned[1][1:] == (b"", False, b"next", 0, 0, None, 0.0)
 
 
 def test_a_connection_that_ended_is_closed_and_told_as_none(held: Held) -> None:
@@ -315,7 +315,7 @@ def test_what_is_inherited_depends_on_how_far_a_request_was(held: Held, phase: s
     assert not held.custody.is_held
     [returned] = held.returned
     assert returned is not None
-    assert returned[1:] == (b"", False, b"data", 0, 0, None if phase == "waiting" else SHUTDOWN)
+    assert returned[1:] == (b"", False, b"data", 0, 0, None if phase == "waiting" else SHUTDOWN, 0.0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much was written to a connection")
@@ -341,7 +341,7 @@ def test_a_reply_that_a_dead_process_had_begun_is_none_or_whole_or_the_end(
     else:
         assert returned is not None
         answered, error = (1, SHUTDOWN) if written == 0 else (2, None)
-        assert returned[1:] == (b"", closes, b"data", answered, 1, error)
+        assert returned[1:] == (b"", closes, b"data", answered, 1, error, 0.0)
 
 
 def test_where_the_system_does_not_tell_what_was_written_a_begun_reply_is_the_end(

@@ -62,6 +62,7 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.EngineUnavailableError: 500,
     errors.ImportFailedError: 500,
     errors.AccessError: 500,
+    errors.ResultsRootError: 500,
     errors.TargetUnavailableError: 500,
     errors.GymHttpServerError: 500,
 }

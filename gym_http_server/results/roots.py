@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from ..errors import ForbiddenDirectoryError, InvalidValueError
+from ..errors import ForbiddenDirectoryError, InvalidValueError, ResultsRootError
 from ..surroundings import working_directory
 
 LONGEST_PATH: Final = 8192
@@ -28,9 +28,15 @@ class Roots:
 
     Attributes:
         paths: them, absolute and without links.
+
+    Raises:
+        ResultsRootError: one of them is something else than a directory.
     """
 
     def __init__(self, results_root: tuple[str, ...] = ()) -> None:
+        for each in results_root:
+            if not Path(each).is_dir() and Path(each).exists():
+                raise ResultsRootError(f"--results-root {each} is no directory: name one, which need not exist yet")
         self.paths: tuple[Path, ...] = tuple(dict.fromkeys(Path(each).resolve() for each in results_root or _usual()))
 
     def resolve(self, directory: str) -> Path:

@@ -47,6 +47,9 @@ class Results:
     def __init__(self, settings: Settings) -> None:
         self.roots = Roots(settings.results_root)
         self.target = Target(settings.upload_to or str(self.roots.paths[0] / "evaluations"))
+        if settings.upload_to:
+            # Where nothing can be recorded, such as under a root that is read-only, the usual one is not asked for either.
+            self.target.check_writable()
         self._thresholds = Thresholds(settings.imports, pass_variable=settings.pass_variable)
         # Evaluations never change, so one that was read need not be read again. By path.
         self._known: dict[str, Evaluation] = {}

@@ -11,6 +11,7 @@ three parts, and what `gs://` calls a token may name a file of the server's, so 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -70,6 +71,22 @@ class Target:
             raise TargetUnavailableError(f"--upload-to {self.shown} names no bucket or repository")
         if self._is_local and Path(root).exists() and not Path(root).is_dir():
             raise TargetUnavailableError(f"--upload-to {self.shown} is no directory")
+
+    def check_writable(self) -> None:
+        """See to it that a target that is a directory of this machine exists and can be written to.
+
+        Raises:
+            TargetUnavailableError: it cannot.
+        """
+        directory = self.directory
+        if directory is None:
+            return
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise TargetUnavailableError(f"--upload-to {self.shown} cannot be written to: {error.strerror}") from None
 
     def _connect(self) -> tuple[Any, str]:
         try:
