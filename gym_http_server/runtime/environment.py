@@ -180,7 +180,8 @@ class Environment(Served):
 
     def _note_types(self, reply: dict[str, Any], types: Types, observation: Any, media_type: str) -> None:
         self._note_observation(observation, "/observation", types, media_type == MSGPACK)
-        note(reply["info"], "/info", types, media_type == MSGPACK)
+        if reply["info"]:
+            note(reply["info"], "/info", types, media_type == MSGPACK)
         if types:
             reply["types"] = types
 
@@ -266,9 +267,12 @@ class Environment(Served):
         try:
             observation, reward, terminated, truncated, info = self._environment.step(action)
             if types is not None:
-                note_outcome(reward, float, "/reward", types)
-                note_outcome(terminated, bool, "/terminated", types)
-                note_outcome(truncated, bool, "/truncated", types)
+                if type(reward) is not float:
+                    note_outcome(reward, "/reward", types)
+                if type(terminated) is not bool:
+                    note_outcome(terminated, "/terminated", types)
+                if type(truncated) is not bool:
+                    note_outcome(truncated, "/truncated", types)
             reward, terminated, truncated = number(reward), bool(terminated), bool(truncated)
         except (Exception, SystemExit):
             self._kept_frame = None

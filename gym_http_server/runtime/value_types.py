@@ -96,12 +96,11 @@ def _joined(pointer: str, *keys: Any) -> str:
     return "/".join((pointer, *(str(key).replace("~", "~0").replace("/", "~1") for key in keys)))
 
 
-def note_outcome(value: Any, kind: type, pointer: str, types: Types) -> None:
-    """Note the type of a reward or an end, which is told as the plain `kind`."""
-    if type(value) is not kind:
-        name = _type_of(value)
-        if name is not None:
-            types[pointer] = name
+def note_outcome(value: Any, pointer: str, types: Types) -> None:
+    """Note the type of a reward or an end, which a reply has as a plain number or boolean."""
+    name = _type_of(value)
+    if name is not None:
+        types[pointer] = name
 
 
 @singledispatch
