@@ -1,9 +1,4 @@
-"""Clients that openapi-generator makes from the contract, each of them used: TypeScript, Python, Go and Java.
-
-Rust and C# are not among them, for what their clients are built on is in no registry but their own. Rust's asks for
-`reqwest ^0.13` and `serde_with ^3.8`, of which Debian 12 has 0.11 and nothing; C#'s for Microsoft.Extensions.Hosting and
-others from NuGet, and for a .NET that Debian has not.
-"""
+"""Clients that openapi-generator makes from the contract, each of them used: TypeScript, Python, Go and Java."""
 
 from __future__ import annotations
 
@@ -14,7 +9,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -24,6 +18,7 @@ from gym_http_server.spec import METHODS as HTTP_METHODS
 
 from .conftest import start
 from .languages import generated
+from .languages.plain import plain_session
 from .languages.recipes import ADDRESS, recipes
 from .languages.toolchain import TOOLCHAINS, require, run
 from .reverse_proxy import Passing, ReverseProxy
@@ -81,8 +76,8 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module", params=TOOLCHAINS)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The client of each language, made by the README's command."""
-    require(request.param)
     directory = tmp_path_factory.mktemp(request.param)
+    require(request.param, TOOLCHAINS[request.param], directory)
     run("gym-http-server spec > openapi.yaml", directory)
     assert (directory / "openapi.yaml").read_bytes() == (ROOT / "openapi/openapi.yaml").read_bytes()
     done = run(recipes()[request.param].make, directory)
@@ -172,39 +167,3 @@ def session(made: Made, url: str) -> subprocess.CompletedProcess[str]:
     place.parent.mkdir(exist_ok=True)
     shutil.copy(PROGRAMS / place.name, place)
     return run(command.format(url=url), made.directory)
-
-
-def plain_session(server: Server) -> dict[str, Any]:
-    """Return what a session's program has to say, by requests that no generator made."""
-    created = server.post("/v1/envs/", {"env_id": "CartPole-v1"}).json
-    env = f"/v1/envs/{created['instance_id']}"
-    actions, observations = (server.get(f"{env}/{kind}_space/").json["info"] for kind in ("action", "observation"))
-    first = observation = server.post(f"{env}/reset/", {"seed": 42}).json["observation"]
-    total, episodes = 0.0, 0
-    for _ in range(200):
-        step = server.post(f"{env}/step/", {"action": 1 if observation[2] > 0 else 0}).json
-        observation, total = step["observation"], total + step["reward"]
-        if step["done"]:
-            observation, episodes = server.post(f"{env}/reset/").json["observation"], episodes + 1
-    assert episodes > 2, "the session was to have resets in it"
-    batch = server.create(num_envs=8)
-    batch_first = server.post(f"{batch}/batch/reset/", {"seed": 7}).json["observations"]
-    batch_last = server.post(f"{batch}/batch/step/", {"actions": [0, 1] * 4}).json["observations"]
-    problem = server.post(f"{env}/step/", {"action": 2}).json
-    for each in (env, batch):
-        assert server.post(f"{each}/close/").json == {}
-    gone = server.get(f"{env}/").json
-    return {
-        "env_id": created["env_id"],
-        "library": created["library"],
-        "action_space": [actions["name"], actions["n"]],
-        "observation_space": [observations[name] for name in ("name", "shape", "low", "high")],
-        "first": first,
-        "last": observation,
-        "total_reward": total,
-        "episodes": episodes,
-        "batch_first": batch_first,
-        "batch_last": batch_last,
-        "problem": [problem[name] for name in ("type", "title", "status", "detail")],
-        "gone": [gone[name] for name in ("type", "title", "status")],
-    }

