@@ -79,3 +79,11 @@ def process_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of the `process` engine, for environments that misbehave."""
     with start(request.param) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def language_server() -> Iterator[Server]:
+    """A server that hands every connection over at once and keeps ours while a client is built."""
+    with start("handover", "--keep-alive", "3600") as running:
+        yield running
+        assert running.get("/v1/envs/").json["envs"] == {}

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from PIL import Image
 from gym_http_server.conformity.contract import DOCUMENT
 from gym_http_server.spec import METHODS as HTTP_METHODS
 
-from .conftest import start
 from .languages import generated
 from .languages.plain import plain_session
 from .languages.recipes import ADDRESS, recipes
@@ -63,14 +61,6 @@ class Made:
     @property
     def client(self) -> Path:
         return self.directory / "client"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A server whose connections are handed over at once, so that each of these clients meets that."""
-    with start("handover") as running:
-        yield running
-        assert running.get("/v1/envs/").json["envs"] == {}
 
 
 @pytest.fixture(scope="module", params=TOOLCHAINS)
@@ -120,15 +110,15 @@ def test_every_property_is_documented(made: Made) -> None:
     assert generated.DOCUMENTATION[made.language](made.client) == generated.contract_documentation()
 
 
-def test_a_session_is_what_it_is_over_plain_http(made: Made, server: Server) -> None:
+def test_a_session_is_what_it_is_over_plain_http(made: Made, language_server: Server) -> None:
     """Create, spaces, seeded reset, 200 steps, a batch, a frame, an error and close say what plain requests are told."""
-    done = session(made, server.url)
-    assert json.loads(done.stdout) == plain_session(server)
+    done = session(made, language_server.url)
+    assert json.loads(done.stdout) == plain_session(language_server)
     with Image.open(made.directory / "frame.png") as frame:
         assert (frame.format, frame.size) == ("PNG", (600, 400))
 
 
-def test_what_a_reply_gains_later_stops_no_client(made: Made, server: Server) -> None:
+def test_what_a_reply_gains_later_stops_no_client(made: Made, language_server: Server) -> None:
     """A session is the same with a server whose replies have a member that this contract does not name."""
 
     def grow(passing: Passing) -> None:
@@ -137,26 +127,26 @@ def test_what_a_reply_gains_later_stops_no_client(made: Made, server: Server) ->
         if "json" in passing.reply_headers["content-type"] and not is_closed:
             passing.reply = json.dumps({**json.loads(passing.reply), "added_later": {"since": 2036}}).encode()
 
-    with ReverseProxy(server.address, after=grow) as proxy:
+    with ReverseProxy(language_server.address, after=grow) as proxy:
         done = session(made, proxy.url)
-    assert json.loads(done.stdout) == plain_session(server)
+    assert json.loads(done.stdout) == plain_session(language_server)
 
 
-def test_the_agent_of_the_readme_runs_as_it_stands(made: Made, server: Server) -> None:
+def test_the_agent_of_the_readme_runs_as_it_stands(made: Made, language_server: Server) -> None:
     """By the README's own command it plays a seeded episode, whose return is that of the same one over plain HTTP."""
     recipe = recipes()[made.language]
     assert recipe.code.count(ADDRESS) == 1
     place = made.directory / recipe.file
     place.parent.mkdir(exist_ok=True)
-    place.write_text(recipe.code.replace(ADDRESS, server.url))
+    place.write_text(recipe.code.replace(ADDRESS, language_server.url))
     told = run(recipe.run, made.directory).stdout.split()
-    env = server.create(seed=42)
-    server.post(f"{env}/reset/")
+    env = language_server.create(seed=42)
+    language_server.post(f"{env}/reset/")
     total, done = 0.0, False
     while not done:
-        step = server.post(f"{env}/step/", server.get(f"{env}/action_space/sample").json).json
+        step = language_server.post(f"{env}/step/", language_server.get(f"{env}/action_space/sample").json).json
         total, done = total + step["reward"], step["done"]
-    server.post(f"{env}/close/")
+    language_server.post(f"{env}/close/")
     assert (told[0], float(told[1])) == ("return", total)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from .conftest import start
 from .languages.clients import BUILDS, commands
 from .languages.making import make, program
 from .languages.plain import plain_session
@@ -19,21 +17,14 @@ from .serving import Server
 pytestmark = pytest.mark.languages
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with start("handover") as running:
-        yield running
-        assert running.get("/v1/envs/").json["envs"] == {}
-
-
 @pytest.mark.timeout(660)
 @pytest.mark.parametrize("language", BUILDS)
-def test_a_session_with_a_client_built_as_it_asks_for(language: str, server: Server, tmp_path: Path) -> None:
+def test_a_session_with_a_client_built_as_it_asks_for(language: str, language_server: Server, tmp_path: Path) -> None:
     """Create, spaces, seeded reset, 200 steps, a batch, a frame, an error and close say what plain requests are told."""
     client = BUILDS[language]
     make(language, commands()[language], client, tmp_path)
-    told = json.loads(program(client, tmp_path, server.url))
+    told = json.loads(program(client, tmp_path, language_server.url))
     shutil.rmtree(tmp_path / "target", ignore_errors=True)
-    assert told == plain_session(server)
+    assert told == plain_session(language_server)
     with Image.open(tmp_path / "frame.png") as frame:
         assert (frame.format, frame.size) == ("PNG", (600, 400))

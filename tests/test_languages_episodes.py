@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .conftest import start
 from .languages.clients import EPISODES, commands
 from .languages.making import make, program
 from .languages.plain import plain_episodes
@@ -17,16 +15,11 @@ from .serving import Server
 pytestmark = pytest.mark.languages
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with start("handover") as running:
-        yield running
-        assert running.get("/v1/envs/").json["envs"] == {}
-
-
 @pytest.mark.parametrize("language", EPISODES)
-def test_a_generated_client_plays_episodes_and_reads_an_error(language: str, server: Server, tmp_path: Path) -> None:
+def test_a_generated_client_plays_episodes_and_reads_an_error(
+    language: str, language_server: Server, tmp_path: Path
+) -> None:
     """It prints the steps, returns and last observations of two seeded episodes, and a problem, as plain HTTP has them."""
     client = EPISODES[language]
     make(language, commands()[language], client, tmp_path)
-    assert json.loads(program(client, tmp_path, server.url)) == plain_episodes(server)
+    assert json.loads(program(client, tmp_path, language_server.url)) == plain_episodes(language_server)

@@ -36,7 +36,7 @@ EPISODES = {
             install="apt install r-base-core r-cran-httr r-cran-jsonlite r-cran-r6 r-cran-base64enc r-cran-stringr",
         ),
         "episodes.R",
-        "mkdir library && R CMD INSTALL --no-docs --no-test-load --library=library client >&2 && Rscript episodes.R {url}",
+        "mkdir library && R CMD INSTALL --no-byte-compile --no-docs --no-test-load --library=library client >&2 && Rscript episodes.R {url}",
     ),
     "perl": Client(
         Toolchain(
