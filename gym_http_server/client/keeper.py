@@ -59,9 +59,14 @@ class Keeper:
         self._thread: threading.Thread | None = None
         self._is_paused = False
         self._client: Client | None = None
+        # Not of the thread, which ends for each fork.
+        self._renewed_at = time.monotonic()
+        self._failing_since: float | None = None
 
     def renew(self, instance_id: str, lease: float) -> None:
         """Renew a lease of so many seconds from now on."""
+        if not self._leases:
+            self._renewed_at = time.monotonic()
         self._leases[instance_id] = lease
         self._wake()
 
@@ -69,7 +74,7 @@ class Keeper:
         """Close an instance when its owner is garbage collected, or at the end of the process."""
         self._owned[instance_id] = None
         weakref.finalize(owner, self._abandon, instance_id).atexit = False
-        _close_at_exit()
+        _close_at_the_end_of_a_worker()
         self._wake()
 
     def forget(self, instance_id: str) -> None:
@@ -116,9 +121,10 @@ class Keeper:
     def _wake(self) -> None:
         with self._lock:
             if self._thread is None and not self._is_paused:
-                self._thread = threading.Thread(target=self._run, name="gym-http-server leases", daemon=True)
-                with contextlib.suppress(RuntimeError):  # the interpreter ends
-                    self._thread.start()
+                thread = threading.Thread(target=self._run, name="gym-http-server leases", daemon=True)
+                with contextlib.suppress(RuntimeError):  # the interpreter ends, or there are too many
+                    thread.start()
+                    self._thread = thread
             else:
                 self._abandoned.put(None)
 
@@ -134,10 +140,10 @@ class Keeper:
     def _run(self) -> None:
         if self._client is None:
             self._client = self._new_client(_TIMEOUT, retries=1)
-        renewed_at = time.monotonic()
         while True:
             interval = min(self._leases.copy().values(), default=LEASE_SECONDS) / _RENEWALS
-            left = _LINGER_SECONDS if self._is_idle else renewed_at + interval - time.monotonic()
+            left = _LINGER_SECONDS if self._is_idle else self._renewed_at + interval - time.monotonic()
+            abandoned = None
             try:
                 abandoned = self._abandoned.get(timeout=max(left, 0.0))
             except queue.Empty:
@@ -145,9 +151,6 @@ class Keeper:
                     if self._is_idle:
                         self._thread = None
                         return
-                is_renewed = self._renew_all(self._client)
-                renewed_at = time.monotonic() - (0.0 if is_renewed else interval * _SOONER)
-                continue
             with self._lock:
                 if self._is_paused:
                     self._thread = None
@@ -157,6 +160,10 @@ class Keeper:
                 with contextlib.suppress(Exception):
                     self._client.close_env(abandoned)
                 self.forget(abandoned)
+            # Also between many that are abandoned, whose closing may take long.
+            if time.monotonic() - self._renewed_at >= interval:
+                is_renewed = self._renew_all(self._client)
+                self._renewed_at = time.monotonic() - (0.0 if is_renewed else interval * _SOONER)
 
     def _renew_all(self, client: Client) -> bool:
         instance_ids = list(self._leases)
@@ -165,13 +172,19 @@ class Keeper:
                 for unknown in client.renew_leases(instance_ids[start : start + MAX_RENEWED]):
                     self._leases.pop(unknown, None)
         except Exception:  # noqa: BLE001 -- the next step will tell the program of a server that is gone
+            now = time.monotonic()
+            self._failing_since = self._failing_since or now
+            for instance_id, lease in self._leases.copy().items():
+                if now - self._failing_since > lease:
+                    self._leases.pop(instance_id, None)  # it has run out
             return False
+        self._failing_since = None
         return True
 
 
 _keepers: dict[tuple[str, str | None], Keeper] = {}
 _lock = threading.Lock()
-_closes_at_exit = False
+_closes_as_worker = False
 
 
 def keeper_of(url: str, api_key: str | None) -> Keeper:
@@ -183,18 +196,15 @@ def keeper_of(url: str, api_key: str | None) -> Keeper:
         return keeper
 
 
-def _close_at_exit() -> None:
-    global _closes_at_exit
-    if _closes_at_exit:
-        return
-    _closes_at_exit = True
+def _close_at_the_end_of_a_worker() -> None:
+    """Close what is left also where a process of `multiprocessing` ends, which it does without the functions of `atexit`."""
+    global _closes_as_worker
     process: Any = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
-        # Such a process ends without the functions of `atexit`.
+    if not _closes_as_worker and process is not None and process.parent_process() is not None:
         from multiprocessing.util import Finalize
 
+        _closes_as_worker = True
         Finalize(None, _close_all, exitpriority=0)
-    atexit.register(_close_all)
 
 
 def _close_all() -> None:
@@ -214,11 +224,12 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _closes_at_exit, _lock
-    _closes_at_exit = False
+    global _closes_as_worker, _lock
+    _closes_as_worker = False
     _lock = threading.Lock()
     _keepers.clear()
 
 
+atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
