@@ -137,7 +137,8 @@ class Settings:
         (), "Address or network of a proxy whose X-Forwarded headers are believed; repeatable."
     )
     pass_variable: tuple[str, ...] = setting(
-        (), "Variable that environments may see though its name or value is that of a secret, such as HF_TOKEN; repeatable."
+        (),
+        "Variable that environments may see though its name or value is that of a secret, such as HF_TOKEN; repeatable.",
     )
     results_root: tuple[str, ...] = setting(
         (),

@@ -33,6 +33,7 @@ GymHttpServerError
 │   ├── EnvironmentRaisedError      it raised an exception; the instance is still usable
 │   ├── EnvironmentDiedError        its process ended during the call
 │   ├── CallTimeoutError            it did not answer within call_timeout and was killed
+│   ├── RolloutTimeoutError         a rollout was not over within call_timeout and ended itself; the instance is still usable
 │   └── InstanceLostError           it died or was killed earlier
 └── StartError                      the server cannot start
     ├── AddressError                the address cannot be resolved or listened on
@@ -309,6 +310,22 @@ class EnvironmentDiedError(EnvironmentFailure):
 
 class CallTimeoutError(EnvironmentFailure):
     """The environment did not answer in time and was killed."""
+
+
+class RolloutTimeoutError(EnvironmentFailure):
+    """A rollout was not over within `call_timeout` and ended itself; the instance is still usable."""
+
+    @classmethod
+    def of(cls, call_timeout: float, steps: int, episodes: int) -> RolloutTimeoutError:
+        """Return the error for a rollout that has taken so many steps and ended so many episodes."""
+        return cls(
+            f"the rollout was not over in time and ended itself after {steps} steps and {episodes} episodes, which were taken; "
+            f"the instance goes on from there: ask for fewer, or raise --call-timeout ({call_timeout:g} s), or call_timeout at "
+            "createEnv",
+            steps=steps,
+            episodes=episodes,
+            seconds=call_timeout,
+        )
 
 
 class InstanceLostError(EnvironmentFailure):

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from gym_http_server.errors import ForbiddenDirectoryError, InvalidValueError
 from gym_http_server.results.kwargs import KwargsGuard
 from gym_http_server.results.roots import Roots
+from gym_http_server.runtime.messages import MSGPACK
+from gym_http_server.runtime.packing import pack
 
 from .conftest import KINDS, start
 from .serving import Answer, Server
@@ -279,3 +281,49 @@ def test_kwargs_cannot_name_code(rooted: Server, name: str) -> None:
     assert answer.status == 400
     assert "--import os" in answer.message
     assert make(rooted, "tests/Troublemaker-v0", construct="tests.troublemakers:no_such_action").status == 200
+
+
+@pytest.mark.parametrize("num_envs", [None, 2])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("value", "status", "words"),
+    [
+        ("/etc/passwd", 403, "--results-root"),
+        (["os:system"], 400, "options cannot name code"),
+        ({"~root/x": 1}, 403, "--results-root"),
+        (["plain", 1, None, "ALE/Pong-v5"], 200, ""),
+    ],
+)
+def test_options_of_a_reset_are_held_to_the_same_rules(
+    server: Server, num_envs: int | None, packed: bool, value: Any, status: int, words: str
+) -> None:
+    """Of a single environment and of a batch, in JSON and MessagePack, and on a connection that was handed over."""
+    env = server.create("CartPole-v1", num_envs=num_envs, vectorization_mode="sync" if num_envs else "auto")
+    path = f"{env}/batch/reset/" if num_envs else f"{env}/reset/"
+    body = {"options": {"low": -0.01, "high": 0.01, "model": value}}
+    sent, headers = (pack(body), {"Content-Type": MSGPACK}) if packed else (body, None)
+    for _ in range(3):
+        answer = server.post(path, sent, headers=headers)
+        assert answer.status == status, answer.body
+        if status != 200:
+            assert words in answer.message
+            assert "'model' of options" in answer.message or "in 'model'" in answer.message
+    assert server.post(f"{env}/close/").status == 200
+
+
+def test_bytes_are_held_to_the_rules_of_texts(guard: KwargsGuard) -> None:
+    """The system takes them as a path as well."""
+    with pytest.raises(ForbiddenDirectoryError):
+        guard.check({"a": [b"/etc/passwd"]})
+
+
+def test_there_is_a_limit_of_texts_to_look_up(guard: KwargsGuard) -> None:
+    """Also of a path of megabytes, which takes hours to resolve."""
+    for value, words in (
+        ([f"w{index}" for index in range(10_001)], "10000 different texts"),
+        ([f"./x:{index}" for index in range(1001)], ""),
+        ("a/" * (1 << 20), "8192 characters"),
+    ):
+        with pytest.raises((InvalidValueError, ForbiddenDirectoryError), match=words):
+            guard.check({"a": value})
+    guard.check({"a": [f"w{index}" for index in range(9_990)]})

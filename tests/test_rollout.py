@@ -294,3 +294,19 @@ def test_a_trajectory_ends_at_the_limit_and_arrays_of_actions_have_time_first() 
     with pytest.raises(ReplyTooLargeError):
         trajectory.goes_on(None, 1)
     assert [row.tolist() for _, row in planned(np.eye(2))] == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("asked", [{"episodes": 10**9}, {"steps": 4_000_000}])
+def test_a_rollout_that_takes_too_long_ends_itself(process_server: Server, asked: dict[str, int]) -> None:
+    """Its 504 says how many steps and episodes were taken, and the instance goes on from there."""
+    env = process_server.create("CartPole-v1", call_timeout=3.0)
+    answer = process_server.post(f"{env}/rollout/", {"policy": "random", **asked})
+    assert answer.status == 504
+    assert answer.json["type"].endswith(":rollout-timeout")
+    told = process_server.get(env).json
+    assert (answer.json["steps"], answer.json["episodes"]) == (told["steps"], told["episodes"])
+    assert f"{told['steps']} steps" in answer.message
+    assert told["steps"] > 0
+    assert told["state"] == "ready"
+    assert process_server.post(f"{env}/step/", {"action": 0}).status == 200
+    assert process_server.post(f"{env}/close/").status == 200

@@ -56,6 +56,7 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.EnvironmentRaisedError: 502,
     errors.EnvironmentDiedError: 502,
     errors.CallTimeoutError: 504,
+    errors.RolloutTimeoutError: 504,
     errors.InstanceLostError: 410,
     errors.StartError: 500,
     errors.AddressError: 500,

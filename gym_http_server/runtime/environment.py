@@ -68,6 +68,7 @@ class Environment(Served):
         self._encode_observation = encoder(made.observation_space)
         self._note_observation = observation_note(made.observation_space)
         self._autoreset = request.autoreset
+        self._call_timeout = request.call_timeout
         self._observation: Any = None
         self._under_way = False
         self._kept_frame: tuple[int, Any] | None = None
@@ -155,12 +156,13 @@ class Environment(Served):
 
         Raises:
             ReplyTooLargeError: the trajectory is over the limit.
+            RolloutTimeoutError: it is not over in time.
         """
         plan = (
             None if actions is None else [self._decoded(action, f"actions[{at}]: ") for at, action in planned(actions)]
         )
         seed = None if seed is None else int(seed)
-        trajectory = Trajectory(self._observation_space, self._action_space, limit)
+        trajectory = Trajectory(self._observation_space, self._action_space, limit, self._call_timeout)
         trajectory.refuse_beyond(steps if plan is None else len(plan))
         if plan is None and seed is not None:
             self._action_space.seed(seed)

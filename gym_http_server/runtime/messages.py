@@ -34,6 +34,7 @@ class CreateRequest:
         autoreset_mode: `next_step`, `same_step` or `disabled`; None for what the batch's own way is.
         wrappers: `name` and `kwargs` of each wrapper to put around it, the innermost first; plain JSON values.
         autoreset: the step after an episode's end starts the next one; for a single environment.
+        call_timeout: seconds that a call may take, before which a rollout ends itself; None for any time.
     """
 
     env_id: str
@@ -49,6 +50,7 @@ class CreateRequest:
     autoreset_mode: str | None = None
     wrappers: list[dict[str, Any]] = field(default_factory=list)
     autoreset: bool = False
+    call_timeout: float | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form in which it is sent to an environment's process."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, GraphInstance, MultiBinary, MultiDiscrete, Space, Tuple
 
-from ..errors import InvalidValueError, ReplyTooLargeError
+from ..errors import InvalidValueError, ReplyTooLargeError, RolloutTimeoutError
 from .codec import encoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+STEPS_SHARE: Final = 0.8
+"""The share of `call_timeout` that the steps of a rollout may take; the rest is for the last one and for the reply."""
 
 
 class Trajectory:
@@ -20,12 +25,21 @@ class Trajectory:
     Args:
         observation_space, action_space: the environment's.
         limit: the largest reply, in bytes; what is known to be over it is refused.
+        call_timeout: seconds that the rollout may take; None for any time.
     """
 
-    def __init__(self, observation_space: Space[Any], action_space: Space[Any], limit: int) -> None:
+    def __init__(
+        self,
+        observation_space: Space[Any],
+        action_space: Space[Any],
+        limit: int,
+        call_timeout: float | None = None,
+    ) -> None:
         self._observation_space = observation_space
         self._action_space = action_space
         self._limit = limit
+        self._call_timeout = call_timeout
+        self._deadline = None if call_timeout is None else time.monotonic() + STEPS_SHARE * call_timeout
         self._bytes_a_step = least_bytes(observation_space) + least_bytes(action_space) + 10
         self._observations: list[Any] = []
         self._final_observations: list[Any] = []
@@ -60,9 +74,13 @@ class Trajectory:
 
         Raises:
             ReplyTooLargeError: the trajectory has come to the limit.
+            RolloutTimeoutError: there is, and no time for it.
         """
         self.refuse_beyond(self.steps)
-        return self.steps < steps if steps is not None else self.episodes < (episodes or 0)
+        goes_on = self.steps < steps if steps is not None else self.episodes < (episodes or 0)
+        if goes_on and self._deadline is not None and time.monotonic() > self._deadline:
+            raise RolloutTimeoutError.of(self._call_timeout or 0.0, self.steps, self.episodes)
+        return goes_on
 
     def start(self, observation: Any) -> None:
         """Begin with the observation that the first action is taken on."""

@@ -71,6 +71,7 @@ class InstanceHandlers:
             autoreset_mode=body.get("autoreset_mode"),
             wrappers=wrappers,
             autoreset=body.get("autoreset") or False,
+            call_timeout=body.get("call_timeout") or self._settings.call_timeout,
         )
         instance = await self._instances.create(request, body.get("call_timeout"), metadata, body.get("lease"))
         made = instance.description
