@@ -133,14 +133,16 @@ ATTACKS = {
 }  # fmt: skip
 
 
-def misbehave(*actions: str) -> Callable[[Server], None]:
-    """Return an attack by an environment that takes actions, each answered, and then closes."""
+def misbehave(*actions: str, env_id: str = TROUBLE, is_last_lost: bool = False) -> Callable[[Server], None]:
+    """Return an attack by an environment that takes actions and is closed; the last may be what it is lost over."""
 
     def attack(server: Server) -> None:
-        env = server.create(TROUBLE)
+        # What is to end has little time, and what goes on a busy machine's.
+        env = server.create(env_id, call_timeout=2 if is_last_lost else 30)
         server.post(f"{env}/reset/")
         for action in actions:
-            assert server.post(f"{env}/step/", {"action": action}).status == 200
+            answer = server.post(f"{env}/step/", {"action": action})
+            assert answer.status == 200 or (is_last_lost and action == actions[-1] and answer.status in (410, 502, 504))
         assert server.post(f"{env}/close/").status == 200
 
     return attack
@@ -152,6 +154,15 @@ STALLS: dict[str, Callable[[Server], None]] = {
     "lines for ever": misbehave("print_for_ever lines", "sleep 1"),
     "a line without end": misbehave("print_for_ever one_line", "sleep 1"),
     "bytes that are no text": misbehave("print_for_ever binary", "sleep 1"),
+    # an environment that stands still
+    "a process that stops itself": misbehave("stop_later", "sleep 0.3", is_last_lost=True),
+    "a process that holds its interpreter": misbehave("keep_interpreter", "sleep 0.3", is_last_lost=True),
+    "half a frame": misbehave("half", "sleep 0.3", env_id="tests/Forger-v0", is_last_lost=True),
+    # an environment that reaches for the server
+    "the shared memory made empty": misbehave("truncate_memory"),
+    "numbers that are none in the shared memory": misbehave("scribble ff", is_last_lost=True),
+    "frames for ever": misbehave(f"flood 08{'00' * 8}", env_id="tests/Forger-v0", is_last_lost=True),
+    "a frame without end": misbehave(f"flood 02{'ff' * 8}", env_id="tests/Forger-v0", is_last_lost=True),
 }
 """What somebody does who would like the others to wait."""
 
@@ -292,7 +303,7 @@ def test_a_reset_in_the_middle_leaves_nothing(attacked: tuple[Server, str]) -> N
 @pytest.fixture(scope="module")
 def stalled() -> Iterator[Server]:
     """A server that all requests pass through."""
-    with start("process", "--call-timeout", "2") as running:
+    with start("process") as running:
         yield running
 
 
