@@ -261,7 +261,7 @@ def test_live_instances_appear(site: Site) -> None:
     """The home page shows, without being loaded again, an instance that is made meanwhile."""
     browser = site.open("/")
     with Client(site.server.url, api_key=site.key or None) as client:
-        instance_id = client.create_env("CartPole-v1")
+        instance_id = client.create_env("CartPole-v1")["instance_id"]
         browser.until(lambda: instance_id in browser.find("#live").text, "the page does not show it")
         client.close_env(instance_id)
 
