@@ -93,12 +93,14 @@ def test_a_window_that_cannot_be_opened_ends_nothing(kind: str) -> None:
 
 def chosen(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], libraries: set[str]) -> str | None:
     """Return what MUJOCO_GL is after the choice, in a process with these variables and on a system with these libraries."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/0")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(opengl, "_answers", bool)  # wherever a display may be, there is one
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: f"lib{name}.so.1" if name in libraries else None)
     opengl.choose()
     return os.environ.get("MUJOCO_GL")

@@ -207,6 +207,7 @@ def test_a_local_target_that_cannot_be_written_is_an_error(tmp_path: Path) -> No
     """It says where and why."""
     record(tmp_path / "run")
     results = results_at(str(tmp_path / "kept"), tmp_path)
+    (tmp_path / "kept").rmdir()
     (tmp_path / "kept").write_text("a file by now")
     with pytest.raises(
         UploadTargetError, match=r"cannot write to .*/kept/CartPole-v0/.*: (Not a directory|File exists)"

@@ -144,10 +144,10 @@ class Guard:
         Its status is 400 for a repeated header, or a Host that is missing (RFC 9112, 3.2) or not the server's, 403 for another
         origin's page, 401 for a missing key.
         """
-        single = [line for line in scope["headers"] if line[0] in _SINGLE]
-        found = dict(single)
-        if len(found) < len(single):
-            return _repeated(single)
+        headers = scope["headers"]
+        found = dict(headers)
+        if len(found) < len(headers) and (repeated := _repeated(headers)) is not None:
+            return repeated
         host = found.get(b"host")
         if host is None:
             if scope["http_version"] != "1.0":
@@ -257,10 +257,14 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _repeated(lines: Iterable[tuple[bytes, bytes]]) -> HttpProblem:
-    names = [name.decode("latin-1").title() for name, _ in lines]
-    repeated = next(name for name in names if names.count(name) > 1)
-    return HttpProblem(400, "malformed-request", f"there is more than one {repeated} header: send one")
+def _repeated(headers: Iterable[tuple[bytes, bytes]]) -> HttpProblem | None:
+    """Return the problem of a header that is there more than once and of which one is read, or None where there is none."""
+    names = [name for name, _ in headers]
+    for name in sorted(_SINGLE & set(names)):
+        if names.count(name) > 1:
+            called = name.decode("latin-1").title()
+            return HttpProblem(400, "malformed-request", f"there is more than one {called} header: send one")
+    return None
 
 
 def _no_host() -> HttpProblem:
