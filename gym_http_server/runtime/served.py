@@ -423,5 +423,6 @@ def as_object(info: Any) -> Any:
 
 
 def _short(value: Any, limit: int = 200) -> str:
-    text = repr(value)
+    # Each item takes a character at least.
+    text = repr(value[: limit + 1] if isinstance(value, list | str | bytes) else value)
     return text if len(text) <= limit else f"{text[:limit]}…"
