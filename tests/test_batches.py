@@ -406,3 +406,14 @@ def test_a_batch_over_a_limit_is_refused_with_its_name(server: Server, options: 
     assert answer.status == 413
     assert answer.json["setting"] == setting
     assert f"--{setting.replace('_', '-')}" in answer.message
+
+
+def test_a_seed_of_any_size_is_digits(server: Server) -> None:
+    """`wide_seed` and `wide_seeds` take decimal digits, seed as numbers do, and are not to be given with them."""
+    env = server.create("CartPole-v1", num_envs=2, vectorization_mode="sync")
+    few = server.post(f"{env}/batch/reset/", {"seeds": [7, 8]}).json
+    assert server.post(f"{env}/batch/reset/", {"wide_seeds": ["7", "8"]}).json == few
+    assert server.post(f"{env}/batch/reset/", {"wide_seed": "7"}).json == few
+    assert server.post(f"{env}/batch/reset/", {"wide_seed": "9" * 39}).json != few
+    for body in ({"seed": 1, "wide_seed": "1"}, {"wide_seed": "0x1"}, {"wide_seed": "1" * 41}, {"wide_seeds": ["1"]}):
+        assert server.post(f"{env}/batch/reset/", body).status == 400
