@@ -114,6 +114,8 @@ BUILDS = {
         "mvn --quiet --batch-mode --file client/pom.xml -Dmaven.test.skip -Dmaven.javadoc.skip -Dmaven.source.skip package"
         ' && JARS=$(echo client/target/*.jar):client/target/lib/* && javac -cp "$JARS" Session.java'
         ' && java -cp "$JARS:." Session {url} frame.png',
+        # Of the examples of request bodies, which Swagger UI shows, and its own documents do not.
+        r"Ignoring complex example on request body",
     ),
 }
 """Programs of a whole session with a client that the language's own tool builds, with what the client asks for."""
