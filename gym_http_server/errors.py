@@ -29,8 +29,10 @@ GymHttpServerError
 ├── KeyReusedError                  an idempotency key was used with another request before
 ├── TooManyLanesError               a batch is to have more lanes than a setting allows
 ├── OutOfResourcesError             the system gives no further process, descriptor or memory
+├── RuntimeDefectError              code of this project failed beside an environment
 ├── EnvironmentFailure              the environment, third-party code, did something wrong
 │   ├── EnvironmentRaisedError      it raised an exception; the instance is still usable
+│   ├── EnvironmentResultError      a method of it returned something that Gymnasium's API does not allow
 │   ├── EnvironmentDiedError        its process ended during the call
 │   ├── CallTimeoutError            it did not answer within call_timeout and was killed
 │   ├── RolloutTimeoutError         a rollout was not over within call_timeout and ended itself; the instance is still usable
@@ -296,12 +298,28 @@ class OutOfResourcesError(GymHttpServerError):
         )
 
 
+class RuntimeDefectError(GymHttpServerError):
+    """Code of this project failed beside an environment, which is not to blame."""
+
+    @classmethod
+    def of(cls, operation: str, what: str) -> RuntimeDefectError:
+        """Return the error for an operation, and the exception in words."""
+        return cls(
+            f"the server has a defect, which is not the environment's: {operation} failed with {what}; its log has the "
+            "traceback, please report it"
+        )
+
+
 class EnvironmentFailure(GymHttpServerError):
     """The environment, third-party code, did something wrong."""
 
 
 class EnvironmentRaisedError(EnvironmentFailure):
     """The environment raised an exception; the instance is still usable."""
+
+
+class EnvironmentResultError(EnvironmentFailure):
+    """A method of the environment returned something that Gymnasium's API does not allow."""
 
 
 class EnvironmentDiedError(EnvironmentFailure):

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import GymHttpServerError, InvalidValueError, RenderModeError, ReplyTooLargeError, ResetNeededError
 from .codec import checker, decoder, encoder
+from .construct import render_modes
 from .encoding import ENCODERS
 from .frame import as_uint8, latest
 from .library import make
@@ -198,7 +199,7 @@ class Environment(Served):
     def _shown(self) -> dict[str, Any]:
         """Return the frame as members of a step's reply, or why there is none: the step was taken all the same."""
         try:
-            mode = filmable(self.description.render_mode)
+            mode = filmable(self.description.render_mode, render_modes(self._environment))
             with calling("render"):
                 frame = latest(self._frame(), mode)
                 if frame is None:

@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from ..errors import (
+    EnvironmentCreationError,
     EnvironmentRaisedError,
     GymHttpServerError,
     InstanceKindError,
     InvalidActionError,
     InvalidValueError,
+    MissingDependencyError,
     RenderModeError,
     ResetNeededError,
 )
+from .blame import blame
 from .codec import contains, encoder
+from .construct import render_modes
 from .encoding import ENCODERS
 from .frame import encode_frame, goes_packed, packable
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
@@ -125,7 +129,9 @@ class Served(abc.ABC):
 
     def sample(self, media_type: str = JSON) -> Reply:
         """Draw from the action space; reply `{"action"}`."""
-        return encoded({"action": self._encode_sample(self._action_space.sample())}, media_type)
+        with calling("sample"):
+            action = self._action_space.sample()
+        return encoded({"action": self._encode_sample(action)}, media_type)
 
     def claim(self) -> Reply:
         """Reply `{}`: with `once`, the key is that of no other call, and of none that comes later."""
@@ -154,7 +160,7 @@ class Served(abc.ABC):
             ResetNeededError: there has been no reset yet.
             InvalidValueError: there is no such lane.
         """
-        mode = filmable(self.description.render_mode)
+        mode = filmable(self.description.render_mode, render_modes(self._environment))
         if not self._has_reset:
             raise ResetNeededError("render before the first reset: call reset first")
         count = self.description.num_envs or 1
@@ -285,7 +291,7 @@ class Served(abc.ABC):
             self._monitor = None
 
     def _camera(self, is_filmed: Callable[[int], bool]) -> Camera:
-        mode = filmable(self.description.render_mode)
+        mode = filmable(self.description.render_mode, render_modes(self._environment))
         from . import video
 
         video.require(mode)
@@ -353,6 +359,16 @@ def open_served(request: CreateRequest, *, may_fork: bool = True, usage: Usage |
     Raises:
         UsageError: it cannot be made as asked.
     """
+    try:
+        return _made(request, may_fork=may_fork, usage=usage)
+    except MissingDependencyError:
+        raise
+    except EnvironmentCreationError as error:
+        logger.error("%s", error.detail, exc_info=error.__cause__)  # noqa: TRY400 -- the constructor's own traceback
+        raise
+
+
+def _made(request: CreateRequest, *, may_fork: bool, usage: Usage | None) -> Served:
     if request.num_envs is not None:
         if request.autoreset:
             raise InvalidValueError(
@@ -373,15 +389,26 @@ def open_served(request: CreateRequest, *, may_fork: bool = True, usage: Usage |
     return Environment(request, owns_process=may_fork, usage=usage)
 
 
-def filmable(mode: str | None) -> str:
+def filmable(mode: str | None, modes: Sequence[str] | None) -> str:
     """Return a render mode that gives frames.
+
+    Args:
+        mode: of an instance.
+        modes: those that its environment has; None where it does not say.
 
     Raises:
         RenderModeError: this one does not.
     """
     if mode is None or mode == "human":
         why = "has no render mode" if mode is None else "shows a window (render mode 'human')"
-        raise RenderModeError(f"this instance {why}: create it with render_mode 'rgb_array' or 'ansi' for a frame")
+        # A mode is advised only where the environment says that it has it.
+        has = [each for each in modes or () if each.removesuffix("_list") in ("rgb_array", "ansi", "depth_array")]
+        advice = f"create it with render_mode {' or '.join(map(repr, has))} for a frame"
+        if modes is None:
+            advice = "the environment does not say which render modes it has"
+        elif not has:
+            advice = "the environment has no render mode that gives a frame"
+        raise RenderModeError(f"this instance {why}: {advice}")
     return mode
 
 
@@ -398,10 +425,11 @@ def calling(operation: str, refused: type[GymHttpServerError] | None = None) -> 
     except GymHttpServerError:
         raise
     except (Exception, SystemExit) as error:
-        if refused is None:
-            logger.exception("the environment raised during %s", operation)
-        cls = refused or EnvironmentRaisedError
-        raise cls(f"the environment raised {type(error).__name__} during {operation}: {error}") from error
+        failure = blame(error, operation)
+        if refused is not None and isinstance(failure, EnvironmentRaisedError):
+            raise refused(failure.detail) from error
+        logger.exception("%s", failure.detail)
+        raise failure from error
 
 
 def outside(action: Any, space: gymnasium.Space[Any], reason: str | None) -> InvalidActionError:

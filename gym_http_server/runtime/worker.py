@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import EnvironmentRaisedError, GymHttpServerError
+from ..errors import EnvironmentRaisedError, GymHttpServerError, RuntimeDefectError
 from .messages import JSON, MSGPACK, CreateRequest
 from .served import Served, open_served
 from .wire import ADOPT, CLOSE, CREATE, RECALL, RequestReader, pack_description, pack_error, pack_reply
@@ -105,4 +105,4 @@ class Worker:
             return pack_error(error)
         except (Exception, SystemExit) as error:
             logger.exception("unexpected error in %s", operation)
-            return pack_error(EnvironmentRaisedError(f"{operation} failed with {type(error).__name__}: {error}"))
+            return pack_error(RuntimeDefectError.of(operation, f"{type(error).__name__}: {error}"))
