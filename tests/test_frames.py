@@ -101,7 +101,7 @@ def test_an_instance_without_frames_says_why_and_takes_the_step(server: Server) 
     assert server.get(f"{env}/").json["render_mode"] is None
     reply = step(server, env, {"action": [0.0, 0.0], "render": True})
     assert reply["frame"] is None
-    assert "render_mode" in reply["frame_error"]
+    assert "no render mode" in reply["frame_error"]
     assert server.get(f"{env}/").json["steps"] == 1
 
 
