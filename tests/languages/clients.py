@@ -111,7 +111,7 @@ BUILDS = {
             install="apt install maven default-jdk-headless",
         ),
         "Session.java",
-        "mvn --quiet --batch-mode --file client/pom.xml -Dmaven.test.skip -Dmaven.javadoc.skip -Dmaven.source.skip package"
+        "mvn --quiet --batch-mode --file client/pom.xml -Dmaven.test.skip -Dmaven.javadoc.skip -Dmaven.source.skip package >&2"
         ' && JARS=$(echo client/target/*.jar):client/target/lib/* && javac -cp "$JARS" Session.java'
         ' && java -cp "$JARS:." Session {url} frame.png',
         # Of the examples of request bodies, which Swagger UI shows, and its own documents do not.
