@@ -112,7 +112,7 @@ public class Session {
     equal(stepped.getTerminated(), Collections.nCopies(8, false));
     equal(stepped.getTruncated(), Collections.nCopies(8, false));
 
-    File file = episodes.renderEnv(env);
+    File file = episodes.renderEnv(env, null);
     byte[] picture = Files.readAllBytes(file.toPath());
     byte[] signature = {(byte) 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     require(Arrays.equals(Arrays.copyOf(picture, 8), signature), "it is no PNG");

@@ -72,7 +72,7 @@ async fn run(url: &str, frame: &str) -> Result<Value, Box<dyn Error>> {
     assert_eq!(stepped.rewards, vec![1.0; 8]);
     assert_eq!((stepped.terminated, stepped.truncated), (vec![false; 8], vec![false; 8]));
 
-    let picture = episodes_api::render_env(&server, env).await?.bytes().await?;
+    let picture = episodes_api::render_env(&server, env, None).await?.bytes().await?;
     assert_eq!(&picture[..8], b"\x89PNG\r\n\x1a\n");
     assert_eq!(picture[16..24], [600u32.to_be_bytes(), 400u32.to_be_bytes()].concat());
     std::fs::write(frame, &picture)?;
