@@ -27,11 +27,14 @@ NOTHING, HEAD, BODY = range(3)
 """What of a request is arriving."""
 
 LONGEST_HEAD = 1 << 16
-"""How many bytes of a head may come after its first, the whole not being there; likewise of what is between the data of a
-chunked body, and after it."""
+"""Maximum bytes of a request head; likewise of the extensions and trailers of a chunked body, between two parts of its data."""
 
 PIECE = 1 << 12
 """What came elsewhere is parsed in pieces of so many bytes."""
+
+
+class LongHead(Exception):
+    """Ends the parsing of a request whose head is complete and too long."""
 
 
 class Beginning(NamedTuple):
@@ -85,6 +88,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._arriving = NOTHING
         self._arriving_since: float | None = None
         self._undone = 0
+        self._may_be_long = False
         self._arrival_timer: asyncio.TimerHandle | None = None
         self._under_way: RequestResponseCycle | None = None
 
@@ -167,6 +171,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _parse(self, data: bytes) -> None:
         if self._arriving:
             self._undone += len(data)
+        self._expect_head(len(data))
         while True:
             try:
                 self.parser.feed_data(data)
@@ -180,11 +185,16 @@ class HttpProtocol(HttpToolsProtocol):
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
                 continue
             except httptools.HttpParserError as error:
-                self.send_400_response(str(error))
-                return
+                if not (self._arriving == HEAD and self._undone > LONGEST_HEAD):
+                    self.send_400_response(str(error))
+                    return
             break
         if self._arriving:
             self._await_rest()
+
+    def _expect_head(self, size: int) -> None:
+        """Note whether a head that is complete with so many bytes more has to be measured."""
+        self._may_be_long = self._arriving == HEAD or size > LONGEST_HEAD
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """Keep a connection, whose client sends no more, until it has its answers."""
@@ -208,6 +218,9 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the request whose head is complete."""
         if not self.parser.should_upgrade():
+            if self._may_be_long and (size := head_size(self.url, self.headers)) > LONGEST_HEAD:
+                self._undone = size
+                raise LongHead
             self._idle_since = None
             self._arriving, self._arriving_since, self._undone = BODY, None, 0
             self.scope["extensions"] = self._extensions if self._error is None else self._with_error()
@@ -439,3 +452,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _unset_keepalive_if_required(self) -> None:
         """Do nothing: uvicorn's timer is not used."""
+
+
+def head_size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    """Return the bytes of a request line and its header lines, but for the method, the version and optional white space."""
+    return len(url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in headers)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from gym_http_server.protocol import LONGEST_HEAD
+
 from .conftest import KINDS, start
 from .handing import TROUBLE, Client, chunked, is_read, post, step
 from .serving import Server, eventually
@@ -71,4 +73,28 @@ def test_a_long_head_behind_a_request_does_not_take_its_answer(strict: Server) -
         client.send(b"a" * 200_000)
         assert client.answer().json["observation"] == 1
         assert client.answer().status == 431
+    assert strict.post(f"{env}/close/").status == 200
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 20])
+@pytest.mark.parametrize("is_for_env", [False, True])
+def test_a_head_has_one_limit_however_it_comes(strict: Server, pieces: int, is_for_env: bool) -> None:
+    """In one piece or in many, here or in an environment's process: 65,536 bytes are served, and one more is a 431."""
+    env = strict.create("CartPole-v1")
+    strict.post(f"{env}/reset/")
+    path = f"{env}/action_space/sample" if is_for_env else "/v1/health/"
+    with Client(strict) as client:
+        for size, status in ((LONGEST_HEAD, 200), (LONGEST_HEAD + 1, 431)):
+            assert client.ask(post(f"{env}/reset/", {})).status == 200
+            begin = f"GET {path} HTTP/1.1\r\n".encode()
+            lines = b"Host: localhost\r\nX: \r\n"
+            request = begin + lines[:-2] + b"a" * (size - len(path) - len(lines)) + b"\r\n\r\n"
+            step = -(-len(request) // pieces)
+            for start_of in range(0, len(request), step):
+                client.send(request[start_of : start_of + step])
+                eventually(lambda: is_read(strict, client))
+            answer = client.answer()
+            assert answer.status == status
+        assert "65536 bytes" in answer.message
+        assert client.is_at_end()
     assert strict.post(f"{env}/close/").status == 200

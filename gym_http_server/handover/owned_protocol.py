@@ -144,6 +144,7 @@ class OwnedProtocol(HttpProtocol):
     def _parse(self, data: bytes) -> None:
         if self._has_left or self.transport.is_closing():
             return
+        self._expect_head(len(data))
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
