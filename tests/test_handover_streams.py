@@ -373,3 +373,16 @@ def test_many_clients_of_one_instance(eager: Server) -> None:
     with threads(*[use] * 6):
         pass
     assert sorted(found) == list(range(1, 6 * 120 + 1))
+
+
+def test_a_connection_that_the_server_is_still_writing_to_stays_there() -> None:
+    """A reply that the client has not taken yet arrives whole, though the next request would move the connection."""
+    with Server("--engine", "process", "--import", "tests.troublemakers") as server, Client(server) as client:
+        env = server.create(TROUBLE)
+        server.post(f"{env}/reset/")
+        client.send(step(env, f"big {HUGE}"))
+        assert client.socket.recv(1, socket.MSG_PEEK)
+        client.send(step(env, "x"))
+        eventually(lambda: server.get(f"{env}/").json["steps"] == 2)
+        first, second = client.answers(2)
+        assert (first.json["info"]["big"], second.json["observation"]) == ("x" * HUGE, 2)

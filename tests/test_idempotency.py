@@ -315,6 +315,27 @@ def test_keys_are_forgotten_one_day() -> None:
     assert calls.count("large") == 2
 
 
+def test_the_bytes_of_outcomes_that_are_dropped_are_free_again() -> None:
+    """However many large ones there were before, as many small ones are kept as ever."""
+    outcomes = Outcomes()
+    executed: list[str] = []
+
+    def call(key: str, size: int) -> None:
+        def execute() -> Reply:
+            executed.append(key)
+            return Reply(b"x" * size, "application/json")
+
+        outcomes.of(Once(key, b""), execute)
+
+    for index in range(5):
+        call(f"large {index}", MOST_BYTES // 2 + 1)
+    small = [str(index) for index in range(MOST_KEPT - 1)]
+    for _ in range(2):
+        for key in small:
+            call(key, 1)
+    assert executed[5:] == small
+
+
 async def test_an_outcome_that_is_kept_keeps_nothing_else() -> None:
     """The request that it answers is let go of, and the reply takes as much memory as it has bytes."""
 

@@ -15,6 +15,7 @@ import pytest
 
 from gym_http_server.config import Settings
 from gym_http_server.idle import Reaper, seconds_between_looks
+from gym_http_server.instance import Instance
 from gym_http_server.instances import REMEMBERED, Instances
 
 from .conftest import KINDS, start
@@ -152,5 +153,37 @@ def test_the_latest_that_were_closed_are_remembered() -> None:
                 instances.get(each.instance_id)
             texts.append("--idle-timeout" in str(caught.value))
         assert texts == [False, True]
+
+    asyncio.run(check())
+
+
+def test_an_instance_that_takes_long_to_close_is_closed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The looks that come while it closes leave it alone."""
+
+    async def check() -> None:
+        settings = Settings(idle_timeout=0.001)
+        instances = Instances(settings, FakeEngine())
+        await instances.create(FakeEngine.REQUEST)
+        looks, closings, may_end = asyncio.Semaphore(0), [], asyncio.Event()
+        live, close = instances.all, instances.close_idle
+
+        def look() -> list[Instance]:
+            looks.release()
+            return live()
+
+        async def close_slowly(instance: Instance) -> None:
+            closings.append(instance.instance_id)
+            await may_end.wait()
+            await close(instance)
+
+        monkeypatch.setattr(instances, "all", look)
+        monkeypatch.setattr(instances, "close_idle", close_slowly)
+        reaper = Reaper(instances, settings.idle_timeout)
+        reaper.start()
+        for _ in range(4):
+            await looks.acquire()
+        may_end.set()
+        await reaper.stop()
+        assert len(closings) == instances.totals.reaped == 1
 
     asyncio.run(check())

@@ -201,6 +201,31 @@ def test_the_end_of_the_fork_server_loses_its_instances_and_another_takes_over()
         assert server.post(f"{env}/close/").status == 200
 
 
+def test_no_environment_outlives_the_fork_server() -> None:
+    """Not even one in a call that takes no signal: its call is answered, and its process is gone."""
+    with Server("--engine", "process", *IMPORTS) as server:
+        env = ready(server)
+        pid = act(server, env, "pid").json["info"]["pid"]
+        answers: list[int] = []
+        with threads(lambda: answers.append(act(server, env, "hang_uninterruptibly").status)):
+            eventually(lambda: server.get(f"{env}/").json["state"] == "busy")
+            [fork_server] = psutil.Process(server.process.pid).children()
+            fork_server.kill()
+            assert not living([psutil.Process(pid)] if psutil.pid_exists(pid) else [])
+        assert answers == [502]
+
+
+@pytest.mark.parametrize("how", ["hang_uninterruptibly", "raise oh", "exit 3", "sys_exit"])
+def test_an_environment_that_closes_badly_is_closed(process_server: Server, how: str) -> None:
+    """Whether its `close` hangs, raises or ends the process, the close is answered and the process is gone."""
+    env = ready(process_server)
+    act(process_server, env, f"close_by {how}")
+    process = psutil.Process(act(process_server, env, "pid").json["info"]["pid"])
+    assert process_server.post(f"{env}/close/").json == {}
+    assert not living([process])
+    assert process_server.get(f"{env}/").status == 400
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGABRT])
 def test_after_the_end_of_the_server_no_environment_lives_on(number: signal.Signals) -> None:
     """Whatever ends the server, 2 s later no process of an environment lives, hung ones and children included."""

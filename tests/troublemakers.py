@@ -43,6 +43,7 @@ class Troublemaker(gymnasium.Env[Any, Any]):
 
     def __init__(self, construct: str = "", render_mode: str | None = None) -> None:
         self.render_mode = render_mode
+        self._close = ""
         # Instances in one process would share what they sample from.
         self.action_space = copy.deepcopy(self.action_space)
         self.steps = 0
@@ -64,11 +65,16 @@ class Troublemaker(gymnasium.Env[Any, Any]):
     def render(self) -> Any:
         return np.zeros((4, 6, 3), np.uint8)
 
+    def close(self) -> None:
+        self._act(self._close)
+
     def _act(self, action: str) -> dict[str, Any]:
         match action.split():
             case ["exit", code]:
                 sys.stderr.write("last words of the environment\n")
                 os._exit(int(code))
+            case ["close_by", *words]:
+                self._close = " ".join(words)
             case ["abort"]:
                 os.abort()
             case ["segfault"]:
