@@ -202,17 +202,31 @@ def test_the_end_of_the_fork_server_loses_its_instances_and_another_takes_over()
 
 
 def test_no_environment_outlives_the_fork_server() -> None:
-    """Not even one in a call that takes no signal: its call is answered, and its process is gone."""
+    """Not even one in a call that takes no signal, nor what it started: its call is answered, and they are gone."""
     with Server("--engine", "process", *IMPORTS) as server:
         env = ready(server)
-        pid = act(server, env, "pid").json["info"]["pid"]
+        pids = [act(server, env, "pid").json["info"]["pid"], act(server, env, "spawn").json["info"]["child"]]
+        processes = [psutil.Process(pid) for pid in pids]
         answers: list[int] = []
         with threads(lambda: answers.append(act(server, env, "hang_uninterruptibly").status)):
             eventually(lambda: server.get(f"{env}/").json["state"] == "busy")
             [fork_server] = psutil.Process(server.process.pid).children()
             fork_server.kill()
-            assert not living([psutil.Process(pid)] if psutil.pid_exists(pid) else [])
+            assert not living(processes)
         assert answers == [502]
+
+
+def test_an_environment_ends_with_the_fork_server_though_the_server_cannot_act() -> None:
+    """While the server is stopped, the kernel ends the process that the fork server leaves behind."""
+    with Server("--engine", "process", *IMPORTS) as server:
+        process = psutil.Process(act(server, ready(server), "pid").json["info"]["pid"])
+        [fork_server] = psutil.Process(server.process.pid).children()
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            fork_server.kill()
+            assert not living([process])
+        finally:
+            server.process.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("how", ["hang_uninterruptibly", "raise oh", "exit 3", "sys_exit"])
