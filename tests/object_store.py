@@ -70,13 +70,10 @@ class FailingFileSystem(MemoryFileSystem):
         if cls.writes_left < 0:
             raise RuntimeError(cls.words.replace("{token}", str(self.token)))
 
-    def pipe_file(self, path: str, value: bytes, **options: Any) -> None:
-        self._count()
-        super().pipe_file(path, value, **options)
-
-    def put_file(self, lpath: str, rpath: str, **options: Any) -> None:
-        self._count()
-        super().put_file(lpath, rpath, **options)
+    def _open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
+        if mode != "rb":
+            self._count()
+        return super()._open(path, mode, *arguments, **options)
 
     def rm(self, path: str, **options: Any) -> None:
         if not self.removes:
