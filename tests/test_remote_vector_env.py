@@ -177,19 +177,6 @@ def test_it_renders_a_frame_for_each_lane(server, packed):
         each.close()
 
 
-def test_gymnasium_records_videos_of_it(server, tmp_path):
-    """Gymnasium's RecordVideo of vector environments films a batch."""
-    env = gymnasium.wrappers.vector.RecordVideo(
-        RemoteVectorEnv(server.url, "CartPole-v1", 2), str(tmp_path / "videos"), video_length=5, disable_logger=True
-    )
-    env.reset(seed=0)
-    for _ in range(8):
-        env.step(env.action_space.sample())
-    env.close()
-    [video] = (tmp_path / "videos").glob("*.mp4")
-    assert video.stat().st_size > 1000
-
-
 @pytest.mark.parametrize("mode", ["sync", "vector_entry_point", "async"])
 def test_its_seeds_are_the_lanes_own(process_server, mode):
     """`np_random_seed` is what Gymnasium's vector environments tell, and seeds another batch alike."""
