@@ -165,9 +165,30 @@ def test_the_schemas_keep_what_old_clients_need() -> None:
         assert "requestBody" not in DOCUMENT["paths"][path]["post"]
 
 
-def test_every_error_of_the_tree_has_a_status_and_a_name() -> None:
+STATUSES = {
+    400: "Usage UnknownInstance UnknownEnvironment EnvironmentCreation MissingDependency InvalidAction InvalidValue NoRecording",
+    403: "ForbiddenDirectory",
+    404: "UnknownEvaluation UnknownSnapshot",
+    406: "RenderFormat",
+    409: "Conflict ResetNeeded InstanceKind RenderMode RecordingExists NotCopyable NoTransitionModel",
+    410: "InstanceLost",
+    413: "ReplyTooLarge TooManyLanes",
+    422: "KeyReused",
+    429: "TooManyInstances TooManySnapshots",
+    500: "Start Address EngineUnavailable ImportFailed Access ResultsRoot TargetUnavailable GymHttpServer",
+    502: "UploadTarget InquiryFailed RuntimeDefect EnvironmentRaised EnvironmentResult EnvironmentDied EnvironmentFailure",
+    503: "OutOfResources",
+    504: "CallTimeout RolloutTimeout",
+    507: "RecordingFailed",
+}
+"""What each error is answered with: its class without `Error`."""
+
+
+def test_every_error_of_the_tree_has_its_status_and_a_name() -> None:
     """No class of errors.py is without a status, and each has a problem type of its own."""
     classes = errors.every_error()
+    expected = {name: status for status, names in STATUSES.items() for name in names.split()}
+    assert {cls.__name__.removesuffix("Error"): status for cls, status in STATUS.items()} == expected
     assert set(STATUS) == set(classes)
     assert len({slug_of(cls) for cls in classes}) == len(classes)
     for cls in classes:

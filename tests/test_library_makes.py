@@ -74,10 +74,20 @@ def test_an_environment_is_made_stepped_and_rendered(library: str, env_id: str) 
 
 
 def test_an_environment_of_each_library_lives_beside_the_other() -> None:
-    """Two of the same name, stepped in turn, do not disturb each other."""
-    pair = [make(CreateRequest("Pendulum-v1", library=library)) for library in ("gymnasium", "gym")]
-    for made in pair:
-        run(made)
+    """Two of the same name, stepped in turn, are each what they are alone."""
+    requests = [CreateRequest("Pendulum-v1", library=library) for library in ("gymnasium", "gym")]
+    alone = [observations([request])[0] for request in requests]
+    assert np.array_equal(observations(requests), alone)
+
+
+def observations(requests: list[CreateRequest]) -> list[list[Any]]:
+    """Return what seeded environments observe that are stepped in turn."""
+    environments = [make(request).environment for request in requests]
+    seen = [[environment.reset(seed=7)[0]] for environment in environments]
+    for _ in range(STEPS):
+        for environment, observed in zip(environments, seen, strict=True):
+            observed.append(environment.step(np.array([0.5], np.float32))[0])
+    return seen
 
 
 class Base(gymnasium.Env[Any, Any]):

@@ -75,7 +75,7 @@ def test_what_an_environment_writes_is_logged_under_its_instance(kind: str) -> N
         [lost] = eventually(lambda: records(server, "gym_http_server.engines.process_worker"))
         lines = eventually(lambda: records(server, "gym_http_server.environment"))
         instance_id = env.rsplit("/", 1)[1]
-        assert "exit" in lost["message"] or "3" in lost["message"]
+        assert "exit code 3" in lost["message"]
         assert "last words of the environment" in " ".join(each["message"] for each in lines)
         for each in (lost, *lines):
             assert each.keys() == FIELDS

@@ -161,7 +161,9 @@ def test_the_token_of_the_caller_is_used_once_and_kept_nowhere(
 def test_a_target_that_takes_no_token_is_given_none(tmp_path: Path) -> None:
     """Any text will do as a key there."""
     record(tmp_path / "run")
-    results_at("memory://none", tmp_path).upload("run", "sk-anything\n", None)
+    results = results_at("memory://none", tmp_path)
+    made = results.upload("run", "sk-anything\n", None)
+    assert made in results.evaluations()
 
 
 @pytest.mark.parametrize("url", ["s3://no-such-bucket/x", "s3://results"])
