@@ -165,19 +165,19 @@ def test_an_instance_that_takes_long_to_close_is_closed_once(monkeypatch: pytest
         instances = Instances(settings, FakeEngine())
         await instances.create(FakeEngine.REQUEST)
         looks, closings, may_end = asyncio.Semaphore(0), [], asyncio.Event()
-        live, close = instances.all, instances.close_idle
+        live, reap = instances.all, instances.reap
 
         def look() -> list[Instance]:
             looks.release()
             return live()
 
-        async def close_slowly(instance: Instance) -> None:
+        async def reap_slowly(instance: Instance) -> None:
             closings.append(instance.instance_id)
             await may_end.wait()
-            await close(instance)
+            await reap(instance)
 
         monkeypatch.setattr(instances, "all", look)
-        monkeypatch.setattr(instances, "close_idle", close_slowly)
+        monkeypatch.setattr(instances, "reap", reap_slowly)
         reaper = Reaper(instances, settings.idle_timeout)
         reaper.start()
         for _ in range(4):
