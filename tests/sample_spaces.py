@@ -102,6 +102,11 @@ SAMPLE_SPACES = [pytest.param(space, id=name) for name, space in _SPACES.items()
 """Parameters for `pytest.mark.parametrize("space", SAMPLE_SPACES)`."""
 
 
+def in_order(space, value):
+    """Return an observation with the keys of its Dict space in their order, which is how one comes from a server."""
+    return {key: value[key] for key in space.spaces} if isinstance(space, Dict) else value
+
+
 def same(one: Any, other: Any) -> bool:
     """Return whether two values of a space are the same bit by bit: type, dtype, shape, order of keys, signs, NaN."""
     if type(one) is not type(other):

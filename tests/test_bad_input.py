@@ -209,7 +209,6 @@ def test_an_unknown_path_is_a_404(server: Server, path: str) -> None:
         ("OPTIONS", "/v1/health/", "GET, HEAD"),
         ("GET", "/v1/envs/x/action_space/contains/", "POST"),
         ("POST", "/openapi.yaml", "GET, HEAD"),
-        ("DELETE", "/ui/", "GET, HEAD"),
     ],
 )
 def test_a_wrong_method_is_a_405_that_allows_every_method_of_the_path(
@@ -220,6 +219,14 @@ def test_a_wrong_method_is_a_405_that_allows_every_method_of_the_path(
     assert answer.status == 405
     assert answer.headers["allow"] == allow
     problem(answer)
+
+
+def test_a_wrong_method_of_a_page_is_a_405_to_a_program(server: Server) -> None:
+    """It is problem details, and `Allow` names the methods of the page."""
+    answer = server.request("DELETE", "/ui/", check=False)
+    assert answer.status == answer.json["status"] == 405
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["allow"] == "GET, HEAD"
 
 
 def test_an_unknown_instance_is_a_400_on_every_operation(server: Server) -> None:

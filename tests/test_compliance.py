@@ -353,12 +353,13 @@ def test_a_text_mode_renders_as_text(server: Server) -> None:
 
 
 def test_an_environment_without_a_render_mode_is_a_409(server: Server) -> None:
-    """The message says with which render mode to create it."""
+    """The message advises no render mode, for the environment has none."""
     env = server.create("tests/Everything-v0")
     server.post(f"{env}/reset/")
     answer = server.get(f"{env}/render/")
     assert answer.status == 409
-    assert "rgb_array" in answer.message
+    assert "no render mode that gives a frame" in answer.message
+    assert "rgb_array" not in answer.message
 
 
 def test_an_exception_in_a_step_is_a_502_and_the_instance_goes_on(server: Server) -> None:

@@ -47,7 +47,7 @@ async def ask(
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
         "query_string": b"", "root_path": "", "scheme": "http", "server": ("127.0.0.1", 80), "client": client,
-        "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
+        "headers": [(k.lower().encode(), v.encode()) for k, v in {"Host": "127.0.0.1", **headers}.items()],
     }  # fmt: skip
 
     async def receive() -> Any:

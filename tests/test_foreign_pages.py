@@ -117,7 +117,7 @@ def test_a_link_to_the_server_can_be_followed(tmp_path: Path) -> None:
         app.add_url_rule("/", view_func=lambda: f'<meta http-equiv="refresh" content="0; url={server.url}/">')
         with opened(tmp_path, url.replace("127.0.0.1", "localhost")):
             # The page, and what it loads, which is its own then.
-            for path in ("/", "/static/console.css"):
+            for path in ("/", "/static/refresh.js"):
                 eventually(lambda path=path: [line for line in server.stderr if f"GET {path}" in line], SECONDS)
         assert not [line for line in server.stderr if " 403 " in line]
         assert [line for line in server.stderr if "GET / 200 " in line]

@@ -45,6 +45,8 @@ def create_console(
         registry: the environments that can be made; None for no list of them.
     """
     app = flask.Flask("gym_http_server.console")
+    # The gate answers preflights; for anything else OPTIONS is a method as others are.
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     # A misspelt name in a template fails the tests and does not leave a hole in a page.
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -118,6 +120,8 @@ def _on_error(error: HTTPException) -> flask.Response | HTTPException:
         # Allow, Retry-After and the like say what to do next.
         if name.lower() not in {"content-type", "content-length"}:
             response.headers.add(name, value)
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     return response
 
 
