@@ -14,7 +14,7 @@ from gym_http_server.transport import FEW, JoiningTransport
 
 from .conftest import KINDS, start
 from .handing import post
-from .serving import SECONDS, Server, parse_response, raw
+from .serving import SECONDS, Server, parse_response, raw, threads
 
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
 
@@ -139,23 +139,23 @@ def test_a_connection_without_a_whole_request_is_closed_in_time(quick: Server, s
         assert last.startswith(b"HTTP/1.1 408 ") if sent.strip() else last == b""
 
 
-def test_others_are_served_while_a_large_bad_body_is_refused(process_server: Server) -> None:
+@pytest.mark.parametrize("kind", ["handover", "process"])
+def test_others_are_served_while_a_large_bad_body_is_refused(kind: str) -> None:
     """Validation of half a million elements does not stop the server."""
-    env = process_server.create("CartPole-v1", num_envs=2)
-    refused = threading.Event()
-    statuses = []
+    with start(kind, "--max-values", "1000000") as server:
+        env = server.create("CartPole-v1", num_envs=2)
+        refused = threading.Event()
+        statuses = []
 
-    def send() -> None:
-        statuses.append(process_server.post(f"{env}/batch/reset/", {"seeds": [0] * 500_000 + [-1]}).status)
-        refused.set()
+        def send() -> None:
+            statuses.append(server.post(f"{env}/batch/reset/", {"seeds": [0] * 500_000 + [-1]}).status)
+            refused.set()
 
-    sender = threading.Thread(target=send)
-    sender.start()
-    served = 0
-    while not refused.is_set():
-        assert process_server.get("/v1/health/").status == 200
-        served += 1
-    sender.join()
+        served = 0
+        with threads(send):
+            while not refused.is_set():
+                assert server.get("/v1/health/").status == 200
+                served += 1
     assert statuses == [400]
     assert served > 5
 
