@@ -44,6 +44,7 @@ class Site:
             self.browser.open(self.url + path)
             # That it asked for the key was a 401.
             self.browser.complaints()
+            self.browser.answered()
         return self.browser
 
 

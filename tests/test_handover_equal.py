@@ -244,8 +244,9 @@ class Player:
 
 
 def timeless(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a reply of getEnv without the times in it."""
-    kept = {key: value for key, value in state.items() if key not in ("created_at", "last_used_at", "instance_id")}
+    """Return a reply of getEnv without the times in it, and without the seeds that were drawn."""
+    of_the_moment = ("created_at", "last_used_at", "instance_id", "np_random_seeds")
+    kept = {key: value for key, value in state.items() if key not in of_the_moment}
     kept["traffic"] = [{k: v for k, v in each.items() if not k.endswith("_seconds")} for each in state["traffic"]]
     return kept
 
