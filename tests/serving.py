@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -119,6 +120,8 @@ class Server:
         if kept is None:
             kept = self._connections.kept = http.client.HTTPConnection(*self.address, timeout=SECONDS)
             self._all_connections.append(kept)
+        if kept.sock is not None and select.select([kept.sock], [], [], 0)[0]:
+            kept.close()  # by the server, which keeps no connection that idles long
         try:
             kept.request(method, path, body, headers)
             response = kept.getresponse()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pickle
+import random
 import re
 import select
 import shutil
@@ -462,6 +463,15 @@ def test_a_request_is_sent_again_as_often_as_it_may_be(loopback, retries):
             assert len(loopback.requests) == (retries + 1 if is_repeated else 1)
             assert len({request.connection for request in loopback.requests}) == len(loopback.requests)
             assert len({request.headers.get("idempotency-key") for request in loopback.requests}) == 1
+
+
+def test_a_program_draws_its_own_random_numbers(loopback):
+    """A request that is sent again takes none from the generator that the program seeded."""
+    loopback.answer = lambda _: None
+    state = random.getstate()
+    with Client(loopback.url, retries=1) as client, pytest.raises(ConnectionError):
+        client.get_health()
+    assert random.getstate() == state
 
 
 def test_the_time_between_attempts_doubles(loopback, monkeypatch):

@@ -105,10 +105,12 @@ def test_a_place_that_lacks_something_is_served_from(tmp_path: Path, script: str
 
 def test_a_read_only_system_is_served_from(tmp_path: Path) -> None:
     """No directory can be written to, not even a temporary one: only recordings cannot be made."""
-    inner = "mount --make-rprivate / && mount -o remount,ro,bind / && for each in /tmp /var/tmp /dev/shm; do " + (
-        "mount -t tmpfs -o ro none $each; done; cd /; "
+    # Each directory stays what it is: the interpreter that runs this may lie in a temporary one.
+    inner = "set -e; mount --make-rprivate /; mount -o remount,ro,bind /; " + (
+        "for each in /tmp /var/tmp /dev/shm; do mount --bind $each $each; mount -o remount,ro,bind $each; done; cd /; "
     )
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:  # noqa: S607 -- found as everything is
+    probe = ["unshare", "-m", "bash", "-c", inner]
+    if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("needs the right to mount (root)")
     serves(f"exec unshare -m bash -c {shlex.quote(inner + 'S ')}", cwd=tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import socket
@@ -21,6 +22,9 @@ CONNECT_TIMEOUT = 10.0
 _FIRST, _NEXT = 1 << 16, 1 << 20  # most replies come whole in one small read; one that does not is large
 _SHARE = 0.9  # of the time to wait: how much of it may be over before the limit of a read is set anew
 _LONGEST_WAIT = 1 << 30
+
+_open_sockets: set[socket.socket] = set()
+"""Keeps sockets alive until they are closed: a garbage collector may finalize a socket before its `Connection`, with a warning."""
 
 
 class Connection:
@@ -54,6 +58,7 @@ class Connection:
             plain.close()
             raise
         self._socket = connected
+        _open_sockets.add(connected)
         # select.select refuses descriptors over 1023.
         self._poll: Any = None
         if sys.platform != "win32":
@@ -67,11 +72,12 @@ class Connection:
         """Close it; closing it again does nothing."""
         connected, self._socket = self._socket, None
         if connected is not None:
+            _open_sockets.discard(connected)
             connected.close()
 
     def is_reusable(self) -> bool:
         """Return whether the connection is open and there is nothing on it to read, not even its end."""
-        if self._socket is None:
+        if self._socket is None or self._socket.fileno() == -1:
             return False
         if self._poll is not None:
             return not self._poll.poll(0)
@@ -143,3 +149,11 @@ class Connection:
         except OSError as error:
             kind = BrokenError if self._arriving.has_begun else EndedError
             raise kind(f"the connection ended in the middle of the answer ({error!r})") from error
+
+
+def _close_sockets() -> None:
+    for each in list(_open_sockets):
+        each.close()
+
+
+atexit.register(_close_sockets)

@@ -38,6 +38,8 @@ RETRIES = 4
 FIRST_DELAY = 0.05
 """Seconds, at most, before a request is sent again for the first time."""
 
+_JITTER = random.Random()  # noqa: S311 -- no secret; a generator of its own, for a program may have seeded the global one
+
 _MOST_HEADS = 1024
 _REDIRECT = 300
 
@@ -122,7 +124,7 @@ class Transport:
                 self._give_up()
                 raise
             # At random, so that clients which lost the same server do not all come back at the same moment.
-            time.sleep(FIRST_DELAY * 2**attempts * random.uniform(0.5, 1.0))  # noqa: S311 -- no secret
+            time.sleep(FIRST_DELAY * 2**attempts * _JITTER.uniform(0.5, 1.0))
             attempts += 1
         if not reply.is_kept:
             self._give_up()
