@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from gym_http_server.api.headers import SINGLE
 from gym_http_server.conformity.contract import validator
 
 from .conftest import start
@@ -285,9 +286,15 @@ REPEATED = {
     "Authorization": "Bearer x",
     "Cookie": "a=b",
     "Content-Type": "application/json",
+    "Content-Encoding": "gzip",
     "Idempotency-Key": "key",
     "Content-Length": "2",
     "Access-Control-Request-Method": "GET",
+    "Access-Control-Request-Private-Network": "true",
+    "Range": "bytes=0-1",
+    "If-Range": '"a"',
+    "If-Modified-Since": "Sun, 29 Nov 2026 12:00:00 GMT",
+    "If-Unmodified-Since": "Sun, 29 Nov 2026 12:00:00 GMT",
 }
 """Headers of which something reads one value."""
 
@@ -308,6 +315,28 @@ def test_a_repeated_header_that_is_read_once_is_a_400(server: Server, name: str)
         assert answer.status == 400
         problem(answer)
         assert name in answer.message
+
+
+def test_the_list_of_headers_that_are_read_once_is_tested_whole() -> None:
+    """Each of them has a test above."""
+    assert {name.lower().encode() for name in REPEATED} == SINGLE
+
+
+def test_an_accept_in_several_lines_is_one_list(server: Server) -> None:
+    """The header is a list (RFC 9110, 5.3): its last line counts as its first does, also for what a page is refused with."""
+
+    def media_type(*accept: str) -> str:
+        lines = "".join(f"Accept: {each}\r\n" for each in accept)
+        head = (
+            f"GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://foreign.example\r\nConnection: close\r\n{lines}\r\n"
+        )
+        answer = parse_response(raw(server.address, head.encode()))
+        assert answer.status == 403
+        return answer.headers["content-type"].partition(";")[0]
+
+    page, data = "text/html;q=0.9", "application/json;q=0.1"
+    assert media_type(data, page) == media_type(page, data) == "text/html"
+    assert media_type(data) == "application/problem+json"
 
 
 def test_a_request_without_a_host_is_a_400_but_in_http_1_0(server: Server) -> None:

@@ -16,6 +16,7 @@ from werkzeug.http import parse_options_header
 from ..runtime.messages import JSON
 from .compression import HOT
 from .counting import Counting
+from .headers import combined
 from .negotiation import mended
 from .problems import HttpProblem, Problem, problem_of
 from .repeats import HEADER, NAME, once_of
@@ -100,8 +101,7 @@ class Edge:
             raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": allowed})
         # connexion's router matches no newline. In JSON it is white space, and no id of ours has one.
         path = path.replace("\n", " ")
-        lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
-        accept = mended(", ".join(lines) if lines else None, path, scope["headers"])
+        accept = mended(combined(scope["headers"], b"accept"), path, scope["headers"])
         extensions = {**scope.get("extensions", {}), CONTEXT: {"accept": accept}}
         # The HTTP protocol, which has the request as it came, leaves out the content of a reply to HEAD.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
@@ -110,12 +110,9 @@ class Edge:
 
     async def _name_once(self, scope: Scope, operation: dict[str, Any], body: bytes) -> None:
         """Hand a handler that takes it what tells this request from others."""
-        keys = [value.decode("latin-1") for name, value in scope["headers"] if name == NAME]
-        if not keys or not self._contract.takes_header(operation, HEADER):
-            return
-        if len(keys) > 1:
-            raise HttpProblem(400, "bad-request", f"there are {len(keys)} {HEADER} headers: send one")
-        scope["extensions"][CONTEXT]["once"] = await once_of(keys[0], operation["operationId"], body)
+        key = combined(scope["headers"], NAME)
+        if key is not None and self._contract.takes_header(operation, HEADER):
+            scope["extensions"][CONTEXT]["once"] = await once_of(key, operation["operationId"], body)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, *, setting: str | None = "max_body") -> bytes:

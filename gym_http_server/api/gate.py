@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.middleware.cors import CORSMiddleware
 
+from .headers import has_header
 from .hot_path import REPLY
-from .security import has_header
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

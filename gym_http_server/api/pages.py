@@ -14,6 +14,7 @@ from a2wsgi.wsgi import build_environ
 from ..runtime.messages import JSON
 from ..threads import DaemonThreads
 from .edge import ClientDisconnected, read_body, send_problem
+from .headers import combined
 from .negotiation import HTML, acceptable
 from .problems import HttpProblem, problem_of
 from .proxy import root_path
@@ -64,8 +65,7 @@ class Pages:
 
     async def refuse(self, problem: HttpProblem, scope: Scope, send: Send) -> None:
         """Answer a request with a problem: as a page, where a browser asks for one, and as problem details elsewhere."""
-        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), None)
-        if acceptable(accept, (JSON, HTML))[:1] == [HTML]:
+        if acceptable(combined(scope["headers"], b"accept"), (JSON, HTML))[:1] == [HTML]:
             await self._reply({**_environ(scope, b""), PROBLEM: problem}, send)
         else:
             await send_problem(problem_of(problem), send)

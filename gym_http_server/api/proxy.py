@@ -10,6 +10,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ..errors import AccessError
 from .edge import send_problem
+from .headers import combined, repetition
 from .problems import HttpProblem, problem_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 ROOT_PATH: Final = "gym_http_server.root_path"
 """In a request's scope: the path under which a proxy serves this server, without a final slash."""
 
+_SINGLE: Final = (b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix", b"host")
+"""Read here, ahead of the guard, once each; `Host` as well, which the proxy's takes the place of."""
 _PREFIX: Final = re.compile(r"(/(?!\.\.?(/|$))[\w.~-]+)*/?", re.ASCII)
 
 
@@ -33,8 +36,8 @@ def root_path(scope: Scope) -> str:
 class TrustedProxies:
     """An ASGI app behind proxies: the client, scheme and host of another one's requests are those that they tell.
 
-    Headers: `X-Forwarded-For`, `X-Forwarded-Proto`, and `X-Forwarded-Host` and `X-Forwarded-Prefix` of the proxy that
-    connects here.
+    Headers: `X-Forwarded-For`, a list that each proxy adds to, in as many lines as it likes; and once each
+    `X-Forwarded-Proto`, and `X-Forwarded-Host` and `X-Forwarded-Prefix` of the proxy that connects here.
 
     Args:
         app: the other one.
@@ -59,11 +62,15 @@ class TrustedProxies:
         if client is None or client[0] not in self._believing.trusted_hosts:
             await self._app(scope, receive, send)
             return
+        repeated = repetition(scope["headers"], _SINGLE)
+        if repeated is not None:
+            await send_problem(problem_of(repeated), send)
+            return
         host = _nearest(scope, b"x-forwarded-host")
         if host is not None:
             headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
-            scope = {**scope, "headers": [*headers, (b"host", host)]}
-        prefix = (_nearest(scope, b"x-forwarded-prefix") or b"").decode("latin-1")
+            scope = {**scope, "headers": [*headers, (b"host", host.encode("latin-1"))]}
+        prefix = _nearest(scope, b"x-forwarded-prefix") or ""
         if not _PREFIX.fullmatch(prefix):
             detail = f"the proxy's X-Forwarded-Prefix is {ascii(prefix)[:200]} and must be a path, such as /gym"
             await send_problem(problem_of(HttpProblem(400, "bad-request", detail)), send)
@@ -72,7 +79,7 @@ class TrustedProxies:
         await self._believing(scope, receive, send)  # type: ignore[arg-type]  # as above
 
 
-def _nearest(scope: Scope, header: bytes) -> bytes | None:
+def _nearest(scope: Scope, header: bytes) -> str | None:
     """Return what the nearest proxy has set a header to, or added to its list; None where it is not there."""
-    values = [value for name, value in scope["headers"] if name == header]
-    return values[-1].rsplit(b",", 1)[-1].strip() if values else None
+    values = combined(scope["headers"], header)
+    return None if values is None else values.rsplit(",", 1)[-1].strip()

@@ -24,12 +24,13 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from .headers import has_header, repetition
 from .problems import HttpProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from ..config import Settings
     from .edge import Scope
@@ -40,19 +41,6 @@ SESSION_SECONDS: Final = 12 * 3600
 
 CHALLENGE: Final = 'Bearer realm="gym-http-server"'
 
-_SINGLE: Final = frozenset(
-    (
-        *(b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest", b"authorization", b"cookie"),
-        *(
-            b"access-control-request-method",
-            b"content-type",
-            b"content-length",
-            b"content-encoding",
-            b"idempotency-key",
-        ),
-    )
-)
-"""Headers that this guard, or what serves a request, reads one value of; where there were two, each might read another."""
 _HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]/@?#\s]*)(?::\d*)?")
 _ANY: Final = "*"
 
@@ -146,7 +134,7 @@ class Guard:
         """
         headers = scope["headers"]
         found = dict(headers)
-        if len(found) < len(headers) and (repeated := _repeated(headers)) is not None:
+        if len(found) < len(headers) and (repeated := repetition(headers)) is not None:
             return repeated
         host = found.get(b"host")
         if host is None:
@@ -244,27 +232,12 @@ def _without_default_port(origin: str) -> str:
     return origin.removesuffix(port)
 
 
-def has_header(scope: Mapping[str, Any], name: bytes) -> bool:
-    """Return whether a request has a header; its name in lower case."""
-    return any(each == name for each, _ in scope["headers"])
-
-
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
     except ValueError:
         return False
     return True
-
-
-def _repeated(headers: Iterable[tuple[bytes, bytes]]) -> HttpProblem | None:
-    """Return the problem of a header that is there more than once and of which one is read, or None where there is none."""
-    names = [name for name, _ in headers]
-    for name in sorted(_SINGLE & set(names)):
-        if names.count(name) > 1:
-            called = name.decode("latin-1").title()
-            return HttpProblem(400, "malformed-request", f"there is more than one {called} header: send one")
-    return None
 
 
 def _no_host() -> HttpProblem:

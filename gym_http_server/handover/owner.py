@@ -18,10 +18,11 @@ import uvloop
 from uvicorn.server import ServerState
 
 from ..api.handlers import handler_table
+from ..api.headers import has_header
 from ..api.hot_operations import HotOperation, HotOperations
 from ..api.hot_path import HotPath
 from ..api.refusals import tell_on_stderr
-from ..api.security import Access, Guard, has_header
+from ..api.security import Access, Guard
 from ..config import Settings
 from ..engines.base import Engine
 from ..engines.inline import InlineWorker
