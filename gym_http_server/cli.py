@@ -6,7 +6,6 @@ Without a command it serves; `spec` prints the contract, `check` holds a server 
 from __future__ import annotations
 
 import dataclasses
-import gc
 import logging
 import signal
 import sys
@@ -121,8 +120,6 @@ def serve(context: click.Context, /, **options: Any) -> None:
     def announce(url: str) -> None:
         from . import __version__
 
-        # What the start has made stays, and to look through it for garbage holds every client for 40 ms.
-        gc.freeze()
         lines = (
             f"{PROGRAM} {__version__} listening on {url} ({settings.engine} engine; Ctrl-C stops it)",
             f"  home page  {url}/",

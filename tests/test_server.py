@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import socket
@@ -177,6 +178,21 @@ def test_start_server_runs_in_a_thread_and_again_after_a_shutdown() -> None:
         running.thread.join(60)
         assert not running.thread.is_alive()
     assert not [each for each in psutil.Process().children() if "zygote" in " ".join(each.cmdline())]
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_start_server_spares_its_clients_the_garbage_collector_and_leaves_it_as_it_was(is_frozen: bool) -> None:
+    """While it serves, what was made before is frozen, as with the command; afterwards only where the caller had it so."""
+    if is_frozen:
+        gc.freeze()
+    try:
+        running = Running()
+        assert gc.get_freeze_count() > 10_000
+        running.post("/v1/shutdown/")
+        running.thread.join(60)
+        assert (gc.get_freeze_count() > 0) == is_frozen
+    finally:
+        gc.unfreeze()
 
 
 def test_start_server_raises_errors_that_say_what_was_wrong() -> None:
