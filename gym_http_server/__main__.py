@@ -2,7 +2,7 @@
 
 import sys
 
-from .surroundings import with_working_directory_last
+from .support.surroundings import with_working_directory_last
 
 # Before anything else is imported, which a file in the working directory could stand for.
 sys.path[:] = with_working_directory_last(sys.path)

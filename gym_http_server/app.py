@@ -9,40 +9,40 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .api.access_log import AccessLog, log_refused
-from .api.compression import Compression
-from .api.edge import METRICS, App, Edge, Receive, Scope, Send, send_problem
-from .api.gate import Gate
-from .api.guesses import Guesses
+from .api.connexion_app import MiddlewarePosition, make_stack
+from .api.content.compression import Compression
+from .api.guard.gate import Gate
+from .api.guard.guesses import Guesses
+from .api.guard.proxy import TrustedProxies, root_path
+from .api.guard.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
 from .api.handlers import Handler, handler_table
 from .api.hot_operations import HotOperations
 from .api.hot_path import ABANDON, HotPath
+from .api.normalizer import METRICS, App, Edge, Receive, Scope, Send, send_problem
 from .api.pages import Pages
 from .api.problems import HttpProblem, problem_of
-from .api.proxy import TrustedProxies, root_path
 from .api.refusals import REFUSALS
 from .api.request import CURRENT, Request
-from .api.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
-from .api.stack import MiddlewarePosition, make_stack
+from .api.telemetry.access_log import AccessLog, log_refused
 from .config import Settings
 from .console import create_console
 from .console.view import InstanceRow
+from .contract import Contract, load_contract
 from .engines import make_engine
-from .idle import Reaper
-from .instances import Instances
-from .registry import Registry
+from .instances.directory import Instances
+from .instances.idle import Reaper
 from .results.scoreboard import Results
-from .runtime.installed import installed
-from .runtime.traffic import NONE, Traffic
-from .spec import Contract, load_contract
+from .runtime.registry.installed import installed
+from .runtime.registry.registry import Registry
+from .runtime.shared.traffic import NONE, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .engines.fork_server import Entry
-    from .engines.fork_server_process import ForkServerProcess
+    from .engines.process.fork_server import Entry
+    from .engines.process.fork_server_process import ForkServerProcess
     from .errors import GymHttpServerError
-    from .runtime.once import Once
+    from .runtime.idempotency import Once
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import click
 
 from .config import ENVIRONMENT_PREFIX, Settings, option_name, variable_name
 from .errors import GymHttpServerError
-from .surroundings import open_standard_descriptors, say, working_directory
+from .support.surroundings import open_standard_descriptors, say, working_directory
 
 PROGRAM = "gym-http-server"
 
@@ -92,7 +92,7 @@ def _tell_version(context: click.Context, _: click.Parameter, is_asked: bool) ->
 )
 def spec(form: str) -> None:
     """Print the OpenAPI contract that the server keeps, to make clients of."""
-    from .spec import load_contract
+    from .contract import load_contract
 
     contract = load_contract()
     click.echo(contract.text if form == "yaml" else contract.json + b"\n", nl=False)

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 from .config import Settings
 from .errors import AccessError, StartError
 from .handover.policy import OWNER_MODULE, can_hand_over
-from .listening import listen
-from .surroundings import open_standard_descriptors, say
+from .http1.listening import listen
+from .support.surroundings import open_standard_descriptors, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import uvicorn
 
-    from .api.keys import Key
-    from .engines.fork_server_process import ForkServerProcess
+    from .api.guard.keys import Key
+    from .engines.process.fork_server_process import ForkServerProcess
 
 
 LEAST_DESCRIPTORS: Final = 64
@@ -114,7 +114,7 @@ def _run(
     sockets = listen(settings.listen, settings.port)
     fork_server: ForkServerProcess | None = None
     try:
-        from .api.keys import key_for
+        from .api.guard.keys import key_for
 
         key = key_for(settings, [each.getsockname()[0] for each in sockets])
         settings = dataclasses.replace(settings, api_key=key.text)
@@ -138,7 +138,7 @@ def _run(
 
 def _start_fork_server(settings: Settings) -> ForkServerProcess:
     """Start the fork server's process, which loads the environment library on another processor meanwhile."""
-    from .engines.fork_server_process import WORKER_MODULE, ForkServerProcess
+    from .engines.process.fork_server_process import WORKER_MODULE, ForkServerProcess
 
     try:
         return ForkServerProcess(OWNER_MODULE if can_hand_over(settings) else WORKER_MODULE, settings)

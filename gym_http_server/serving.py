@@ -20,8 +20,8 @@ from .app import Application
 from .errors import StartError
 from .handover.gateway import Gateway, owner_entry
 from .handover.policy import can_hand_over
-from .protocol import HttpProtocol
-from .uvicorn_config import configuration
+from .http1.configuration import configuration
+from .http1.protocol import HttpProtocol
 
 if TYPE_CHECKING:
     import socket
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from .config import Settings
-    from .engines.fork_server_process import ForkServerProcess
+    from .engines.process.fork_server_process import ForkServerProcess
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from gym_http_server.engines.base import Engine, Worker
 from gym_http_server.runtime.messages import CreateRequest, Description, Reply
-from gym_http_server.runtime.usage import Usage
+from gym_http_server.runtime.shared.usage import Usage
 
 
 class FakeWorker(Worker):

@@ -10,9 +10,9 @@ import uvicorn
 
 from gym_http_server.app import Application
 from gym_http_server.config import Settings
-from gym_http_server.listening import listen
-from gym_http_server.protocol import HttpProtocol
-from gym_http_server.uvicorn_config import Configuration
+from gym_http_server.http1.configuration import Configuration
+from gym_http_server.http1.listening import listen
+from gym_http_server.http1.protocol import HttpProtocol
 
 SECONDS = 60
 

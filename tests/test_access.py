@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gym_http_server.api.keys import key_for
-from gym_http_server.api.security import Access, Guard
+from gym_http_server.api.guard.keys import key_for
+from gym_http_server.api.guard.security import Access, Guard
 from gym_http_server.client import Client, ServerProblem
 from gym_http_server.config import Settings
+from gym_http_server.contract import load_contract
 from gym_http_server.errors import AccessError
-from gym_http_server.spec import load_contract
 
 from .conftest import start
 from .handing import TROUBLE, owner_of, post, step
@@ -267,7 +267,7 @@ def test_the_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
         compared.append((len(one), len(other)))
         return one == other
 
-    monkeypatch.setattr("gym_http_server.api.security.hmac.compare_digest", compare)
+    monkeypatch.setattr("gym_http_server.api.guard.security.hmac.compare_digest", compare)
     guard = Guard(Access.of(Settings(api_key=KEY)))
     for guess in ("c", KEY[:10], KEY, KEY * 3):
         headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {guess}".encode())]

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from gym_http_server.runtime import gym_compat
-from gym_http_server.runtime.codec import encoder
-from gym_http_server.runtime.encoding import ENCODERS
+from gym_http_server.runtime.making import gym_compat
 from gym_http_server.runtime.messages import JSON, MSGPACK
-from gym_http_server.runtime.packing import pack, unpack
+from gym_http_server.runtime.values.codec import encoder
+from gym_http_server.runtime.values.encoding import ENCODERS
+from gym_http_server.runtime.values.packing import pack, unpack
 
 from . import troublemakers
 from .sample_spaces import same

@@ -18,9 +18,9 @@ from gym_http_server.errors import (
     RenderModeError,
     RuntimeDefectError,
 )
-from gym_http_server.runtime import snapshots
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.served import Served, open_served
+from gym_http_server.runtime.operations import Served, open_served
+from gym_http_server.runtime.snapshots import snapshots
 
 from .conftest import start
 from .serving import eventually
@@ -121,7 +121,7 @@ def test_what_our_own_code_raises_is_a_defect_of_the_server(
 ) -> None:
     """Its traceback is in the log, and the environment is not named as its cause."""
     code = compile("def failing(*_, **__):\n    raise KeyError('ours')\n", "ours.py", "exec")
-    space: dict[str, Any] = {"__name__": "gym_http_server.runtime.snapshots"}
+    space: dict[str, Any] = {"__name__": "gym_http_server.runtime.snapshots.snapshots"}
     exec(code, space)  # noqa: S102 -- written here
     monkeypatch.setattr(snapshots.Snapshots, "create", space["failing"])
     with caplog.at_level(logging.ERROR), pytest.raises(RuntimeDefectError, match="the server has a defect") as raised:

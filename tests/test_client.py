@@ -26,10 +26,10 @@ import pytest
 import gym_http_server.client
 from gym_http_server import example_agent, example_client
 from gym_http_server.client import Client, ServerConnectionError, ServerProblem
-from gym_http_server.client.connection import Connection
-from gym_http_server.client.reply import MAX_HEAD_BYTES
+from gym_http_server.client.http.connection import Connection
+from gym_http_server.client.http.reply import MAX_HEAD_BYTES
 from gym_http_server.conformity.contract import DOCUMENT
-from gym_http_server.runtime.packing import pack, unpack
+from gym_http_server.runtime.values.packing import pack, unpack
 
 from .serving import Server
 
@@ -477,7 +477,7 @@ def test_a_program_draws_its_own_random_numbers(loopback):
 def test_the_time_between_attempts_doubles(loopback, monkeypatch):
     """A client waits from half of 0.05, 0.1, 0.2, 0.4 s to the whole, so that many do not come back at once."""
     waits = []
-    monkeypatch.setattr("gym_http_server.client.transport.time.sleep", waits.append)
+    monkeypatch.setattr("gym_http_server.client.http.transport.time.sleep", waits.append)
     loopback.answer = lambda _: None
     with Client(loopback.url) as client, pytest.raises(ConnectionError):
         client.get_health()

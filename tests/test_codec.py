@@ -26,8 +26,8 @@ from gymnasium.spaces import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gym_http_server.runtime.codec import checker, contains, decode, decoder, encode, encoder
-from gym_http_server.runtime.encoding import json_bytes
+from gym_http_server.runtime.values.codec import checker, contains, decode, decoder, encode, encoder
+from gym_http_server.runtime.values.encoding import json_bytes
 
 from .sample_spaces import INF, SAMPLE_SPACES, same
 

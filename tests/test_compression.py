@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from gym_http_server.api.compression import is_here
+from gym_http_server.api.content.compression import is_here
 from gym_http_server.app import create_app
 from gym_http_server.config import Settings
 

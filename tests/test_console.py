@@ -11,8 +11,8 @@ import flask
 import pytest
 
 from gym_http_server.console import InstanceRow, create_console
+from gym_http_server.console.formatting import age
 from gym_http_server.console.pages import MOST_ROWS
-from gym_http_server.console.words import age
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 

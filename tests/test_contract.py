@@ -16,12 +16,12 @@ from gym_http_server.api.handlers import handler_table
 from gym_http_server.api.problems import STATUS, problem_of, slug_of
 from gym_http_server.config import Settings
 from gym_http_server.conformity.contract import DOCUMENT, inlined
+from gym_http_server.contract import METHODS, load_contract, resolve
 from gym_http_server.engines import make_engine
-from gym_http_server.instances import Instances
-from gym_http_server.registry import Registry
+from gym_http_server.instances.directory import Instances
 from gym_http_server.results.scoreboard import Results
 from gym_http_server.runtime.messages import MSGPACK
-from gym_http_server.spec import METHODS, load_contract, resolve
+from gym_http_server.runtime.registry.registry import Registry
 
 COMPONENTS = [(kind, name, value) for kind, named in DOCUMENT["components"].items() for name, value in named.items()]
 OPERATIONS = [

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from gym_http_server.api import pages
-from gym_http_server.files import open_regular, read_within
-from gym_http_server.threads import DaemonThreads
+from gym_http_server.support.files import open_regular, read_within
+from gym_http_server.support.threads import DaemonThreads
 
 from .conftest import start
 from .handing import TROUBLE, Client, post, step

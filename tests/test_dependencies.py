@@ -12,8 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from gym_http_server.runtime.construct import NAMED_IN_WORDS
-from gym_http_server.runtime.dependencies import (
+from gym_http_server.runtime.making.construct import NAMED_IN_WORDS
+from gym_http_server.runtime.making.dependencies import (
     REQUIREMENTS,
     missing_module,
     package_of,

@@ -23,9 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from gym_http_server.runtime import encoding
-from gym_http_server.runtime.encoding import json_bytes, msgpack_bytes
-from gym_http_server.runtime.packing import unpack
+from gym_http_server.runtime.values import encoding
+from gym_http_server.runtime.values.encoding import json_bytes, msgpack_bytes
+from gym_http_server.runtime.values.packing import unpack
 
 INF = math.inf
 NAN = math.nan
@@ -330,7 +330,7 @@ def test_what_a_step_usually_returns_takes_the_way_without_a_walk(monkeypatch):
 
 def test_encoding_loads_no_environment_library():
     """The server encodes its own replies too, and needs neither Gymnasium nor gym for it."""
-    code = "import sys, gym_http_server.runtime.encoding; print(sorted({'gym', 'gymnasium'} & set(sys.modules)))"
+    code = "import sys, gym_http_server.runtime.values.encoding; print(sorted({'gym', 'gymnasium'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

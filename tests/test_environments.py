@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gym_http_server.runtime.codec import decode
-from gym_http_server.runtime.library import declare_imports, make
+from gym_http_server.runtime.making.library import declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.spaces import rebuild
+from gym_http_server.runtime.values.codec import decode
+from gym_http_server.runtime.values.spaces import rebuild
 
 from .serving import Server
 
@@ -43,7 +43,7 @@ STEPS, SEED = 60, 11
 
 def plain(value: Any) -> Any:
     """Return an info as it arrives: arrays as lists, keys as text."""
-    from gym_http_server.runtime.encoding import json_bytes
+    from gym_http_server.runtime.values.encoding import json_bytes
 
     return json.loads(json_bytes(value))
 

@@ -10,7 +10,7 @@ import pytest
 
 from gym_http_server.console import create_console, environments
 from gym_http_server.errors import InquiryFailedError
-from gym_http_server.runtime.registered import RegisteredEnv
+from gym_http_server.runtime.registry.registered import RegisteredEnv
 
 from .serving import Server
 from .test_console import BROWSER, View, cells

@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gym_http_server.errors import EnvironmentRaisedError, every_error
-from gym_http_server.runtime.messages import FORMS, Description
-from gym_http_server.runtime.wire import (
+from gym_http_server.runtime.frames import (
     DESCRIPTION,
     ENDED,
     ERROR,
@@ -26,6 +25,7 @@ from gym_http_server.runtime.wire import (
     unpack_description,
     unpack_error,
 )
+from gym_http_server.runtime.messages import FORMS, Description
 
 from .conftest import start
 from .handing import TROUBLE, Client, post, step

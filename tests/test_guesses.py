@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from gym_http_server.api.guesses import MAX_ADDRESSES, MAX_DELAY, Guesses
+from gym_http_server.api.guard.guesses import MAX_ADDRESSES, MAX_DELAY, Guesses
 
 from .serving import Server, parse_response, raw
 

@@ -14,19 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gym_http_server.engines import custody
 from gym_http_server.engines.base import Returned
-from gym_http_server.engines.custody import Custody
+from gym_http_server.engines.process import lent_connection as custody
+from gym_http_server.engines.process.lent_connection import Custody
 from gym_http_server.errors import EnvironmentDiedError
 from gym_http_server.handover import gateway
 from gym_http_server.handover.gateway import FEW, LEAST_PATIENCE, MOST_PATIENCE, REQUEST_LINE, Habit
 from gym_http_server.handover.pipelining import unanswered
-from gym_http_server.runtime import inbox as inbox_module
-from gym_http_server.runtime import usage as usage_module
-from gym_http_server.runtime.inbox import CAPACITY, EXECUTING, READ_SIZE, REPLYING, WAITING, Inbox
-from gym_http_server.runtime.memory import Memory
-from gym_http_server.runtime.usage import OPERATIONS, Usage
-from gym_http_server.runtime.wire import ADOPT, RECALL, RequestPacker, RequestReader, pack_returned, unpack_returned
+from gym_http_server.runtime.frames import ADOPT, RECALL, RequestPacker, RequestReader, pack_returned, unpack_returned
+from gym_http_server.runtime.shared import receive_buffer as inbox_module
+from gym_http_server.runtime.shared import usage as usage_module
+from gym_http_server.runtime.shared.memory import Memory
+from gym_http_server.runtime.shared.receive_buffer import CAPACITY, EXECUTING, READ_SIZE, REPLYING, WAITING, Inbox
+from gym_http_server.runtime.shared.usage import OPERATIONS, Usage
 
 from .handing import chunked, get, post
 

@@ -20,7 +20,7 @@ from gym_http_server.api.hot_operations import HotOperations, draft4
 from gym_http_server.api.hot_path import HotPath
 from gym_http_server.api.responses import Response
 from gym_http_server.conformity.contract import DOCUMENT, inlined
-from gym_http_server.runtime.traffic import Traffic
+from gym_http_server.runtime.shared.traffic import Traffic
 
 from .live import SECONDS, LiveApp
 from .serving import Answer, Server

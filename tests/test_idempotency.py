@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gym_http_server.client import Client
 from gym_http_server.errors import EnvironmentRaisedError, GymHttpServerError, KeyReusedError
+from gym_http_server.runtime.idempotency import MOST_BYTES, MOST_KEPT, Once, Outcomes, SharedOutcomes, compact
 from gym_http_server.runtime.messages import Reply
-from gym_http_server.runtime.once import MOST_BYTES, MOST_KEPT, Once, Outcomes, SharedOutcomes, compact
 
 from .breaking_proxy import WAYS, BreakingProxy
 from .handing import TROUBLE, post, step

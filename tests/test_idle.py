@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from gym_http_server.config import Settings
-from gym_http_server.idle import Reaper, seconds_between_looks
-from gym_http_server.instance import Instance
-from gym_http_server.instances import REMEMBERED, Instances
+from gym_http_server.instances.directory import REMEMBERED, Instances
+from gym_http_server.instances.idle import Reaper, seconds_between_looks
+from gym_http_server.instances.instance import Instance
 
 from .conftest import KINDS, start
 from .fake_engine import FakeEngine

@@ -17,7 +17,7 @@ from gym_http_server.errors import ForbiddenDirectoryError, InvalidValueError
 from gym_http_server.results.kwargs import KwargsGuard
 from gym_http_server.results.roots import Roots
 from gym_http_server.runtime.messages import MSGPACK
-from gym_http_server.runtime.packing import pack
+from gym_http_server.runtime.values.packing import pack
 
 from .conftest import KINDS, start
 from .serving import Answer, Server

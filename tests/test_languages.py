@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from gym_http_server.conformity.contract import DOCUMENT
-from gym_http_server.spec import METHODS as HTTP_METHODS
+from gym_http_server.contract import METHODS as HTTP_METHODS
 
 from .languages import generated
 from .languages.plain import plain_session

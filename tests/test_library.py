@@ -20,11 +20,11 @@ from gym_http_server.errors import (
     MissingDependencyError,
     UnknownEnvironmentError,
 )
-from gym_http_server.runtime import gym_compat
-from gym_http_server.runtime.env_ids import find
-from gym_http_server.runtime.installed import installed
-from gym_http_server.runtime.library import declare_imports, make
+from gym_http_server.runtime.making import gym_compat
+from gym_http_server.runtime.making.ids import find
+from gym_http_server.runtime.making.library import declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
+from gym_http_server.runtime.registry.installed import installed
 
 ATARI = ("ale_py",)
 
@@ -91,7 +91,7 @@ def test_an_atari_name_of_old_becomes_what_it_was(old: str, kwargs: dict[str, An
 def test_what_an_atari_id_needs_is_said_where_ale_is_not_there() -> None:
     """Without ale-py the message names the package and the option."""
     code = (
-        "from gym_http_server.runtime.library import make; from gym_http_server.runtime.messages import CreateRequest\n"
+        "from gym_http_server.runtime.making.library import make; from gym_http_server.runtime.messages import CreateRequest\n"
         "for env_id in ('Pong-v0', 'ALE/Pong-v5'):\n"
         "    try: make(CreateRequest(env_id))\n"
         "    except Exception as error: print(type(error).__name__, '-m pip install' in str(error), '--import ale_py' in str(error))\n"
@@ -104,7 +104,7 @@ def test_no_library_is_loaded_that_is_not_needed_and_nothing_that_a_client_names
     """gym is not imported for an id of Gymnasium, and a module in an id is not imported at all."""
     code = (
         "import sys\n"
-        "from gym_http_server.runtime.library import make; from gym_http_server.runtime.messages import CreateRequest\n"
+        "from gym_http_server.runtime.making.library import make; from gym_http_server.runtime.messages import CreateRequest\n"
         "make(CreateRequest('CartPole-v1'))\n"
         "print('gym' in sys.modules)\n"
         "for library in ('auto', 'gym', 'gymnasium'):\n"
@@ -119,7 +119,7 @@ def test_no_library_is_loaded_that_is_not_needed_and_nothing_that_a_client_names
 def test_gym_prints_nothing_when_it_is_loaded() -> None:
     """The notice that gym is unmaintained is kept back, and so are its warnings about ids."""
     code = (
-        "from gym_http_server.runtime.library import make; from gym_http_server.runtime.messages import CreateRequest\n"
+        "from gym_http_server.runtime.making.library import make; from gym_http_server.runtime.messages import CreateRequest\n"
         "environment = make(CreateRequest('CartPole-v0', library='gym')).environment\n"
         "environment.reset(seed=0); environment.step(1)\n"
     )

@@ -20,8 +20,8 @@ from gym_http_server.errors import (
     MissingDependencyError,
     UnknownEnvironmentError,
 )
-from gym_http_server.runtime import gym_compat
-from gym_http_server.runtime.library import Made, declare_imports, make
+from gym_http_server.runtime.making import gym_compat
+from gym_http_server.runtime.making.library import Made, declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
 
 ATARI = ("ale_py",)
@@ -239,7 +239,7 @@ def test_an_environment_that_makes_what_a_client_names_is_not_served(env_id: str
 def test_the_hint_for_atari_fits_the_server() -> None:
     """Every game gym had is known by name; with ale-py loaded, or with library gym, the package is not the cure."""
     code = (
-        "from gym_http_server.runtime.library import declare_imports, make\n"
+        "from gym_http_server.runtime.making.library import declare_imports, make\n"
         "from gym_http_server.runtime.messages import CreateRequest\n"
         "def why(env_id, **options):\n"
         "    try: make(CreateRequest(env_id, **options))\n"

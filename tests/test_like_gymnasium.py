@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from gym_http_server.client import RemoteEnv, RemoteVectorEnv
-from gym_http_server.runtime.spaces import describe, rebuild
+from gym_http_server.runtime.values.spaces import describe, rebuild
 
 from . import typed_envs
 from .conftest import start

@@ -11,7 +11,7 @@ import pytest
 
 from gym_http_server.config import Settings
 from gym_http_server.errors import TooManyInstancesError
-from gym_http_server.instances import Instances
+from gym_http_server.instances.directory import Instances
 
 from .conftest import KINDS, start
 from .fake_engine import FakeEngine

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gym_http_server.api.security import COOKIE, SESSION_SECONDS, Sessions
+from gym_http_server.api.guard.security import COOKIE, SESSION_SECONDS, Sessions
 
 from .conftest import start
 from .serving import Answer, Server, parse_response, raw

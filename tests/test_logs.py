@@ -72,7 +72,7 @@ def test_what_an_environment_writes_is_logged_under_its_instance(kind: str) -> N
         env = server.create(TROUBLE)
         server.post(f"{env}/reset/")
         assert server.post(f"{env}/step/", {"action": "exit 3"}).status == 502
-        [lost] = eventually(lambda: records(server, "gym_http_server.engines.process_worker"))
+        [lost] = eventually(lambda: records(server, "gym_http_server.engines.process.worker"))
         lines = eventually(lambda: records(server, "gym_http_server.environment"))
         instance_id = env.rsplit("/", 1)[1]
         assert "exit code 3" in lost["message"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gym_http_server.protocol import LONGEST_HEAD
+from gym_http_server.http1.protocol import LONGEST_HEAD
 
 from .conftest import KINDS, start
 from .handing import TROUBLE, Client, chunked, is_read, post, step

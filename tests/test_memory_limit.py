@@ -13,8 +13,8 @@ import pytest
 
 from gym_http_server import config
 from gym_http_server.config import Settings
-from gym_http_server.engines.memory_watch import SECONDS, MemoryWatch, own, resident
-from gym_http_server.engines.process_tree import Traces
+from gym_http_server.engines.process.memory_watch import SECONDS, MemoryWatch, own, resident
+from gym_http_server.engines.process.process_tree import Traces
 from gym_http_server.errors import EngineUnavailableError
 
 from .conftest import start

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gym_http_server.client import Client, RemoteEnv, RemoteVectorEnv, ServerProblem
 from gym_http_server.errors import InvalidValueError
-from gym_http_server.metadata import LONGEST_KEY, MOST_LABELS, Metadata
+from gym_http_server.instances.metadata import LONGEST_KEY, MOST_LABELS, Metadata
 
 from .serving import Answer, Server
 

@@ -11,13 +11,13 @@ import prometheus_client.parser
 import pytest
 
 from gym_http_server import __version__
-from gym_http_server.api.metrics import Metrics
+from gym_http_server.api.telemetry.metrics import Metrics
 from gym_http_server.app import Application
 from gym_http_server.config import Settings
 from gym_http_server.engines import make_engine
-from gym_http_server.instances import Instances
+from gym_http_server.instances.directory import Instances
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.traffic import BOUNDS, NONE, Traffic
+from gym_http_server.runtime.shared.traffic import BOUNDS, NONE, Traffic
 
 from .conftest import KINDS, start
 from .handing import TROUBLE, Client, get, post, step

@@ -17,8 +17,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from gym_http_server import start_server
-from gym_http_server.runtime import opengl
-from gym_http_server.surroundings import PACKAGE_PARENT, with_working_directory_last
+from gym_http_server.runtime.making import opengl
+from gym_http_server.support.surroundings import PACKAGE_PARENT, with_working_directory_last
 
 from .serving import SECONDS, eventually
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gym_http_server.runtime import opengl
+from gym_http_server.runtime.making import opengl
 
 from .conftest import KINDS, start
 from .serving import Server

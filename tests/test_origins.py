@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gym_http_server.api.security import Access, Guard
+from gym_http_server.api.guard.security import Access, Guard
 from gym_http_server.config import Settings
 
 from .conftest import start

@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from gym_http_server.engines import output
-from gym_http_server.engines.output import Output
+from gym_http_server.engines.process import output
+from gym_http_server.engines.process.output import Output
 
 from .conftest import start
 from .handing import TROUBLE

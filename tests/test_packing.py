@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from gym_http_server.runtime.encoding import msgpack_bytes
-from gym_http_server.runtime.packing import pack, packed_array, unpack
+from gym_http_server.runtime.values.encoding import msgpack_bytes
+from gym_http_server.runtime.values.packing import pack, packed_array, unpack
 
 from .sample_spaces import same
 from .serving import Server

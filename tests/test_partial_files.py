@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from gym_http_server.runtime import partial_files
-from gym_http_server.runtime.recording import Recording
+from gym_http_server.runtime.recording import partial_files
+from gym_http_server.runtime.recording.writer import Recording
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from gym_http_server.runtime.recording import Recording
+from gym_http_server.runtime.recording.writer import Recording
 recording = Recording(Path(sys.argv[1]), "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
 for _ in range(3):
     recording.add((1.0, 1))

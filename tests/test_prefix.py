@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
-from gym_http_server.spec import load_contract
+from gym_http_server.contract import load_contract
 
 from . import nginx
 from .serving import Answer, Server, parse_response, raw

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gym_http_server.transport import FEW, JoiningTransport
+from gym_http_server.http1.transport import FEW, JoiningTransport
 
 from .conftest import KINDS, start
 from .handing import post

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gym_http_server.api.proxy import TrustedProxies
+from gym_http_server.api.guard.proxy import TrustedProxies
 from gym_http_server.errors import AccessError
 
 from .serving import Answer, Server, parse_response, raw

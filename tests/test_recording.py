@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from gym_http_server import load_results
 from gym_http_server.errors import InvalidValueError, RecordingExistsError, RecordingFailedError
-from gym_http_server.runtime import recording
-from gym_http_server.runtime.recording import Recording
-from gym_http_server.runtime.replaced_file import ReplacedFile
+from gym_http_server.runtime.recording import writer
+from gym_http_server.runtime.recording.replaced_file import ReplacedFile
+from gym_http_server.runtime.recording.writer import Recording
 
 from . import old_gym
 from .serving import threads
@@ -66,9 +66,9 @@ def test_every_episode_is_on_disk_at_once_however_many_files_they_fill(
 ) -> None:
     """After each episode the directory holds all of them, also where recordings follow each other."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recording, "EPISODES_PER_FILE", per_file)
+        patch.setattr(writer, "EPISODES_PER_FILE", per_file)
         clock = itertools.count(1_000_000)
-        patch.setattr(recording.time, "time", lambda: float(next(clock)))
+        patch.setattr(writer.time, "time", lambda: float(next(clock)))
         directory = Path(name)
         written = make(directory)
         written.begins()
@@ -154,7 +154,7 @@ def test_what_somebody_deletes_is_written_again(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_kept_and_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An episode that a full disk refuses is on disk as soon as there is room."""
-    monkeypatch.setattr(recording, "EPISODES_PER_FILE", 2)
+    monkeypatch.setattr(writer, "EPISODES_PER_FILE", 2)
     written = make(tmp_path)
     written.begins()
     written.add((1.0, 1))
@@ -237,9 +237,9 @@ def test_whoever_reads_beside_a_writer_reads_whole_episodes(tmp_path: Path) -> N
 WRITER = """
 import itertools, os, sys
 from pathlib import Path
-from gym_http_server.runtime import recording
-recording.EPISODES_PER_FILE = 50
-written = recording.Recording(Path(sys.argv[1]), "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
+from gym_http_server.runtime.recording import writer
+writer.EPISODES_PER_FILE = 50
+written = writer.Recording(Path(sys.argv[1]), "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
 written.begins()
 for index in itertools.count():
     written.add((float(index), index + 1))
@@ -271,7 +271,7 @@ def test_after_a_kill_at_any_moment_every_episode_is_there(tmp_path: Path) -> No
 )
 def test_gym_0_9_7_reads_what_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own `load_results` returns the same episodes, of one recording, of several, and of none yet."""
-    monkeypatch.setattr(recording, "EPISODES_PER_FILE", 3)
+    monkeypatch.setattr(writer, "EPISODES_PER_FILE", 3)
     written = make(tmp_path)
     assert old_gym.load(tmp_path)["episode_rewards"] == []
     for start in (0, 10):

@@ -22,13 +22,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gym_http_server import registry as registry_module
 from gym_http_server.client import Client, ServerProblem
 from gym_http_server.config import Settings
 from gym_http_server.errors import InquiryFailedError
-from gym_http_server.registry import Registry, matching
-from gym_http_server.runtime.env_ids import registrations
-from gym_http_server.runtime.registered import RegisteredEnv
+from gym_http_server.runtime.making.ids import registrations
+from gym_http_server.runtime.registry import registry as registry_module
+from gym_http_server.runtime.registry.registered import RegisteredEnv
+from gym_http_server.runtime.registry.registry import Registry, matching
 
 from .serving import Server, eventually, threads
 
@@ -462,7 +462,7 @@ def test_it_ends_with_a_process_that_was_killed(package: Package) -> None:
     """A server that is gone leaves no process that still imports."""
     package.write("custom", HANGS)
     code = (
-        "from gym_http_server.registry import Registry; from gym_http_server.config import Settings\n"
+        "from gym_http_server.runtime.registry.registry import Registry; from gym_http_server.config import Settings\n"
         "Registry(Settings(imports=('custom',))).environments().result()"
     )
     path = os.pathsep.join([str(package.folder), *sys.path])

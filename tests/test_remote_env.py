@@ -18,9 +18,9 @@ from gymnasium.vector.utils import batch_space
 
 from gym_http_server.client import Client, RemoteEnv, RemoteVectorEnv, ServerProblem
 from gym_http_server.client.values import action_writer, observation_reader
-from gym_http_server.runtime.encoding import json_bytes, msgpack_bytes
-from gym_http_server.runtime.packing import unpack
-from gym_http_server.runtime.spaces import describe, rebuild
+from gym_http_server.runtime.values.encoding import json_bytes, msgpack_bytes
+from gym_http_server.runtime.values.packing import unpack
+from gym_http_server.runtime.values.spaces import describe, rebuild
 
 from .sample_spaces import SAMPLE_SPACES, same
 from .serving import Server

@@ -11,12 +11,7 @@ from pathlib import Path
 import pytest
 
 from gym_http_server.config import Settings
-from gym_http_server.errors import (
-    ForbiddenDirectoryError,
-    NoRecordingError,
-    UnknownEvaluationError,
-    UploadTargetError,
-)
+from gym_http_server.errors import ForbiddenDirectoryError, NoRecordingError, UnknownEvaluationError, UploadTargetError
 from gym_http_server.results.evaluation import Evaluation
 from gym_http_server.results.scoreboard import Results
 from gym_http_server.results.target import Target

@@ -10,9 +10,9 @@ import pytest
 from gymnasium import spaces
 
 from gym_http_server.errors import ReplyTooLargeError
-from gym_http_server.runtime.encoding import ENCODERS
 from gym_http_server.runtime.messages import JSON, MSGPACK
-from gym_http_server.runtime.trajectory import Trajectory, kept, least_bytes, planned, stacked
+from gym_http_server.runtime.rollout import Trajectory, kept, least_bytes, planned, stacked
+from gym_http_server.runtime.values.encoding import ENCODERS
 
 from .conftest import KINDS, start
 from .sample_spaces import SAMPLE_SPACES, same

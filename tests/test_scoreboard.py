@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 
 from gym_http_server.console import create_console, videos
+from gym_http_server.console.formatting import duration, number, threshold
 from gym_http_server.console.scoreboard import MOST_ALGORITHMS, MOST_LOADED, MOST_NEWEST
-from gym_http_server.console.words import duration, number, threshold
 
 from .fake_results import Evaluation, Results
 from .test_console import BROWSER, View

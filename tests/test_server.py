@@ -22,8 +22,8 @@ import gym_http_server
 from gym_http_server import start_server
 from gym_http_server.cli import command
 from gym_http_server.config import Settings
+from gym_http_server.contract import document_path
 from gym_http_server.errors import AddressError, EngineUnavailableError, ImportFailedError
-from gym_http_server.spec import document_path
 
 from .serving import ROOT, Server, eventually, living, parse_response, raw, threads
 

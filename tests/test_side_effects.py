@@ -11,7 +11,7 @@ import pytest
 
 from gym_http_server.config import Settings
 from gym_http_server.handover.gateway import owner_entry
-from gym_http_server.runtime.variables import variables_for_environments
+from gym_http_server.runtime.registry.variables import variables_for_environments
 
 from .conftest import start
 from .handing import TROUBLE

@@ -19,7 +19,7 @@ from gym_http_server import load_results
 from gym_http_server.client import Client, RemoteEnv, RemoteVectorEnv
 from gym_http_server.errors import UnknownSnapshotError
 from gym_http_server.runtime.messages import JSON, MSGPACK, CreateRequest
-from gym_http_server.runtime.served import open_served
+from gym_http_server.runtime.operations import open_served
 
 from .conftest import IMPORTS, KINDS, start
 from .handing import Client as Connection

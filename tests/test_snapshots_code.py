@@ -13,8 +13,8 @@ import gymnasium
 import pytest
 from rich.console import Console
 
-from gym_http_server.runtime.snapshots import Snapshots
-from gym_http_server.runtime.state.own import OwnCode
+from gym_http_server.runtime.snapshots.own_code import OwnCode
+from gym_http_server.runtime.snapshots.snapshots import Snapshots
 
 from .serving import Server
 

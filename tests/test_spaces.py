@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gym_http_server.runtime.spaces import describe, rebuild
+from gym_http_server.runtime.values.spaces import describe, rebuild
 
 from .sample_spaces import INF, SAMPLE_SPACES
 

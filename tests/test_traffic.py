@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gym_http_server.conformity.contract import DOCUMENT, inlined
-from gym_http_server.runtime import inbox, memory, usage
-from gym_http_server.runtime.traffic import BOUNDS, CELLS, OPERATIONS, STATUSES, Tally, Traffic, tallies
+from gym_http_server.runtime.shared import memory, usage
+from gym_http_server.runtime.shared import receive_buffer as inbox
+from gym_http_server.runtime.shared.traffic import BOUNDS, CELLS, OPERATIONS, STATUSES, Tally, Traffic, tallies
 
 from .serving import Server, eventually, threads
 

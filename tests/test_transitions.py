@@ -12,7 +12,7 @@ import pytest
 
 from gym_http_server.client import RemoteEnv, ServerProblem
 from gym_http_server.errors import NoTransitionModelError
-from gym_http_server.runtime import gym_compat
+from gym_http_server.runtime.making import gym_compat
 from gym_http_server.runtime.transitions import transition_model
 
 from .serving import Server

@@ -9,7 +9,7 @@ import pytest
 
 from gym_http_server.config import Settings
 from gym_http_server.engines import make_engine
-from gym_http_server.instance import Turn
+from gym_http_server.instances.instance import Turn
 from gym_http_server.runtime.messages import CreateRequest
 
 from .handing import TROUBLE

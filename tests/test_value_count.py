@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gym_http_server.api.bodies import parse, parse_plain
+from gym_http_server.api.content.bodies import parse, parse_plain
+from gym_http_server.api.content.value_count import PIECE_BYTES, json_exceeds, msgpack_exceeds
 from gym_http_server.api.problems import HttpProblem
-from gym_http_server.api.value_count import PIECE_BYTES, json_exceeds, msgpack_exceeds
 from gym_http_server.config import Settings
 from gym_http_server.runtime.messages import JSON, MSGPACK
-from gym_http_server.runtime.packing import pack, unpack
+from gym_http_server.runtime.values.packing import pack, unpack
 
 LIMIT = Settings(api_key="").max_values
 

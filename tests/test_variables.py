@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gym_http_server.runtime.variables import SECRET_VALUE, variables_for_environments
+from gym_http_server.runtime.registry.variables import SECRET_VALUE, variables_for_environments
 
 SECRETS = [
     "postgres://user:secret@db.example/app",

@@ -29,7 +29,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gym_http_server.errors import MissingDependencyError
-from gym_http_server.runtime import video
+from gym_http_server.runtime.recording import video
 
 ROOT = Path(__file__).parent.parent
 
@@ -452,7 +452,7 @@ def test_a_full_disk_is_an_error_and_discarding_cleans_up(tmp_path: Path) -> Non
         import resource, sys
         from pathlib import Path
         import numpy as np
-        from gym_http_server.runtime import video
+        from gym_http_server.runtime.recording import video
         for mode in ("rgb_array", "ansi"):
             recorded = video.open_video(Path(sys.argv[1]), mode, 30, 7)
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -482,7 +482,7 @@ def test_what_a_killed_process_leaves_can_be_played(tmp_path: Path, mode: str) -
         import sys, time
         from pathlib import Path
         import numpy as np
-        from gym_http_server.runtime import video
+        from gym_http_server.runtime.recording import video
         recorded = video.open_video(Path(sys.argv[1]), sys.argv[2], 30, 7)
         for number in range(50):
             recorded.add(f"frame {number}" if sys.argv[2] == "ansi" else np.full((65, 95, 3), number * 5, np.uint8))
@@ -537,7 +537,7 @@ def test_the_encoder_is_loaded_when_a_video_needs_it(tmp_path: Path) -> None:
     program = """
         import sys
         from pathlib import Path
-        from gym_http_server.runtime import video
+        from gym_http_server.runtime.recording import video
         recorded = video.open_video(Path(sys.argv[1]), "ansi", 30, 7)
         recorded.add("text")
         print(recorded.close(), "av" in sys.modules)
@@ -554,7 +554,7 @@ def test_a_long_episode_is_not_kept_in_memory(tmp_path: Path) -> None:
         import sys
         from pathlib import Path
         import numpy as np, psutil
-        from gym_http_server.runtime import video
+        from gym_http_server.runtime.recording import video
         recorded, process, most = video.open_video(Path(sys.argv[1]), "rgb_array", 30, 7), psutil.Process(), 0
         frame = np.zeros((400, 600, 3), np.uint8)
         recorded.add(frame)
@@ -591,7 +591,7 @@ def test_processes_forked_before_and_after_the_encoder_was_loaded_can_record(tmp
         import os, sys
         from pathlib import Path
         import numpy as np
-        from gym_http_server.runtime import video
+        from gym_http_server.runtime.recording import video
 
         def record(name):
             recorded = video.open_video(Path(sys.argv[1]) / name, "rgb_array", 30, 7)

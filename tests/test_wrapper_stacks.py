@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from gym_http_server.client.values import observation_reader
 from gym_http_server.errors import EnvironmentRaisedError, InvalidValueError
-from gym_http_server.runtime.codec import encoder
 from gym_http_server.runtime.messages import MSGPACK, CreateRequest
-from gym_http_server.runtime.packing import unpack
-from gym_http_server.runtime.served import Served, open_served
-from gym_http_server.runtime.spaces import rebuild
+from gym_http_server.runtime.operations import Served, open_served
+from gym_http_server.runtime.values.codec import encoder
+from gym_http_server.runtime.values.packing import unpack
+from gym_http_server.runtime.values.spaces import rebuild
 
 from .sample_spaces import same
 from .test_wrappers import without_times

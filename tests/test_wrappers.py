@@ -19,9 +19,9 @@ from gymnasium.vector import AutoresetMode
 from gym_http_server.client import RemoteEnv, RemoteVectorEnv
 from gym_http_server.conformity.contract import DOCUMENT
 from gym_http_server.errors import InvalidValueError, MissingDependencyError
+from gym_http_server.runtime.making.wrappers import REFUSED, RENAMED, WRAPPERS
 from gym_http_server.runtime.messages import MSGPACK, CreateRequest
-from gym_http_server.runtime.served import open_served
-from gym_http_server.runtime.wrappers import REFUSED, RENAMED, WRAPPERS
+from gym_http_server.runtime.operations import open_served
 
 from .sample_spaces import in_order, same
 from .serving import Server

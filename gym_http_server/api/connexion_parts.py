@@ -13,7 +13,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..deferred import Deferred
+from ..support.deferred import Deferred
 
 if TYPE_CHECKING:
     import types

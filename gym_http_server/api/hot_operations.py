@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import jsonschema_rs
 
 from ..runtime.messages import JSON, MSGPACK
-from .bodies import parse_plain
-from .repeats import key_pattern
+from .content.bodies import parse_plain
+from .idempotency import key_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

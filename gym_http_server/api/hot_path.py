@@ -10,23 +10,23 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.inbox import READ_SIZE
-from .bodies import READERS
-from .compression import HOT
-from .counting import Counting
-from .edge import send_problem
+from ..runtime.shared.receive_buffer import READ_SIZE
+from .content.bodies import READERS
+from .content.compression import HOT
 from .hot_operations import NotPlainError
+from .idempotency import NAME, once_of
+from .normalizer import send_problem
 from .problems import problem_of
-from .repeats import NAME, once_of
+from .telemetry.counting import Counting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..errors import GymHttpServerError
-    from ..runtime.once import Once
-    from ..runtime.traffic import Traffic
-    from .edge import App, Message, Receive, Scope, Send
+    from ..runtime.idempotency import Once
+    from ..runtime.shared.traffic import Traffic
     from .hot_operations import HotOperation, HotOperations
+    from .normalizer import App, Message, Receive, Scope, Send
 
 REPLY = "gym_http_server.reply"
 """An ASGI extension of our own HTTP protocol: a function of a media type and a body, which sends them with status 200 in

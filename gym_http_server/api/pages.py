@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 from a2wsgi.wsgi import build_environ
 
 from ..runtime.messages import JSON
-from ..threads import DaemonThreads
-from .edge import ClientDisconnected, read_body, send_problem
+from ..support.threads import DaemonThreads
+from .content.negotiation import HTML, acceptable
+from .guard.proxy import root_path
 from .headers import combined
-from .negotiation import HTML, acceptable
+from .normalizer import ClientDisconnected, read_body, send_problem
 from .problems import HttpProblem, problem_of
-from .proxy import root_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from _typeshed.wsgi import WSGIApplication
 
-    from .edge import Receive, Scope, Send
+    from .normalizer import Receive, Scope, Send
 
 WORKERS: Final = 10
 """How many threads there are."""

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
-from ..runtime.encoding import json_bytes
+from ..runtime.values.encoding import json_bytes
 from .refusals import REFUSALS
 from .request import CURRENT, current_id
 

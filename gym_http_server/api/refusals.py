@@ -14,7 +14,7 @@ from .request import CURRENT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .edge import Scope
+    from .normalizer import Scope
 
 logger = logging.getLogger(__name__)
 

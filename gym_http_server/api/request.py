@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .edge import Message, Scope, Send
+    from .normalizer import Message, Scope, Send
 
 HEADER: Final = b"x-request-id"
 """The header that a client, or a proxy before the server, names a request with; replies have it too."""

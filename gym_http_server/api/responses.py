@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..runtime.encoding import ENCODERS, json_bytes
 from ..runtime.messages import JSON, Reply
-from .negotiation import form_of, wants_html_only
+from ..runtime.values.encoding import ENCODERS, json_bytes
+from .content.negotiation import form_of, wants_html_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

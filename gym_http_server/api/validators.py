@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from jsonschema.exceptions import best_match
 
 from ..runtime.messages import JSON, MSGPACK
-from .bodies import LARGE, READERS, parse
 from .connexion_parts import BadRequestProblem, JSONRequestBodyValidator, format_error_with_path
+from .content.bodies import LARGE, READERS, parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from .edge import Message, Receive, Scope
+    from .normalizer import Message, Receive, Scope
 
 VALUE: Final = "gym_http_server.value"
 """Where in a scope the value of its body is, once that is read: connexion itself would read it again, on the event loop."""

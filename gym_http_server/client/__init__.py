@@ -28,8 +28,8 @@ from .registration import register_when_gymnasium_is_there
 
 if TYPE_CHECKING:
     from .client import Client as Client
-    from .problem import ServerConnectionError as ServerConnectionError
-    from .problem import ServerProblem as ServerProblem
+    from .http.problem import ServerConnectionError as ServerConnectionError
+    from .http.problem import ServerProblem as ServerProblem
     from .remote_env import RemoteEnv as RemoteEnv
     from .remote_vector_env import RemoteVectorEnv as RemoteVectorEnv
 
@@ -37,8 +37,8 @@ _HOME_OF = {
     "Client": ".client",
     "RemoteEnv": ".remote_env",
     "RemoteVectorEnv": ".remote_vector_env",
-    "ServerConnectionError": ".problem",
-    "ServerProblem": ".problem",
+    "ServerConnectionError": ".http.problem",
+    "ServerProblem": ".http.problem",
 }
 
 __all__ = ["Client", "RemoteEnv", "RemoteVectorEnv", "ServerConnectionError", "ServerProblem"]

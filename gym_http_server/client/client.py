@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from .address import DEFAULT_PORT
-from .body import json_body, json_value, msgpack_body, msgpack_value
 from .copies import Remade
+from .http.address import DEFAULT_PORT
+from .http.body import json_body, json_value, msgpack_body, msgpack_value
+from .http.problem import ServerProblem
+from .http.transport import JSON, MSGPACK, RETRIES, Transport
 from .keeper import LEASE_SECONDS, Keeper, keeper_of
 from .legacy import LegacyMethods
-from .problem import ServerProblem
-from .transport import JSON, MSGPACK, RETRIES, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

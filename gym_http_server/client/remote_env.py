@@ -9,15 +9,15 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import seeding
 
-from ..runtime.spaces import rebuild
-from ..runtime.value_types import Retyper
-from .body import msgpack_value
+from ..runtime.values.spaces import rebuild
+from ..runtime.values.value_types import Retyper
 from .client import Client
 from .copies import Remade
-from .problem import ServerProblem
+from .http.body import msgpack_value
+from .http.problem import ServerProblem
+from .http.transport import MSGPACK
 from .registration import ENV_ID
 from .specification import completed, key_for, metadata_of
-from .transport import MSGPACK
 from .values import action_writer, observation_reader, own
 from .window import Window
 

@@ -10,15 +10,15 @@ from gymnasium.utils import seeding
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ..runtime.spaces import rebuild
-from ..runtime.value_types import Retyper
-from .body import msgpack_value
+from ..runtime.values.spaces import rebuild
+from ..runtime.values.value_types import Retyper
 from .client import Client
 from .copies import Remade
+from .http.body import msgpack_value
+from .http.transport import MSGPACK
 from .registration import ENV_ID
 from .remote_env import forget
 from .specification import Seeds, completed, key_for, metadata_of, mode_name
-from .transport import MSGPACK
 from .values import action_writer, observation_reader, own
 
 if TYPE_CHECKING:

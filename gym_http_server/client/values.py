@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.spaces import Box, MultiBinary, MultiDiscrete
 
-from ..runtime.codec import decoder, encoder
+from ..runtime.values.codec import decoder, encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from ..client.body import msgpack_body, msgpack_value
+from ..client.http.body import msgpack_body, msgpack_value
 from ..client.operations import Operations
 from .contract import check_reply
 from .exchange import JSON, Answer, Exchange, Request

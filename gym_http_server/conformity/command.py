@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from ..runtime.dependencies import REQUIREMENTS, pip_command
+from ..runtime.making.dependencies import REQUIREMENTS, pip_command
 from .exchange import KEY_VARIABLE
 
 GROUPS = ("schema", "sequences", "trajectories", "wire")

@@ -13,8 +13,8 @@ import msgpack
 from jsonschema.exceptions import best_match
 from openapi_schema_validator import OAS30ReadValidator
 
-from ..client.body import INFINITY
-from ..spec import load_contract, resolve
+from ..client.http.body import INFINITY
+from ..contract import load_contract, resolve
 from .nonconformity import Nonconformity, shown
 
 CONTRACT = load_contract()

@@ -12,7 +12,7 @@ import ssl
 import zlib
 from typing import TYPE_CHECKING, Self
 
-from ..client.address import Address
+from ..client.http.address import Address
 from .exchange import Answer, Exchange, Request, Sent
 from .interrupt import whole
 from .ledger import ENVS, Ledger, is_creation

@@ -14,7 +14,7 @@ import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 from rich.text import Text
 
-from ..spec import load_contract
+from ..contract import load_contract
 from .command import CANNOT_CHECK
 from .interrupt import Interruption
 from .output import ClosedOutput, Output

@@ -16,7 +16,7 @@ import schemathesis
 from hypothesis import HealthCheck
 from schemathesis.config import SchemathesisConfig
 
-from ..spec import load_contract
+from ..contract import load_contract
 from .contract import unpacked
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemathesis.core.failures import FailureGroup
 
-from ..spec import load_contract, resolve
+from ..contract import load_contract, resolve
 from .schema import load_schema
 from .session import KitSession
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from ..runtime.codec import decode, encode
-from ..runtime.spaces import rebuild
+from ..runtime.values.codec import decode, encode
+from ..runtime.values.spaces import rebuild
 from .nonconformity import Nonconformity, shown
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import flask
 import swagger_ui_bundle
 
-from ..spec import load_contract
+from ..contract import load_contract
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response

@@ -13,10 +13,10 @@ from werkzeug.exceptions import BadGateway, HTTPException, InternalServerError, 
 from ..errors import InquiryFailedError, UnknownEvaluationError, UploadTargetError
 from .api import api
 from .environments import environments
+from .formatting import age, day, duration, minute, number, since, threshold
 from .login import challenge, login
 from .pages import pages
 from .scoreboard import scoreboard
-from .words import age, day, duration, minute, number, since, threshold
 
 if TYPE_CHECKING:
     from .view import ConsoleView, Door, Refusal, Registry, Results

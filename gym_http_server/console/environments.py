@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import flask
 
-from ..registry import matching
+from ..runtime.registry.registry import matching
 
 if TYPE_CHECKING:
     from .view import Registry

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ..deferred import np
-from .words import number
+from ..support.deferred import np
+from .formatting import number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

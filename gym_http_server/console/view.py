@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
-    from ..runtime.registered import RegisteredEnv
+    from ..runtime.registry.registered import RegisteredEnv
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..config import Settings
     from .base import Engine
-    from .fork_server import Entry
-    from .fork_server_process import ForkServerProcess
+    from .process.fork_server import Entry
+    from .process.fork_server_process import ForkServerProcess
 
 
 def make_engine(settings: Settings, entry: Entry | None = None, fork_server: ForkServerProcess | None = None) -> Engine:
@@ -26,6 +26,6 @@ def make_engine(settings: Settings, entry: Entry | None = None, fork_server: For
         from .inline import InlineEngine
 
         return InlineEngine(settings)
-    from .process import ProcessEngine
+    from .process.engine import ProcessEngine
 
     return ProcessEngine(settings, entry, fork_server)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from ..errors import GymHttpServerError
     from ..runtime.messages import CreateRequest, Description, Reply
-    from ..runtime.traffic import Traffic
-    from ..runtime.usage import Usage
+    from ..runtime.shared.traffic import Traffic
+    from ..runtime.shared.usage import Usage
 
 
 class Returned(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..runtime import opengl
-from ..runtime.library import declare_imports
-from ..runtime.served import open_served
+from ..runtime.making import opengl
+from ..runtime.making.library import declare_imports
+from ..runtime.operations import open_served
 from .base import Engine, Worker
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..config import Settings
     from ..runtime.messages import CreateRequest, Reply
-    from ..runtime.served import Served
+    from ..runtime.operations import Served
 
 
 T = TypeVar("T")

@@ -9,12 +9,12 @@ import re
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
+from ..api.guard.security import Access
 from ..api.hot_operations import hot_paths
-from ..api.security import Access
-from ..engines.custody import shut_down
-from ..engines.fork_server import Entry
-from ..protocol import Beginning, HttpProtocol
-from ..spec import load_contract
+from ..contract import load_contract
+from ..engines.process.fork_server import Entry
+from ..engines.process.lent_connection import shut_down
+from ..http1.protocol import Beginning, HttpProtocol
 from .pipelining import unanswered
 from .policy import OWNER_MODULE
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ..api.hot_operations import HotOperations
     from ..config import Settings
     from ..engines.base import Returned
-    from ..instance import Instance
-    from ..instances import Instances
+    from ..instances.directory import Instances
+    from ..instances.instance import Instance
 
 REQUEST_LINE: Final = re.compile(rb"([A-Z]+) (/v1/envs/([0-9a-f]{8})/[^ ?#%]*) HTTP/1\.[01]\r\n")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 
-from ..protocol import LONGEST_HEAD, PIECE, Beginning, HttpProtocol
-from ..runtime.wire import pack_returned
+from ..http1.protocol import LONGEST_HEAD, PIECE, Beginning, HttpProtocol
+from ..runtime.frames import pack_returned
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from ..api.edge import Receive, Scope, Send
-    from ..runtime.inbox import Inbox
-    from ..runtime.served import Served
+    from ..api.normalizer import Receive, Scope, Send
+    from ..runtime.operations import Served
+    from ..runtime.shared.receive_buffer import Inbox
 
 GIVE_BACK: Final = "gym_http_server.give_back"
 """An ASGI extension of this protocol: a function that has the request under way served by the server instead."""

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from uvicorn.server import ServerState
 
+from ..api.guard.security import Access, Guard
 from ..api.handlers import handler_table
 from ..api.headers import has_header
 from ..api.hot_operations import HotOperation, HotOperations
 from ..api.hot_path import HotPath
 from ..api.refusals import tell_on_stderr
-from ..api.security import Access, Guard
 from ..config import Settings
 from ..engines.base import Engine
 from ..engines.inline import InlineWorker
 from ..errors import EnvironmentDiedError
-from ..instances import Instances
-from ..runtime.wire import pack_ended, pack_last_words
-from ..runtime.worker import Worker
-from ..uvicorn_config import configuration
+from ..http1.configuration import configuration
+from ..instances.directory import Instances
+from ..runtime.child import Worker
+from ..runtime.frames import pack_ended, pack_last_words
 from .owned_protocol import OwnedProtocol, give_back
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from ..api.edge import App, Receive, Scope, Send
-    from ..runtime.memory import Memory
+    from ..api.normalizer import App, Receive, Scope, Send
     from ..runtime.messages import CreateRequest
-    from ..runtime.served import Served
+    from ..runtime.operations import Served
+    from ..runtime.shared.memory import Memory
 
 _made: list[Serving] = []
 """What `prepare` made for the processes that are forked afterwards."""

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ..deferred import np
 from ..runtime.messages import FAR
+from ..support.deferred import np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..deferred import np
 from ..errors import NoRecordingError
-from ..files import read_regular
+from ..support.deferred import np
+from ..support.files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

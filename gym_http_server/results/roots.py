@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ForbiddenDirectoryError, InvalidValueError, ResultsRootError
-from ..surroundings import working_directory
+from ..support.surroundings import working_directory
 
 LONGEST_PATH: Final = 8192
 """Characters of a path. Linux takes 4096, but there may be more before its `..` and double slashes are resolved."""

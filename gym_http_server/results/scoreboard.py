@@ -9,8 +9,8 @@ import threading
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import ForbiddenDirectoryError, NoRecordingError, UnknownEvaluationError, UploadTargetError
-from ..files import read_regular
-from ..threads import DaemonThreads
+from ..support.files import read_regular
+from ..support.threads import DaemonThreads
 from .evaluation import ENV_ID, EVALUATION_ID, FILE, Curve, Evaluation, evaluate
 from .recording import DAMAGE, Recording, names_in, read_recording
 from .roots import Roots

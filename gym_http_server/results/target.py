@@ -25,8 +25,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import InvalidValueError, TargetUnavailableError, UploadTargetError
-from ..files import open_regular, read_regular
-from ..runtime.dependencies import pip_command, requirement_of
+from ..runtime.making.dependencies import pip_command, requirement_of
+from ..support.files import open_regular, read_regular
 from .evaluation import ENV_ID, EVALUATION_ID
 
 if TYPE_CHECKING:

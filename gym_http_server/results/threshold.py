@@ -2,7 +2,7 @@
 
 The registry is in the library's process, and packages that register environments are third-party code, which the server
 does not run. So what Gymnasium itself does not register is asked of a process that lives for the one question
-(`runtime/inquiry.py`): this module, run with `python -m`.
+(`runtime/registry/subprocess_query.py`): this module, run with `python -m`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import InquiryFailedError
-from ..runtime.inquiry import SECONDS, Inquirer, answer
-from ..runtime.registered import finite
+from ..runtime.registry.registered import finite
+from ..runtime.registry.subprocess_query import SECONDS, Inquirer, answer
 
 if TYPE_CHECKING:
-    from ..runtime.inquiry import Progress
+    from ..runtime.registry.subprocess_query import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Thresholds:
 
 def _answer(question: dict[str, Any], progress: Progress) -> float | None:  # noqa: ARG001 -- nothing is left to import
     from ..errors import UnknownEnvironmentError
-    from ..runtime.env_ids import find
+    from ..runtime.making.ids import find
     from ..runtime.messages import CreateRequest
 
     request = CreateRequest(

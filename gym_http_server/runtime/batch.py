@@ -16,21 +16,21 @@ from ..errors import (
     InvalidValueError,
     ResetNeededError,
 )
-from .codec import checker, decoder, encoder
+from .making.told import Told
+from .making.vectorize import ENTRY_POINT, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .served import COMMON_OPERATIONS, Served, as_object, calling, encoded, outside
-from .spaces import describe
-from .told import Told
-from .value_types import note, observation_note
-from .vectorize import ENTRY_POINT, make_batch
+from .operations import COMMON_OPERATIONS, Served, as_object, calling, encoded, outside
+from .values.codec import checker, decoder, encoder
+from .values.spaces import describe
+from .values.value_types import note, observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ..errors import GymHttpServerError
-    from .monitor import Monitor
-    from .usage import Usage
-    from .value_types import Types
+    from .recording.monitor import Monitor
+    from .shared.usage import Usage
+    from .values.value_types import Types
 
 
 class Batch(Served):

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import GymHttpServerError, InvalidValueError, RenderModeError, ReplyTooLargeError, ResetNeededError
-from .codec import checker, decoder, encoder
-from .construct import render_modes
-from .encoding import ENCODERS
-from .frame import as_uint8, latest
-from .library import make
+from .making.construct import render_modes
+from .making.library import make
+from .making.told import Told
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .served import COMMON_OPERATIONS, Served, as_object, calling, encoded, filmable, number, outside
-from .spaces import describe
-from .told import Told
-from .trajectory import Trajectory, kept, planned
+from .operations import COMMON_OPERATIONS, Served, as_object, calling, encoded, filmable, number, outside
+from .rollout import Trajectory, kept, planned
 from .transitions import transition_model
-from .value_types import note, note_outcome, observation_note
+from .values.codec import checker, decoder, encoder
+from .values.encoding import ENCODERS
+from .values.rendered_frame import as_uint8, latest
+from .values.spaces import describe
+from .values.value_types import note, note_outcome, observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .usage import Usage
-    from .value_types import Types
+    from .shared.usage import Usage
+    from .values.value_types import Types
 
 
 class Environment(Served):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gym_http_server.conformity.contract import DOCUMENT
-from gym_http_server.spec import resolve
+from gym_http_server.contract import resolve
 
 FLAGS = re.MULTILINE | re.DOTALL
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ...config import Settings
-    from ...instances import Instances
-    from ...registry import Registry
+    from ...instances.directory import Instances
     from ...results.scoreboard import Results
+    from ...runtime.registry.registry import Registry
     from ..responses import Response
 
 Handler: TypeAlias = "Callable[..., Awaitable[Response]]"
@@ -86,7 +86,7 @@ def handler_table(
         of_monitor = MonitorHandlers(instances, results.recording_directory)
         of_results = ResultsHandlers(results)
         # Not at the top: an environment's own process has no part in this either, and to load it takes 80 ms.
-        from ..metrics import Metrics
+        from ..telemetry.metrics import Metrics
 
         of_metrics = MetricsHandlers(Metrics(instances))
         table |= {

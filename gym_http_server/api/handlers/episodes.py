@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidValueError
 from ...runtime.messages import MSGPACK
-from ..negotiation import acceptable, form_of
-from ..repeats import named
+from ..content.negotiation import acceptable, form_of
+from ..idempotency import named
 from ..responses import reply_response
 
 if TYPE_CHECKING:
     from ...config import Settings
-    from ...instances import Instances
-    from ...runtime.once import Once
+    from ...instances.directory import Instances
+    from ...runtime.idempotency import Once
     from ..responses import Response
     from .options import OptionsCheck
 

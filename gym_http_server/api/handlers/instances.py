@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ...metadata import Metadata
+from ...instances.metadata import Metadata
+from ...runtime.idempotency import SharedOutcomes, compact
 from ...runtime.messages import CreateRequest
-from ...runtime.once import SharedOutcomes, compact
 from ..refusals import client_of
 from ..request import CURRENT
 from ..responses import json_response, void_response
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ...config import Settings
-    from ...instance import Instance
-    from ...instances import Instances
+    from ...instances.directory import Instances
+    from ...instances.instance import Instance
     from ...results.kwargs import KwargsGuard
-    from ...runtime.once import Once
-    from ...runtime.traffic import Tally
+    from ...runtime.idempotency import Once
+    from ...runtime.shared.traffic import Tally
     from ..responses import Response
 
 

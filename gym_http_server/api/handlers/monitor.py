@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ...instances import Instances
+    from ...instances.directory import Instances
     from ..responses import Response
 
 

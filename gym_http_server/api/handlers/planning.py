@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..negotiation import form_of
-from ..repeats import named
+from ..content.negotiation import form_of
+from ..idempotency import named
 from ..responses import encoded_response, reply_response
 
 if TYPE_CHECKING:
     from ...config import Settings
-    from ...instances import Instances
-    from ...runtime.once import Once
+    from ...instances.directory import Instances
+    from ...runtime.idempotency import Once
     from ..responses import Response
 
 

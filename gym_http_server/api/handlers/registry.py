@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ...registry import matching
+from ...runtime.registry.registry import matching
 from ..responses import Response
 
 if TYPE_CHECKING:
-    from ...registry import Registry
+    from ...runtime.registry.registry import Registry
 
 
 class RegistryHandlers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from ...errors import InvalidValueError, UploadTargetError
-from ...threads import DaemonThreads
+from ...support.threads import DaemonThreads
 from ..responses import json_response
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from ..responses import Response, json_response, void_response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...instances import Instances
-    from ..metrics import Metrics
+    from ...instances.directory import Instances
+    from ..telemetry.metrics import Metrics
 
 
 class ServerHandlers:

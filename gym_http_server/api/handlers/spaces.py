@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...deferred import np
 from ...errors import InvalidValueError
-from ..bodies import parse_json
-from ..negotiation import form_of
+from ...support.deferred import np
+from ..content.bodies import parse_json
+from ..content.negotiation import form_of
 from ..problems import HttpProblem
 from ..responses import encoded_response, json_response, reply_response
 
 if TYPE_CHECKING:
-    from ...instances import Instances
+    from ...instances.directory import Instances
     from ..responses import Response
 
 

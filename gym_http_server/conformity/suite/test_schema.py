@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from ...spec import METHODS, load_contract
+from ...contract import METHODS, load_contract
 from ..caller import Caller
 from ..cases import accepted, aim
 from ..contract import DOCUMENT, example_path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from ...spec import METHODS
+from ...contract import METHODS
 from ..cases import steer
 from ..contract import DOCUMENT, example_body, example_path
 from ..exchange import Request

@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 
 from gym_http_server import __version__
-from gym_http_server.listening import listen
+from gym_http_server.http1.listening import listen
 
 from .environment import Environment
 from .piped import PipedEnvironment, prepare

@@ -1,0 +1,97 @@
+"""connexion's stack, the contract bound to the handlers."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+
+from .connexion_parts import (
+    AsyncApp,
+    ConnexionRequest,
+    ConnexionResponse,
+    MiddlewarePosition,
+    ProblemException,
+    Resolver,
+    SwaggerUIOptions,
+    current_request,
+)
+from .problems import Problem, problem_of
+from .validators import VALUE, body_validators
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from ..contract import Contract
+    from .handlers import Handler
+    from .responses import Response
+
+__all__ = ["MiddlewarePosition", "make_stack"]
+
+
+def make_stack(
+    contract: Contract, handlers: Mapping[str, Handler], max_values: int, *, validate_responses: bool
+) -> AsyncApp:
+    """Return the connexion app that binds the handlers to the contract; see `app.make_api` for the arguments."""
+    # A copy, for connexion resolves references in place; without the key, which the gate has asked for already.
+    document = copy.deepcopy(contract.document)
+    document.pop("security", None)
+    for item in document["paths"].values():
+        for operation in item.values():
+            if isinstance(operation, dict):
+                operation.pop("security", None)
+    options = SwaggerUIOptions(serve_spec=False, swagger_ui=False)
+    stack = AsyncApp("gym_http_server", swagger_ui_options=options)
+    stack.add_api(
+        document,  # a dict, for connexion runs files through a template engine
+        resolver=Resolver(function_resolver=lambda operation_id: bound(handlers[operation_id])),
+        validate_responses=validate_responses,
+        validator_map={"body": body_validators(max_values)},
+    )
+    # At each request it warns that an operation takes two media types.
+    logging.getLogger("connexion.operations.openapi3").setLevel(logging.ERROR)
+    for kind in (ProblemException, HTTPException, Exception):
+        stack.add_error_handler(kind, _on_error)
+    return stack
+
+
+def _on_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001 -- connexion's signature
+    match error:
+        case ProblemException():
+            problem = Problem(error.status, _slug_of_status(error.status), _first_line(error.detail), error.headers)
+        case HTTPException():
+            status = error.status_code
+            problem = Problem(status, _slug_of_status(status), _first_line(error.detail), error.headers)
+        case _:
+            problem = problem_of(error)
+    return ConnexionResponse(problem.status, body=problem.body, headers=dict(problem.headers))
+
+
+def _slug_of_status(status: int) -> str:
+    return HTTPStatus(status).phrase.lower().replace(" ", "-").replace("'", "")
+
+
+def _first_line(detail: object) -> str:
+    # connexion puts a dump of schema and instance below the first line of a parameter's error.
+    return str(detail).strip().split("\n", 1)[0]
+
+
+def bound(handler: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[ConnexionResponse]]:
+    """Return a handler as connexion is to call it; it reads the arguments' names from the handler's signature."""
+
+    @functools.wraps(handler)
+    async def call(**arguments: Any) -> ConnexionResponse:
+        value = current_request.scope.get(VALUE)
+        # What connexion makes of JSON's null depends on the schema.
+        if "body" in arguments and (value is not None or isinstance(arguments["body"], bytes)):
+            arguments["body"] = value
+        response = await handler(**arguments)
+        return ConnexionResponse(
+            200, content_type=response.media_type, body=response.body, headers=dict(response.headers)
+        )
+
+    return call

@@ -1,0 +1,175 @@
+"""Reading request bodies, strictly: what connexion's own readers let through or fail on ends in a clear 400 here.
+
+`parse` is what a handler's `body` comes from on either way. `parse_plain` is the hot path's: several times faster, and it
+gives up, instead of explaining, on whatever it is not sure to read as `parse` does. Both count the values first.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from ...runtime.messages import JSON, MSGPACK
+from ...runtime.values.packing import unpack
+from ..problems import HttpProblem
+from .value_count import PIECE_BYTES, json_exceeds, msgpack_exceeds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LARGE: Final = 1 << 14
+"""A body of more bytes is read in one of `READERS`."""
+
+READERS: Final = ThreadPoolExecutor(2, thread_name_prefix="body")
+"""The threads that read large bodies. They are few, because they compete with the event loop for the interpreter."""
+
+MAX_DEPTH = 100
+"""Deepest nesting of arrays and objects; numpy has at most 64 dimensions, and spaces nest a few times more."""
+_AS_ZEROS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+_LONG_INTEGER: Final = b"0" * 19
+"""What 19 digits become by that table: an integer that may be beyond 64 bits. A pattern takes twenty times as long."""
+_LEAST, _GREATEST = -(2**63), 2**64 - 1
+
+
+def parse(media_type: str, body: bytes, max_values: int) -> Any:
+    """Return the value of a body of one of the media types in `PARSERS`.
+
+    Args:
+        media_type: which.
+        body: the body.
+        max_values: how many values it may hold.
+
+    Raises:
+        HttpProblem: 400 where it is not of that type or nested too deep, 413 where it holds too many values.
+    """
+    if EXCEED[media_type](body, max_values):
+        raise HttpProblem(
+            413,
+            "too-many-values",
+            f"the body holds more than {max_values} values (numbers, texts, arrays, objects, names of members): send fewer, send numbers as "
+            "arrays of application/msgpack, where each counts as one, or start the server with a larger --max-values",
+            limit=max_values,
+            setting="max_values",
+        )
+    return PARSERS[media_type](body)
+
+
+def parse_json(body: bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        HttpProblem: 400 where it is not UTF-8, not JSON (NaN and Infinity are not), nested deeper than `MAX_DEPTH`, or
+            holds an integer outside of 64 bits.
+    """
+    try:
+        # With functions of Python for its numbers, among which other threads have their turn.
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_int=_integer, parse_float=_real)
+    except UnicodeDecodeError as error:
+        raise _malformed(f"not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise _malformed(str(error)) from None
+    except RecursionError:
+        raise _too_deep("json") from None
+    if _may_be_deep(body) and _is_too_deep(value):
+        raise _too_deep("json")
+    return value
+
+
+def parse_msgpack(body: bytes) -> Any:
+    """Return the value of a MessagePack, its arrays as read-only arrays.
+
+    Raises:
+        HttpProblem: 400 where it is not MessagePack (see `packing.unpack`), or nested deeper than `MAX_DEPTH`.
+    """
+    try:
+        value = unpack(body)
+    except ValueError as error:
+        raise HttpProblem(400, "malformed-msgpack", f"the body is not MessagePack: {error}") from None
+    if len(body) > MAX_DEPTH and _is_too_deep(value):
+        raise _too_deep("msgpack")
+    return value
+
+
+PARSERS: dict[str, Callable[[bytes], Any]] = {JSON: parse_json, MSGPACK: parse_msgpack}
+EXCEED: dict[str, Callable[[bytes, int], bool]] = {JSON: json_exceeds, MSGPACK: msgpack_exceeds}
+
+
+def parse_plain(media_type: str, body: bytes, max_values: int) -> Any:
+    """Return what `parse` returns, faster.
+
+    Raises:
+        ValueError: `parse` may refuse this body or read something else in it.
+    """
+    if (len(body) > max_values or len(body) > _SMALL) and EXCEED[media_type](body, max_values):
+        raise ValueError("too many values")
+    if media_type == MSGPACK:
+        value = unpack(body)
+        if len(body) > MAX_DEPTH and _is_too_deep(value):
+            raise ValueError("deep")
+        return value
+    if len(body) >= _SUSPECT and _has_long_integer(body):
+        raise ValueError("with integers beyond 64 bits, or digits that look like one")
+    value = orjson.loads(body)
+    if len(body) >= _SUSPECT and _may_be_deep(body) and _is_too_deep(value):
+        raise ValueError("deep")
+    return value
+
+
+_SMALL: Final = 1024
+"""Length up to which a body is not worth counting what it holds, unless fewer values are allowed."""
+
+_SUSPECT = 19
+"""Length from which a JSON text may hold an integer beyond 64 bits or more than `MAX_DEPTH` brackets."""
+
+
+def _has_long_integer(body: bytes) -> bool:
+    if len(body) <= PIECE_BYTES:
+        return _LONG_INTEGER in body.translate(_AS_ZEROS)
+    return any(
+        _LONG_INTEGER in body[start : start + PIECE_BYTES + _SUSPECT].translate(_AS_ZEROS)
+        for start in range(0, len(body), PIECE_BYTES)
+    )
+
+
+def _may_be_deep(body: bytes) -> bool:
+    return body.count(b"[") + body.count(b"{") > MAX_DEPTH
+
+
+def _integer(digits: str) -> int:
+    # The longest has 20 characters; the interpreter refuses to read thousands.
+    if len(digits) <= 20 and _LEAST <= (value := int(digits)) <= _GREATEST:
+        return value
+    raise HttpProblem(400, "malformed-json", "the body holds an integer that does not fit in 64 bits")
+
+
+def _real(digits: str) -> float:
+    return float(digits)
+
+
+def _refuse_constant(name: str) -> None:
+    raise _malformed(f"{name} is not JSON: send null for NaN, and ±1e100 for ±infinity")
+
+
+def _malformed(why: str) -> HttpProblem:
+    return HttpProblem(400, "malformed-json", f"the body is not JSON: {why}")
+
+
+def _too_deep(form: str) -> HttpProblem:
+    return HttpProblem(400, f"malformed-{form}", f"the body is nested deeper than {MAX_DEPTH} levels", limit=MAX_DEPTH)
+
+
+def _is_too_deep(value: Any) -> bool:
+    level, depth = [value], 0
+    while level:
+        level = [item for each in level for item in _items(each) if isinstance(item, (list, dict))]
+        depth += 1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def _items(value: Any) -> Any:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -1,0 +1,1 @@
+"""Who may send a request: keys, origins, hosts, proxies."""

@@ -1,0 +1,117 @@
+"""The gate: the first that every request passes, and where those end that the guard refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from starlette.middleware.cors import CORSMiddleware
+
+from ..headers import has_header
+from ..hot_path import REPLY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..normalizer import App, Message, Receive, Scope, Send
+    from ..problems import HttpProblem
+    from .guesses import Guesses
+    from .security import Guard
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+LOGIN: Final = ("POST", "/login")
+"""What the form that takes the key sends."""
+
+REQUEST_HEADERS: Final = ("Accept", "Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
+RESPONSE_HEADERS: Final = ("Retry-After", "Warning", "WWW-Authenticate", "X-Request-Id")
+
+
+class Gate:
+    """An ASGI app in front of another one.
+
+    Pages of other origins that the server names are told that they may use it (CORS, https://fetch.spec.whatwg.org/).
+
+    Args:
+        app: the other one.
+        guard: tells which requests are to be refused.
+        refuse: answers a request with a problem.
+        on_refused: told of each reply that refuses a request: its status, and the length of its body in bytes.
+        guesses: told of each wrong key, in a request or in the form.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        guard: Guard,
+        refuse: Callable[[HttpProblem, Scope, Send], Awaitable[None]],
+        on_refused: Callable[[int, int], None],
+        guesses: Guesses,
+    ) -> None:
+        self._app = app
+        self._guard = guard
+        self._refuse = refuse
+        self._on_refused = on_refused
+        self._guesses = guesses
+        origins = guard.access.origins
+        self._cors = (
+            CORSMiddleware(
+                app,
+                allow_origins=origins,
+                allow_methods=METHODS,
+                allow_headers=REQUEST_HEADERS,
+                expose_headers=RESPONSE_HEADERS,
+                allow_private_network=True,
+            )
+            if origins
+            else None
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve or refuse one request."""
+        problem = self._guard.refusal(scope)
+        if problem is not None:
+            if problem.status == 401 and has_header(scope, b"authorization"):
+                await self._slow_down(scope)
+            counting = _Counting(send)
+            await self._refuse(problem, scope, counting.send)
+            self._on_refused(problem.status, 0 if scope["method"] == "HEAD" else counting.sent)
+            return
+        if (scope["method"], scope["path"]) == LOGIN:
+            send = self._slowing(scope, send)
+        if self._cors is None or not has_header(scope, b"origin"):
+            await self._app(scope, receive, send)
+            return
+        # A reply in one go would go out without the headers that are added here.
+        extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
+        await self._cors({**scope, "extensions": extensions}, receive, send)
+
+    async def _slow_down(self, scope: Scope) -> None:
+        """Have the answer to a wrong key wait."""
+        client = scope.get("client")
+        await asyncio.sleep(self._guesses.note(client[0] if client else None))
+
+    def _slowing(self, scope: Scope, send: Send) -> Send:
+        """Return a `send` for the form, which has a wrong key wait as one in a header does."""
+
+        async def slowing(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 401:
+                await self._slow_down(scope)
+            await send(message)
+
+        return slowing
+
+
+class _Counting:
+    """Counts what is sent of a reply's body.
+
+    Attributes:
+        sent: its bytes.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.sent = 0
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        self.sent += len(message.get("body", b""))
+        await self._send(message)

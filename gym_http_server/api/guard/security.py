@@ -1,0 +1,265 @@
+"""Who may use the server: the key, and what a browser tells of where a request comes from.
+
+Threat model (more in `.github/SECURITY.md`):
+
+- Somebody else on the network sends requests. A server that listens on more than loopback requires a key, an
+  `Authorization: Bearer` (RFC 6750) that is compared in constant time. A person's browser trades it at `/login` for a cookie
+  that opens pages and no operation, so that no page can act with it.
+- A web page that the user happens to visit sends requests to the user's own loopback server. Browsers tell: `Origin` is that
+  page's (RFC 6454: scheme, name and port), and `Sec-Fetch-Site` says `cross-site` (https://www.w3.org/TR/fetch-metadata/).
+- The same page, after its own name was made to resolve to 127.0.0.1 (DNS rebinding). Its `Origin` is then the server's, but
+  `Host` is still that name, which is none of the server's.
+- A program on the same machine can do whatever its user can, and is not kept out of an open loopback server.
+
+The guard also stands in the processes of environments, which have a digest of the key and never the key.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import ipaddress
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ..headers import has_header, repetition
+from ..problems import HttpProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ...config import Settings
+    from ..normalizer import Scope
+
+COOKIE: Final = "gym_http_server_session"
+SESSION_SECONDS: Final = 12 * 3600
+"""How long a person stays logged in."""
+
+CHALLENGE: Final = 'Bearer realm="gym-http-server"'
+
+_HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]/@?#\s]*)(?::\d*)?")
+_ANY: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a guard needs to know; plain values, which the processes of environments get.
+
+    Attributes:
+        key_digest: SHA-256 of the key in hexadecimal digits; empty where none is required.
+        hosts: the names, in lower case, that a `Host` may have; `*` for any.
+        origins: the origins, in lower case, whose pages may send requests; `*` for any.
+    """
+
+    key_digest: str
+    hosts: tuple[str, ...]
+    origins: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Access:
+        """Return what these settings say; their `api_key` is the key, or empty for none."""
+        hosts = ("localhost", settings.listen, *settings.allowed_host)
+        return cls(
+            key_digest=hashlib.sha256(settings.api_key.encode()).hexdigest() if settings.api_key else "",
+            hosts=tuple(each.lower().rstrip(".") for each in hosts if each),
+            origins=tuple(each.lower().rstrip("/") for each in settings.cors_origin),
+        )
+
+    def accepts(self, key: str) -> bool:
+        """Return whether it is the key, in a time that does not tell how much of it is right."""
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        return hmac.compare_digest(digest, self.key_digest)
+
+
+class Sessions:
+    """The sessions of people who have logged in; they end with the server. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, float] = {}
+
+    def begin(self) -> str:
+        """Return the value of a new session's cookie."""
+        now = time.monotonic()
+        for token, end in list(self._ends.items()):
+            if end <= now:
+                self._ends.pop(token, None)
+        token = secrets.token_urlsafe(32)
+        self._ends[token] = now + SESSION_SECONDS
+        return token
+
+    def holds(self, cookies: str) -> bool:
+        """Return whether a `Cookie` header has a session that goes on."""
+        return any(self._ends.get(token, 0.0) > time.monotonic() for token in _tokens(cookies))
+
+    def end(self, cookies: str) -> None:
+        """End the sessions in a `Cookie` header."""
+        for token in _tokens(cookies):
+            self._ends.pop(token, None)
+
+
+def _tokens(cookies: str) -> list[str]:
+    # Python's own parser gives up at what it does not like, and others on this host may have set that.
+    pairs = (each.strip(" \t").partition("=") for each in cookies.split(";"))
+    return [value for name, _, value in pairs if name == COOKIE]
+
+
+class Guard:
+    """Tells which requests are to be refused.
+
+    Args:
+        access: who may use the server.
+        is_page: tells, of a path, whether it is a page for people.
+        sessions: who has logged in; None where there are no pages.
+    """
+
+    def __init__(
+        self, access: Access, is_page: Callable[[str], bool] = lambda _: False, sessions: Sessions | None = None
+    ) -> None:
+        self.access = access
+        self._is_page = is_page
+        self._sessions = sessions
+        self._takes_any_host = _ANY in access.hosts
+        # A client has one Host, and reading it takes as long as all the rest here.
+        self._is_known = functools.lru_cache(maxsize=256)(self._knows)
+
+    def refusal(self, scope: Scope) -> HttpProblem | None:
+        """Return the problem with a request, or None where it may be served.
+
+        Its status is 400 for a repeated header, or a Host that is missing (RFC 9112, 3.2) or not the server's, 403 for another
+        origin's page, 401 for a missing key.
+        """
+        headers = scope["headers"]
+        found = dict(headers)
+        if len(found) < len(headers) and (repeated := repetition(headers)) is not None:
+            return repeated
+        host = found.get(b"host")
+        if host is None:
+            if scope["http_version"] != "1.0":
+                return _no_host()
+            host = b""
+        if not self._is_known(host):
+            return _unknown_host(host)
+        if b"origin" in found or b"sec-fetch-site" in found:
+            problem = self._other_origin(scope, found, host)
+            if problem is not None:
+                return problem
+        if not self.access.key_digest or is_open(scope["path"]) or self._is_preflight(scope, found):
+            return None
+        return self._without_key(scope, found)
+
+    def _knows(self, host: bytes) -> bool:
+        match = _HOST.fullmatch(host.decode("latin-1"))
+        if match is None:
+            return False
+        name = match[1].lower().rstrip(".")
+        return self._takes_any_host or not name or name in self.access.hosts or _is_address(name)
+
+    def _other_origin(self, scope: Scope, found: Mapping[bytes, bytes], host: bytes) -> HttpProblem | None:
+        origins = self.access.origins
+        if _ANY in origins:
+            return None
+        origin = found.get(b"origin")
+        if origin is not None:
+            text = origin.decode("latin-1").lower()
+            own = own_origin(scope["scheme"], host)
+            if text in origins or (own and _without_default_port(text) == own):
+                return None
+            # No page can set Sec-Fetch-Site: the browser says that it is ours, whatever keeps it from naming our origin.
+            if text == "null" and found.get(b"sec-fetch-site") == b"same-origin":
+                return None
+            return _foreign(text, own)
+        if found.get(b"sec-fetch-site") != b"cross-site" or self._follows_link(scope, found):
+            return None
+        return _foreign("another site", "")
+
+    def _is_preflight(self, scope: Scope, found: Mapping[bytes, bytes]) -> bool:
+        """Return whether a browser asks whether a page of a named origin may send a request; that carries no key."""
+        if scope["method"] != "OPTIONS" or not has_header(scope, b"access-control-request-method"):
+            return False
+        origins = self.access.origins
+        return b"origin" in found and (_ANY in origins or found[b"origin"].decode("latin-1").lower() in origins)
+
+    def _follows_link(self, scope: Scope, found: Mapping[bytes, bytes]) -> bool:
+        return (
+            scope["method"] in ("GET", "HEAD")
+            and found.get(b"sec-fetch-mode") == b"navigate"
+            and found.get(b"sec-fetch-dest", b"document") == b"document"
+            and not is_api(scope["path"])
+        )
+
+    def _without_key(self, scope: Scope, found: Mapping[bytes, bytes]) -> HttpProblem | None:
+        scheme, _, key = found.get(b"authorization", b"").decode("latin-1").strip().partition(" ")
+        if scheme.lower() == "bearer":
+            if self.access.accepts(key.strip()):
+                return None
+            detail = "the key in 'Authorization: Bearer' is not this server's: its operator has the right one"
+            return HttpProblem(
+                401, "unauthorized", detail, headers={"www-authenticate": f'{CHALLENGE}, error="invalid_token"'}
+            )
+        if (
+            self._sessions is not None
+            and b"cookie" in found
+            and self._is_page(scope["path"])
+            and self._sessions.holds(found[b"cookie"].decode("latin-1"))
+        ):
+            return None
+        detail = "this server requires a key: send it as 'Authorization: Bearer …'; its operator has it"
+        return HttpProblem(401, "unauthorized", detail, headers={"www-authenticate": CHALLENGE})
+
+
+def is_open(path: str) -> bool:
+    """Return whether a path is open without a key: the health, and the page that takes the key with its own files."""
+    return path in ("/v1/health", "/v1/health/", "/login") or path.startswith("/login/")
+
+
+def is_api(path: str) -> bool:
+    """Return whether a path is that of an operation, and not of a page."""
+    return path in ("/v1", "/metrics", "/metrics/") or path.startswith("/v1/")
+
+
+def own_origin(scheme: str, host: bytes) -> str:
+    """Return the origin, in lower case, of pages that a server gives at a Host; empty where there is no Host."""
+    return _without_default_port(f"{scheme}://{host.decode('latin-1')}".lower()) if host else ""
+
+
+def _without_default_port(origin: str) -> str:
+    scheme, _, _ = origin.partition("://")
+    port = {"http": ":80", "https": ":443"}.get(scheme, "")
+    return origin.removesuffix(port)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _no_host() -> HttpProblem:
+    return HttpProblem(400, "malformed-request", "an HTTP/1.1 request has a Host header, and this has none: send one")
+
+
+def _unknown_host(host: bytes) -> HttpProblem:
+    name = _HOST.sub(r"\1", host.decode("latin-1"), count=1)
+    detail = (
+        f"the Host {ascii(name)[:200]} is not a name of this server: use its address, or start the server with "
+        "--allowed-host and that name"
+    )
+    return HttpProblem(400, "unknown-host", detail, setting="allowed_host")
+
+
+def _foreign(origin: str, own: str) -> HttpProblem:
+    detail = f"a web page of {ascii(origin)[:200]} may not use this server: start the server with --cors-origin and its origin"
+    if own and _without_default_port(origin).partition("://")[2] == own.partition("://")[2]:
+        detail += (
+            f", or, where it is a proxy's in front of this server ({own}), with --trusted-proxy and the proxy's address, and "
+            "have that send X-Forwarded-Proto"
+        )
+    else:
+        detail += ", such as https://lab.example"
+    return HttpProblem(403, "foreign-origin", detail, setting="cors_origin")

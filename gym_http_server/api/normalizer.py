@@ -1,0 +1,207 @@
+"""The edge: what is done to every request before connexion sees it, so that each ends in a proper answer.
+
+One path has one form, whether its final slash was sent or not; unknown paths are 404 and other methods 405 with all that
+are allowed; bodies are read here, within the limit; the type of an empty body is dropped and a missing one is JSON, and any
+other than the operation declares is a 415; a body where the contract declares none is ignored.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.http import parse_options_header
+
+from ..runtime.messages import JSON
+from .content.compression import HOT
+from .content.negotiation import mended
+from .headers import combined
+from .idempotency import HEADER, NAME, once_of
+from .problems import HttpProblem, Problem, problem_of
+from .request import echoing, sent_id
+from .telemetry.counting import Counting
+
+if TYPE_CHECKING:
+    from ..contract import Contract
+    from ..runtime.shared.traffic import Traffic
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+DRAIN_FACTOR = 4
+"""A body over the limit is read on to this many times the limit, so that the client comes to read the answer."""
+
+METRICS = ("/metrics", "/metrics/")
+"""The one operation that has its path by custom."""
+
+CONTEXT = "connexion_context"
+"""Where connexion looks for further arguments of a handler, by name."""
+
+
+class ClientDisconnected(Exception):
+    """The client went away while it was sending its body."""
+
+
+class Edge:
+    """An ASGI app in front of the API.
+
+    Args:
+        app: the API.
+        contract: the contract that the API serves.
+        max_body: the largest body, in bytes.
+        traffic: where to count how requests are answered, but for those of the hot path, which counts them itself.
+    """
+
+    def __init__(self, app: App, contract: Contract, max_body: int, traffic: Traffic) -> None:
+        self._app = app
+        self._contract = contract
+        self._max_body = max_body
+        self._traffic = traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Make the request fit for connexion, or answer the problem with it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if (request_id := sent_id(scope)) is not None:
+            send = echoing(request_id, send)
+        counting = Counting(lambda: self._traffic, receive, send, has_content=scope["method"] != "HEAD")
+        if HOT not in scope:
+            receive, send = counting.receive, counting.send
+        try:
+            operation, scope = self._route(scope)
+            counting.operation_id = operation["operationId"]
+            body = await read_body(scope, receive, self._max_body)
+            media_types = self._contract.body_types(operation)
+            scope = _with_body(scope, body if media_types else b"", media_types)
+            # Also a body that is ignored: another one is another request, whoever sent it meant something by it.
+            await self._name_once(scope, operation, body)
+        except ClientDisconnected:
+            return
+        except HttpProblem as error:
+            await send_problem(problem_of(error), send)
+            return
+        await self._app(scope, _replay(scope["gym_http_server.body"], receive), send)
+
+    def _route(self, scope: Scope) -> tuple[dict[str, Any], Scope]:
+        found = self._contract.match(scope["path"])
+        if found is None:
+            raise HttpProblem(
+                404, "not-found", f"there is no path {scope['path']!r} here: see /openapi.yaml for those there are"
+            )
+        item, path = found
+        operation = item.operation(scope["method"])
+        if operation is None:
+            allowed = ", ".join(item.methods)
+            detail = f"{scope['method']} is not served at {path!r}: it takes {allowed}"
+            raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": allowed})
+        # connexion's router matches no newline. In JSON it is white space, and no id of ours has one.
+        path = path.replace("\n", " ")
+        accept = mended(combined(scope["headers"], b"accept"), path, scope["headers"])
+        extensions = {**scope.get("extensions", {}), CONTEXT: {"accept": accept}}
+        # The HTTP protocol, which has the request as it came, leaves out the content of a reply to HEAD.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        tidied = {"method": method, "path": path, "raw_path": path.encode(), "extensions": extensions}
+        return operation, {**scope, **tidied}
+
+    async def _name_once(self, scope: Scope, operation: dict[str, Any], body: bytes) -> None:
+        """Hand a handler that takes it what tells this request from others."""
+        key = combined(scope["headers"], NAME)
+        if key is not None and self._contract.takes_header(operation, HEADER):
+            scope["extensions"][CONTEXT]["once"] = await once_of(key, operation["operationId"], body)
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int, *, setting: str | None = "max_body") -> bytes:
+    """Return the whole body.
+
+    Args:
+        scope: ASGI's description of the request.
+        receive: ASGI's function of that name.
+        limit: how many bytes it may have.
+        setting: what raises the limit; None where that is fixed.
+
+    Raises:
+        HttpProblem: 413 where it is over `limit` bytes.
+        ClientDisconnected: it never came to its end.
+    """
+    declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
+    parts: list[bytes] = []
+    size, more = 0, declared <= limit * DRAIN_FACTOR
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        part = message.get("body", b"")
+        size += len(part)
+        if max(size, declared) > limit:
+            parts.clear()
+            if size > limit * DRAIN_FACTOR:
+                break
+        else:
+            parts.append(part)
+        more = message.get("more_body", False)
+    if max(size, declared) > limit:
+        remedy = f"start the server with a larger --{setting.replace('_', '-')}" if setting else "send a smaller one"
+        detail = f"the body has more than {limit} bytes: {remedy}"
+        facts = {"limit": limit, **({"setting": setting} if setting else {})}
+        # Where there may be more to come, the connection cannot be used for another request.
+        headers = {"connection": "close"} if more or not size else None
+        raise HttpProblem(413, "body-too-large", detail, headers=headers, **facts)
+    return b"".join(parts)
+
+
+async def send_problem(problem: Problem, send: Send) -> None:
+    """Send a problem as an ASGI response."""
+    headers = {**problem.headers, "content-length": str(len(problem.body))}
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": problem.body})
+
+
+def _with_body(scope: Scope, body: bytes, media_types: Sequence[str]) -> Scope:
+    """Return the scope with the headers that fit the body: its type without parameters, its length, or nothing at all."""
+    dropped = (b"content-type", b"content-length", b"transfer-encoding")
+    headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
+    if body:
+        coding = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-encoding"), "")
+        if coding.strip().lower() not in ("", "identity"):
+            detail = f"a body with the Content-Encoding {coding!r} is not read here: send it as it is"
+            raise HttpProblem(415, "unsupported-media-type", detail)
+        sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), "")
+        headers += [(b"content-type", _media_type(sent, media_types).encode()), (b"content-length", b"%d" % len(body))]
+    return {**scope, "headers": headers, "gym_http_server.body": body}
+
+
+def _media_type(content_type: str, media_types: Sequence[str]) -> str:
+    name, options = parse_options_header(content_type)
+    media_type = name.strip().lower() or JSON
+    if media_type not in media_types:
+        detail = f"a body of type {media_type!r} is not read here: send {' or '.join(media_types)}"
+        raise HttpProblem(415, "unsupported-media-type", detail)
+    if media_type != JSON:
+        return media_type
+    charset = options.get("charset", "utf-8")
+    try:
+        known = codecs.lookup(charset.strip("'\"")).name
+    except (LookupError, ValueError):
+        known = None
+    if known not in ("utf-8", "ascii"):
+        raise HttpProblem(415, "unsupported-media-type", f"the charset {charset!r} is not read here: JSON is UTF-8")
+    return media_type
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

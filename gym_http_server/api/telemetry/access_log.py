@@ -1,0 +1,130 @@
+"""The access log: a record for each request that was answered, or whose client went away before.
+
+No query, header or body is in it: these may hold what is secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..hot_path import REPLY
+from ..request import HEADER, current_id, echoing, instance_in, new_id, sent_id
+
+if TYPE_CHECKING:
+    from ...contract import Contract
+    from ..normalizer import App, Message, Receive, Scope, Send
+
+logger = logging.getLogger("gym_http_server.access")
+
+REFUSED = "gym_http_server.refused"
+"""In the state of a request: the status that the protocol answered it with in the app's stead, and the length of that
+reply's body in bytes."""
+
+
+class AccessLog:
+    """An ASGI app that logs how another one answers, and names requests that have no name.
+
+    Args:
+        app: the other one.
+        contract: tells the operation of a request.
+    """
+
+    def __init__(self, app: App, contract: Contract) -> None:
+        self._app = app
+        self._contract = contract
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = current_id()
+        # One of the HTTP protocol's extensions sends a reply past this.
+        extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
+        headers = [*((n, v) for n, v in scope["headers"] if n != HEADER), (HEADER, request_id.encode("ascii"))]
+        record = _Record(receive, echoing(request_id, send))
+        try:
+            await self._app({**scope, "headers": headers, "extensions": extensions}, record.receive, record.send)
+        except asyncio.CancelledError:
+            record.status = record.status or 503  # which the HTTP protocol answers when the server stops
+            raise
+        finally:
+            self._write(scope, request_id, record)
+
+    def _write(self, scope: Scope, request_id: str, record: _Record) -> None:
+        found = self._contract.match(scope["path"])
+        operation = found[0].operation(scope["method"]) if found else None
+        # As it was sent: percent-encoded, it has no line break.
+        path = scope["raw_path"].decode("latin-1")
+        status, sent = scope.get("state", {}).get(REFUSED, (record.status, record.sent))
+        if scope["method"] == "HEAD":
+            sent = 0
+        _log(
+            {
+                "method": scope["method"],
+                "path": path,
+                "status": status or None,
+                "seconds": round(time.perf_counter() - record.began, 6),
+                "received_bytes": record.received,
+                "sent_bytes": sent,
+                "client": _client(scope),
+                "operation": operation["operationId"] if operation else None,
+                "request_id": request_id,
+                "instance_id": instance_in(scope["path"]),
+            }
+        )
+
+
+def log_refused(status: int, sent: int, scope: Scope) -> None:
+    """Log a request that the protocol refused before its head was whole.
+
+    Args:
+        status: what it was answered with.
+        sent: the length of that reply's body, in bytes.
+        scope: what is known of the request: its client, and the headers that have come.
+    """
+    fields: dict[str, Any] = dict.fromkeys(("method", "path", "operation", "instance_id"))
+    fields |= {"status": status, "seconds": 0.0, "received_bytes": 0, "sent_bytes": sent}
+    _log(fields | {"client": _client(scope), "request_id": sent_id(scope) or new_id()})
+
+
+def _log(fields: dict[str, Any]) -> None:
+    logger.info(
+        "%s %s %s %.6f s, %d bytes in, %d bytes out, %s",
+        fields["method"] or "-",
+        fields["path"] or "-",
+        fields["status"] or "unanswered",
+        fields["seconds"],
+        fields["received_bytes"],
+        fields["sent_bytes"],
+        fields["client"] or "-",
+        extra=fields,
+    )
+
+
+def _client(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
+
+
+class _Record:
+    """What passes on the way of one request."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.began = time.perf_counter()
+        self.status = self.received = self.sent = 0
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        self.status = message.get("status", self.status)
+        self.sent += len(message.get("body", b""))
+        await self._send(message)

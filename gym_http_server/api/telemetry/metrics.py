@@ -1,0 +1,120 @@
+"""What the server counts, in the text format of Prometheus; built when it is asked for, of what is counted anyway.
+
+Format: https://prometheus.io/docs/instrumenting/exposition_formats/.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import platform
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from ... import __version__
+from ...runtime.shared.traffic import BOUNDS, tallies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client.core import Metric
+
+    from ...instances.directory import Instances
+
+PREFIX: Final = "gym_http_server_"
+
+STATES: Final = ("ready", "busy", "lost")
+"""The states of live instances."""
+
+_BOUNDS: Final = (*(f"{bound:g}" for bound in BOUNDS), "+Inf")
+
+
+class Metrics:
+    """The metrics of one server; nothing of them is global, for several may run in one process.
+
+    Args:
+        instances: its instances.
+
+    Attributes:
+        media_type: that of the text.
+    """
+
+    media_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, instances: Instances) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_OfInstances(instances))
+        # Where there is no /proc, it has nothing to say.
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """Return what is counted by now."""
+        return generate_latest(self._registry)
+
+
+class _OfInstances(Collector):
+    def __init__(self, instances: Instances) -> None:
+        self._instances = instances
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield every metric."""
+        yield self._build()
+        yield from self._requests()
+        yield from self._of_instances()
+
+    def _build(self) -> Metric:
+        facts = {"version": __version__, "engine": self._instances.engine.name, "python": platform.python_version()}
+        return InfoMetricFamily(f"{PREFIX}build", "What serves.", value=facts)
+
+    def _requests(self) -> Iterable[Metric]:
+        labels = ["operation"]
+        answered = CounterMetricFamily(
+            f"{PREFIX}requests",
+            "Requests answered, by operationId and status; operation none: before the operation was known.",
+            labels=[*labels, "status"],
+        )
+        seconds = HistogramMetricFamily(
+            f"{PREFIX}request_seconds",
+            "Time from a request's last byte read to its reply's first byte written, in seconds.",
+            labels=labels,
+        )
+        received = CounterMetricFamily(f"{PREFIX}received_bytes", "Length of requests' bodies.", labels=labels)
+        sent = CounterMetricFamily(f"{PREFIX}sent_bytes", "Length of replies' bodies, not compressed.", labels=labels)
+        live = (each.counted for each in self._instances.all())
+        for tally in tallies([self._instances.totals.traffic, *itertools.chain.from_iterable(live)]):
+            name = [tally.operation]
+            for status, count in tally.statuses.items():
+                answered.add_metric([*name, status], count)
+            buckets = list(zip(_BOUNDS, map(float, itertools.accumulate(tally.buckets)), strict=True))
+            seconds.add_metric(name, buckets, tally.seconds)
+            received.add_metric(name, tally.received)
+            sent.add_metric(name, tally.sent)
+        yield from (answered, seconds, received, sent)
+
+    def _of_instances(self) -> Iterable[Metric]:
+        live, past = self._instances.all(), self._instances.totals
+        states = collections.Counter(each.state for each in live)
+        gauge = GaugeMetricFamily(f"{PREFIX}instances", "Live instances, by state.", labels=["state"])
+        for state in STATES:
+            gauge.add_metric([state], states[state])
+        yield gauge
+        # One that is being closed is live no more.
+        closed = past.closed + states["closed"]
+        for name, text, value in (
+            ("instances_created", "Instances made.", past.created),
+            ("instances_closed", "Instances closed, by whomever, lost ones included.", closed),
+            ("instances_lost", "Instances that died or were killed.", past.lost + sum(each.is_lost for each in live)),
+            ("instances_reaped", "Instances closed because nobody used them for --idle-timeout.", past.reaped),
+            ("instances_expired", "Instances closed because their lease had run out.", past.expired),
+            ("steps", "Environment steps.", past.steps + sum(each.steps for each in live)),
+            ("episodes", "Episodes that have ended.", past.episodes + sum(each.episodes for each in live)),
+        ):
+            yield CounterMetricFamily(f"{PREFIX}{name}", text, value=value)

@@ -1,0 +1,1 @@
+"""HTTP exchanges of the client: connection, request, reply, problem details."""

@@ -1,0 +1,270 @@
+"""The fork server: a small process with the environment library loaded, from which every environment's process is forked.
+
+It is started with `python -m gym_http_server.engines.process.zygote FD`, where FD is its end of a stream socket to the server.
+The server sends JSON lines, and three descriptors (the environment's socket, a pipe for its output, the memory that it
+shares with the server) with each `fork`:
+
+    {"load": {"module": "…", "imports": []}}
+                                       → nothing: the server is still loading itself
+    {"prepare": {...}, "max_memory": 0}
+                                       → {"ready": true} or {"failed": "why"}
+    {"fork": "5f2b9c1e"}               → {"forked": "5f2b9c1e", "pid": 123} or {"forked": "5f2b9c1e", "error": "why"}
+    {"kill": 123}                      → nothing
+                                       ← {"exited": 123, "status": 9} (a wait status), whenever a process ends;
+                                         with "memory": 734003200 where it was killed for taking so many bytes
+
+Each environment's process leads a session of its own. It ends, with every process that it started, when the server asks
+for it, when it exits by itself, and when the server's socket closes, which is how the end of the server shows, whatever
+its cause. A process apart is needed because forking the server's own would copy its threads' locks and its sockets, and
+multiprocessing's fork server imports the caller's `__main__` and outlives a killed caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .memory_watch import MemoryWatch
+from .process_tree import VARIABLE, Traces, children_of, kill_tree, tree_of
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+MAX_MESSAGE = 1 << 16
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+class Zygote:
+    """The fork server's loop.
+
+    Args:
+        control: the stream socket to the server.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._children: dict[int, Traces] = {}
+        """What others have of each process, which tells whose an orphan is."""
+        self._exceeding: dict[int, int] = {}
+        """The processes that are killed for the memory they take, in bytes."""
+        self._watch = MemoryWatch(0)
+        self._entry: Any = None
+        self._failure = ""
+        """Why a module that was to be loaded could not be."""
+        self._received = b""
+        self._descriptors: list[int] = []
+        self._wake_read, self._wake_write = os.pipe()
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> None:
+        """Serve until the server's socket closes; then end every process that was forked."""
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        # The server decides when to end: a Ctrl-C or a service manager's signal reaches its whole group.
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self._selector.register(self._control, selectors.EVENT_READ)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        try:
+            while True:
+                for key, _ in self._selector.select(self._watch.pause if self._children else None):
+                    if key.fileobj is self._control:
+                        if not self._receive():
+                            return
+                    else:
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(self._wake_read, 4096)
+                        self._reap()
+                self._end_exceeding()
+        except BrokenPipeError:
+            return
+        finally:
+            for pid in list(self._children):
+                kill_tree(pid)
+            for pid in children_of(os.getpid()):
+                kill_tree(pid)
+
+    def _receive(self) -> bool:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 64, _CLOSE_ON_EXEC)
+        except ConnectionResetError:
+            return False
+        self._descriptors += descriptors
+        if not data:
+            return False
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "fork" in message:
+                given, self._descriptors = self._descriptors[:3], self._descriptors[3:]
+                self._fork(message["fork"], *given)
+            elif "kill" in message:
+                if message["kill"] in self._children:
+                    kill_tree(message["kill"])
+            elif "load" in message:
+                self._entry, self._failure = _load(**message["load"])
+            else:
+                self._watch = MemoryWatch(message["max_memory"])
+                self._send({"failed": self._failure} if self._failure else self._prepare(message["prepare"]))
+        return True
+
+    def _prepare(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._entry.prepare(arguments)
+        # Or every process would write it once more.
+        sys.stdout.flush()
+        # What lives now is shared by every fork for as long as nobody writes to it; a collection would.
+        gc.collect()
+        gc.freeze()
+        return {"ready": True}
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._control.sendall(json.dumps(message).encode() + b"\n")
+
+    def _fork(self, instance_id: str, connection: int, output: int, memory: int) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._send({"forked": instance_id, "error": str(error)})
+        else:
+            if pid == 0:
+                self._become_environment(instance_id, connection, output, memory)
+            self._children[pid] = Traces(pid, os.fstat(output).st_ino, instance_id)
+            self._send({"forked": instance_id, "pid": pid})
+        finally:
+            for each in (connection, output, memory):
+                os.close(each)
+
+    def _become_environment(self, instance_id: str, connection: int, output: int, memory: int) -> NoReturn:
+        """Turn this forked process into an environment's; it never returns into the fork server's loop."""
+        status = 1
+        try:
+            os.setsid()
+            with contextlib.suppress(OSError):
+                # Where memory runs out the kernel is to take an environment, and not the server.
+                Path("/proc/self/oom_score_adj").write_text("1000")
+            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.set_wakeup_fd(-1)
+            for each in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(each, signal.SIG_DFL)
+            # Of the fork server's own it keeps none, and nothing of what has come for the next fork. What imported modules
+            # have opened their code may use here.
+            for descriptor in (self._wake_read, self._wake_write, *self._descriptors):
+                os.close(descriptor)
+            self._control.close()
+            self._selector.close()
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, 0)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.close(nothing)
+            os.close(output)
+            os.environ[VARIABLE] = instance_id
+            faulthandler.enable()
+            _reseed()
+            from ...runtime.shared.memory import Memory
+
+            shared = Memory.open(memory)
+            os.close(memory)
+            with socket.socket(fileno=connection) as channel:
+                channel.setblocking(True)
+                self._entry.serve(channel, shared, instance_id)
+            status = 0
+        except BaseException:  # noqa: BLE001 -- the last of this process
+            # The last of this process: whatever it was, its words go to the output that the server reads.
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # What has nothing of this process but that it is its child is not known any more when it has ended.
+            for pid in tree_of(os.getpid())[1:]:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._children:
+                traces = self._children.pop(pid)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+                # What it started is an orphan now, and so this process's child.
+                for orphan in children_of(os.getpid()):
+                    if orphan not in self._children and traces.are_on(orphan):
+                        kill_tree(orphan)
+                taken = self._exceeding.pop(pid, None)
+                self._send({"exited": pid, "status": status, **({} if taken is None else {"memory": taken})})
+
+    def _end_exceeding(self) -> None:
+        for pid, taken in self._watch.exceeding(self._children).items():
+            self._exceeding.setdefault(pid, taken)
+            kill_tree(pid)
+
+
+def _load(module: str, imports: list[str]) -> tuple[Any, str]:
+    """Load what every environment needs, so that a fork shares it; and the modules named with --import.
+
+    Args:
+        module: its `serve` is an environment's process, and its `prepare` makes what that needs.
+        imports: the modules named with --import.
+
+    Returns:
+        the module, and why one of the others cannot be imported; empty where all can.
+    """
+    import numpy as np  # noqa: F401 -- before our own modules, which defer it otherwise
+
+    from ...errors import ImportFailedError
+    from ...runtime.child import rehearse
+    from ...runtime.making import opengl
+    from ...runtime.making.library import declare_imports
+
+    opengl.choose()
+    entry = importlib.import_module(module)
+    rehearse()
+    try:
+        declare_imports(imports)
+    except ImportFailedError as error:
+        return entry, error.detail
+    return entry, ""
+
+
+def _reseed() -> None:
+    """Give this process its own global random state: a fork starts with a copy, so all would draw the same numbers."""
+    import numpy as np
+
+    np.random.seed(int.from_bytes(os.urandom(4), "little"))
+
+
+def _prctl(option: int, value: int) -> None:
+    """Set an attribute of this process (Linux only; prctl(2)). Elsewhere the socket's end has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def main() -> None:
+    """Run the fork server on the descriptor named on the command line."""
+    # What it imports may print, and that is for the server's log, in the order of what goes to stderr.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper in every real process
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        Zygote(control).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The live instances: the directory, one instance, its idle time, and what was counted."""

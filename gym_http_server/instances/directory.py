@@ -1,0 +1,208 @@
+"""The directory of live instances: create, look up, close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import logging
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from ..errors import TooManyInstancesError, TooManyLanesError, UnknownInstanceError
+from ..runtime.shared.traffic import Traffic
+from .instance import Instance
+from .totals import Totals
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..engines.base import Engine, Worker
+    from ..errors import GymHttpServerError
+    from ..runtime.idempotency import Once
+    from ..runtime.messages import CreateRequest
+    from .metadata import Metadata
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED: Final = 1024
+"""How many of the instances are remembered that were closed because nobody used them, or whose lease had run out."""
+
+
+class Instances:
+    """The live instances of a server.
+
+    Args:
+        settings: the server's settings.
+        engine: where instances run.
+        traffic: where to count requests that are for no live instance; None for memory of its own.
+
+    Attributes:
+        totals: what became of the instances that are no more.
+        has_lease: set when an instance with a lease is made.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine, traffic: Traffic | None = None) -> None:
+        self._settings = settings
+        self.engine = engine
+        self.totals = Totals(traffic or Traffic())
+        self._live: dict[str, Instance] = {}
+        self._making = 0
+        # It is fair: who waits longest is next.
+        self._creations = asyncio.Semaphore(settings.max_creations)
+        self.has_lease = asyncio.Event()
+        self._reaped: dict[str, UnknownInstanceError] = {}
+
+    async def create(
+        self,
+        request: CreateRequest,
+        call_timeout: float | None = None,
+        metadata: Metadata | None = None,
+        lease: float | None = None,
+    ) -> Instance:
+        """Make an environment and return its instance.
+
+        Args:
+            request: what to make.
+            call_timeout: seconds that a call of it may take; None for what the settings say.
+            metadata: what people call it.
+            lease: seconds without a use or a renewal after which it is closed; None for any time.
+
+        Raises:
+            TooManyLanesError: the batch is to have more lanes than the settings allow.
+            TooManyInstancesError: there are as many instances as the settings allow, those that are being made included.
+            GymHttpServerError: as `engines.base.Engine.create`.
+        """
+        if request.num_envs is not None and request.num_envs > self._settings.max_lanes:
+            raise TooManyLanesError.of(request.num_envs, "max_lanes", self._settings.max_lanes)
+        processes = request.num_envs if request.vectorization_mode == "async" else None
+        if processes is not None and processes > self._settings.max_async_lanes:
+            raise TooManyLanesError.of(processes, "max_async_lanes", self._settings.max_async_lanes)
+        if len(self._live) + self._making >= self._settings.max_envs:
+            raise TooManyInstancesError.of(self._settings.max_envs)
+        self._making += 1
+        try:
+            async with self._creations:
+                instance_id = self._new_id()
+                worker = await self.engine.create(instance_id, request, call_timeout or self._settings.call_timeout)
+            return self.add(instance_id, worker, metadata=metadata, lease=lease)
+        finally:
+            self._making -= 1
+
+    def add(
+        self,
+        instance_id: str,
+        worker: Worker,
+        traffic: Traffic | None = None,
+        metadata: Metadata | None = None,
+        lease: float | None = None,
+    ) -> Instance:
+        """Add an environment that has been made, and return its instance; see there for the arguments."""
+        instance = self._live[instance_id] = Instance(instance_id, self.engine.name, worker, traffic, metadata, lease)
+        self.totals.created += 1
+        if lease is not None:
+            self.has_lease.set()
+        return instance
+
+    def traffic(self, instance_id: str) -> Traffic:
+        """Return where requests for an instance are counted in this process."""
+        instance = self._live.get(instance_id)
+        return self.totals.traffic if instance is None else instance.traffic
+
+    def note_loss(self, instance_id: str, once: Once, error: GymHttpServerError) -> None:
+        """Note the keyed call that a live instance was lost over; see `Instance.note_loss`."""
+        instance = self._live.get(instance_id)
+        if instance is not None:
+            instance.note_loss(once, error)
+
+    def find(self, instance_id: str) -> Instance | None:
+        """Return a live instance, or None where there is none of that id."""
+        return self._live.get(instance_id)
+
+    def get(self, instance_id: str) -> Instance:
+        """Return a live instance.
+
+        Raises:
+            UnknownInstanceError: there is none of that id.
+        """
+        try:
+            return self._live[instance_id]
+        except KeyError:
+            raise self._unknown(instance_id) from None
+
+    def all(self) -> list[Instance]:
+        """Return the live instances, the oldest first."""
+        return list(self._live.values())
+
+    async def close(self, instance_id: str, once: Once | None = None, why: str = "a client closed it") -> None:
+        """Close an instance and forget it.
+
+        Args:
+            instance_id: which.
+            once: the request that this is for; None where it has no key.
+            why: why it is closed, for the log.
+
+        Raises:
+            KeyReusedError: `once` has the key of another request for it.
+            UnknownInstanceError: there is none of that id, or another call closed it first.
+        """
+        instance = self.get(instance_id)
+        closed_here = False
+        try:
+            await instance.close(once=once)
+        finally:
+            # Not where the call was given up before its turn came: the environment lives on.
+            if instance.state == "closed":
+                closed_here = self._forget(instance_id, why)
+        if not closed_here:
+            raise self._unknown(instance_id)
+
+    async def reap(self, instance: Instance) -> None:
+        """Close an instance that nobody has used for `idle_timeout`, or whose lease has run out; remember which."""
+        instance_id = instance.instance_id
+        has_expired = instance.has_expired
+        if has_expired and instance.lease is not None:
+            self._reaped[instance_id] = UnknownInstanceError.expired(instance_id, instance.lease)
+        else:
+            self._reaped[instance_id] = UnknownInstanceError.idle(instance_id, self._settings.idle_timeout)
+        if len(self._reaped) > REMEMBERED:
+            del self._reaped[next(iter(self._reaped))]
+        with contextlib.suppress(UnknownInstanceError):
+            why = f"nobody has used it for {self._settings.idle_timeout:g} s (--idle-timeout)"
+            if has_expired:
+                why = f"nobody has used it or renewed its lease for {instance.lease:g} s"
+            await self.close(instance_id, why=why)
+            self.totals.expired += has_expired
+            self.totals.reaped += not has_expired
+
+    async def close_all(self) -> None:
+        """Close every instance, all at the same time, when clients have had their time."""
+        instances = self.all()
+        closings = (instance.close(at_once=True) for instance in instances)
+        for instance, outcome in zip(instances, await asyncio.gather(*closings, return_exceptions=True), strict=True):
+            self._forget(instance.instance_id, "the server stops")
+            if isinstance(outcome, BaseException):
+                names = {"instance_id": instance.instance_id}
+                logger.error("closing an instance failed", exc_info=outcome, extra=names)
+
+    def _forget(self, instance_id: str, why: str) -> bool:
+        """Forget an instance that was closed, but for what it adds to the totals; return whether nobody had before."""
+        instance = self._live.pop(instance_id, None)
+        if instance is None:
+            return False
+        self.totals.add(instance)
+        steps, episodes, age = instance.steps, instance.episodes, instance.age
+        logger.info(
+            "instance %s is closed: %s; %s, %d steps, %d episodes, lived %.4g s",
+            *(instance_id, why, instance.description.env_id, steps, episodes, age),
+            extra={"instance_id": instance_id, "steps": steps, "episodes": episodes, "age": round(age, 3)},
+        )
+        return True
+
+    def _unknown(self, instance_id: str) -> UnknownInstanceError:
+        reaped = self._reaped.get(instance_id)
+        return UnknownInstanceError.of(instance_id) if reaped is None else copy.copy(reaped)
+
+    def _new_id(self) -> str:
+        while (instance_id := secrets.token_hex(4)) in self._live:
+            pass
+        return instance_id

@@ -1,0 +1,221 @@
+"""Framing between the server and an environment's process: what goes each way over their socket.
+
+To the process: `<I` length, then that many bytes of msgpack `[operation, arguments]`; with `ADOPT` the descriptor of a
+client's connection, whose first bytes are in the inbox of the shared memory.
+From the process: `<BQ` kind and length, then that many bytes: an error or a description as JSON, an encoded reply whose
+media type is `KINDS[kind]`, or word of the connection: `RETURNED`, with a byte of flags and the rest of a reply to write to
+it; or `ENDED`. The environment is third-party code and may write there itself. So nothing is unpickled, each kind has a limit of
+its own, and what is not of this format is a ValueError here, whatever is wrong with it.
+
+Whatever the server sends while the process serves a connection has it give that back first; `RECALL` says nothing more.
+"""
+
+from __future__ import annotations
+
+import array
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import orjson
+
+from ..errors import GymHttpServerError, StartError
+from .messages import JSON, MSGPACK, Description, Reply
+from .values.encoding import json_bytes
+from .values.packing import packer, unpack
+from .values.rendered_frame import JPEG, PNG, TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REQUEST_HEADER = struct.Struct("<I")
+REPLY_HEADER = struct.Struct("<BQ")
+
+ERROR, DESCRIPTION, RETURNED, ENDED, LAST_WORDS = 0, 1, 7, 8, 9
+KINDS = {2: JSON, 3: PNG, 4: JPEG, 5: TEXT, 6: MSGPACK}
+REPLIES = frozenset(KINDS)
+VALUES = frozenset(kind for kind, media_type in KINDS.items() if media_type in (JSON, MSGPACK))
+"""Kinds of a reply that is no rendered frame."""
+MAX_ERROR_BYTES = 1 << 20
+MAX_DESCRIPTION_BYTES = 64 << 20
+"""The spaces of an image are long."""
+_MAX_DETAIL = 1 << 16
+_KIND_OF = {media_type: kind for kind, media_type in KINDS.items()}
+
+_CLOSES, _ENDS_REPLY = 1, 2
+
+_READ_SIZE = 1 << 16
+_LARGE = 1 << 20
+
+CREATE, CLOSE, ADOPT, RECALL = "create", "close", "adopt", "recall"
+
+_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # a program that the environment runs has no use for it
+_ANCILLARY = socket.CMSG_SPACE(struct.calcsize("i"))
+
+
+class RequestPacker:
+    """Packs requests, with a buffer that it keeps for the next one."""
+
+    def __init__(self) -> None:
+        self._pack = packer().pack
+
+    def pack(self, operation: str, arguments: Mapping[str, Any]) -> bytes:
+        """Return the frame of a request.
+
+        Raises:
+            TypeError, ValueError, OverflowError: a value has no form there.
+        """
+        body: bytes = self._pack((operation, arguments))
+        if len(body) > _LARGE:
+            self._pack = packer().pack  # the old one would keep as much memory
+        return REQUEST_HEADER.pack(len(body)) + body
+
+
+def pack_reply(reply: Reply) -> bytes:
+    """Return the frame of a reply."""
+    return REPLY_HEADER.pack(_KIND_OF[reply.media_type], len(reply.body)) + reply.body
+
+
+def pack_error(error: GymHttpServerError) -> bytes:
+    """Return the frame of an error."""
+    return _frame_of(ERROR, error)
+
+
+def pack_description(description: Description) -> bytes:
+    """Return the frame of the description of what was made."""
+    body = json_bytes(description.to_wire())
+    return REPLY_HEADER.pack(DESCRIPTION, len(body)) + body
+
+
+def pack_last_words(error: GymHttpServerError) -> bytes:
+    """Return the frame of the error with which the process ends."""
+    return _frame_of(LAST_WORDS, error)
+
+
+def _frame_of(kind: int, error: GymHttpServerError) -> bytes:
+    body = json_bytes(error.to_wire())
+    if len(body) > MAX_ERROR_BYTES:
+        # The text of an exception can be of any length; the facts are the server's own and short, or they are left out.
+        body = json_bytes({**error.to_wire(), "detail": error.detail[:_MAX_DETAIL] + "…", "facts": {}})
+    return REPLY_HEADER.pack(kind, len(body)) + body
+
+
+def pack_returned(rest: bytes, *, closes: bool, ends_reply: bool) -> bytes:
+    """Return the frame of a connection that is given back.
+
+    Args:
+        rest: what is to be written to it.
+        closes: it is to be closed then.
+        ends_reply: a request is answered with that which the inbox does not count as answered yet.
+    """
+    return REPLY_HEADER.pack(RETURNED, 1 + len(rest)) + bytes([closes * _CLOSES | ends_reply * _ENDS_REPLY]) + rest
+
+
+def unpack_returned(body: bytes) -> tuple[bytes, bool, bool]:
+    """Return `rest`, `closes` and `ends_reply` of a connection that is given back."""
+    flags = body[0] if body else _CLOSES
+    return body[1:], bool(flags & _CLOSES), bool(flags & _ENDS_REPLY)
+
+
+def pack_ended() -> bytes:
+    """Return the frame of a connection that has ended."""
+    return REPLY_HEADER.pack(ENDED, 0)
+
+
+def most_of(kind: int, max_reply: int) -> int:
+    """Return the largest body of a frame of a kind, in bytes; negative where there is no such kind.
+
+    Args:
+        kind: the kind.
+        max_reply: the largest reply.
+    """
+    if kind in KINDS:
+        return max_reply
+    if kind == RETURNED:
+        return max_reply + _READ_SIZE  # the rest of a reply, with its head
+    return {ERROR: MAX_ERROR_BYTES, LAST_WORDS: MAX_ERROR_BYTES, DESCRIPTION: MAX_DESCRIPTION_BYTES, ENDED: 0}.get(
+        kind, -1
+    )
+
+
+def unpack_error(body: bytes) -> GymHttpServerError:
+    """Return the error that a frame holds.
+
+    Raises:
+        ValueError: it is not of this format, or none that an environment's process can meet.
+    """
+    error = GymHttpServerError.from_wire(_object(body))
+    if type(error) is GymHttpServerError or isinstance(error, StartError):
+        raise ValueError(f"{type(error).__name__} is the server's own")
+    return error
+
+
+def unpack_description(body: bytes) -> Description:
+    """Return the description that a frame holds.
+
+    Raises:
+        ValueError: it is not of this format.
+    """
+    return Description.from_wire(_object(body))
+
+
+def unpack_reply(kind: int, body: bytes) -> Reply:
+    """Return the reply that a frame holds, whose kind is one of `REPLIES`."""
+    return Reply(body, KINDS[kind])
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    # orjson refuses what could not be sent on as JSON: half characters, NaN, and what is nested without end.
+    message = orjson.loads(body)
+    if not isinstance(message, dict):
+        raise ValueError("a frame from the environment's process is not an object")  # noqa: TRY004 -- a value of the wrong form
+    return message
+
+
+class RequestReader:
+    """Reads requests from a blocking socket, most of them in one call.
+
+    Args:
+        connection: the socket.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer: bytes | bytearray = b""
+        self._descriptors = array.array("i")
+
+    def next(self) -> tuple[str, dict[str, Any]] | None:
+        """Return the next request, or None at the socket's end."""
+        if not self._buffer:
+            self._buffer = self._receive(_READ_SIZE)
+        data = self._buffer
+        if len(data) < REQUEST_HEADER.size or len(data) < _size(data):
+            data = bytearray(data)
+            while len(data) < REQUEST_HEADER.size or len(data) < _size(data):
+                part = self._receive(1 << 20)
+                if not part:
+                    return None
+                data += part
+        end = _size(data)
+        # As good as always it is one whole frame.
+        body, self._buffer = data[REQUEST_HEADER.size : end], data[end:]
+        # Without an array in it, it is read in a third of the time.
+        operation, arguments = unpack(body) if b"dtype" in body else msgpack.unpackb(body)
+        return operation, arguments
+
+    def next_descriptor(self) -> int:
+        """Return the descriptor that came with the latest request."""
+        return self._descriptors.pop(0)
+
+    def _receive(self, size: int) -> bytes:
+        data, ancillary, _, _ = self._connection.recvmsg(size, _ANCILLARY, _FLAGS)
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._descriptors.frombytes(content)
+        return data
+
+
+def _size(data: bytes | bytearray) -> int:
+    length: int = REQUEST_HEADER.unpack_from(data)[0]
+    return REQUEST_HEADER.size + length

@@ -1,0 +1,1 @@
+"""Making environments: ids, libraries, wrappers, vectors."""

@@ -1,0 +1,84 @@
+"""What an environment tells of itself: its metadata, its specification, and the seeds of its random generators."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import orjson
+
+from ..values.encoding import json_bytes
+
+if TYPE_CHECKING:
+    from ..messages import CreateRequest
+
+MAX_METADATA_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an environment tells of itself, in plain JSON values.
+
+    Attributes:
+        metadata: the library's `metadata`; without what is over `MAX_METADATA_BYTES`.
+        specification: `id`, `max_episode_steps`, `reward_threshold` and `nondeterministic` of its registration.
+        np_random_seeds: what each random generator was seeded with, in decimal digits, or None where it is unknown: one of a
+            single environment or a vector implementation of the environment's own, otherwise one for each lane.
+    """
+
+    metadata: dict[str, Any] = field(default_factory=dict)
+    specification: dict[str, Any] = field(default_factory=dict)
+    np_random_seeds: list[str | None] = field(default_factory=list)
+
+    @classmethod
+    def by(cls, environment: Any, env_id: str, request: CreateRequest) -> Told:
+        """Ask an environment or a batch. Never raises, whatever third-party code does."""
+        return cls(_metadata(environment), _specification(environment, env_id, request), _seeds(environment))
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def _metadata(environment: Any) -> dict[str, Any]:
+    try:
+        metadata = dict(environment.metadata)
+        encoded = json_bytes(metadata)
+        if len(encoded) > MAX_METADATA_BYTES:
+            encoded = json_bytes({name: metadata[name] for name in ("render_modes", "render_fps") if name in metadata})
+        plain = orjson.loads(encoded)
+    except Exception:  # noqa: BLE001 -- third-party code may raise anything
+        return {}
+    return plain if isinstance(plain, dict) and len(encoded) <= MAX_METADATA_BYTES else {}
+
+
+def _specification(environment: Any, env_id: str, request: CreateRequest) -> dict[str, Any]:
+    try:
+        spec = environment.spec
+    except Exception:  # noqa: BLE001 -- Gymnasium's wrappers copy the specification, whose arguments may refuse
+        spec = getattr(getattr(environment, "unwrapped", None), "spec", None)
+    limits = [getattr(spec, "max_episode_steps", None), request.max_episode_steps]
+    if request.num_envs is not None:
+        limits.reverse()  # the specification of a batch has that of the registration
+    limit = limits[0] or limits[1]
+    threshold = getattr(spec, "reward_threshold", None)
+    return {
+        "id": env_id,
+        "max_episode_steps": limit if type(limit) is int and limit > 0 else None,
+        "reward_threshold": float(threshold) if isinstance(threshold, int | float) else None,
+        "nondeterministic": bool(getattr(spec, "nondeterministic", False)),
+    }
+
+
+def _seeds(environment: Any) -> list[str | None]:
+    try:
+        # Reading it seeds a generator that is not yet, with fresh entropy, as its first use would.
+        seeds = environment.unwrapped.np_random_seed
+    except Exception:  # noqa: BLE001 -- environments of gym have none, and third-party code may raise anything
+        return [None]
+    return [_digits(seed) for seed in seeds] if isinstance(seeds, tuple | list) else [_digits(seeds)]
+
+
+def _digits(seed: Any) -> str | None:
+    return str(int(seed)) if isinstance(seed, int | np.integer) and seed >= 0 else None

@@ -1,0 +1,186 @@
+"""How a batch is made: by Gymnasium's `make_vec`, or as Gymnasium's `SyncVectorEnv` of environments of gym.
+
+https://gymnasium.farama.org/api/vector/
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import gymnasium
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from ...errors import InvalidValueError
+from ..snapshots.emulator import remember_actions
+from .construct import adapted, closing_on_error, construct, constructing, make_single, quiet
+from .ids import find
+from .library import check_kwargs
+from .wrappers import check_names, wrap
+
+if TYPE_CHECKING:
+    from ..messages import CreateRequest
+    from .ids import Found
+
+ENTRY_POINT: Final = "vector_entry_point"
+
+AUTORESET_MODES: Final = {mode.name.lower(): mode for mode in AutoresetMode}
+
+
+@dataclass(frozen=True, slots=True)
+class MadeBatch:
+    """A new batch, and what there is to know about it.
+
+    Attributes:
+        environment: a `gymnasium.vector.VectorEnv`.
+        env_id: the id really served.
+        library: library and version.
+        render_mode: the render mode of its lanes, or None.
+        vectorization_mode: `sync`, `async` or `vector_entry_point`.
+        autoreset_mode: `next_step`, `same_step` or `disabled`; None where the environment does not tell.
+        notice: that another id is served than the one asked for, or None.
+    """
+
+    environment: gymnasium.vector.VectorEnv[Any, Any, Any]
+    env_id: str
+    library: str
+    render_mode: str | None
+    vectorization_mode: str
+    autoreset_mode: str | None
+    notice: str | None
+
+
+def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
+    """Make a batch of `request.num_envs` lanes.
+
+    Raises:
+        UnknownEnvironmentError: no library registers the id, or it is malformed.
+        InvalidValueError: it cannot be made in that mode, a keyword argument belongs to `make_vec` itself, the environment
+            has no such render mode, or a wrapper cannot be put around it.
+        MissingDependencyError: a package that it or a wrapper needs is not installed.
+        EnvironmentCreationError: its constructor refused.
+    """
+    check_kwargs(request.kwargs)
+    check_names(request.wrappers)
+    found = find(request)
+    mode = _mode(found, request, may_fork=may_fork)
+    vector_kwargs: dict[str, Any] = {}
+    if mode != ENTRY_POINT:
+        # A reply is encoded before the next call: nothing keeps the observations that a copy would protect.
+        vector_kwargs = {"copy": False, "autoreset_mode": AUTORESET_MODES[request.autoreset_mode or "next_step"]}
+    if mode == "async":
+        vector_kwargs["context"] = "fork"  # what else there is would import the server's own main module
+
+    def make(found: Found, request: CreateRequest, **kwargs: Any) -> Any:
+        lanes = request.num_envs or 1
+        if found.library == "gym":
+            return SyncVectorEnv(
+                [lambda: wrap(adapted(make_single(found, request, **kwargs), found, request), request.wrappers)]
+                * lanes,
+                **vector_kwargs,
+            )
+        if mode != ENTRY_POINT:
+            kwargs = {"disable_env_checker": True, **kwargs}
+        if request.max_episode_steps is not None:
+            kwargs["max_episode_steps"] = request.max_episode_steps
+        if request.wrappers:
+            kwargs["wrappers"] = [functools.partial(wrap, wrappers=request.wrappers)]
+        if mode == "async":
+            return _make_async(found, lanes, vector_kwargs, kwargs)
+        return gymnasium.make_vec(
+            found.specification, num_envs=lanes, vectorization_mode=mode, vector_kwargs=vector_kwargs, **kwargs
+        )
+
+    entry_point = found.specification.vector_entry_point if mode == ENTRY_POINT else None
+    with constructing(found.env_id), quiet():
+        environment, render_mode = construct(
+            found, {**found.kwargs, **request.kwargs}, request, entry_point=entry_point, make=make
+        )
+        with closing_on_error(environment):
+            for lane in environment.unwrapped.envs if mode == "sync" else ():
+                remember_actions(lane)
+            autoreset_mode = environment.metadata.get("autoreset_mode")
+    return MadeBatch(
+        environment,
+        found.env_id,
+        f"{found.library} {importlib.metadata.version(found.library)}",
+        render_mode,
+        mode,
+        autoreset_mode.name.lower() if isinstance(autoreset_mode, AutoresetMode) else None,
+        found.notice,
+    )
+
+
+def _make_async(found: Found, lanes: int, vector_kwargs: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+    """Make a process for each lane; they share memory for observations where those have a fixed layout.
+
+    Gymnasium refuses shared memory for a Graph and a Sequence, and reads a Text and a OneOf out of it once and never
+    again. Without shared memory, in `next_step`, its processes do not notice that a reset comes after an ended episode,
+    and reset once more instead of the next step. (Seen with Gymnasium 1.4.0.)
+    """
+
+    def make(**more: Any) -> Any:
+        return gymnasium.make_vec(
+            found.specification,
+            num_envs=lanes,
+            vectorization_mode="async",
+            vector_kwargs={**vector_kwargs, **more},
+            **kwargs,
+        )
+
+    try:
+        environment = make()
+    except (TypeError, ValueError) as error:
+        if "shared_memory" not in str(error):
+            raise
+    else:
+        if _has_fixed_layout(environment.single_observation_space):
+            return environment
+        environment.close()
+    if vector_kwargs["autoreset_mode"] is AutoresetMode.NEXT_STEP:
+        raise InvalidValueError(
+            f"{found.env_id} cannot be made in vectorization_mode 'async' with autoreset_mode 'next_step', because its "
+            "observations have no fixed layout: ask for autoreset_mode 'same_step' or 'disabled', or for 'sync'"
+        )
+    return make(shared_memory=False)
+
+
+def _has_fixed_layout(space: gymnasium.Space[Any]) -> bool:
+    if isinstance(space, Dict):
+        return all(map(_has_fixed_layout, space.spaces.values()))
+    if isinstance(space, Tuple):
+        return all(map(_has_fixed_layout, space.spaces))
+    return isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary)
+
+
+def _mode(found: Found, request: CreateRequest, *, may_fork: bool) -> str:
+    """Return the mode to make it in, or refuse the one asked for."""
+    specification, asked = found.specification, request.vectorization_mode
+    own = getattr(specification, "vector_entry_point", None)
+    wrappers = getattr(specification, "additional_wrappers", ())
+    autoreset = request.autoreset_mode
+    if asked == "auto":
+        asked = (
+            ENTRY_POINT if own is not None and not wrappers and autoreset is None and not request.wrappers else "sync"
+        )
+    why = None
+    if found.library == "gym" and asked != "sync":
+        why = "environments of gym are made in mode 'sync'"
+    elif asked == ENTRY_POINT and own is None:
+        why = "it has no vector entry point: ask for 'sync' or 'async'"
+    elif asked == ENTRY_POINT and autoreset is not None:
+        why = f"a vector entry point takes no autoreset mode (asked for: {autoreset!r}): ask for 'sync' or 'async'"
+    elif asked == ENTRY_POINT and request.wrappers:
+        why = "a vector entry point takes no wrappers: ask for 'sync' or 'async'"
+    elif asked == ENTRY_POINT and wrappers:
+        why = "a vector entry point takes no wrappers, and its registration has some: ask for 'sync' or 'async'"
+    elif asked != ENTRY_POINT and specification.entry_point is None:
+        why = f"it has a vector entry point alone: ask for {ENTRY_POINT!r}, without an autoreset mode and wrappers"
+    elif asked == "async" and not may_fork:
+        why = "it takes a process for each lane, which the engine 'inline' has not: start the server with --engine process"
+    if why is not None:
+        raise InvalidValueError(f"{found.env_id} cannot be made in vectorization_mode {asked!r}: {why}")
+    return asked

@@ -1,0 +1,182 @@
+"""The wrappers of Gymnasium that a client may put around an environment: a table of them, and of those that are refused.
+
+A name of a client's is looked up in the table, and only what is found there is taken from the library. Arguments come as
+plain JSON values; the table says which of them a constructor wants as something else.
+
+https://gymnasium.farama.org/api/wrappers/
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import gymnasium
+
+from ...errors import GymHttpServerError, InvalidValueError
+from . import wrapper_arguments as arguments
+from .construct import closing_on_error, is_missing_dependency, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .wrapper_arguments import Convert, Count, Environment
+
+LARGEST: Final = 1 << 22
+"""The most numbers that a space may come to have: its description lists a bound or two for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A wrapper that there is.
+
+    Attributes:
+        convert: for arguments that are not passed on as they come, what makes of a JSON value what the constructor wants.
+        count: how many numbers the constructor would make room for, where arguments say so; a `ValueError` where there is no
+            such space.
+    """
+
+    convert: Mapping[str, Convert] = field(default_factory=dict)
+    count: Count = lambda given, environment: 0  # noqa: ARG005 -- a default
+
+
+WRAPPERS: Final[Mapping[str, Offer]] = {
+    "AddRenderObservation": Offer({"render_key": arguments.as_key, "obs_key": arguments.as_key}),
+    "AddWhiteNoise": Offer(),
+    "AtariPreprocessing": Offer(
+        {"noop_max": arguments.as_whole, "frame_skip": arguments.as_whole, "screen_size": arguments.as_one_or_two},
+        arguments.screen,
+    ),
+    "ClipAction": Offer(),
+    "ClipReward": Offer({"min_reward": arguments.as_reward, "max_reward": arguments.as_reward}),
+    "DelayObservation": Offer(),
+    "DiscretizeAction": Offer({"bins": arguments.as_tuple}, arguments.edges("action_space")),
+    "DiscretizeObservation": Offer({"bins": arguments.as_tuple}, arguments.edges("observation_space")),
+    "DtypeObservation": Offer({"dtype": arguments.as_dtype}),
+    "FilterObservation": Offer(),
+    "FlattenObservation": Offer(count=arguments.flattened),
+    "FrameStackObservation": Offer({"padding_type": arguments.as_observation}, arguments.stacked),
+    "GrayscaleObservation": Offer(),
+    "MaxAndSkipObservation": Offer(),
+    "NormalizeObservation": Offer(),
+    "NormalizeReward": Offer(),
+    "ObstructView": Offer({"obstruction_width": arguments.as_whole}),
+    "RecordEpisodeStatistics": Offer({"stats_key": arguments.as_key}),
+    "RepeatAction": Offer(),
+    "RescaleAction": Offer({"min_action": arguments.as_bound, "max_action": arguments.as_bound}),
+    "RescaleObservation": Offer({"min_obs": arguments.as_bound, "max_obs": arguments.as_bound}),
+    "ReshapeObservation": Offer({"shape": arguments.as_tuple}),
+    "ResizeObservation": Offer({"shape": arguments.as_tuple}, arguments.picture),
+    "StickyAction": Offer({"repeat_action_duration": arguments.as_one_or_two}),
+    "TimeAwareObservation": Offer({"dict_time_key": arguments.as_key}, arguments.flattened),
+    "TimeLimit": Offer(),
+}
+"""The wrappers there are."""
+
+_CONVERSION: Final = "it hands arrays of one framework to another, and over the wire all have one form"
+
+REFUSED: Final[Mapping[str, str]] = {
+    "ArrayConversion": _CONVERSION,
+    "Autoreset": "ask for autoreset: true instead, which counts and records each episode as it is",
+    "HumanRendering": "it opens a window on the server's display: renderEnv answers the frames",
+    "JaxToNumpy": _CONVERSION,
+    "JaxToTorch": _CONVERSION,
+    "NumpyToTorch": _CONVERSION,
+    "OrderEnforcing": "the server itself answers a step or a frame before the first reset with a 409",
+    "PassiveEnvChecker": "it warns on the server's log, which a client does not see; the server checks each action itself",
+    "RecordVideo": "it writes files: startMonitor records videos, below the results roots",
+    "RenderCollection": "it keeps frames in memory and renders lists of them: renderEnv answers one frame",
+    "TransformAction": "it takes code, a function of actions",
+    "TransformObservation": "it takes code, a function of observations",
+    "TransformReward": "it takes code, a function of rewards",
+    "vector": "it is the module of wrappers around batches: around a batch, each lane gets the wrappers",
+}
+"""The names of `gymnasium.wrappers` that are no wrapper here, and why."""
+
+RENAMED: Final[Mapping[str, str]] = {
+    "AtariPreprocess": "AtariPreprocessing",
+    "AutoResetWrapper": "Autoreset",
+    "FilterObservationWrapper": "FilterObservation",
+    "FrameStack": "FrameStackObservation",
+    "GrayScaleObservation": "GrayscaleObservation",
+    "PixelObservationWrapper": "AddRenderObservation",
+}
+"""What wrappers of gym and of Gymnasium before 1.0 are called since."""
+
+
+def check_names(wrappers: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse wrappers that there are none of, before anything is made.
+
+    Raises:
+        InvalidValueError: there is no such wrapper, or it is refused.
+    """
+    for index, each in enumerate(wrappers):
+        _offer(each["name"], index)
+
+
+def wrap(environment: Environment, wrappers: Iterable[Mapping[str, Any]]) -> Environment:
+    """Return an environment with wrappers around it, the first one innermost; it is closed where that fails.
+
+    Args:
+        environment: what to wrap.
+        wrappers: `name` and `kwargs` of each, plain JSON values.
+
+    Raises:
+        InvalidValueError: there is no such wrapper, it is refused, or its constructor refuses an argument or the
+            environment.
+        MissingDependencyError: a package that it needs is not installed.
+    """
+    for index, each in enumerate(wrappers):
+        with closing_on_error(environment):
+            environment = _wrapped(environment, each["name"], each["kwargs"], index)
+    return environment
+
+
+def _wrapped(environment: Environment, name: str, kwargs: Mapping[str, Any], index: int) -> Environment:
+    where = f"wrappers[{index}], {name}"
+    offer = _offer(name, index)
+    try:
+        count = offer.count(kwargs, environment)
+    except ValueError as error:
+        raise InvalidValueError(f"{where}: {error}", wrapper=name, index=index) from None
+    if count > LARGEST:
+        raise InvalidValueError(
+            f"{where}: a space of {count} numbers is too large: {LARGEST} are the most", wrapper=name, index=index
+        )
+    given = dict(kwargs)
+    for argument in offer.convert.keys() & kwargs.keys():
+        try:
+            given[argument] = offer.convert[argument](kwargs[argument], environment)
+        except (ValueError, TypeError) as error:
+            raise InvalidValueError(f"{where}: {argument}: {error}", wrapper=name, index=index) from None
+    try:
+        wrapped: Environment = getattr(gymnasium.wrappers, name)(environment, **given)
+    except GymHttpServerError:
+        raise
+    except (Exception, SystemExit) as error:
+        if is_missing_dependency(error):
+            raise missing(where, error, wrapper=name, index=index) from error
+        raise InvalidValueError(f"{where}: {type(error).__name__}: {error}", wrapper=name, index=index) from error
+    return wrapped
+
+
+def _offer(name: str, index: int) -> Offer:
+    offer = WRAPPERS.get(name)
+    if offer is None or not hasattr(gymnasium.wrappers, name):
+        raise InvalidValueError(f"wrappers[{index}]: {_why_not(name)}", wrapper=name, index=index)
+    return offer
+
+
+def _why_not(name: str) -> str:
+    reason = REFUSED.get(name)
+    if reason is not None:
+        return f"{name} is refused: {reason}"
+    renamed = RENAMED.get(name)
+    if renamed is not None:
+        return f"{name!r} has been renamed: ask for {renamed!r}"
+    if name in WRAPPERS:
+        return f"gymnasium {gymnasium.__version__} has no wrapper {name!r}, a later one has"
+    near = difflib.get_close_matches(name, WRAPPERS)
+    meant = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {', '.join(WRAPPERS)}"
+    return f"module 'gymnasium.wrappers' has no attribute {name!r}: {meant}"

@@ -1,0 +1,1 @@
+"""What a monitor writes: episodes, videos, terminal casts."""

@@ -1,0 +1,243 @@
+"""A recording on disk: the files that Gym's `Monitor` wrote, which its `load_results` and that of `results/` read.
+
+The format is that of gym 0.7 to 0.21 (`gym/wrappers/monitoring/`, `gym/wrappers/monitor.py`). A recording is any number of
+manifests in a directory, each with one file of episodes:
+
+    openaigym.manifest.<infix>.manifest.json      {"stats": name, "videos": [[name, meta name], …], "env_info": {…}}
+    openaigym.episode_batch.<infix>.stats.json    {"initial_reset_timestamp", "timestamps", "episode_lengths",
+                                                   "episode_rewards", "episode_types"}
+    openaigym.video.<infix>.video000000.mp4       and its …video000000.meta.json
+
+`<infix>` is `<number>.<pid>`. Each file is replaced as a whole, so that whoever reads it at any moment, also after the end of
+this process, reads all completed episodes. So that this takes no longer the more there are, a file of episodes that is full
+is followed by another with a manifest of its own; readers merge them by time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from ...errors import InvalidValueError, RecordingExistsError, RecordingFailedError
+from .partial_files import Lock, remove_left
+from .replaced_file import ReplacedFile, write_and_rename
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PREFIX: Final = "openaigym."
+MANIFEST: Final = PREFIX + "manifest."
+TRAINING: Final = "t"
+"""The type of an episode; Gym's others were for evaluation on its site."""
+
+EPISODES_PER_FILE: Final = 1000
+
+_COLUMNS: Final = ("timestamps", "episode_lengths", "episode_rewards", "episode_types")
+
+
+class Recording:
+    """Writes a recording, beside what the directory holds already.
+
+    Args:
+        directory: absolute; made where it does not exist.
+        env_id: the environment.
+        version: library and version.
+        force: delete an earlier recording.
+        resume: keep it.
+
+    Raises:
+        RecordingExistsError: there is an earlier one, and it is to be neither deleted nor kept.
+        InvalidValueError: there cannot be such a directory.
+        RecordingFailedError: the system refuses to write there.
+    """
+
+    def __init__(self, directory: Path, env_id: str, version: str, *, force: bool, resume: bool) -> None:
+        self.directory = directory
+        self._env_info = {"gym_version": version, "env_id": env_id}
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if force:
+                _clear(directory)
+            elif not resume:
+                _refuse_second(directory)
+            remove_left(directory)
+            self._part = self._begin_part(None)
+        except (FileExistsError, NotADirectoryError):
+            raise InvalidValueError(f"{str(directory)!r} is not a directory: name another one") from None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise InvalidValueError("directory is too long a name for this system") from None
+            raise failed(directory, error) from None
+
+    def begins(self) -> None:
+        """Note that an episode begins."""
+        if self._part.began_at is None:
+            self._part.began_at = time.time()
+
+    def add(self, *episodes: tuple[float, int]) -> None:
+        """Add completed episodes, and write them.
+
+        Args:
+            *episodes: the return of each, and how many steps it took.
+
+        Raises:
+            OSError: they cannot be written; the next call, or `flush`, tries again.
+        """
+        for total, length in episodes:
+            if self._part.count >= EPISODES_PER_FILE:
+                # Where that fails, the full file takes more.
+                with contextlib.suppress(OSError):
+                    full, self._part = self._part, self._follow(self._part)
+                    full.close()
+            self._part.add(total, length)
+        self._write(self._part)
+
+    def video_base(self, episode_id: int) -> Path:
+        """Return the path of an episode's video without its extension."""
+        return self.directory / f"{PREFIX}video.{self._part.infix}.video{episode_id:06}"
+
+    def add_video(self, path: Path, meta_path: Path) -> None:
+        """Add a complete video, and write that.
+
+        Raises:
+            OSError: it cannot be written; the next call of `flush` tries again.
+        """
+        self._part.videos.append((path.name, meta_path.name))
+        self._part.is_manifest_true = False
+        self._write_manifest(self._part)
+
+    def flush(self) -> None:
+        """Write what could not be written before.
+
+        Raises:
+            OSError: it still cannot be written.
+        """
+        self._write(self._part)
+
+    def close(self) -> None:
+        """Write what could not be written before, and remove what is of no use any more.
+
+        Raises:
+            OSError: it still cannot be written.
+        """
+        self.flush()
+        self._part.close()
+
+    def discard(self) -> None:
+        """Write no more."""
+        self._part.close()
+
+    def _follow(self, full: _Part) -> _Part:
+        self._write(full)
+        return self._begin_part(full.ended_at)
+
+    def _begin_part(self, began_at: float | None) -> _Part:
+        number = 0
+        while True:
+            part = _Part(self.directory, f"{number}.{os.getpid()}", began_at)
+            try:
+                # Whoever makes this file has the infix: the process may have the id of one that recorded here before.
+                part.stats.touch(exist_ok=False)
+            except FileExistsError:
+                number += 1
+                continue
+            part.lock = Lock(self.directory, part.infix)
+            self._write(part)
+            return part
+
+    def _write(self, part: _Part) -> None:
+        self._try(lambda: part.file.replace(part.data()))
+        # Somebody may have deleted it, with force.
+        if not (part.is_manifest_true and part.manifest.exists()):
+            self._write_manifest(part)
+
+    def _write_manifest(self, part: _Part) -> None:
+        text = json.dumps({"stats": part.stats.name, "videos": part.videos, "env_info": self._env_info})
+        self._try(lambda: write_and_rename(part.manifest, _spare(part.manifest), text.encode()))
+        part.is_manifest_true = True
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except FileNotFoundError:
+            # Somebody has deleted the directory; what is in memory is not lost with it.
+            self.directory.mkdir(parents=True, exist_ok=True)
+            write()
+
+
+class _Part:
+    """One manifest and its file of episodes.
+
+    Args:
+        directory: where it lies.
+        infix: what tells it from the others there.
+        began_at: Unix time of the first reset; None before that.
+    """
+
+    def __init__(self, directory: Path, infix: str, began_at: float | None) -> None:
+        self.infix = infix
+        self.manifest = directory / f"{MANIFEST}{infix}.manifest.json"
+        self.stats = directory / f"{PREFIX}episode_batch.{infix}.stats.json"
+        self.file = ReplacedFile(self.stats, _spare(self.stats))
+        self.lock: Lock | None = None
+        self.began_at = began_at
+        self.ended_at: float | None = None
+        self.count = 0
+        self.videos: list[tuple[str, str]] = []
+        self.is_manifest_true = False
+        # As they are written: to make the text anew of all numbers takes a hundred times as long.
+        self._texts = [bytearray() for _ in _COLUMNS]
+
+    def add(self, total: float, length: int) -> None:
+        """Add an episode that ends now."""
+        self.ended_at = time.time()
+        for text, value in zip(self._texts, (self.ended_at, length, total, TRAINING), strict=True):
+            if self.count:
+                text += b", "
+            text += json.dumps(value).encode()
+        self.count += 1
+
+    def close(self) -> None:
+        """Remove the partial files."""
+        self.file.close()
+        if self.lock is not None:
+            self.lock.release()
+
+    def data(self) -> bytes:
+        """Return what the file of episodes holds."""
+        data = b'{"initial_reset_timestamp": ' + json.dumps(self.began_at).encode()
+        for name, text in zip(_COLUMNS, self._texts, strict=True):
+            data += b', "' + name.encode() + b'": [' + text + b"]"
+        return data + b"}"
+
+
+def failed(directory: Path, error: OSError) -> RecordingFailedError:
+    """Return the error for a directory that the system refuses to write to."""
+    return RecordingFailedError(f"cannot write to {directory}: {error.strerror or error}")
+
+
+def _spare(path: Path) -> Path:
+    # Gym takes all that begins with `openaigym.manifest.` for manifests.
+    return path.with_name(path.name.replace(PREFIX, f"{PREFIX}partial.", 1))
+
+
+def _clear(directory: Path) -> None:
+    for path in directory.iterdir():
+        if path.name.startswith(PREFIX) and (path.is_symlink() or path.is_file()):
+            path.unlink(missing_ok=True)
+
+
+def _refuse_second(directory: Path) -> None:
+    found = sorted(path.name for path in directory.iterdir() if path.name.startswith(MANIFEST))
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise RecordingExistsError(
+            f"{directory} holds a recording already ({found[0]}{more}): choose another directory, or give force to delete "
+            "it, or resume to keep it and record beside it",
+            manifests=found[:10],
+        )

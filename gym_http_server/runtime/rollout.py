@@ -1,0 +1,181 @@
+"""A trajectory: the steps of a rollout, gathered and stacked into arrays."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, GraphInstance, MultiBinary, MultiDiscrete, Space, Tuple
+
+from ..errors import InvalidValueError, ReplyTooLargeError, RolloutTimeoutError
+from .values.codec import encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+STEPS_SHARE: Final = 0.8
+"""The share of `call_timeout` that the steps of a rollout may take; the rest is for the last one and for the reply."""
+
+
+class Trajectory:
+    """The steps of a rollout.
+
+    Args:
+        observation_space, action_space: the environment's.
+        limit: the largest reply, in bytes; what is known to be over it is refused.
+        call_timeout: seconds that the rollout may take; None for any time.
+    """
+
+    def __init__(
+        self,
+        observation_space: Space[Any],
+        action_space: Space[Any],
+        limit: int,
+        call_timeout: float | None = None,
+    ) -> None:
+        self._observation_space = observation_space
+        self._action_space = action_space
+        self._limit = limit
+        self._call_timeout = call_timeout
+        self._deadline = None if call_timeout is None else time.monotonic() + STEPS_SHARE * call_timeout
+        self._bytes_a_step = least_bytes(observation_space) + least_bytes(action_space) + 10
+        self._observations: list[Any] = []
+        self._final_observations: list[Any] = []
+        self._last: Any = None
+        self._actions: list[Any] = []
+        self._rewards: list[float] = []
+        self._terminated: list[bool] = []
+        self._truncated: list[bool] = []
+
+    @property
+    def steps(self) -> int:
+        """Number of steps taken."""
+        return len(self._actions)
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes that ended."""
+        return len(self._final_observations)
+
+    def refuse_beyond(self, steps: int | None) -> None:
+        """Refuse a rollout of so many steps where that is known to be over the limit.
+
+        Raises:
+            ReplyTooLargeError: it is.
+        """
+        size = (steps or 0) * self._bytes_a_step
+        if size > self._limit:
+            raise ReplyTooLargeError.of(size, self._limit)
+
+    def goes_on(self, steps: int | None, episodes: int | None) -> bool:
+        """Return whether there is a step to take.
+
+        Raises:
+            ReplyTooLargeError: the trajectory has come to the limit.
+            RolloutTimeoutError: there is, and no time for it.
+        """
+        self.refuse_beyond(self.steps)
+        goes_on = self.steps < steps if steps is not None else self.episodes < (episodes or 0)
+        if goes_on and self._deadline is not None and time.monotonic() > self._deadline:
+            raise RolloutTimeoutError.of(self._call_timeout or 0.0, self.steps, self.episodes)
+        return goes_on
+
+    def start(self, observation: Any) -> None:
+        """Begin with the observation that the first action is taken on."""
+        self._last = kept(observation)
+
+    restart = start
+
+    def add(self, action: Any, observation: Any, reward: float, *, terminated: bool, truncated: bool) -> None:
+        """Add a step: the action, and what it led to."""
+        self._observations.append(self._last)
+        self._last = kept(observation)
+        self._actions.append(action)
+        self._rewards.append(reward)
+        self._terminated.append(terminated)
+        self._truncated.append(truncated)
+        if terminated or truncated:
+            self._final_observations.append(self._last)
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the trajectory of T steps and E ended episodes.
+
+        Returns:
+            `observations` (T+1 of them: what each action was taken on, and the last), `actions` (T), `rewards`
+            (float64, T), `terminated` and `truncated` (bool, T), `final_observations` (E). Values of array-like spaces
+            are stacked along a new first axis; see `stacked`.
+        """
+        return {
+            "observations": stacked(self._observation_space, [*self._observations, self._last]),
+            "actions": stacked(self._action_space, self._actions),
+            "rewards": np.array(self._rewards, np.float64),
+            "terminated": np.array(self._terminated, np.bool_),
+            "truncated": np.array(self._truncated, np.bool_),
+            "final_observations": stacked(self._observation_space, self._final_observations),
+        }
+
+
+def planned(actions: Any) -> Iterator[tuple[int, Any]]:
+    """Return the actions of a request with their positions; an array's first axis is time.
+
+    Raises:
+        InvalidValueError: it is not a list of at least one action.
+    """
+    is_row = isinstance(actions, list) or (isinstance(actions, np.ndarray) and actions.ndim > 0)
+    if not is_row or len(actions) == 0:
+        raise InvalidValueError("actions is to be a list of at least one action")
+    return enumerate(actions)
+
+
+def kept(observation: Any) -> Any:
+    """Return an observation that stays as it is when the environment writes the next one into the same array."""
+    if isinstance(observation, np.ndarray):
+        return observation.copy()
+    if isinstance(observation, dict):
+        return {key: kept(part) for key, part in observation.items()}
+    if type(observation) in (tuple, list):
+        return type(observation)(map(kept, observation))
+    if isinstance(observation, GraphInstance):
+        return GraphInstance(*map(kept, observation))
+    return observation
+
+
+def stacked(space: Space[Any], values: list[Any]) -> Any:
+    """Return values of a space stacked along a new first axis.
+
+    Returns:
+        Box, Discrete, MultiDiscrete, MultiBinary: one array. Dict: a dict, and Tuple: a list, of what their parts are
+        stacked to. Every other space, and values that do not fit theirs: a list of the encoded values.
+    """
+    encode = encoder(space)
+    try:
+        if isinstance(space, Dict | Tuple) and any(len(each) != len(space.spaces) for each in values):
+            return [encode(each) for each in values]
+        if isinstance(space, Dict):
+            return {str(key): stacked(part, [each[key] for each in values]) for key, part in space.spaces.items()}
+        if isinstance(space, Tuple):
+            return [stacked(part, [each[at] for each in values]) for at, part in enumerate(space.spaces)]
+        if isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
+            if not values:
+                return np.empty((0, *(space.shape or ())), space.dtype)
+            array = np.stack([np.asarray(encode(each)) for each in values])
+            if array.dtype.kind in "biuf":
+                # A Discrete's value is encoded as a plain integer.
+                narrow = array.astype(space.dtype) if isinstance(space, Discrete) else array
+                return narrow if np.array_equal(narrow, array) else array
+    except (KeyError, IndexError, TypeError, ValueError):
+        pass
+    return [encode(each) for each in values]
+
+
+def least_bytes(space: Space[Any]) -> int:
+    """Return how many bytes a value of the space takes in a reply at least, in JSON or MessagePack."""
+    if isinstance(space, Dict):
+        return sum(map(least_bytes, space.spaces.values()))
+    if isinstance(space, Tuple):
+        return sum(map(least_bytes, space.spaces))
+    if isinstance(space, Box | MultiDiscrete | MultiBinary | Discrete):
+        return int(np.prod(space.shape or (), dtype=np.int64))
+    return 1

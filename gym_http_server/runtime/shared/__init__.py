@@ -1,0 +1,1 @@
+"""Memory shared by the server and the process of an environment."""

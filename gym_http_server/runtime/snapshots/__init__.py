@@ -1,0 +1,1 @@
+"""Snapshots: the state of an environment saved and put back."""

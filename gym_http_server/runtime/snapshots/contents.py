@@ -1,0 +1,296 @@
+"""The content of objects of Python itself and of NumPy: how it is saved, and how it is put back in its place.
+
+The methods of containers are called by their own classes, because a subclass may have another idea of them.
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import datetime as dt
+import decimal
+import functools
+import gc
+import io
+import operator
+import random
+import re
+import sys
+import threading
+import types
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .visitors import Visit
+    from .walk import Walk
+
+LARGE: Final = 1 << 16
+"""Bytes of an array from which it is worth a look whether it is still as it was when it was saved before."""
+
+
+class NotWalkableError(Exception):
+    """Something cannot be saved; the text says what and why."""
+
+
+def refusing(why: str) -> Visit:
+    """Return what is done about objects that cannot be saved."""
+
+    def visit(value: Any, walk: Walk) -> None:  # noqa: ARG001 -- a visit's signature
+        raise NotWalkableError(f"cannot copy {type(value).__name__!r} object: {why}")
+
+    return visit
+
+
+def _list(value: list[Any], walk: Walk) -> None:
+    saved = list.copy(value)
+    walk.entries.append((_put_list, value, saved))
+    walk.todo += saved
+
+
+def _put_list(value: list[Any], saved: list[Any]) -> None:
+    list.__setitem__(value, slice(None), saved)
+
+
+def _tuple(value: tuple[Any, ...], walk: Walk) -> None:
+    walk.todo += tuple.__iter__(value)
+
+
+def _frozenset(value: frozenset[Any], walk: Walk) -> None:
+    walk.todo += frozenset.__iter__(value)
+
+
+def _dict(value: dict[Any, Any], walk: Walk) -> None:
+    saved = dict.copy(value)
+    walk.entries.append((_put_dict, value, saved))
+    walk.todo += saved
+    walk.todo += saved.values()
+
+
+def _put_dict(value: dict[Any, Any], saved: dict[Any, Any]) -> None:
+    if len(value) != len(saved) or not all(map(operator.is_, dict.__iter__(value), saved)):
+        dict.clear(value)
+    dict.update(value, saved)
+
+
+def _default_dict(value: collections.defaultdict[Any, Any], walk: Walk) -> None:
+    _dict(value, walk)
+    walk.todo.append(value.default_factory)
+
+
+def _ordered_dict(value: collections.OrderedDict[Any, Any], walk: Walk) -> None:
+    saved = list(collections.OrderedDict.items(value))
+    walk.entries.append((_put_ordered_dict, value, saved))
+    walk.todo += saved
+
+
+def _put_ordered_dict(value: collections.OrderedDict[Any, Any], saved: list[tuple[Any, Any]]) -> None:
+    collections.OrderedDict.clear(value)
+    for key, item in saved:
+        collections.OrderedDict.__setitem__(value, key, item)
+
+
+def _set(value: set[Any], walk: Walk) -> None:
+    saved = set(set.__iter__(value))
+    walk.sets.append((value, saved))
+    walk.entries.append((put_set, value, saved))
+    walk.todo += saved
+
+
+def put_set(value: set[Any], saved: set[Any]) -> None:
+    """Put back the elements of a set."""
+    set.clear(value)
+    set.update(value, saved)
+
+
+def _deque(value: collections.deque[Any], walk: Walk) -> None:
+    saved = list(collections.deque.__iter__(value))
+    walk.entries.append((_put_deque, value, saved))
+    walk.todo += saved
+
+
+def _put_deque(value: collections.deque[Any], saved: list[Any]) -> None:
+    collections.deque.clear(value)
+    collections.deque.extend(value, saved)
+
+
+def _bytes(value: bytearray | array.array[Any], walk: Walk) -> None:
+    # It may refuse another length, where others see its memory.
+    walk.foreign.append((_put_bytes, _save_bytes, value, _save_bytes(value)))
+
+
+def _save_bytes(value: bytearray | array.array[Any]) -> Any:
+    return value[:]
+
+
+def _put_bytes(value: bytearray | array.array[Any], saved: Any) -> None:
+    value[:] = saved
+
+
+def _function(value: types.FunctionType, walk: Walk) -> None:
+    walk.note_module(value.__module__)
+    walk.todo += value.__closure__ or ()
+    walk.todo += value.__defaults__ or ()
+    walk.todo.append(value.__kwdefaults__)
+
+
+def _cell(value: types.CellType, walk: Walk) -> None:
+    try:
+        saved = value.cell_contents
+    except ValueError:
+        return  # it is empty, and will be filled before it is used
+    walk.entries.append((_put_cell, value, saved))
+    walk.todo.append(saved)
+
+
+def _put_cell(value: types.CellType, saved: Any) -> None:
+    value.cell_contents = saved
+
+
+def _method(value: types.MethodType, walk: Walk) -> None:
+    walk.todo += (value.__self__, value.__func__)
+
+
+def _builtin(value: types.BuiltinFunctionType | types.MethodWrapperType, walk: Walk) -> None:
+    walk.todo.append(value.__self__)
+
+
+def _partial(value: functools.partial[Any], walk: Walk) -> None:
+    walk.todo += (value.func, value.args, value.keywords)
+
+
+def _proxy(value: types.MappingProxyType[Any, Any], walk: Walk) -> None:
+    walk.todo += gc.get_referents(value)
+
+
+def _memory(value: memoryview[Any], walk: Walk) -> None:
+    walk.todo.append(value.obj)
+
+
+def _array(value: np.ndarray[Any, Any], walk: Walk) -> None:
+    if not value.flags.writeable:
+        # What can change it is the array that it is a view of.
+        if isinstance(value.base, np.ndarray):
+            walk.todo.append(value.base)
+        return
+    saved = np.array(value)
+    if value.dtype.hasobject:
+        walk.todo += saved.ravel().tolist()
+    elif saved.nbytes >= LARGE:
+        saved = walk.shared(value, saved)
+    walk.arrays.append((value, saved))
+
+
+def _generator(value: np.random.Generator, walk: Walk) -> None:
+    walk.todo.append(value.bit_generator)
+
+
+def _bit_generator(value: np.random.BitGenerator, walk: Walk) -> None:
+    walk.entries.append((_put_bit_generator, value, value.state))
+    walk.todo.append(value.seed_seq)
+
+
+def _put_bit_generator(value: np.random.BitGenerator, saved: Any) -> None:
+    value.state = saved
+
+
+def _seed_sequence(value: np.random.SeedSequence, walk: Walk) -> None:
+    walk.entries.append((_put_seed_sequence, value, value.state))
+
+
+def _put_seed_sequence(value: np.random.SeedSequence, saved: Any) -> None:
+    if value.n_children_spawned != saved["n_children_spawned"]:
+        value.__init__(**saved)  # type: ignore[misc]  # how many it has spawned can be set in no other way
+
+
+def _random_state(value: np.random.RandomState, walk: Walk) -> None:
+    walk.entries.append((_put_random_state, value, value.get_state(legacy=False)))
+
+
+def _put_random_state(value: np.random.RandomState, saved: Any) -> None:
+    value.set_state(saved)
+
+
+def _random(value: random.Random, walk: Walk) -> None:
+    if not isinstance(value, random.SystemRandom):  # which has no state
+        walk.entries.append((_put_random, value, random.Random.getstate(value)))
+
+
+def _put_random(value: random.Random, saved: Any) -> None:
+    random.Random.setstate(value, saved)
+
+
+def _text_file(value: io.TextIOWrapper, walk: Walk) -> None:
+    if not any(value is each for each in (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
+        refusing("it is an open file")(value, walk)
+
+
+def _buffer(value: io.StringIO | io.BytesIO, walk: Walk) -> None:
+    if not value.closed:
+        walk.foreign.append((_put_buffer, _save_buffer, value, _save_buffer(value)))
+
+
+def _save_buffer(value: io.StringIO | io.BytesIO) -> tuple[Any, int]:
+    return value.getvalue(), value.tell()
+
+
+def _put_buffer(value: Any, saved: tuple[Any, int]) -> None:
+    value.seek(0)
+    value.truncate()
+    value.write(saved[0])
+    value.seek(saved[1])
+
+
+KNOWN: Final[dict[type, Visit | None]] = {
+    list: _list,
+    tuple: _tuple,
+    dict: _dict,
+    collections.defaultdict: _default_dict,
+    collections.OrderedDict: _ordered_dict,
+    set: _set,
+    frozenset: _frozenset,
+    collections.deque: _deque,
+    bytearray: _bytes,
+    array.array: _bytes,
+    np.ndarray: _array,
+    types.FunctionType: _function,
+    types.CellType: _cell,
+    types.MethodType: _method,
+    types.BuiltinFunctionType: _builtin,
+    types.MethodWrapperType: _builtin,
+    functools.partial: _partial,
+    types.MappingProxyType: _proxy,
+    memoryview: _memory,
+    np.random.Generator: _generator,
+    np.random.SeedSequence: _seed_sequence,
+    np.random.RandomState: _random_state,
+    random.Random.__mro__[1]: _random,  # which Python's own is a subclass of
+    io.TextIOWrapper: _text_file,
+    io.StringIO: _buffer,
+    io.BytesIO: _buffer,
+    np.void: refusing("a part of it may be set"),
+    **dict.fromkeys(
+        (
+            *(bool, int, float, complex, str, bytes, type(None), type(...), type(NotImplemented), range, slice, object),
+            *(types.CodeType, types.GenericAlias, types.UnionType, property, staticmethod, classmethod),
+            *(types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType),
+            *(types.GetSetDescriptorType, types.MemberDescriptorType, type(functools.lru_cache(len))),
+            *(operator.itemgetter, operator.attrgetter, operator.methodcaller, re.Pattern, re.Match),
+            *(dt.date, dt.datetime, dt.time, dt.timedelta, decimal.Decimal),
+            *(np.ufunc, type(threading.Lock()), type(threading.RLock())),
+            *(weakref.ref, weakref.ProxyType, weakref.CallableProxyType),
+        )
+    ),
+}
+"""What is saved of instances of these classes; None where they have no content that could change."""
+
+FAMILIES: Final[dict[type, Visit | None]] = {
+    np.random.BitGenerator: _bit_generator,
+    np.generic: None,
+    np.dtype: None,
+    BaseException: None,
+    dt.tzinfo: None,
+}
+"""The same of classes whose subclasses, in an extension too, hold no more than they say."""

@@ -1,0 +1,163 @@
+"""Objects of other libraries whose state Python does not see, and what becomes of them when it is saved.
+
+All by name, because a process has loaded few of these libraries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from . import emulator
+from .contents import NotWalkableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .visitors import Visit
+    from .walk import Walk
+
+KEPT: Final = (
+    *("gymnasium.envs.mujoco.mujoco_rendering.", "mujoco.renderer.", "mujoco.egl.", "mujoco.glfw.", "mujoco.osmesa."),
+    *("OpenGL.", "glfw.", "pyglet.", "numba.", "logging.", "gymnasium.envs.registration.", "gym.envs.registration."),
+)
+"""Beginnings of the full names of classes whose instances stay as they are, because they are no part of the state: what is
+drawn with, code, logs, and what an environment was made of."""
+
+OUTSIDE: Final = {
+    "ctypes.CDLL": "a library in C",
+    "pybullet_utils.bullet_client.BulletClient": "a library in C",
+    "subprocess.Popen": "another process",
+    "multiprocessing.process.BaseProcess": "another process",
+    "multiprocessing.connection._ConnectionBase": "another process",
+    "multiprocessing.managers.BaseProxy": "another process",
+    "multiprocessing.pool.Pool": "other processes",
+    "concurrent.futures._base.Executor": "other threads or processes",
+    "threading.Thread": "another thread",
+    "http.client.HTTPConnection": "a connection",
+    "asyncio.events.AbstractEventLoop": "an event loop",
+}
+"""Classes that look like any of Python's, by full name, and where the state lies that they lead to."""
+
+HANDLES: Final = frozenset(("pybullet",))
+"""Modules that are their own state, in a library in C: where code uses one of them, Python does not see it."""
+
+
+def _save_ale(interface: Any) -> Any:
+    return interface.cloneState(include_rng=True)
+
+
+def _load_ale(interface: Any, saved: Any) -> None:
+    interface.restoreState(saved)
+
+
+def _visit_ale(interface: Any, walk: Walk) -> None:
+    if (remembering := emulator.standing_for(interface)) is not None:
+        walk.todo.append(remembering)
+        return
+    if interface.getFloat(emulator.PROBABILITY) > 0:
+        raise NotWalkableError(
+            f"cannot tell which action ALE repeats: create it with {emulator.PROBABILITY} 0 to save its state"
+        )
+    walk.foreign.append((_load_ale, _save_ale, interface, _save_ale(interface)))
+    # Its screen is not part of its state: it shows another frame until the next step.
+    walk.needs_frame = True
+
+
+def _save_data(data: Any) -> Any:
+    mujoco = sys.modules["mujoco"]
+    saved = mujoco.MjData(data.model)
+    mujoco.mj_copyData(saved, data.model, data)
+    return saved
+
+
+def _load_data(data: Any, saved: Any) -> None:
+    sys.modules["mujoco"].mj_copyData(data, data.model, saved)
+
+
+def _save_model(model: Any) -> np.ndarray[Any, Any]:
+    mujoco = sys.modules["mujoco"]
+    saved = np.empty(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, saved)
+    return saved
+
+
+def _load_model(model: Any, saved: np.ndarray[Any, Any]) -> None:
+    """Put back a model that was changed, which some environments do at each reset.
+
+    Raises:
+        ValueError: it was changed in what cannot be set.
+    """
+    current = _save_model(model)
+    if np.array_equal(current, saved):
+        return
+    before, since = (
+        sys.modules["mujoco"].MjModel.from_binary_path("model.mjb", {"model.mjb": each.tobytes()})
+        for each in (saved, current)
+    )
+    _copy_fields(model, before)
+    if not np.array_equal(_save_model(model), saved):
+        _copy_fields(model, since)
+        raise ValueError("the model of MuJoCo was changed since, in what cannot be put back")
+
+
+def _copy_fields(target: Any, source: Any) -> None:
+    for name in dir(source):
+        if name.startswith("_"):
+            continue
+        value = getattr(source, name)
+        if isinstance(value, np.ndarray):
+            found = getattr(target, name)
+            if found.flags.writeable:
+                found[...] = value
+        elif type(value).__module__ == "mujoco._structs":
+            _copy_fields(getattr(target, name), value)
+        elif isinstance(value, int | float) and getattr(target, name) != value:
+            with contextlib.suppress(AttributeError):  # a size of the memory that it takes
+                setattr(target, name, value)
+
+
+def _visit_data(data: Any, walk: Walk) -> None:
+    walk.entries.append((_load_data, data, _save_data(data)))
+
+
+def _visit_model(model: Any, walk: Walk) -> None:
+    walk.foreign.append((_load_model, _save_model, model, walk.shared(model, _save_model(model))))
+
+
+def _in_place(save: Callable[[Any], Any], load: Callable[[Any, Any], None]) -> Visit:
+    def visit(value: Any, walk: Walk) -> None:
+        walk.foreign.append((load, save, value, save(value)))
+
+    return visit
+
+
+def _update(value: Any, saved: tuple[Any, ...]) -> None:
+    value.update(*saved)
+
+
+WHOLE: Final[dict[str, Visit]] = {"gym_http_server.runtime.snapshots.emulator.Emulator": emulator.visit}
+"""What is saved of instances of these classes instead of their attributes, by full name."""
+
+VISITS: Final[dict[str, Visit | None]] = {
+    "ale_py._ale_py.ALEInterface": _visit_ale,
+    "mujoco._structs.MjData": _visit_data,
+    "mujoco._structs.MjModel": _visit_model,
+    # What is drawn with is no part of the state: the next frame is drawn anew.
+    "pygame.surface.Surface": None,
+    "pygame.time.Clock": None,
+    "pygame.font.Font": None,
+    "pygame.freetype.Font": None,
+    "pygame.mixer.Sound": None,
+    "pygame.mixer.Channel": None,
+    "pygame.event.Event": None,
+    "pygame.rect.Rect": _in_place(tuple, _update),
+    "pygame.rect.FRect": _in_place(tuple, _update),
+    "pygame.math.Vector2": _in_place(tuple, _update),
+    "pygame.math.Vector3": _in_place(tuple, _update),
+    "pygame.color.Color": _in_place(tuple, _update),
+}
+"""What is saved of instances of these classes, by full name; None for nothing."""

@@ -1,0 +1,1 @@
+"""Spaces and values: from JSON or MessagePack to NumPy and back."""
