@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import signal
 import sys
 import typing
@@ -110,8 +111,9 @@ def serve(context: click.Context, /, **options: Any) -> None:
         sys.path.append(here)
     settings = Settings(**options)
 
-    # Until the server takes the signal, end as quietly as on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Until the server takes the signals.
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
 
     logging.captureWarnings(capture=True)
 
@@ -128,10 +130,15 @@ def serve(context: click.Context, /, **options: Any) -> None:
         )
         all(say(line, sys.stdout) for line in lines)  # until nobody reads them
 
-    try:
-        start_server(on_start=announce, **dataclasses.asdict(settings))
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)  # click would print an empty line
+    start_server(on_start=announce, **dataclasses.asdict(settings))
+
+
+def _end(number: int, _frame: object) -> None:
+    """End at once and quietly. An exception could be swallowed wherever the signal arrives, as in a module that is imported."""
+    module = sys.modules.get("gym_http_server.engines.process.fork_server_process")
+    if module is not None:
+        module.kill_fork_servers()
+    os._exit(128 + number)
 
 
 def _option(each: dataclasses.Field[Any], hint: Any) -> click.Option:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -28,6 +28,7 @@ class Starting:
     process: subprocess.Popen[str]
     address: tuple[str, int]
     gate: Path
+    writers: list[int] = field(default_factory=list)
 
     def connect(self) -> socket.socket:
         """Return a connection, made as soon as the port listens."""
@@ -39,6 +40,18 @@ class Starting:
                 return None
 
         return eventually(connected)
+
+    def wait_for_the_import(self) -> None:
+        """Return when the module is being imported."""
+
+        def opened() -> int | None:
+            try:
+                return os.open(self.gate, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                return None
+
+        # Open until the end of the test: its closing would end the module's reading.
+        self.writers.append(eventually(opened))
 
     def let_go(self, word: str) -> None:
         """Have the import end: with an error, if so told."""
@@ -63,8 +76,11 @@ def starting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Startin
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     try:
-        yield Starting(process, address, gate)
+        started = Starting(process, address, gate)
+        yield started
     finally:
+        for each in started.writers:
+            os.close(each)
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.kill()
         process.communicate()
@@ -95,10 +111,15 @@ def test_a_start_that_fails_closes_the_connections_that_wait(starting: Starting)
     assert errors == "gym-http-server: --import waiting_module: ValueError: no luck\n"
 
 
+@pytest.mark.parametrize("imports", [False, True], ids=["listening", "importing"])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_during_the_start_ends_it_quietly(starting: Starting, number: signal.Signals, status: int) -> None:
-    """Nothing is printed, and no process is left."""
+def test_a_signal_during_the_start_ends_it_quietly(
+    starting: Starting, number: signal.Signals, status: int, imports: bool
+) -> None:
+    """As soon as it listens or in the middle of an import: nothing is printed, and no process is left."""
     starting.connect().close()
+    if imports:
+        starting.wait_for_the_import()
     children = psutil.Process(starting.process.pid).children(recursive=True)
     starting.process.send_signal(number)
     assert starting.process.communicate(timeout=SECONDS) == ("", "")
@@ -134,7 +155,7 @@ def test_a_client_that_sleeps_a_quarter_of_a_second_after_the_command_is_answere
 def test_the_port_is_bound_before_anything_large_is_loaded() -> None:
     """Neither the command nor start_server loads a library before it listens, but for what reads the options."""
     code = (
-        "import sys, gym_http_server.cli; from gym_http_server import start_server; import gym_http_server.listening\n"
+        "import sys, gym_http_server.cli; from gym_http_server import start_server; import gym_http_server.http1.listening\n"
         "print(*{'asyncio', 'connexion', 'flask', 'gymnasium', 'numpy', 'uvicorn', 'yaml', 'ssl'} & sys.modules.keys())"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""
