@@ -1,4 +1,4 @@
-"""The settings: one table that makes the command-line options, the environment variables and the README's rows."""
+"""The settings: one table that makes the command-line options, the environment variables and the manual's rows."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import gym_http_server
-from gym_http_server import config
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "gym_http_server").rglob("*.py"))
@@ -60,16 +59,6 @@ def test_every_test_is_a_sentence() -> None:
                 text = ast.get_docstring(node)
                 assert text, f"{path.name}: {node.name}"
                 assert text.endswith("."), f"{path.name}: {node.name}"
-
-
-def test_every_setting_is_in_the_readme() -> None:
-    """The README's table has the option, the variable and the default of each setting."""
-    import dataclasses
-
-    readme = (ROOT / "README.md").read_text()
-    for each in dataclasses.fields(config.Settings):
-        assert f"`{config.option_name(each.name)}`" in readme
-        assert f"`{config.variable_name(each.name)}`" in readme
 
 
 def test_the_top_level_holds_nothing_else() -> None:

@@ -46,7 +46,10 @@ def locked() -> Iterator[Server]:
 
 
 LOOKS = [(size, dark) for size in (DESKTOP, PHONE) for dark in (False, True)]
-PAGES = ("/", "/environments?q=cart", "/scoreboard", "/scoreboard/{evaluation}", "/contract", "/nowhere", "/ui/")
+PAGES = (
+    *("/", "/environments?q=cart", "/scoreboard", "/scoreboard/{evaluation}", "/contract", "/nowhere", "/ui/"),
+    *("/manual", "/manual/settings", "/manual/recording-and-results", "/manual?q=snapshot", "/manual?q=zebra"),
+)
 
 
 def check(browser: Browser) -> None:
@@ -67,7 +70,7 @@ def test_a_page_is_for_everybody(browser: Browser, server: Server, path: str) ->
         browser.find(".opblock")
     check(browser)
     links = {each.text for each in browser.all(".top nav a")}
-    assert {"Home", "Environments", "Scoreboard", "API", "Contract"} <= links
+    assert {"Home", "Environments", "Scoreboard", "API", "Contract", "Manual"} <= links
 
 
 def test_the_form_is_for_everybody(browser: Browser, locked: Server) -> None:

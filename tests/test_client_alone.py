@@ -55,7 +55,19 @@ def run(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_nothing_else_is_installed_there(python: str) -> None:
     """Neither the server's packages nor those that the client uses where it finds them can be imported."""
-    others = ("flask", "connexion", "gym", "orjson", "httptools", "PIL", "tqdm", "uvicorn", "jsonschema_rs", "pygame")
+    others = (
+        "flask",
+        "connexion",
+        "gym",
+        "orjson",
+        "httptools",
+        "PIL",
+        "tqdm",
+        "uvicorn",
+        "jsonschema_rs",
+        "pygame",
+        "markdown_it",
+    )
     code = f"from importlib.util import find_spec; print([name for name in {others} if find_spec(name)])"
     assert run(python, "-c", code).stdout == "[]\n"
 

@@ -14,7 +14,17 @@ from .conftest import start
 from .handing import get, handed, step
 from .serving import Answer, Server, parse_response, raw
 
-PAGES = ("/", "/environments", "/scoreboard", "/static/console.css", "/ui/", "/openapi.yaml", "/openapi.json", "/login")
+PAGES = (
+    "/",
+    "/environments",
+    "/scoreboard",
+    "/static/console.css",
+    "/ui/",
+    "/manual",
+    "/openapi.yaml",
+    "/openapi.json",
+    "/login",
+)
 GETS = [path for path, item in DOCUMENT["paths"].items() if "get" in item]
 VOLATILE = ("date", "last-modified", "etag")
 

@@ -65,7 +65,7 @@ class Made:
 
 @pytest.fixture(scope="module", params=TOOLCHAINS)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The client of each language, made by the README's command."""
+    """The client of each language, made by the manual's command."""
     directory = tmp_path_factory.mktemp(request.param)
     require(request.param, TOOLCHAINS[request.param], directory)
     run("gym-http-server spec > openapi.yaml", directory)
@@ -74,7 +74,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return Made(request.param, directory, done.stdout + done.stderr)
 
 
-def test_the_readme_has_a_short_agent_in_each_language() -> None:
+def test_the_manual_has_a_short_agent_in_each_language() -> None:
     """Besides imports and brackets each has up to fifteen lines."""
     assert set(recipes()) == set(TOOLCHAINS)
     for recipe in recipes().values():
@@ -132,8 +132,8 @@ def test_what_a_reply_gains_later_stops_no_client(made: Made, language_server: S
     assert json.loads(done.stdout) == plain_session(language_server)
 
 
-def test_the_agent_of_the_readme_runs_as_it_stands(made: Made, language_server: Server) -> None:
-    """By the README's own command it plays a seeded episode, whose return is that of the same one over plain HTTP."""
+def test_the_agent_of_the_manual_runs_as_it_stands(made: Made, language_server: Server) -> None:
+    """By the manual's own command it plays a seeded episode, whose return is that of the same one over plain HTTP."""
     recipe = recipes()[made.language]
     assert recipe.code.count(ADDRESS) == 1
     place = made.directory / recipe.file

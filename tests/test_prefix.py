@@ -17,7 +17,7 @@ from .serving import Answer, Server, parse_response, raw
 
 KEY = "correct-horse-battery-staple"
 BROWSER = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
-PAGES = ("/", "/environments", "/scoreboard", "/ui/", "/contract", "/nowhere")
+PAGES = ("/", "/environments", "/scoreboard", "/ui/", "/contract", "/manual/left-running", "/nowhere")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
+from ..runtime.dependencies import REQUIREMENTS, pip_command
+
 _PIXEL_AXES = 3
 
 
@@ -30,7 +32,8 @@ class Window:
             import pygame
         except ImportError as error:
             raise DependencyNotInstalled(
-                "render_mode='human' shows the frames in a window here, which needs pygame: pip install pygame"
+                "render_mode='human' shows the frames in a window here, which needs pygame: "
+                + pip_command(REQUIREMENTS["pygame"], python=sys.executable)
             ) from error
         try:
             pygame.display.init()

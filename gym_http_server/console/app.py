@@ -15,6 +15,7 @@ from .api import api
 from .environments import environments
 from .formatting import age, day, duration, minute, number, since, threshold
 from .login import challenge, login
+from .manual import manual
 from .pages import pages
 from .scoreboard import scoreboard
 
@@ -55,6 +56,7 @@ def create_console(
     app.extensions["console_view"] = view
     app.register_blueprint(pages)
     app.register_blueprint(api)
+    app.register_blueprint(manual)
     if results is not None:
         app.extensions["results"] = results
         app.register_blueprint(scoreboard)

@@ -1,4 +1,4 @@
-"""The results as a table for the terminal, as the README's table, and as JSON."""
+"""The results as a table for the terminal, as the manual's table, and as JSON."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ def text(results: Sequence[Result], facts: dict[str, str], rounds: int) -> str:
 
 
 def markdown(results: Sequence[Result], facts: dict[str, str], rounds: int) -> str:
-    """Return the README's table, with the machine below it."""
+    """Return the manual's table, with the machine below it."""
+    return markdown_of(as_json(results, facts, {"rounds": rounds}))
+
+
+def markdown_of(document: dict[str, Any]) -> str:
+    """Return the manual's table of results that were written as JSON, with the machine below it."""
     lines = ["| What | Figure | Floor | Ratio | Floor is | Bar | |", "| --- | ---: | ---: | ---: | --- | --- | --- |"]
-    for each in results:
-        name, *rest = row_cells(each)
-        lines.append("| " + " | ".join([f"{each.row.group}: {name}", *rest]) + " |")
-    return "\n".join([*lines, "", caption(facts, rounds)])
+    lines += [f"| {row['group']}: {row['name']} | {' | '.join(cells(row))} |" for row in document["rows"]]
+    return "\n".join([*lines, "", caption(document["machine"], document["rounds"])])
 
 
 def as_json(results: Sequence[Result], facts: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:
@@ -38,16 +41,20 @@ def as_json(results: Sequence[Result], facts: dict[str, str], settings: dict[str
 
 def row_cells(result: Result) -> tuple[str, ...]:
     """Return the cells of a row."""
-    row = result.row
-    bar = row.bar.text if row.bar is not None else ""
-    if not result.figures:
-        return (row.name, "", "", "", row.floor_name, bar, f"not measured: {result.problem}")
-    verdict = {None: "", True: "reached", False: "not reached"}[result.reached]
-    if result.errors:
-        verdict = f"{verdict} ({result.errors} errors)".strip()
-    times = number(result.figure / result.floor) if result.floor > 0 else ""
-    figure, floor = (f"{number(each)} {row.unit}" for each in (result.figure, result.floor))
-    return (row.name, figure, floor, times, row.floor_name, bar, verdict)
+    return (result.row.name, *cells(_members(result)))
+
+
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Return the cells of a row of the JSON, without its name."""
+    bar = row["bar"] or ""
+    if row["figure"] is None:
+        return ("", "", "", row["floor_name"], bar, f"not measured: {row['problem'] or ''}")
+    verdict = {None: "", True: "reached", False: "not reached"}[row["reached"]]
+    if row["errors"]:
+        verdict = f"{verdict} ({row['errors']} errors)".strip()
+    times = number(row["figure"] / row["floor"]) if row["floor"] > 0 else ""
+    figure, floor = (f"{number(value)} {row['unit']}" for value in (row["figure"], row["floor"]))
+    return (figure, floor, times, row["floor_name"], bar, verdict)
 
 
 def number(value: float) -> str:

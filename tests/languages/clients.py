@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from ..serving import ROOT
+from .recipes import PAGE
 from .toolchain import Toolchain
 
 
@@ -123,7 +123,6 @@ BUILDS = {
 
 @cache
 def commands() -> dict[str, str]:
-    """Return the README's commands that make a client in `client`, by the generator."""
-    section = (ROOT / "README.md").read_text().partition("\n## Any language\n")[2].partition("\n## ")[0]
-    pattern = r"^    ((?:openapi-generator-cli generate .*-g (\S+)|(openapi-typescript))(?: .*)?)$"
-    return {found[2] or found[3]: found[1] for found in re.finditer(pattern, section, re.MULTILINE)}
+    """Return the manual's commands that make a client in `client`, by the generator."""
+    pattern = r"^((?:openapi-generator-cli generate .*-g (\S+)|(openapi-typescript))(?: .*)?)$"
+    return {found[2] or found[3]: found[1] for found in re.finditer(pattern, PAGE.read_text(), re.MULTILINE)}

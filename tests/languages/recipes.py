@@ -1,4 +1,4 @@
-"""The README's recipes: one command that makes a client in a language, one that runs an agent, and the agent."""
+"""The manual's recipes: one command that makes a client in a language, one that runs an agent, and the agent."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from ..serving import ROOT
 
 ADDRESS = "http://127.0.0.1:5000"
-"""Where the README's agents look for a server."""
+"""Where the manual's agents look for a server."""
+
+PAGE = ROOT / "gym_http_server" / "console" / "manual" / "any-language.md"
 
 _PATTERN = re.compile(
     r"""
-    (?P<set>     (?:^[ ]{4}export[ ].*\n)* )
-    (?P<make>    ^[ ]{4}openapi-generator-cli[ ]generate[ ].*\n )
-    (?P<run>     ^[ ]{4}.*\n )
+    ^```sh\n
+    (?P<set>     (?:^export[ ].*\n)* )
+    (?P<make>    ^openapi-generator-cli[ ]generate[ ].*\n )
+    (?P<run>     ^.*\n )
+    ```\n
     \n
+    (?:<!--.*-->\n)?
     ```(?P<language>\w+)\n
     (?://|[#])[ ](?P<file>\S+)\n
     (?P<code>    (?:.*\n)+? )
@@ -27,7 +32,7 @@ _PATTERN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What the README says of one language.
+    """What the manual says of one language.
 
     Attributes:
         make: the command that makes the client, in `client`.
@@ -52,10 +57,9 @@ class Recipe:
 
 def recipes() -> dict[str, Recipe]:
     """Return the recipes by the language that their code block names."""
-    section = (ROOT / "README.md").read_text().partition("\n## Any language\n")[2].partition("\n## ")[0]
     return {
         found["language"]: Recipe(
             found["make"].strip(), found["set"] + found["run"].strip(), found["file"], found["code"]
         )
-        for found in _PATTERN.finditer(section)
+        for found in _PATTERN.finditer(PAGE.read_text())
     }

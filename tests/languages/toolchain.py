@@ -82,7 +82,7 @@ def node_modules() -> Path | None:
 
 
 def run(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run a shell's command line as a reader of the README would, with all that it makes below `directory`."""
+    """Run a shell's command line as a reader of the manual would, with all that it makes below `directory`."""
     done = attempt(command, directory)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done

@@ -1,0 +1,62 @@
+"""The pages of the manual: contents, topics, search, and each topic as Markdown."""
+
+from __future__ import annotations
+
+import flask
+from markupsafe import Markup
+
+from .book import CONTENTS, Page, book
+
+MAX_HITS = 30
+MAX_QUERY_CHARACTERS = 256
+
+manual = flask.Blueprint("manual", __name__, url_prefix="/manual")
+
+
+@manual.get("", strict_slashes=False)
+def contents() -> str:
+    """The contents, or what a search finds."""
+    query = flask.request.args.get("q", "")[:MAX_QUERY_CHARACTERS].strip()
+    if query:
+        hits = book().search(query, MAX_HITS)
+        return flask.render_template("manual.html", **_frame(None, query), hits=hits)
+    return _show(book().contents)
+
+
+@manual.get("/<name>", strict_slashes=False)
+def page(name: str) -> str:
+    """A topic."""
+    return _show(_find(name))
+
+
+@manual.get("/<name>.md")
+def markdown(name: str) -> flask.Response:
+    """A topic as its Markdown file, for programs that read."""
+    found = book().contents if name == CONTENTS else _find(name)
+    return flask.Response(found.source, content_type="text/markdown; charset=utf-8")
+
+
+def _find(name: str) -> Page:
+    found = book().pages.get(name)
+    if found is None:
+        flask.abort(404, f"The manual has no page {name!r}: '/manual' lists them")
+    return found
+
+
+def _show(shown: Page) -> str:
+    # The files are this package's own.
+    html = Markup(book().render(shown, _page_url, _file_url))  # noqa: S704
+    return flask.render_template("manual.html", **_frame(shown, ""), html=html)
+
+
+def _frame(shown: Page | None, query: str) -> dict[str, object]:
+    return {"pages": book().pages.values(), "shown": shown, "query": query, "longest": MAX_QUERY_CHARACTERS}
+
+
+def _page_url(name: str) -> str:
+    return flask.url_for(".contents") if name == CONTENTS else flask.url_for(".page", name=name)
+
+
+def _file_url(name: str) -> str:
+    version = flask.current_app.extensions["console_view"].version
+    return flask.url_for("static", filename=name, v=version)

@@ -1,0 +1,169 @@
+"""The generated parts of the README and the manual: operations, problems, settings and figures, each from its table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gym_http_server.api.problems import STATUS, slug_of
+from gym_http_server.config import MIB, Settings, option_name, variable_name
+from gym_http_server.console.manual.book import FOLDER
+from gym_http_server.errors import StartError
+from gym_http_server.spec import METHODS, load_contract
+
+from ..benchmarks.report import cells, markdown_of
+
+ROOT = Path(__file__).parents[2]
+FIGURES = ROOT / "tests" / "benchmarks" / "figures.json"
+DOCUMENTS = (ROOT / "README.md", *sorted(FOLDER.glob("*.md")))
+README_FIGURES = {
+    "one step of CartPole: process, p50": "one step of CartPole over HTTP, median",
+    "one step of CartPole: process, steps": "the same, steps a second of one client",
+    "rollout, random policy, 1,000 steps: process, msgpack": "steps of a rollout",
+    "CartPole by RemoteVectorEnv: 1,024 lanes, msgpack": "steps of a batch of 1,024",
+    "create: process, p50": "making an environment in its own process, median",
+    "memory of 1,000 live instances: private, each": "memory of each of 1,000 live instances",
+}
+"""What the README calls some rows of the figures."""
+_PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+
+
+def updated(text: str) -> str:
+    """Return a document with its generated parts as they are to be."""
+    return _PART.sub(lambda match: f"{match[1]}{PARTS[match['name']]().strip()}\n{match[3]}", text)
+
+
+def operations() -> str:
+    """Return a table of the contract's operations for each of its tags."""
+    contract = load_contract().document
+    tables = []
+    for tag in contract["tags"]:
+        rows = [
+            _row(contract, *operation) for operation in _operations(contract) if tag["name"] in operation[2]["tags"]
+        ]
+        head = ("| Operation | Request | What it does | Members |", "| --- | --- | --- | --- |")
+        tables.append("\n".join([f"### {tag['name'].capitalize()}", "", tag["description"].strip(), "", *head, *rows]))
+    return "\n\n".join(tables)
+
+
+def problems() -> str:
+    """Return a table of the statuses of errors: the contract's words, and the names of this project's problems."""
+    contract = load_contract().document
+    meanings: dict[str, dict[str, None]] = {}
+    for _, _, operation in _operations(contract):
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                text = _resolved(contract, response)["description"].strip().split("\n\n")[0]
+                meanings.setdefault(status, {})[" ".join(text.split())] = None
+    names: dict[str, list[str]] = {}
+    for error, status in STATUS.items():
+        if not issubclass(error, StartError) and not error.__subclasses__():
+            names.setdefault(str(status), []).append(f"`{slug_of(error)}`")
+    rows = [
+        f"| {status} | {' '.join(texts)} | {', '.join(names.get(status, []))} |"
+        for status, texts in sorted(meanings.items())
+    ]
+    return "\n".join(["| Status | Meaning | Names of `type` |", "| --- | --- | --- |", *rows])
+
+
+def settings() -> str:
+    """Return the table of the settings."""
+    rows = [
+        f"| {_options(each)} | {_text(each)} | {_default(each)} | `{variable_name(each.name)}` |"
+        for each in dataclasses.fields(Settings)
+    ]
+    return "\n".join(["| Option | What it does | Default | Variable |", "| --- | --- | --- | --- |", *rows])
+
+
+def figures() -> str:
+    """Return the table of all figures."""
+    return markdown_of(json.loads(FIGURES.read_text()))
+
+
+def readme_figures() -> str:
+    """Return the table of a few figures."""
+    document = json.loads(FIGURES.read_text())
+    rows = {f"{row['group']}: {row['name']}": row for row in document["rows"]}
+    lines = ["| What | Figure | Floor | Floor is |", "| --- | ---: | ---: | --- |"]
+    for title, name in README_FIGURES.items():
+        figure, floor, _, floor_name, *_ = cells(rows[title])
+        lines.append(f"| {name} | {figure} | {floor} | {floor_name} |")
+    facts = document["machine"]
+    return "\n".join([*lines, "", f"Medians of {document['rounds']} rounds on {facts['cpu']}, {facts['cores']} cores."])
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "operations": operations,
+    "problems": problems,
+    "settings": settings,
+    "figures": figures,
+    "readme-figures": readme_figures,
+}
+"""What makes each part, by the name in its marker."""
+
+
+def _operations(contract: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in contract["paths"].items():
+        for method, operation in item.items():
+            if method in METHODS:
+                yield path, method.upper(), operation
+
+
+def _row(contract: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> str:
+    hot = " **hot**" if operation.get("x-hot-path") else ""
+    members = []
+    if body := _resolved(contract, operation.get("requestBody")):
+        schema = _resolved(contract, next(iter(body["content"].values()))["schema"])
+        required = schema.get("required", ())
+        members += [f"**`{name}`**" if name in required else f"`{name}`" for name in schema["properties"]]
+    for parameter in operation.get("parameters", ()):
+        found = _resolved(contract, parameter)
+        if found["in"] == "query":
+            members.append(f"`?{found['name']}`")
+    cells = (f"`{operation['operationId']}`", f"`{method} {path}`", operation["summary"] + hot, ", ".join(members))
+    return f"| {' | '.join(cells)} |"
+
+
+def _resolved(contract: dict[str, Any], node: Any) -> dict[str, Any]:
+    while node and "$ref" in node:
+        found: Any = contract
+        for name in node["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+        node = found
+    return node or {}
+
+
+def _options(each: dataclasses.Field[Any]) -> str:
+    name = option_name(each.name)
+    flags = [flag for flag in each.metadata["flags"] if flag != name]
+    # As `cli.py` declares them: a flag that is not off by default has its opposite.
+    opposite = [f"--no-{name[2:]}"] if each.default is True or each.default is None else []
+    return ", ".join(f"`{option}`" for option in [name, *flags, *opposite])
+
+
+def _default(each: dataclasses.Field[Any]) -> str:
+    value = each.default
+    if value is dataclasses.MISSING:
+        return "`process`" if each.name == "engine" else ""  # where the platform forks
+    if each.name == "handover":
+        return "on without a key"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value in ("", ()):
+        return ""
+    unit = each.metadata["unit"]
+    if unit == "bytes" and value and value % MIB == 0:
+        return f"{value // MIB} MiB"
+    if unit == "s":
+        return f"{value / 3600:g} h" if value >= 3600 else f"{value:g} s"
+    return f"`{value}`"
+
+
+def _text(each: dataclasses.Field[Any]) -> str:
+    choices, unit = each.metadata["choices"], each.metadata["unit"]
+    text = each.metadata["text"].removesuffix(".") + (f" (in {unit})" if unit else "") + "."
+    return text + (f" One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else "")
