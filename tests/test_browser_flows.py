@@ -141,8 +141,8 @@ def test_every_link_leads_somewhere(site: Site) -> None:
         assert browser.heading not in ("Log in", "Not Found")
         for link in browser.links() - seen:
             if urlsplit(link).netloc != urlsplit(site.url).netloc:
-                # Of the contract, such as its licence's.
-                assert address.endswith("/ui/"), (address, link)
+                # Of the contract, such as its licence's, and of the manual, such as Gymnasium's.
+                assert address.endswith("/ui/") or "/manual" in address, (address, link)
                 continue
             assert link.startswith(f"{site.url}/"), (address, link)
             seen.add(link)
@@ -150,7 +150,16 @@ def test_every_link_leads_somewhere(site: Site) -> None:
             if "page=" not in link:
                 waiting.append(link)
     paths = {each.removeprefix(site.url) for each in seen}
-    assert {"/", "/environments", "/scoreboard", "/ui/", "/contract", "/openapi.yaml", "/openapi.json"} <= paths
+    assert {
+        "/",
+        "/environments",
+        "/scoreboard",
+        "/ui/",
+        "/contract",
+        "/manual",
+        "/openapi.yaml",
+        "/openapi.json",
+    } <= paths
     assert f"/scoreboard/{site.evaluation}" in paths
     # Pages, files and what scripts fetched.
     replies = browser.answered()

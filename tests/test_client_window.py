@@ -77,7 +77,10 @@ def test_a_batch_is_refused(server):
 @pytest.mark.parametrize(
     ("before", "said"),
     [
-        ("import sys; sys.modules['pygame'] = None", "pip install pygame"),
+        (
+            "import sys; sys.modules['pygame'] = None",
+            f"{sys.executable} -m pip install 'gymnasium[classic-control]>=1.1'",
+        ),
         ("import os; os.environ['SDL_VIDEODRIVER'] = 'x11'; os.environ['DISPLAY'] = ':77'", "no display can be opened"),
     ],
 )
