@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
-from ..runtime.dependencies import REQUIREMENTS, pip_command
+from ..runtime.making.dependencies import REQUIREMENTS, pip_command
 
 _PIXEL_AXES = 3
 

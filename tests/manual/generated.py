@@ -12,8 +12,8 @@ from typing import Any
 from gym_http_server.api.problems import STATUS, slug_of
 from gym_http_server.config import MIB, Settings, option_name, variable_name
 from gym_http_server.console.manual.book import FOLDER
+from gym_http_server.contract import METHODS, load_contract
 from gym_http_server.errors import StartError
-from gym_http_server.spec import METHODS, load_contract
 
 from ..benchmarks.report import cells, markdown_of
 
