@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -119,12 +120,15 @@ def test_the_first_commands_of_the_readme_serve(tmp_path: Path) -> None:
     assert script.endswith("gym-http-server --port 0")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     process = subprocess.Popen(
-        ["bash", "-euc", script.replace("gym-http-server --port", "exec gym-http-server --port")],  # noqa: S607 -- the shell is found as everything is
+        ["bash", "-euc", script.replace("\n.venv", "\nexec .venv")],  # noqa: S607 -- the shell is found as everything is
         cwd=tmp_path,
         env={**os.environ, "PATH": path, "PIP_QUIET": "1"},
         stdout=subprocess.PIPE,
     )
     with process:
-        assert b"listening on" in process.stdout.readline()
+        url = re.search(r"listening on (\S+)", process.stdout.readline().decode())[1]
+        for name in ("/", "/manual/settings", "/static/home.png", "/openapi.yaml"):
+            with urllib.request.urlopen(url + name, timeout=60) as answer:
+                assert answer.status == 200
         process.terminate()
         assert process.wait(60) == 0

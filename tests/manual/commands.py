@@ -105,7 +105,7 @@ class Reader:
                     self._run_script(script)
                     self._serve(line)
                 elif found := _INSTALL.fullmatch(line):
-                    check_requirements(shlex.split(found[1]))
+                    check_requirements(shlex.split(found[1], comments=True))
                 elif found := re.fullmatch(r"export (\w+)=(\S+)", line):
                     self._variables[found[1]] = found[2]
                 else:
@@ -148,7 +148,7 @@ class Reader:
 
     def _serve(self, line: str) -> None:
         self._stop()
-        arguments = shlex.split(line)[1:]
+        arguments = shlex.split(line, comments=True)[1:]
         environment = {**self._variables, "PYTHONPATH": str(self._directory)}
         self._server = Server("--results-root", str(self._directory), *arguments, environment=environment)
 
