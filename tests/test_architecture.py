@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import gym_http_server
+
+from .manual.generated import DOCUMENTS, PARTS, updated
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "gym_http_server").rglob("*.py"))
@@ -59,6 +62,14 @@ def test_every_test_is_a_sentence() -> None:
                 text = ast.get_docstring(node)
                 assert text, f"{path.name}: {node.name}"
                 assert text.endswith("."), f"{path.name}: {node.name}"
+
+
+def test_the_generated_parts_of_the_manual_are_current() -> None:
+    """`python -m tests.manual` would change nothing, and each part stands in a document."""
+    texts = [path.read_text() for path in DOCUMENTS]
+    for path, text in zip(DOCUMENTS, texts, strict=True):
+        assert updated(text) == text, f"{path.name}: run python -m tests.manual"
+    assert {name for text in texts for name in re.findall("<!-- generated: (.+) -->", text)} == set(PARTS)
 
 
 def test_the_top_level_holds_nothing_else() -> None:

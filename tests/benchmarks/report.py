@@ -28,10 +28,16 @@ def markdown(results: Sequence[Result], facts: dict[str, str], rounds: int) -> s
 
 
 def markdown_of(document: dict[str, Any]) -> str:
-    """Return the manual's table of results that were written as JSON, with the machine below it."""
-    lines = ["| What | Figure | Floor | Ratio | Floor is | Bar | |", "| --- | ---: | ---: | ---: | --- | --- | --- |"]
-    lines += [f"| {row['group']}: {row['name']} | {' | '.join(cells(row))} |" for row in document["rows"]]
-    return "\n".join([*lines, "", caption(document["machine"], document["rounds"])])
+    """Return the manual's tables of results that were written as JSON, one a group, with the machine below them."""
+    lines = []
+    for group, rows in itertools.groupby(document["rows"], lambda row: row["group"]):
+        lines += [f"### {group[0].upper()}{group[1:]}", ""]
+        lines += ["| What | Figure | Floor | Ratio | Floor is | Bar |", "| --- | ---: | ---: | ---: | --- | --- |"]
+        for row in rows:
+            *values, bar, verdict = cells(row)
+            lines.append(f"| {row['name']} | {' | '.join(values)} | {': '.join(filter(None, (bar, verdict)))} |")
+        lines.append("")
+    return "\n".join([*lines, caption(document["machine"], document["rounds"])])
 
 
 def as_json(results: Sequence[Result], facts: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:

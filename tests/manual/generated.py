@@ -38,16 +38,22 @@ def updated(text: str) -> str:
 
 
 def operations() -> str:
-    """Return a table of the contract's operations for each of its tags."""
+    """Return for each tag of the contract a table of its operations, and one of the members of each request."""
     contract = load_contract().document
-    tables = []
+    parts = []
     for tag in contract["tags"]:
+        own = [operation for operation in _operations(contract) if tag["name"] in operation[2]["tags"]]
         rows = [
-            _row(contract, *operation) for operation in _operations(contract) if tag["name"] in operation[2]["tags"]
+            f"| `{operation['operationId']}` | `{method} {path}` | {operation['summary']}{_hot(operation)} |"
+            for path, method, operation in own
         ]
-        head = ("| Operation | Request | What it does | Members |", "| --- | --- | --- | --- |")
-        tables.append("\n".join([f"### {tag['name'].capitalize()}", "", tag["description"].strip(), "", *head, *rows]))
-    return "\n\n".join(tables)
+        head = ["| Operation | Request | What it does |", "| --- | --- | --- |"]
+        parts.append([f"### {tag['name'].capitalize()}", "", tag["description"].strip(), "", *head, *rows])
+        for _, _, operation in own:
+            if members := _members(contract, operation):
+                head = [f"#### {operation['operationId']}", "", "| Member | Meaning |", "| --- | --- |"]
+                parts.append([*head, *(f"| {name} | {meaning} |" for name, meaning in members.items())])
+    return "\n\n".join("\n".join(part) for part in parts)
 
 
 def problems() -> str:
@@ -113,19 +119,35 @@ def _operations(contract: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
                 yield path, method.upper(), operation
 
 
-def _row(contract: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> str:
-    hot = " **hot**" if operation.get("x-hot-path") else ""
-    members = []
+def _hot(operation: dict[str, Any]) -> str:
+    return " (**hot**)" if operation.get("x-hot-path") else ""
+
+
+def _members(contract: dict[str, Any], operation: dict[str, Any]) -> dict[str, str]:
+    members = {}
     if body := _resolved(contract, operation.get("requestBody")):
         schema = _resolved(contract, next(iter(body["content"].values()))["schema"])
-        required = schema.get("required", ())
-        members += [f"**`{name}`**" if name in required else f"`{name}`" for name in schema["properties"]]
+        for name, node in schema["properties"].items():
+            shown = f"**`{name}`**" if name in schema.get("required", ()) else f"`{name}`"
+            members[shown] = _first_sentence(_description(contract, node))
     for parameter in operation.get("parameters", ()):
         found = _resolved(contract, parameter)
         if found["in"] == "query":
-            members.append(f"`?{found['name']}`")
-    cells = (f"`{operation['operationId']}`", f"`{method} {path}`", operation["summary"] + hot, ", ".join(members))
-    return f"| {' | '.join(cells)} |"
+            members[f"`?{found['name']}`"] = _first_sentence(_description(contract, found))
+    return members
+
+
+def _description(contract: dict[str, Any], node: dict[str, Any]) -> str:
+    if "description" in node:
+        return str(node["description"])
+    for inner in (*([node] if "$ref" in node else ()), *node.get("allOf", ())):
+        return _description(contract, _resolved(contract, inner))
+    return ""
+
+
+def _first_sentence(text: str) -> str:
+    words = " ".join(text.split()).replace("|", "\\|")
+    return re.split(r"(?<=[^.][.:]) (?=[A-Z`])", words, maxsplit=1)[0].removesuffix(":")
 
 
 def _resolved(contract: dict[str, Any], node: Any) -> dict[str, Any]:
