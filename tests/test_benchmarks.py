@@ -100,13 +100,13 @@ def test_a_quick_run_prints_the_table_and_writes_json(tmp_path: Path) -> None:
 
 
 def test_markdown_names_the_machine_below_the_table() -> None:
-    """`--markdown` prints the README's table, and the processor, the system and the versions below it."""
+    """`--markdown` prints the table of each group, and the processor, the system and the versions below it."""
     arguments = ["--quick", "--markdown", "--rounds", "1", "--only", "create: inline", "--json", os.devnull]
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 0, done.stderr
-    heading, _, one, _, caption = done.stdout.rstrip().split("\n")
-    assert heading.startswith("| What | Figure |")
-    assert one.startswith("| create: inline, p50 |")
+    group, _, heading, _, one, _, caption = done.stdout.rstrip().split("\n")
+    assert (group, heading[:17]) == ("### Create", "| What | Figure |")
+    assert one.startswith("| inline, p50 |")
     assert caption.startswith("Medians of 1 round on ")
     assert sys.version.split()[0] in caption
 

@@ -33,7 +33,7 @@ QUICK_INSTANCES = 5
 @click.option("--quick", is_flag=True, help="Tiny sizes, to see that it works: the figures say nothing.")
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="File to write the results to.")
 @click.option("--list", "lists", is_flag=True, help="List the rows and measure nothing.")
-@click.option("--markdown", is_flag=True, help="Print the manual's table instead.")
+@click.option("--markdown", is_flag=True, help="Print the manual's tables instead.")
 def main(
     rounds: int | None, only: tuple[str, ...], quick: bool, path: Path | None, lists: bool, markdown: bool
 ) -> None:
