@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
+from packaging.requirements import Requirement
 
 from .languages.clients import commands
 from .languages.recipes import PAGE, recipes
-from .manual.commands import RUNNABLE, Fence, Reader, fences
+from .manual.commands import PROJECT, RUNNABLE, Fence, Reader, fences, is_declared
 from .manual.generated import DOCUMENTS
 from .serving import ROOT
 
@@ -80,6 +81,16 @@ def test_no_command_hides_in_a_sentence(path: Path) -> None:
     inline = [child.content for token in tokens for child in token.children or () if child.type == "code_inline"]
     commands = re.compile(r"(pip|python|curl|npm|apt|pytest|gym-http-server) +\S")
     assert [code for code in inline if commands.match(code)] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_versions_are_those_of_the_project(path: Path) -> None:
+    """What a document says of a package's version, and the README of Python's, is what pyproject.toml says."""
+    for text in re.findall(r"`([\w-]+(?:\[\w+\])?[>=]=[\d.]+)`", path.read_text()):
+        assert is_declared(Requirement(text)), text
+    versions = [text.rpartition(" ")[2] for text in PROJECT["classifiers"] if "Python :: 3." in text]
+    if path == ROOT / "README.md":
+        assert f"Python {versions[0]} to {versions[-1]}" in path.read_text()
 
 
 def test_what_the_language_tests_are_said_to_run_they_run() -> None:

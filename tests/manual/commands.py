@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 from ..serving import ROOT, Server
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ADDRESS = "127.0.0.1:5000"
 """Where the documents say that the server is."""
 RUNNABLE = {"sh", "python", "js", "ts", "go", "java", "r", "perl"}
@@ -161,14 +162,21 @@ class Reader:
 
 def check_requirements(arguments: list[str]) -> None:
     """Hold what pip is to install against what the project requires and what is installed here."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for argument in arguments:
         if argument.startswith("."):
             extras = set(argument[1:].strip("[]").split(",")) - {""}
-            assert extras <= set(project["optional-dependencies"]), argument
+            assert extras <= set(PROJECT["optional-dependencies"]), argument
         elif not argument.startswith("-"):
             requirement = Requirement(argument)
             version = importlib.metadata.version(requirement.name)
             assert requirement.specifier.contains(version, prereleases=True), argument
             provided = importlib.metadata.metadata(requirement.name).get_all("Provides-Extra") or []
             assert requirement.extras <= set(provided), argument
+            assert not requirement.specifier or is_declared(requirement), argument
+
+
+def is_declared(requirement: Requirement) -> bool:
+    """Return whether the project itself requires that package in that version."""
+    extras = PROJECT["optional-dependencies"].values()
+    declared = map(Requirement, [*PROJECT["dependencies"], *(text for extra in extras for text in extra)])
+    return any((each.name, each.specifier) == (requirement.name, requirement.specifier) for each in declared)

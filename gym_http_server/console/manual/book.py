@@ -107,7 +107,7 @@ class Book:
 
     def search(self, query: str, most: int) -> list[Hit]:
         """Return the sections that have all words of `query`, best first: words in the heading count most."""
-        words = query.casefold().split()
+        words = list(dict.fromkeys(query.casefold().split()))
         if not words:
             return []
         ranked = []
