@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from gym_http_server.api.problems import STATUS, slug_of
 from gym_http_server.config import MIB, Settings, option_name, variable_name
 from gym_http_server.console.manual.book import FOLDER
 from gym_http_server.contract import METHODS, load_contract
-from gym_http_server.errors import StartError
+from gym_http_server.errors import ConflictError, EnvironmentFailure, GymHttpServerError, StartError, UsageError
 
 from ..benchmarks.report import cells, markdown_of
 
@@ -29,6 +31,8 @@ README_FIGURES = {
     "memory of 1,000 live instances: private, each": "memory of each of 1,000 live instances",
 }
 """What the README calls some rows of the figures."""
+BASES = (GymHttpServerError, UsageError, ConflictError, EnvironmentFailure)
+"""Errors that are only raised as one of their kinds."""
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
 
@@ -65,15 +69,31 @@ def problems() -> str:
             if status >= "400":
                 text = _resolved(contract, response)["description"].strip().split("\n\n")[0]
                 meanings.setdefault(status, {})[" ".join(text.split())] = None
-    names: dict[str, list[str]] = {}
+    names: dict[str, set[str]] = {}
     for error, status in STATUS.items():
-        if not issubclass(error, StartError) and not error.__subclasses__():
-            names.setdefault(str(status), []).append(f"`{slug_of(error)}`")
+        if not issubclass(error, StartError) and error not in BASES:
+            names.setdefault(str(status), set()).add(f"`{slug_of(error)}`")
+    for status, name in _http_problems():
+        names.setdefault(str(status), set()).add(f"`{name}`")
     rows = [
-        f"| {status} | {' '.join(texts)} | {', '.join(names.get(status, []))} |"
-        for status, texts in sorted(meanings.items())
+        f"| {status} | {' '.join(meanings.get(status, (HTTPStatus(int(status)).phrase + '.',)))} | {', '.join(sorted(names.get(status, ())))} |"
+        for status in sorted(meanings.keys() | names.keys())
     ]
     return "\n".join(["| Status | Meaning | Names of `type` |", "| --- | --- | --- |", *rows])
+
+
+def _http_problems() -> set[tuple[int, str]]:
+    """Return the status and name of each problem about HTTP itself, from the calls in `api/` and `http1/` that make one."""
+    found = set()
+    for room in ("api", "http1"):
+        for path in (ROOT / "gym_http_server" / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                match node:
+                    case ast.Call(args=[ast.Constant(value=int(status)), ast.Constant(value=str(name)), _, *_]) if (
+                        status >= 400
+                    ):
+                        found.add((status, name))
+    return found
 
 
 def settings() -> str:
@@ -182,10 +202,9 @@ def _default(each: dataclasses.Field[Any]) -> str:
         return f"{value // MIB} MiB"
     if unit == "s":
         return f"{value / 3600:g} h" if value >= 3600 else f"{value:g} s"
-    return f"`{value}`"
+    return f"{value} {unit}" if unit else f"`{value}`"
 
 
 def _text(each: dataclasses.Field[Any]) -> str:
-    choices, unit = each.metadata["choices"], each.metadata["unit"]
-    text = each.metadata["text"].removesuffix(".") + (f" (in {unit})" if unit else "") + "."
+    choices, text = each.metadata["choices"], each.metadata["text"]
     return text + (f" One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else "")
