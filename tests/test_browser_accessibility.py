@@ -73,6 +73,15 @@ def test_a_page_is_for_everybody(browser: Browser, server: Server, path: str) ->
     assert {"Home", "Environments", "Scoreboard", "API", "Contract", "Manual"} <= links
 
 
+def test_a_heading_has_the_whole_width(browser: Browser, server: Server) -> None:
+    """The name of an evaluation stands on one line where there is room for it."""
+    browser.resize(DESKTOP)
+    browser.open(f"{server.url}/scoreboard/{server.evaluation}")
+    widths = "return [document.querySelector('h1').offsetWidth, document.querySelector('.facts').offsetWidth]"
+    heading, facts = browser.run(widths)
+    assert heading == facts
+
+
 def test_the_form_is_for_everybody(browser: Browser, locked: Server) -> None:
     """So is the one that takes the key, the wrong one too."""
     browser.open(locked.url)
