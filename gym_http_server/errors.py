@@ -21,6 +21,7 @@ GymHttpServerError
 │   ├── NotCopyableError            the environment's state cannot be saved or put back
 │   └── NoTransitionModelError      the environment has no tabular model
 ├── RecordingFailedError            what was recorded cannot be written
+├── FileSystemTimeoutError          the file system does not answer about a path that a client named
 ├── UploadTargetError               where results are kept cannot be reached, or refuses
 ├── InquiryFailedError              the process that asks the libraries what they register raised, hung or died
 ├── ReplyTooLargeError              the reply is over the setting max_reply
@@ -210,6 +211,20 @@ class NoTransitionModelError(ConflictError):
 
 class RecordingFailedError(GymHttpServerError):
     """What was recorded cannot be written; it is kept, and tried again."""
+
+
+class FileSystemTimeoutError(GymHttpServerError):
+    """The file system does not answer about a path that a client named."""
+
+    @classmethod
+    def of(cls, text: str | None, seconds: float) -> FileSystemTimeoutError:
+        """Return the error for a text that was looked up; None where other requests' lookups keep this one waiting."""
+        what = "other requests' paths" if text is None else ascii(text[:200])
+        return cls(
+            f"the server's file system did not answer within {seconds:g} s about {what}: name a path elsewhere, or mend what is "
+            "mounted there",
+            seconds=seconds,
+        )
 
 
 class UploadTargetError(GymHttpServerError):

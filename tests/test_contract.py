@@ -178,7 +178,7 @@ STATUSES = {
     500: "Start Address EngineUnavailable ImportFailed Access ResultsRoot TargetUnavailable GymHttpServer",
     502: "UploadTarget InquiryFailed RuntimeDefect EnvironmentRaised EnvironmentResult EnvironmentDied EnvironmentFailure",
     503: "OutOfResources",
-    504: "CallTimeout RolloutTimeout",
+    504: "FileSystemTimeout CallTimeout RolloutTimeout",
     507: "RecordingFailed",
 }
 """What each error is answered with: its class without `Error`."""

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from gym_http_server.api import pages
+from gym_http_server.api.handlers import handler_table
+from gym_http_server.config import Settings
+from gym_http_server.errors import FileSystemTimeoutError
+from gym_http_server.instances.directory import Instances
+from gym_http_server.results.scoreboard import Results
 from gym_http_server.support.files import open_regular, read_within
 from gym_http_server.support.threads import DaemonThreads
 
 from .conftest import start
+from .fake_engine import FakeEngine, FakeWorker
 from .handing import TROUBLE, Client, post, step
 from .serving import SECONDS, Server, eventually, threads
 
 CALL_TIMEOUT = 3
+HANGING = "hanging-mount/file"
 SLACK = 3.0
 """Seconds that a busy machine may add."""
 
@@ -143,8 +152,6 @@ def test_a_pipe_that_nobody_writes_is_given_up(tmp_path: Path) -> None:
 
 def test_threads_that_wait_for_ever_keep_nobody() -> None:
     """Who asks is told in time, those behind them as well, and what is over in time is returned."""
-    import asyncio
-
     forever = threading.Event()
     pool = DaemonThreads(2, "test")
 
@@ -161,10 +168,50 @@ def test_threads_that_wait_for_ever_keep_nobody() -> None:
     pool.shutdown()
 
 
+ON_A_HANGING_FILE_SYSTEM: dict[str, dict[str, Any]] = {
+    "createEnv": {"body": {"env_id": "CartPole-v1", "kwargs": {"a": ["plain", {"b": HANGING}]}}},
+    "createEnv of a wrapper": {
+        "body": {"env_id": "CartPole-v1", "wrappers": [{"name": "TimeLimit", "kwargs": {"a": HANGING}}]}
+    },
+    "resetEnv": {"instance_id": "0", "body": {"options": {"a": HANGING}}},
+    "resetBatch": {"instance_id": "0", "body": {"options": {"a": HANGING}}},
+    "startMonitor": {"instance_id": "0", "body": {"directory": HANGING}},
+}
+"""Every operation with a path that the server looks up, by its arguments."""
+
+
+@pytest.mark.parametrize("name", ON_A_HANGING_FILE_SYSTEM)
+async def test_a_path_on_a_file_system_that_hangs_is_given_up_by_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever of the system is asked about it; the event loop goes on meanwhile."""
+    forever = threading.Event()
+
+    def hanging(usual: Callable[..., Any]) -> Callable[..., Any]:
+        def ask(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if HANGING in str(path):
+                forever.wait()
+            return usual(path, *args, **kwargs)
+
+        return ask
+
+    settings = Settings(call_timeout=0.2, results_root=(str(tmp_path),))
+    instances = Instances(settings, FakeEngine())
+    instances.add("0", FakeWorker())
+    handlers = handler_table(settings, instances, lambda: None, Results(settings))
+    monkeypatch.setattr(os.path, "lexists", hanging(os.path.lexists))
+    monkeypatch.setattr(Path, "resolve", hanging(Path.resolve))
+    monkeypatch.setattr(os, "lstat", hanging(os.lstat))
+    try:
+        with pytest.raises(FileSystemTimeoutError, match=f"within 0.2 s about '{HANGING}'"):
+            async with asyncio.timeout(SECONDS):
+                await handlers[name.partition(" ")[0]](**ON_A_HANGING_FILE_SYSTEM[name])
+    finally:
+        forever.set()
+
+
 def test_a_page_that_is_not_made_in_time_is_a_504(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread is left to itself, and the client gets a problem."""
-    import asyncio
-
     monkeypatch.setattr(pages, "PART_SECONDS", 0.01)
     forever = threading.Event()
     sent = []

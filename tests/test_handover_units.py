@@ -197,6 +197,7 @@ def test_garbage_in_the_usage_is_read_without_a_failure(values: list[float]) -> 
     assert math.isfinite(usage.idle_since)
     assert usage.busy_since is None or 0 < usage.busy_since < math.inf
     assert usage.operation in OPERATIONS
+    assert usage.of_rollout is None or min(usage.of_rollout) >= 0
 
 
 def test_the_memory_is_shared_by_its_descriptor() -> None:

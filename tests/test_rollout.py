@@ -15,6 +15,7 @@ from gym_http_server.runtime.rollout import Trajectory, kept, least_bytes, plann
 from gym_http_server.runtime.values.encoding import ENCODERS
 
 from .conftest import KINDS, start
+from .handing import Client, post
 from .sample_spaces import SAMPLE_SPACES, same
 from .serving import Server
 from .test_batches import FORMS, TROUBLE, read, send, told
@@ -217,6 +218,22 @@ def test_an_environment_that_dies_or_hangs_midway_is_lost(process_server: Server
     env = process_server.create(TROUBLE, call_timeout=0.5)
     assert process_server.post(f"{env}/rollout/", {"actions": ["", action]}).status == status
     assert process_server.post(f"{env}/rollout/", {"actions": [""]}).status == 410
+
+
+@pytest.mark.parametrize("is_handed_over", [True, False])
+def test_a_rollout_with_a_step_that_hangs_says_what_was_done_before(is_handed_over: bool) -> None:
+    """The 504 and the later 410 tell the steps and episodes of that rollout, and none that were taken before it."""
+    with start("handover" if is_handed_over else "process") as server, Client(server) as client:
+        env = f"/v1/envs/{client.ask(post('/v1/envs/', {'env_id': TROUBLE, 'call_timeout': 1})).json['instance_id']}"
+        for _ in range(3):
+            assert client.ask(post(f"{env}/rollout/", {"actions": ["", ""]})).status == 200
+        answer = client.ask(post(f"{env}/rollout/", {"actions": ["", "", "", "hang"]}))
+        assert answer.status == 504
+        assert answer.json["type"].endswith(":call-timeout")
+        assert (answer.json["steps"], answer.json["episodes"]) == (3, 0)
+        words = "rollout took longer than 1 s and the environment was killed after 3 steps and 0 episodes of it"
+        assert words in answer.message
+        assert words in client.ask(post(f"{env}/step/", {"action": ""})).message
 
 
 @FORMS

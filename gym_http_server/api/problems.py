@@ -44,6 +44,7 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.NotCopyableError: 409,
     errors.NoTransitionModelError: 409,
     errors.RecordingFailedError: 507,
+    errors.FileSystemTimeoutError: 504,
     errors.UploadTargetError: 502,
     errors.InquiryFailedError: 502,
     errors.ReplyTooLargeError: 413,

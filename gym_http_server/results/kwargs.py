@@ -13,7 +13,7 @@ import sys
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unwrap, urlsplit
 from urllib.request import url2pathname
 
@@ -21,7 +21,12 @@ from ..errors import ForbiddenDirectoryError, InvalidValueError
 from .roots import LONGEST_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .roots import Roots
+
+Note: TypeAlias = "Callable[[str], None]"
+"""Who is told of each text before the file system is asked about it."""
 
 CODE: Final = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w./-]*")
 """A text that names code, whether there is such a module or not: `module:attribute`, or `module:Env-v0`.
@@ -55,12 +60,13 @@ class KwargsGuard:
         self._roots = roots
         self._imports = imports
 
-    def check(self, kwargs: dict[str, Any], what: str = "kwargs") -> None:
+    def check(self, kwargs: dict[str, Any], what: str = "kwargs", note: Note = lambda _: None) -> None:
         """Refuse what must not be passed on to an environment.
 
         Args:
             kwargs: plain JSON values.
             what: what to call them.
+            note: told of each text.
 
         Raises:
             InvalidValueError: a text names code, no path can be called like that, or there are too many texts.
@@ -89,6 +95,7 @@ class KwargsGuard:
                             raise _too_many(
                                 what, MAX_PATH_CHARACTERS, "characters of texts that look like paths or code"
                             )
+                        note(text)
                         self._check_text(what, name, text)
                     case dict() as mapping:
                         left += mapping

@@ -159,6 +159,7 @@ class Environment(Served):
             ReplyTooLargeError: the trajectory is over the limit.
             RolloutTimeoutError: it is not over in time.
         """
+        self.usage.begin_rollout()
         plan = (
             None if actions is None else [self._decoded(action, f"actions[{at}]: ") for at, action in planned(actions)]
         )

@@ -9,6 +9,7 @@ from ...results.roots import Roots
 from .batches import BatchHandlers
 from .episodes import EpisodeHandlers
 from .instances import InstanceHandlers
+from .lookups import Lookups
 from .monitor import MonitorHandlers
 from .options import OptionsCheck
 from .planning import PlanningHandlers
@@ -46,8 +47,10 @@ def handler_table(
         registry: what the libraries register; None as for the results.
     """
     guard = KwargsGuard(Roots(settings.results_root), settings.imports)
-    options = OptionsCheck(guard, in_thread=results is not None)
-    of_instances = InstanceHandlers(settings, instances, guard)
+    lookups = Lookups(settings.call_timeout)
+    # An environment's own process has nobody else to serve, and `call_timeout` ends it.
+    options = OptionsCheck(guard, None if results is None else lookups)
+    of_instances = InstanceHandlers(settings, instances, guard, lookups)
     of_episodes = EpisodeHandlers(settings, instances, options)
     of_batches = BatchHandlers(instances, options)
     of_planning = PlanningHandlers(settings, instances)
@@ -83,7 +86,7 @@ def handler_table(
         "getMetrics": of_server.health,
     }
     if results is not None:
-        of_monitor = MonitorHandlers(instances, results.recording_directory)
+        of_monitor = MonitorHandlers(instances, results.recording_directory, lookups)
         of_results = ResultsHandlers(results)
         # Not at the top: an environment's own process has no part in this either, and to load it takes 80 ms.
         from ..telemetry.metrics import Metrics

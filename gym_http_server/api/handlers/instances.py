@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,11 @@ if TYPE_CHECKING:
     from ...config import Settings
     from ...instances.directory import Instances
     from ...instances.instance import Instance
-    from ...results.kwargs import KwargsGuard
+    from ...results.kwargs import KwargsGuard, Note
     from ...runtime.idempotency import Once
     from ...runtime.shared.traffic import Tally
     from ..responses import Response
+    from .lookups import Lookups
 
 
 logger = logging.getLogger(__name__)
@@ -37,11 +37,13 @@ class InstanceHandlers:
         settings: the server's settings.
         instances: the live instances.
         guard: what kwargs are held to.
+        lookups: asks the file system for that.
     """
 
-    def __init__(self, settings: Settings, instances: Instances, guard: KwargsGuard) -> None:
+    def __init__(self, settings: Settings, instances: Instances, guard: KwargsGuard, lookups: Lookups) -> None:
         self._settings = settings
         self._guard = guard
+        self._lookups = lookups
         self._instances = instances
         self._outcomes = SharedOutcomes()
 
@@ -55,8 +57,7 @@ class InstanceHandlers:
         metadata = Metadata().changed(body)
         wrappers = [{"name": each["name"], "kwargs": each.get("kwargs") or {}} for each in body.get("wrappers") or ()]
         if body.get("kwargs") or wrappers:
-            # In a thread, for it may be much, and each path is a question to the file system.
-            await asyncio.to_thread(self._check, body.get("kwargs") or {}, wrappers)
+            await self._lookups.within_time(lambda note: self._check(body.get("kwargs") or {}, wrappers, note))
         request = CreateRequest(
             env_id=body["env_id"],
             seed=seed_of(body),
@@ -81,10 +82,10 @@ class InstanceHandlers:
         response = json_response(reply, headers)
         return response._replace(body=compact(response.body))
 
-    def _check(self, kwargs: dict[str, Any], wrappers: Sequence[dict[str, Any]]) -> None:
-        self._guard.check(kwargs)
+    def _check(self, kwargs: dict[str, Any], wrappers: Sequence[dict[str, Any]], note: Note) -> None:
+        self._guard.check(kwargs, note=note)
         for index, each in enumerate(wrappers):
-            self._guard.check(each["kwargs"], f"the kwargs of wrappers[{index}]")
+            self._guard.check(each["kwargs"], f"the kwargs of wrappers[{index}]", note)
 
     async def list(self) -> Response:
         """List the live instances."""

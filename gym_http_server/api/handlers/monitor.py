@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ...instances.directory import Instances
+    from ...results.kwargs import Note
     from ..responses import Response
+    from .lookups import Lookups
 
 
 class MonitorHandlers:
@@ -21,17 +23,25 @@ class MonitorHandlers:
     Args:
         instances: the live instances.
         resolve: returns the directory that a client names, where it is one that may be written to.
+        lookups: asks the file system for that.
     """
 
-    def __init__(self, instances: Instances, resolve: Callable[[str], Path]) -> None:
+    def __init__(self, instances: Instances, resolve: Callable[[str], Path], lookups: Lookups) -> None:
         self._instances = instances
         self._resolve = resolve
+        self._lookups = lookups
 
     async def start(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
         """Start recording."""
         instance = self._instances.get(instance_id)
+        named = body["directory"]
+
+        def resolve(note: Note) -> Path:
+            note(named)
+            return self._resolve(named)
+
         arguments = {
-            "directory": str(self._resolve(body["directory"])),
+            "directory": str(await self._lookups.within_time(resolve)),
             "force": flag("force", body.get("force")),
             "resume": flag("resume", body.get("resume")),
             "video_callable": body.get("video_callable", False),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...results.kwargs import KwargsGuard
+    from .lookups import Lookups
 
 
 class OptionsCheck:
@@ -14,22 +14,23 @@ class OptionsCheck:
 
     Args:
         guard: the rules.
-        in_thread: check in another thread, because this one serves other instances as well.
+        lookups: asks the file system in another thread, because this one serves other instances as well; None to ask here.
     """
 
-    def __init__(self, guard: KwargsGuard, *, in_thread: bool) -> None:
+    def __init__(self, guard: KwargsGuard, lookups: Lookups | None) -> None:
         self._guard = guard
-        self._in_thread = in_thread
+        self._lookups = lookups
 
     async def check(self, options: Any) -> None:
         """Check options; anything but an object with members is passed over.
 
         Raises:
+            FileSystemTimeoutError: it cannot be told in time whether they do.
             InvalidValueError, ForbiddenDirectoryError: as `KwargsGuard.check`.
         """
         if not options or not isinstance(options, dict):
             return
-        if self._in_thread:
-            await asyncio.to_thread(self._guard.check, options, "options")
-        else:
+        if self._lookups is None:
             self._guard.check(options, "options")
+        else:
+            await self._lookups.within_time(lambda note: self._guard.check(options, "options", note))

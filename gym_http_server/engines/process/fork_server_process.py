@@ -84,7 +84,8 @@ class ForkServerProcess:
             return self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._kill()
-            return self._process.wait()
+            status = self._process.poll()
+            return -signal.SIGKILL if status is None else status
 
     def kill(self) -> None:
         """End it at once, where it has not ended: it may be loading a module that never comes to an end."""
@@ -98,7 +99,9 @@ class ForkServerProcess:
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            # Not even a kill ends what waits for a file system that hangs, until that answers.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
 
 
 def _popen(control: int, output: int, settings: Settings) -> subprocess.Popen[bytes]:

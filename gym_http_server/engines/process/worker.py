@@ -263,8 +263,13 @@ class ProcessWorker(Worker):
         else:
             what = "its process left a request unread for"
             self._is_unread = True
-        why = f"{what} {seconds:g} s and the environment was killed: raise --call-timeout, or call_timeout at createEnv"
-        self._timed_out = CallTimeoutError(why, seconds=seconds)
+        facts: dict[str, Any] = {"seconds": seconds}
+        done = ""
+        if (taken := self.usage.of_rollout) is not None and (self._custody.is_held or self._operation == "rollout"):
+            facts["steps"], facts["episodes"] = taken
+            done = f" after {taken[0]} steps and {taken[1]} episodes of it"
+        why = f"{what} {seconds:g} s and the environment was killed{done}: raise --call-timeout, or call_timeout at createEnv"
+        self._timed_out = CallTimeoutError(why, **facts)
         self._kill(why)
         # Who is behind a client's own connection learns at the exit that the environment is lost.
         if not self._custody.is_held:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SECONDS: Final = 30.0
 """How long a process may take; importing a library of environments takes one or two."""
 
+EXIT_SECONDS: Final = 5.0
+"""How long one that was killed is waited for."""
+
 LARGEST: Final = 1 << 24
 """Bytes that are read of what it writes."""
 
@@ -117,7 +120,9 @@ class Inquirer:
                 _kill(process)
             with contextlib.suppress(BrokenPipeError):
                 stdin.close()
-            process.wait()
+            # Not even a kill ends what waits for a file system that hangs, until that answers.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(EXIT_SECONDS)
 
     def _read(self, replies: bytes, status: int | None) -> Any:
         if len(replies) > LARGEST:

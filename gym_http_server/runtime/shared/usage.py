@@ -31,7 +31,7 @@ OPERATIONS: Final = (
 """Every operation, at the index that stands for it."""
 
 CELLS: Final = 8
-_STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION = range(6)
+_STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION, _STEPS_BEFORE, _EPISODES_BEFORE = range(CELLS)
 _INDEX: Final = {name: float(index) for index, name in enumerate(OPERATIONS)}
 MOST: Final = float(1 << 53)
 """The largest value that is one."""
@@ -52,6 +52,11 @@ class Usage:
         cells = self._cells
         cells[_OPERATION] = _INDEX[operation]
         cells[_BUSY_SINCE] = time.monotonic()
+
+    def begin_rollout(self) -> None:
+        """Note that the call that has begun takes many steps."""
+        cells = self._cells
+        cells[_STEPS_BEFORE], cells[_EPISODES_BEFORE] = cells[_STEPS], cells[_EPISODES]
 
     def end(self) -> None:
         """Note that the call has ended."""
@@ -75,6 +80,14 @@ class Usage:
     def episodes(self) -> int:
         """Episodes that have ended since it was made."""
         return int(within(self._cells[_EPISODES]))
+
+    @property
+    def of_rollout(self) -> tuple[int, int] | None:
+        """Steps and episodes of the rollout under way; None where there is none."""
+        if self.busy_since is None or self.operation != "rollout":
+            return None
+        steps = self.steps - int(within(self._cells[_STEPS_BEFORE]))
+        return max(0, steps), max(0, self.episodes - int(within(self._cells[_EPISODES_BEFORE])))
 
     @property
     def used_at(self) -> float:
