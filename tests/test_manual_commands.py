@@ -28,6 +28,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT).with_suffix("")).replace("gym_http_server/console/", "")
 
 
+TOOLS = ("curl", "openssl")
 OTHERS = {"text", "json", "nginx"}
 """Languages of fences that nobody runs."""
 
@@ -39,8 +40,9 @@ def is_followed(fence: Fence) -> bool:
 @pytest.mark.parametrize("path", FOLLOWED, ids=name_of)
 def test_a_reader_can_do_what_a_document_says(path: Path, tmp_path: Path) -> None:
     """Each fence works in its order, beside the server that the document starts or one with the defaults."""
-    if shutil.which("curl") is None or shutil.which("bash") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("curl or bash is not installed")
+    missing = [name for name in TOOLS if f"{name} " in path.read_text() and shutil.which(name) is None]
+    if missing or shutil.which("bash") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not installed: {', '.join(missing) or 'bash'}")
     with Reader(tmp_path) as reader:
         for fence in filter(is_followed, FENCES[path]):
             reader.follow(fence)

@@ -149,7 +149,9 @@ class Reader:
 
     def _serve(self, line: str) -> None:
         self._stop()
+        # The server works elsewhere: it is told the whole path of a file that the reader has.
         arguments = shlex.split(line, comments=True)[1:]
+        arguments = [str(self._directory / each) if (self._directory / each).is_file() else each for each in arguments]
         environment = {**self._variables, "PYTHONPATH": str(self._directory)}
         self._server = Server("--results-root", str(self._directory), *arguments, environment=environment)
 
