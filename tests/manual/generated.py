@@ -1,4 +1,4 @@
-"""The generated parts of the README and the manual: operations, problems, settings and figures, each from its table."""
+"""The generated parts of the README and the manual: operations, problems, settings, wrappers and figures, each from its table."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gym_http_server.config import MIB, Settings, option_name, variable_name
 from gym_http_server.console.manual.book import FOLDER
 from gym_http_server.contract import METHODS, load_contract
 from gym_http_server.errors import ConflictError, EnvironmentFailure, GymHttpServerError, StartError, UsageError
+from gym_http_server.runtime.making.wrappers import REFUSED, WRAPPERS
 
 from ..benchmarks.report import cells, markdown_of
 
@@ -105,6 +106,13 @@ def settings() -> str:
     return "\n".join(["| Option | What it does | Default | Variable |", "| --- | --- | --- | --- |", *rows])
 
 
+def wrappers() -> str:
+    """Return the names of the wrappers, and a table of those that are refused."""
+    names = ", ".join(f"`{name}`" for name in WRAPPERS)
+    rows = [f"| `{name}` | {reason} |" for name, reason in REFUSED.items() if name != "vector"]
+    return "\n".join([names, "", "Refused are:", "", "| Wrapper | Why |", "| --- | --- |", *rows])
+
+
 def figures() -> str:
     """Return the table of all figures."""
     return markdown_of(json.loads(FIGURES.read_text()))
@@ -126,6 +134,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "operations": operations,
     "problems": problems,
     "settings": settings,
+    "wrappers": wrappers,
     "figures": figures,
     "readme-figures": readme_figures,
 }
