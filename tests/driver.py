@@ -141,11 +141,16 @@ class Browser:
 
 
 def is_gone(element: WebElement) -> bool:
-    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 
     try:
         element.is_enabled()
     except StaleElementReferenceException:
+        return True
+    except WebDriverException as error:
+        # While one document follows another, the driver passes on what the browser says of it.
+        if "does not belong to the document" not in str(error):
+            raise
         return True
     return False
 

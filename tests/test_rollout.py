@@ -316,7 +316,7 @@ def test_a_trajectory_ends_at_the_limit_and_arrays_of_actions_have_time_first() 
 @pytest.mark.parametrize("asked", [{"episodes": 10**9}, {"steps": 4_000_000}])
 def test_a_rollout_that_takes_too_long_ends_itself(process_server: Server, asked: dict[str, int]) -> None:
     """Its 504 says how many steps and episodes were taken, and the instance goes on from there."""
-    env = process_server.create("CartPole-v1", call_timeout=3.0)
+    env = process_server.create("CartPole-v1", call_timeout=8.0)
     answer = process_server.post(f"{env}/rollout/", {"policy": "random", **asked})
     assert answer.status == 504
     assert answer.json["type"].endswith(":rollout-timeout")
