@@ -537,29 +537,42 @@ def test_an_answer_that_breaks_off_is_a_connection_error(loopback, client):
         client.get_health()
 
 
-def test_a_late_answer_is_never_read_as_that_of_the_next_request(loopback):
-    """After a timeout the next request has a new connection and its own answer."""
-    late = threading.Event()
+def holding(loopback, monkeypatch):
+    """Have the first step be answered only after the request that follows it was sent."""
+    sent = threading.Event()
+    steps = []
+    send = Connection.send
 
     def answer(request):
         if request.path.endswith("/step/"):
-            late.wait(SECONDS)
+            assert sent.wait(SECONDS)
             return reply({"late": True})
         return reply({"status": "ok"})
 
+    def note(connection, data):
+        send(connection, data)
+        steps.append(data)
+        if len(steps) > 1:
+            sent.set()
+
     loopback.answer = answer
+    monkeypatch.setattr(Connection, "send", note)
+
+
+def test_a_late_answer_is_never_read_as_that_of_the_next_request(loopback, monkeypatch):
+    """After a timeout the next request has a new connection and its own answer."""
+    holding(loopback, monkeypatch)
     with Client(loopback.url, timeout=0.05) as client:
         with pytest.raises(TimeoutError, match="no answer in time"):
             client.step_env("a1", 0)
         client._transport._timeout = SECONDS
-        late.set()
         assert client.get_health() == {"status": "ok"}
     assert [request.connection for request in loopback.requests] == [1, 2]
 
 
 def test_an_interrupted_request_gives_up_its_connection(loopback, client, monkeypatch):
-    """After Ctrl-C in a request, the next one has a new connection."""
-    client.get_health()
+    """After Ctrl-C in a request, the next one has a new connection and its own answer."""
+    holding(loopback, monkeypatch)
 
     def interrupt(_):
         raise KeyboardInterrupt
@@ -567,9 +580,9 @@ def test_an_interrupted_request_gives_up_its_connection(loopback, client, monkey
     with monkeypatch.context() as patch:
         patch.setattr(Connection, "receive", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            client.get_health()
-    client.get_health()
-    assert loopback.requests[-1].connection == 2
+            client.step_env("a1", 0)
+    assert client.get_health() == {"status": "ok"}
+    assert [request.connection for request in loopback.requests] == [1, 2]
 
 
 def test_each_thread_has_its_own_connection(loopback, client):

@@ -137,6 +137,21 @@ def test_one_that_is_garbage_collected_is_closed(server, make):
     eventually(lambda: instance_id not in live(server))
 
 
+@pytest.mark.parametrize("name", ["single", "batch"])
+def test_one_whose_constructor_fails_leaves_no_instance(server, monkeypatch, name):
+    """It is closed before the exception is raised, which keeps the object alive."""
+    before = live(server)
+
+    def fail(_):
+        assert live(server) != before
+        raise ValueError("a space that is not known here")
+
+    monkeypatch.setattr(f"gym_http_server.client.remote_{'env' if name == 'single' else 'vector_env'}.rebuild", fail)
+    with pytest.raises(ValueError, match="not known here"):
+        MAKERS[name](server.url)
+    assert live(server) == before
+
+
 def run(program, *arguments, **options):
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", program, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
