@@ -68,7 +68,7 @@ class Troublemaker(gymnasium.Env[Any, Any]):
     def close(self) -> None:
         self._act(self._close)
 
-    def _act(self, action: str) -> dict[str, Any]:
+    def _act(self, action: str) -> dict[str, Any]:  # noqa: C901, PLR0912, PLR0915 -- a table of misdeeds
         match action.split():
             case ["exit", code]:
                 sys.stderr.write("last words of the environment\n")
