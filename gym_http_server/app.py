@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .api.connexion_app import MiddlewarePosition, make_stack
+from .api.connexion_app import MiddlewarePosition, make_connexion_app
 from .api.content.compression import Compression
 from .api.guard.gate import Gate
 from .api.guard.guesses import Guesses
@@ -18,7 +18,7 @@ from .api.guard.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guar
 from .api.handlers import Handler, handler_table
 from .api.hot_operations import HotOperations
 from .api.hot_path import ABANDON, HotPath
-from .api.normalizer import METRICS, App, Edge, Receive, Scope, Send, send_problem
+from .api.normalizer import METRICS, App, Normalizer, Receive, Scope, Send, send_problem
 from .api.pages import Pages
 from .api.problems import HttpProblem, problem_of
 from .api.refusals import REFUSALS
@@ -318,7 +318,7 @@ def make_api(
         validate_responses: hold every reply of connexion's stack against the contract.
         operations: those of the hot path, which is put in front; None for none.
     """
-    stack = make_stack(contract, handlers, settings.max_values, validate_responses=validate_responses)
+    stack = make_connexion_app(contract, handlers, settings.max_values, validate_responses=validate_responses)
     app: App = stack
     if operations is not None:
         app = HotPath(operations, settings.max_body, stack, traffic_of, on_lost)
@@ -328,7 +328,7 @@ def make_api(
         app = Compression(app, everywhere=True)
     # The last one is the nearest to connexion.
     stack.add_middleware(
-        Edge,
+        Normalizer,
         position=MiddlewarePosition.BEFORE_EXCEPTION,
         contract=contract,
         max_body=settings.max_body,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gym_http_server.api.pages import LARGEST_FORM, WORKERS
+from gym_http_server.api.pages import MAX_FORM_BYTES, MAX_THREADS
 
 from .conftest import start
 from .handing import Client, get
@@ -20,7 +20,7 @@ from .serving import Answer, Server, eventually, parse_response, raw
 KEY = "correct-horse-battery-staple"
 FORM = "application/x-www-form-urlencoded"
 SMALL = 1000
-MANY = 3 * WORKERS
+MANY = 3 * MAX_THREADS
 HUGE = 64_000_000
 """Bytes of a file that no connection's buffers take."""
 
@@ -75,10 +75,10 @@ def part_of_a_form(size: int, disposition: str) -> tuple[bytes, str]:
 
 
 @pytest.mark.parametrize("disposition", ["", '; filename="x"'])
-@pytest.mark.parametrize("size", [LARGEST_FORM, 8_000_000])
+@pytest.mark.parametrize("size", [MAX_FORM_BYTES, 8_000_000])
 def test_a_form_in_parts_has_a_limit(locked: Server, disposition: str, size: int) -> None:
     """Neither a field nor a file of a login is taken that is larger than any key."""
-    assert is_too_large(send(locked, "/login", *part_of_a_form(size, disposition)), LARGEST_FORM)
+    assert is_too_large(send(locked, "/login", *part_of_a_form(size, disposition)), MAX_FORM_BYTES)
     assert send(locked, "/login", *part_of_a_form(20, disposition)).status == 401
 
 
@@ -86,8 +86,8 @@ def test_a_form_in_parts_has_a_limit(locked: Server, disposition: str, size: int
 @pytest.mark.parametrize("method", ["POST", "GET", "PUT", "DELETE"])
 def test_the_limit_is_that_of_every_page(locked: Server, path: str, method: str) -> None:
     """Also where no page takes a body, or none is there."""
-    body = b"key=" + b"z" * LARGEST_FORM
-    assert is_too_large(send(locked, path, body, method=method), LARGEST_FORM)
+    body = b"key=" + b"z" * MAX_FORM_BYTES
+    assert is_too_large(send(locked, path, body, method=method), MAX_FORM_BYTES)
 
 
 def test_the_limit_of_all_requests_is_that_of_pages_too(small: Server) -> None:
@@ -100,9 +100,9 @@ def test_the_limit_of_all_requests_is_that_of_pages_too(small: Server) -> None:
 def test_chunks_are_counted_as_they_come(locked: Server) -> None:
     """A form in chunks is read as any other, up to the same limit."""
     assert send_chunks(locked, "/login", f"key={KEY}".encode(), 3).status == 303
-    assert send_chunks(locked, "/login", b"key=" + b"z" * (LARGEST_FORM - 4), 1000).status == 401
-    assert is_too_large(send_chunks(locked, "/login", b"key=" + b"z" * LARGEST_FORM, 1000), LARGEST_FORM)
-    assert is_too_large(send_chunks(locked, "/login", b"key=" + b"z" * 8_000_000, 1 << 16), LARGEST_FORM)
+    assert send_chunks(locked, "/login", b"key=" + b"z" * (MAX_FORM_BYTES - 4), 1000).status == 401
+    assert is_too_large(send_chunks(locked, "/login", b"key=" + b"z" * MAX_FORM_BYTES, 1000), MAX_FORM_BYTES)
+    assert is_too_large(send_chunks(locked, "/login", b"key=" + b"z" * 8_000_000, 1 << 16), MAX_FORM_BYTES)
 
 
 def test_nothing_of_a_large_form_is_kept(locked: Server) -> None:
@@ -111,7 +111,7 @@ def test_nothing_of_a_large_form_is_kept(locked: Server) -> None:
     head = head_of("/login", f"Content-Type: {media_type}", "Content-Length: 200000000")
     with Client(locked) as client:
         client.send(head, body)
-        assert is_too_large(client.answer(), LARGEST_FORM)
+        assert is_too_large(client.answer(), MAX_FORM_BYTES)
         assert client.is_at_end()
 
 
@@ -149,7 +149,7 @@ def test_files_that_are_not_read_hold_up_no_page(film: tuple[Server, bytes, Path
         clients = [stack.enter_context(Client(server)) for _ in range(MANY)]
         for client in clients:
             client.send(request)
-        for client in clients[:WORKERS]:
+        for client in clients[:MAX_THREADS]:
             # Their replies have begun.
             assert client.socket.recv(1, socket.MSG_PEEK) == b"H"
         for path in ("/", "/scoreboard", "/static/console.css"):

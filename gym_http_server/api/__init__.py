@@ -1,1 +1,1 @@
-"""The HTTP side: the handlers behind the contract, and all that makes a request fit for them or a problem of it."""
+"""The HTTP API: from ASGI requests to handlers, and from results and errors to responses."""

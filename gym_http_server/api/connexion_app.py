@@ -1,4 +1,4 @@
-"""connexion's stack, the contract bound to the handlers."""
+"""The connexion app: the contract bound to the handlers."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from .handlers import Handler
     from .responses import Response
 
-__all__ = ["MiddlewarePosition", "make_stack"]
+__all__ = ["MiddlewarePosition", "make_connexion_app"]
 
 
-def make_stack(
+def make_connexion_app(
     contract: Contract, handlers: Mapping[str, Handler], max_values: int, *, validate_responses: bool
 ) -> AsyncApp:
     """Return the connexion app that binds the handlers to the contract; see `app.make_api` for the arguments."""
-    # A copy, for connexion resolves references in place; without the key, which the gate has asked for already.
+    # A copy, because connexion resolves references in place. Without `security`: the gate has already checked the key.
     document = copy.deepcopy(contract.document)
     document.pop("security", None)
     for item in document["paths"].values():
@@ -47,12 +47,12 @@ def make_stack(
     options = SwaggerUIOptions(serve_spec=False, swagger_ui=False)
     stack = AsyncApp("gym_http_server", swagger_ui_options=options)
     stack.add_api(
-        document,  # a dict, for connexion runs files through a template engine
+        document,  # a dict: connexion runs files through a template engine
         resolver=Resolver(function_resolver=lambda operation_id: bound(handlers[operation_id])),
         validate_responses=validate_responses,
         validator_map={"body": body_validators(max_values)},
     )
-    # At each request it warns that an operation takes two media types.
+    # It warns on every request that an operation takes two media types.
     logging.getLogger("connexion.operations.openapi3").setLevel(logging.ERROR)
     for kind in (ProblemException, HTTPException, Exception):
         stack.add_error_handler(kind, _on_error)
@@ -76,17 +76,17 @@ def _slug_of_status(status: int) -> str:
 
 
 def _first_line(detail: object) -> str:
-    # connexion puts a dump of schema and instance below the first line of a parameter's error.
+    # For a parameter, connexion appends a dump of schema and instance to the first line.
     return str(detail).strip().split("\n", 1)[0]
 
 
 def bound(handler: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[ConnexionResponse]]:
-    """Return a handler as connexion is to call it; it reads the arguments' names from the handler's signature."""
+    """Wrap a handler for connexion, which reads the names of the arguments from the signature."""
 
     @functools.wraps(handler)
     async def call(**arguments: Any) -> ConnexionResponse:
         value = current_request.scope.get(VALUE)
-        # What connexion makes of JSON's null depends on the schema.
+        # connexion converts JSON's null depending on the schema.
         if "body" in arguments and (value is not None or isinstance(arguments["body"], bytes)):
             arguments["body"] = value
         response = await handler(**arguments)

@@ -1,8 +1,8 @@
-"""connexion, loaded in half the time: without what of it no server uses, and what that loads.
+"""Imports of connexion, in half the time: modules that a server never uses are deferred or skipped.
 
-- Starlette's test client, for `AsyncApp.test_client`, and with it httpx, rich and pygments (0.3 s).
-- requests, for references to other hosts' documents, of which the contract has none (0.15 s).
-- The check that a contract is one, which the project's tests make of theirs (0.25 s).
+- Starlette's test client, used by `AsyncApp.test_client`, with httpx, rich and pygments (0.3 s).
+- requests, used for references to remote documents; the contract has none (0.15 s).
+- The validation of the OpenAPI document, which the tests do (0.25 s).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _DeferredClient(Deferred):
-    """Stands for `starlette.testclient`, of which connexion imports the class."""
+    """Placeholder of `starlette.testclient`, from which connexion imports a class."""
 
     def TestClient(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 -- Starlette's name
         """Return a test client."""
@@ -30,7 +30,7 @@ class _DeferredClient(Deferred):
 
 @contextlib.contextmanager
 def _deferred(*modules: types.ModuleType) -> Iterator[None]:
-    """Have what is imported get these modules, as far as the real ones are not loaded; nobody gets them afterwards."""
+    """Put placeholders into `sys.modules`, where the real modules are not loaded, and remove them at the end."""
     put = [each for each in modules if each.__name__ not in sys.modules]
     sys.modules.update({each.__name__: each for each in put})
     try:
@@ -44,7 +44,7 @@ with (
     warnings.catch_warnings(),
     _deferred(_DeferredClient("starlette.testclient"), Deferred("httpx"), Deferred("requests")),
 ):
-    # Starlette's test client, where it is loaded, warns that it wants another HTTP library.
+    # If Starlette's test client is loaded, it warns that it prefers another HTTP library.
     warnings.simplefilter("ignore")
     from connexion import AsyncApp
     from connexion import request as current_request

@@ -1,4 +1,4 @@
-"""Request headers: one value of each that has one, and all values of each that is a list (RFC 9110, 5.3)."""
+"""Request headers: repeated single-value headers are refused, lists are joined (RFC 9110, 5.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .problems import HttpProblem
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-SINGLE: Final = frozenset(
+SINGLE_VALUE_HEADERS: Final = frozenset(
     (
         *(b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest", b"authorization", b"cookie"),
         *(b"access-control-request-method", b"access-control-request-private-network"),
@@ -17,14 +17,16 @@ SINGLE: Final = frozenset(
         *(b"range", b"if-range", b"if-modified-since", b"if-unmodified-since"),
     )
 )
-"""Headers of which the guard, or what serves a request, reads one value; of two, each might read another.
+"""Headers that may appear once: of two values, the guard and a handler might read different ones.
 
-`X-Request-Id` is none of them: it decides nothing, and some proxies add one of their own. The first is taken.
+`X-Request-Id` is not among them: it decides nothing, and some proxies add another. The first one is used.
 """
 
 
-def repetition(headers: Iterable[tuple[bytes, bytes]], single: Collection[bytes] = SINGLE) -> HttpProblem | None:
-    """Return the problem of a header that has one value and is there more than once; None where there is no such header."""
+def repetition(
+    headers: Iterable[tuple[bytes, bytes]], single: Collection[bytes] = SINGLE_VALUE_HEADERS
+) -> HttpProblem | None:
+    """Return the problem with a single-value header that is repeated, or None."""
     names = [name for name, _ in headers]
     for name in sorted({*single} & {*names}):
         if names.count(name) > 1:
@@ -34,11 +36,11 @@ def repetition(headers: Iterable[tuple[bytes, bytes]], single: Collection[bytes]
 
 
 def combined(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """Return a header that is a list, its lines as one; None where it is not there."""
+    """Return the lines of a list header joined by commas, or None if it is absent."""
     lines = [value.decode("latin-1") for each, value in headers if each == name]
     return ", ".join(lines) if lines else None
 
 
 def has_header(scope: Mapping[str, Any], name: bytes) -> bool:
-    """Return whether a request has a header; its name in lower case."""
+    """Return whether a request has a header; `name` is in lower case."""
     return any(each == name for each, _ in scope["headers"])

@@ -1,7 +1,7 @@
-"""The operations inside a training loop, compiled from the contract: which request is one of them, plain and valid.
+"""The operations of a training loop, compiled from the contract: matching and validating their requests.
 
-Compiled are the operations that the contract marks `x-hot-path: true`. What is compiled may decline a request that
-connexion would accept, and never takes one that connexion would reject.
+These are the operations that the contract marks `x-hot-path: true`. A compiled operation may decline a request that
+connexion would accept; it never accepts one that connexion would reject.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MEDIA_TYPES: Final[dict[bytes | None, str]] = {
     b"application/json;charset=UTF-8": JSON,
     b"application/msgpack": MSGPACK,
 }
-"""The Content-Types that are plain."""
+"""Content-Type headers that the hot path accepts."""
 
 _METHODS: Final = frozenset(("get", "put", "post", "delete", "options", "head", "patch", "trace"))
 _ANNOTATIONS: Final = frozenset(("title", "description", "example", "default", "format"))
@@ -53,11 +53,11 @@ _CHECKED: Final = frozenset(
     )
 )
 _FORMATS: Final = frozenset(("int32", "int64", "double", "float", "path"))
-"""Formats that connexion's validator does not check either."""
+"""Formats that connexion's validator ignores, too."""
 
 
 class NotPlainError(Exception):
-    """The request is not plain and valid; connexion's stack is to answer it."""
+    """The request is not plain and valid, so connexion answers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class HotOperation:
     Attributes:
         operation_id: its operationId.
         handler: the handler.
-        takes_body: the operation declares a body.
-        requires_body: and requires it.
-        ignores_body: it declares none, and its method may bring one all the same.
-        takes_accept: the handler wants the Accept header.
-        key: what an Idempotency-Key has to match; None where the operation takes none.
-        media_types: what may be in the body.
-        max_values: how many values a body may hold.
+        takes_body: whether the operation declares a body.
+        requires_body: whether the body is required.
+        ignores_body: whether it declares none and its method allows one, which is then ignored.
+        takes_accept: whether the handler has the parameter `accept`.
+        key: pattern of a valid Idempotency-Key; None if the operation takes none.
+        media_types: accepted media types of the body.
+        max_values: maximum number of values in a body.
     """
 
     operation_id: str
@@ -91,10 +91,10 @@ class HotOperation:
     _validator: jsonschema_rs.Draft4Validator
 
     def read(self, content_type: bytes | None, body: bytes) -> Any:
-        """Return the value of a body.
+        """Parse and validate a body.
 
         Raises:
-            NotPlainError: it is not plain and valid.
+            NotPlainError: the body is not plain and valid.
         """
         if not body:
             if self.requires_body:
@@ -108,8 +108,8 @@ class HotOperation:
             if type(value) is dict:
                 names = value.keys()
                 if self._is_object and names <= self._free and names >= self._required:
-                    return value  # there is nothing in it that the schema says anything of
-                # What the contract leaves open is not looked into: an observation may be large.
+                    return value  # the schema does not constrain any of its members
+                # Unconstrained members are not validated: an observation may be large.
                 checked: Any = {key: None if key in self._free else item for key, item in value.items()}
             else:
                 checked = value
@@ -124,12 +124,12 @@ class HotOperations:
     """All compiled operations.
 
     Args:
-        paths: the paths of the contract, its references resolved.
+        paths: the paths of the contract, with references resolved.
         handlers: the handler of every operation, by operationId.
-        max_values: how many values a body may hold.
+        max_values: maximum number of values in a body.
 
     Raises:
-        ValueError: a marked operation's schema has a keyword that is not compiled here.
+        ValueError: the schema of a marked operation has an unknown keyword.
     """
 
     def __init__(self, paths: Mapping[str, Any], handlers: Mapping[str, Handler], max_values: int) -> None:
@@ -150,9 +150,9 @@ class HotOperations:
                 self._by_suffix[method, prefix, each] = compiled
 
     def find(self, method: str, path: str) -> tuple[HotOperation, dict[str, Any]] | None:
-        """Return the operation that serves a method at a decoded path, and the path's parameters; None for no other."""
+        """Return the operation for a method and a decoded path, with the path's parameters, or None."""
         if "\n" in path:
-            return None  # the edge has a word to say about it
+            return None  # the normalizer handles it
         for prefix, (name, longest) in self._prefixes.items():
             if path.startswith(prefix):
                 start = len(prefix)
@@ -168,7 +168,7 @@ class HotOperations:
 
 
 def hot_paths(paths: Mapping[str, Any]) -> dict[str, Any]:
-    """Return that part of a contract's paths, its references resolved, that is compiled: plain JSON values."""
+    """Return the part of the contract's resolved paths that is compiled here, as plain JSON values."""
     parts = ("operationId", "requestBody", MARK)
     found: dict[str, Any] = {}
     for template, method, operation, parameters in _marked(paths):
@@ -225,10 +225,10 @@ def _compile(
 
 
 def draft4(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema of OpenAPI 3.0 as JSON Schema draft 4, where null is a type and not a property of one.
+    """Convert an OpenAPI 3.0 schema to JSON Schema draft 4, in which null is a type.
 
     Raises:
-        ValueError: it has a keyword or format that is not known here.
+        ValueError: the schema has an unknown keyword or format.
     """
     unknown = schema.keys() - _CHECKED - _ANNOTATIONS
     if unknown or schema.get("format", "int64") not in _FORMATS:
@@ -251,7 +251,7 @@ def _lengths(parameter: Mapping[str, Any]) -> tuple[int, int]:
     known = {"type", "minLength", "maxLength"} | _ANNOTATIONS
     if parameter["in"] != "path" or schema["type"] != "string" or schema.keys() - known:
         raise ValueError(f"the parameter {parameter['name']!r} of a hot operation is not a plain text in the path")
-    # The empty text is in no path.
+    # A path cannot contain an empty parameter.
     return max(1, schema.get("minLength", 1)), schema.get("maxLength", 1 << 16)
 
 
@@ -262,7 +262,7 @@ def _pattern(template: str, lengths: Mapping[str, tuple[int, int]], greedy: Abst
             text += re.escape(part)
             continue
         least, most = lengths[part]
-        # One of `format: path` may hold slashes, but for a final one. No dot matches a newline, which is not plain.
+        # `format: path` allows slashes, except a final one. A dot matches no newline, which is not plain.
         one, lazy = (".", "?") if part in greedy else (r"[^/\n]", "")
         text += f"(?P<{part}>{one}{{{least},{most}}}{lazy})"
     return re.compile(f"{text}/?")

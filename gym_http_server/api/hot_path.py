@@ -1,7 +1,7 @@
-"""The hot path: requests of a training loop, plain and valid, answered without connexion's stack.
+"""The hot path: answers plain and valid requests of a training loop without connexion.
 
-Only a request that is not yet executed falls through to that stack, with its body replayed. Once the handler was called,
-its reply or its error, rendered by the same function as everywhere, is the answer.
+A request falls through to connexion, with its body replayed, only before it is executed. Once the handler was called, its
+reply or its error, rendered by `problem_of` like any other, is the answer.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
     from .normalizer import App, Message, Receive, Scope, Send
 
 REPLY = "gym_http_server.reply"
-"""An ASGI extension of our own HTTP protocol: a function of a media type and a body, which sends them with status 200 in
-one go, or returns False and sends nothing."""
+"""ASGI extension of `http1/protocol.py`: `reply(media_type, body)` sends a whole response with status 200 in one call, or returns
+False and sends nothing."""
 
 ERROR = "gym_http_server.error"
-"""An ASGI extension of our own HTTP protocol: the error to answer this request with, which was executed elsewhere."""
+"""ASGI extension of `http1/protocol.py`: the error to answer this request with, because it was executed elsewhere."""
 
 ABANDON = "gym_http_server.abandon"
-"""An ASGI extension of our own HTTP protocol: a function that ends the request under way, because the server stops."""
+"""ASGI extension of `http1/protocol.py`: a function that ends the current request, because the server stops."""
 
-LARGE = READ_SIZE
-"""A body of more bytes is read in another thread, so that other requests need not wait for it. An environment's own process,
-which has no others, gives such a request back before that."""
+MAX_LOOP_BODY_BYTES = READ_SIZE
+"""Maximum bytes of a body that is parsed on the event loop; a longer one is parsed in a thread. An environment's process, which
+has no such threads, gives longer requests back first."""
 
 
 class HotPath:
-    """An ASGI app that serves the operations that the contract marks.
+    """An ASGI app that serves the operations marked in the contract.
 
     Args:
         operations: the compiled operations.
-        max_body: the largest body, in bytes.
-        app: what all other requests fall through to.
-        traffic_of: tells where to count how requests for an instance are answered, by its instance_id.
-        on_lost: told of a keyed request that an instance was lost over, and what it is answered with; None for nobody.
+        max_body: maximum size of a body in bytes.
+        app: serves all other requests.
+        traffic_of: returns the counters of an instance, by its instance_id.
+        on_lost: called with instance_id, key and error when an instance was lost during a keyed request.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class HotPath:
         self._on_lost = on_lost
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901, PLR0912, PLR0915 -- each call of a function would cost every step a microsecond
-        """Answer the request, or let it fall through."""
+        """Answer the request, or pass it on."""
         found = self._operations.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
         if found is None:
             await self._app(scope, receive, send)
@@ -89,7 +89,7 @@ class HotPath:
                     body = message["body"]
                 if len(body) > self._max_body:
                     raise NotPlainError  # noqa: TRY301 -- one way to fall through
-                if len(body) > LARGE:
+                if len(body) > MAX_LOOP_BODY_BYTES:
                     loop = asyncio.get_running_loop()
                     arguments["body"] = await loop.run_in_executor(READERS, operation.read, content_type, body)
                 else:
@@ -136,7 +136,7 @@ class HotPath:
         receive: Receive,
         send: Send,
     ) -> None:
-        """Have the rest of the stack answer a request, and count it where it does."""
+        """Pass a request on to the next app, and count its response."""
         operation, arguments = found
         instance_id = arguments["instance_id"]
         counting = Counting(
@@ -145,19 +145,19 @@ class HotPath:
         await self._app({**scope, HOT: True}, counting.receive, counting.send)
 
     async def _pass_over(self, receive: Receive, received: list[Message]) -> None:
-        """Receive a body that the operation has no use for.
+        """Receive a body that the operation ignores.
 
         Raises:
-            NotPlainError: the client went away, or the body is over the limit.
+            NotPlainError: the client disconnected, or the body is over the limit.
         """
         received.append(await receive())
         await self._read_on(receive, received)
 
     async def _read_on(self, receive: Receive, received: list[Message]) -> None:
-        """Receive the rest of a body that comes in parts.
+        """Receive the remaining parts of a body.
 
         Raises:
-            NotPlainError: the client went away, or the body is over the limit.
+            NotPlainError: the client disconnected, or the body is over the limit.
         """
         size = 0
         while True:
@@ -174,8 +174,7 @@ def _headers(scope: Scope, operation: HotOperation, max_body: int) -> tuple[str 
     """Return Accept, Content-Type and Idempotency-Key.
 
     Raises:
-        NotPlainError: there is a body where none is taken, it is compressed or to be over the limit, or there are two types
-            or keys, or one that is none.
+        NotPlainError: an unexpected, compressed or too long body, a repeated Content-Type or key, or an invalid key.
     """
     accept: str | None = None
     content_type: bytes | None = None

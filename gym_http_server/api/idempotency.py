@@ -1,6 +1,6 @@
-"""The `Idempotency-Key`: how it gets from a request's head to whatever executes the request.
+"""The `Idempotency-Key` header: from the request's head to the call of the handler.
 
-Format: draft-ietf-httpapi-idempotency-key-header; the text is compared as it is, quoted or not.
+Format: draft-ietf-httpapi-idempotency-key-header; the value is compared verbatim, quoted or not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ..runtime.idempotency import ONCE, Once
-from .content.bodies import LARGE, READERS
+from .content.bodies import LARGE_BODY_BYTES, READERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,10 +22,10 @@ _KNOWN: Final = frozenset(("type", "minLength", "maxLength", "pattern", "title",
 
 
 def key_pattern(parameters: Iterable[Mapping[str, Any]]) -> re.Pattern[bytes] | None:
-    """Return what the key of an operation with these parameters has to match; None where it takes none.
+    """Return the pattern of the key for an operation with these parameters, or None if it takes no key.
 
     Raises:
-        ValueError: there is another parameter in the head, or the schema of the key says what is not known here.
+        ValueError: there is another header parameter, or the schema of the key has an unknown keyword.
     """
     found = [each for each in parameters if each["in"] == "header"]
     if not found:
@@ -39,12 +39,12 @@ def key_pattern(parameters: Iterable[Mapping[str, Any]]) -> re.Pattern[bytes] | 
 
 
 async def once_of(key: str, operation_id: str, body: bytes) -> Once:
-    """Return what tells a request with a key from others; of a large body the digest is made in another thread."""
-    if len(body) <= LARGE:
+    """Return the identity of a keyed request; the digest of a large body is computed in a thread."""
+    if len(body) <= LARGE_BODY_BYTES:
         return Once.of(key, operation_id, body)
     return await asyncio.get_running_loop().run_in_executor(READERS, Once.of, key, operation_id, body)
 
 
 def named(once: Once | None) -> dict[str, Any]:
-    """Return the argument that has an environment serve a call only once: none for a request without a key."""
+    """Return the keyword argument for an environment's call; empty for a request without a key."""
     return {} if once is None else {ONCE: once}

@@ -1,8 +1,8 @@
-"""The edge: what is done to every request before connexion sees it, so that each ends in a proper answer.
+"""The normalizer: rewrites every request into the one form that connexion handles correctly, or answers it with a problem.
 
-One path has one form, whether its final slash was sent or not; unknown paths are 404 and other methods 405 with all that
-are allowed; bodies are read here, within the limit; the type of an empty body is dropped and a missing one is JSON, and any
-other than the operation declares is a 415; a body where the contract declares none is ignored.
+- A path matches with and without its final slash. Unknown paths are 404, other methods 405 with all allowed ones.
+- The body is read here, up to the limit (413). It is ignored if the contract declares none.
+- The Content-Type of an empty body is dropped, a missing one is JSON, and one that the operation does not declare is a 415.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DRAIN_FACTOR = 4
-"""A body over the limit is read on to this many times the limit, so that the client comes to read the answer."""
+"""A body over the limit is read up to this multiple of it, so that the client finishes sending and reads the answer."""
 
 METRICS = ("/metrics", "/metrics/")
-"""The one operation that has its path by custom."""
+"""The only operation outside `/v1`: Prometheus expects this path."""
 
 CONTEXT = "connexion_context"
-"""Where connexion looks for further arguments of a handler, by name."""
+"""The ASGI extension from which connexion takes further arguments of a handler, by name."""
 
 
 class ClientDisconnected(Exception):
-    """The client went away while it was sending its body."""
+    """The client disconnected before its body was complete."""
 
 
-class Edge:
+class Normalizer:
     """An ASGI app in front of the API.
 
     Args:
         app: the API.
         contract: the contract that the API serves.
-        max_body: the largest body, in bytes.
-        traffic: where to count how requests are answered, but for those of the hot path, which counts them itself.
+        max_body: maximum size of a body in bytes.
+        traffic: counters of requests; the hot path counts its own.
     """
 
     def __init__(self, app: App, contract: Contract, max_body: int, traffic: Traffic) -> None:
@@ -63,7 +63,7 @@ class Edge:
         self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Make the request fit for connexion, or answer the problem with it."""
+        """Normalize the request and pass it on, or answer it with a problem."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -78,7 +78,7 @@ class Edge:
             body = await read_body(scope, receive, self._max_body)
             media_types = self._contract.body_types(operation)
             scope = _with_body(scope, body if media_types else b"", media_types)
-            # Also a body that is ignored: another one is another request, whoever sent it meant something by it.
+            # An ignored body counts, too: a retry with another body is another request.
             await self._name_once(scope, operation, body)
         except ClientDisconnected:
             return
@@ -99,17 +99,17 @@ class Edge:
             allowed = ", ".join(item.methods)
             detail = f"{scope['method']} is not served at {path!r}: it takes {allowed}"
             raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": allowed})
-        # connexion's router matches no newline. In JSON it is white space, and no id of ours has one.
+        # connexion's router matches no newline. In JSON it is white space, and ids contain none.
         path = path.replace("\n", " ")
         accept = mended(combined(scope["headers"], b"accept"), path, scope["headers"])
         extensions = {**scope.get("extensions", {}), CONTEXT: {"accept": accept}}
-        # The HTTP protocol, which has the request as it came, leaves out the content of a reply to HEAD.
+        # The HTTP protocol knows the original method and omits the content of a reply to HEAD.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         tidied = {"method": method, "path": path, "raw_path": path.encode(), "extensions": extensions}
         return operation, {**scope, **tidied}
 
     async def _name_once(self, scope: Scope, operation: dict[str, Any], body: bytes) -> None:
-        """Hand a handler that takes it what tells this request from others."""
+        """Pass the identity of a keyed request to a handler that takes one."""
         key = combined(scope["headers"], NAME)
         if key is not None and self._contract.takes_header(operation, HEADER):
             scope["extensions"][CONTEXT]["once"] = await once_of(key, operation["operationId"], body)
@@ -119,14 +119,14 @@ async def read_body(scope: Scope, receive: Receive, limit: int, *, setting: str 
     """Return the whole body.
 
     Args:
-        scope: ASGI's description of the request.
-        receive: ASGI's function of that name.
-        limit: how many bytes it may have.
-        setting: what raises the limit; None where that is fixed.
+        scope: the ASGI scope.
+        receive: the ASGI receive function.
+        limit: maximum size in bytes.
+        setting: the setting that raises the limit; None if it is fixed.
 
     Raises:
-        HttpProblem: 413 where it is over `limit` bytes.
-        ClientDisconnected: it never came to its end.
+        HttpProblem: 413 for a body of more than `limit` bytes.
+        ClientDisconnected: the body is incomplete.
     """
     declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
     parts: list[bytes] = []
@@ -148,7 +148,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, *, setting: str 
         remedy = f"start the server with a larger --{setting.replace('_', '-')}" if setting else "send a smaller one"
         detail = f"the body has more than {limit} bytes: {remedy}"
         facts = {"limit": limit, **({"setting": setting} if setting else {})}
-        # Where there may be more to come, the connection cannot be used for another request.
+        # If the body may continue, the connection cannot carry another request.
         headers = {"connection": "close"} if more or not size else None
         raise HttpProblem(413, "body-too-large", detail, headers=headers, **facts)
     return b"".join(parts)
@@ -163,7 +163,7 @@ async def send_problem(problem: Problem, send: Send) -> None:
 
 
 def _with_body(scope: Scope, body: bytes, media_types: Sequence[str]) -> Scope:
-    """Return the scope with the headers that fit the body: its type without parameters, its length, or nothing at all."""
+    """Return the scope with the headers of the body: type without parameters and length, or neither if it is empty."""
     dropped = (b"content-type", b"content-length", b"transfer-encoding")
     headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
     if body:

@@ -1,7 +1,7 @@
-"""The pages: a WSGI app beside the API, served from a few threads that no client can hold.
+"""The pages: a WSGI app beside the API, served by a few threads that no slow client can occupy.
 
-A request takes a thread once its body is whole, and only for as long as a part of its reply is made. While a body comes, or the
-client reads what it was sent, no thread waits for it, so that slow clients delay nobody else's pages.
+A request takes a thread only after its body is complete, and only while a part of its reply is produced. No thread waits while a
+client sends or reads.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
     from .normalizer import Receive, Scope, Send
 
-WORKERS: Final = 10
-"""How many threads there are."""
+MAX_THREADS: Final = 10
+"""Number of threads."""
 
 PROBLEM: Final = "gym_http_server.problem"
-"""In the WSGI environ of a request: the `HttpProblem` that a page is to tell of, whatever was asked for; None for none."""
+"""Key in the WSGI environ: the `HttpProblem` to show as a page, whatever was requested; None for none."""
 
 PART_SECONDS: Final = 60.0
-"""How long a part of a reply may take to be made, the wait for a thread included."""
+"""Time limit for producing a part of a reply, including the wait for a thread."""
 
-LARGEST_FORM: Final = 1 << 14
-"""The largest body of a page's request, in bytes: the only form there is takes a key and a path."""
+MAX_FORM_BYTES: Final = 1 << 14
+"""Maximum bytes of a page's request body: the only form takes a key and a path."""
 
 
 class Pages:
@@ -44,16 +44,16 @@ class Pages:
 
     Args:
         app: the WSGI app.
-        max_body: the largest body of any request, in bytes; that of a page's has `LARGEST_FORM` at most, too.
+        max_body: maximum size of any request's body in bytes; for pages `MAX_FORM_BYTES` applies, too.
     """
 
     def __init__(self, app: WSGIApplication, max_body: int) -> None:
         self._app = app
         self._max_body = max_body
-        self._threads = DaemonThreads(WORKERS, "pages")
+        self._threads = DaemonThreads(MAX_THREADS, "pages")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or answer the problem with it."""
+        """Serve one request, or answer it with a problem."""
         try:
             body = await self._body(scope, receive)
         except ClientDisconnected:
@@ -64,7 +64,7 @@ class Pages:
         await self._reply(_environ(scope, body), send)
 
     async def refuse(self, problem: HttpProblem, scope: Scope, send: Send) -> None:
-        """Answer a request with a problem: as a page, where a browser asks for one, and as problem details elsewhere."""
+        """Answer a request with a problem: as a page if the client prefers HTML, else as problem details."""
         if acceptable(combined(scope["headers"], b"accept"), (JSON, HTML))[:1] == [HTML]:
             await self._reply({**_environ(scope, b""), PROBLEM: problem}, send)
         else:
@@ -82,7 +82,7 @@ class Pages:
                 part = await self._in_thread(reply.next_part)
             await send({"type": "http.response.body", "body": b""})
         except TimeoutError:
-            # A thread is still at it, so that nothing is closed under its hands.
+            # A thread still uses the reply, so it is not closed.
             if not has_begun:
                 await send_problem(problem_of(_late()), send)
         except BaseException:
@@ -92,13 +92,13 @@ class Pages:
             reply.close()
 
     def stop(self) -> None:
-        """End the threads, without waiting for those that are making a page."""
+        """End the threads without waiting for those that produce a page."""
         self._threads.shutdown()
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        if self._max_body <= LARGEST_FORM:
+        if self._max_body <= MAX_FORM_BYTES:
             return await read_body(scope, receive, self._max_body)
-        return await read_body(scope, receive, LARGEST_FORM, setting=None)
+        return await read_body(scope, receive, MAX_FORM_BYTES, setting=None)
 
     async def _in_thread(self, call: Callable[[], bytes | None]) -> bytes | None:
         return await self._threads.within(PART_SECONDS, call)
@@ -112,7 +112,7 @@ class _Reply:
         environ: the request.
 
     Attributes:
-        status, headers: its head, once it has begun.
+        status, headers: set once the reply has begun.
     """
 
     def __init__(self, app: WSGIApplication, environ: dict[str, Any]) -> None:
@@ -125,7 +125,7 @@ class _Reply:
         self._parts: Iterator[bytes] = iter(())
 
     def begin(self) -> bytes | None:
-        """Return the first part, or None where there is none."""
+        """Return the first part, or None for an empty reply."""
         self._whole = self._app(self._environ, self._start)
         self._parts = iter(self._whole)
         return self.next_part()
@@ -135,7 +135,7 @@ class _Reply:
         return self._written.pop(0) if self._written else next(self._parts, None)
 
     def close(self) -> None:
-        """Let go of what the parts are read from."""
+        """Close the iterable of parts."""
         getattr(self._whole, "close", lambda: None)()
 
     def _start(
@@ -158,13 +158,13 @@ def _late() -> HttpProblem:
 
 
 def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
-    """Return the request as PEP 3333 has it, with the whole body."""
+    """Return the WSGI environ (PEP 3333) of a request with its whole body."""
     framing = (b"content-length", b"transfer-encoding")
     headers = [(name, value) for name, value in scope["headers"] if name not in framing]
     if body:
         headers.append((b"content-length", b"%d" % len(body)))
-    # a2wsgi names an ASGI server's messages, and what a body is read from, by its own types.
+    # a2wsgi has its own types for scopes and for the stream of a body.
     request: Any = {**scope, "headers": headers}
     stream: Any = io.BytesIO(body)
-    # The links of every page, its files, cookies and redirects begin with it.
+    # Links, files, cookies and redirects of every page begin with it.
     return {**build_environ(request, stream), "SCRIPT_NAME": root_path(scope)}

@@ -1,6 +1,6 @@
-"""Problem details: the one function that makes a response of any error, wherever it was raised.
+"""Problem details: the response to any error, whether a handler, connexion, Starlette or a defect raised it.
 
-Format: RFC 9457 `application/problem+json`, with the member `message` that clients of the v1 contract read.
+Format: RFC 9457 `application/problem+json`, with the member `message`, which clients of the v1 contract read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:gym-http-server:problem:"
 
 STATUS: dict[type[errors.GymHttpServerError], int] = {
-    # The v1 contract answers 400 for unknown ids, and its own tests assert it.
+    # The v1 contract answers 400 for unknown ids, and its tests assert that.
     errors.UsageError: 400,
     errors.UnknownInstanceError: 400,
     errors.UnknownEnvironmentError: 400,
@@ -70,16 +70,16 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.TargetUnavailableError: 500,
     errors.GymHttpServerError: 500,
 }
-"""The status of every error of this project; a test holds that none is missing."""
+"""The HTTP status of every error class; a test checks that none is missing."""
 
 
 class HttpProblem(Exception):
-    """An error that is about HTTP itself, not about environments.
+    """An error of HTTP itself, not of an environment.
 
     Args:
         status: the HTTP status.
-        slug: the kind of problem, the end of its `type`.
-        detail: what was wrong, what was expected and what to do.
+        slug: the last part of the problem's `type`.
+        detail: what was wrong, what was expected, and a remedy.
         headers: response headers.
         facts: further members of the problem details.
     """
@@ -96,7 +96,7 @@ class HttpProblem(Exception):
 
 
 class Problem:
-    """A response that tells of an error.
+    """A response with problem details.
 
     Attributes:
         status: the HTTP status.
@@ -107,7 +107,7 @@ class Problem:
     def __init__(
         self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None, /, **facts: Any
     ) -> None:
-        # By position, for facts may be of any name: those of an error come from an environment's process.
+        # Positional only: facts may have any name, because some come from an environment's process.
         self.status = status
         detail = errors.shortened(detail)
         self.headers = {"content-type": PROBLEM_JSON, **(headers or {})}
@@ -124,7 +124,7 @@ class Problem:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Return the response for any error: one of this project, or a defect of ours."""
+    """Return the response for an error; an unknown exception is a defect, logged and answered with 500."""
     match error:
         case HttpProblem():
             problem = Problem(error.status, error.slug, error.detail, error.headers, **error.facts)
@@ -145,7 +145,7 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def _log_refusal(status: int, detail: str) -> None:
-    # What an environment did wrong is in its output, or in the log as its loss; a wrong key is logged as a guess.
+    # Failures of an environment are in its output or logged as its loss; a wrong key is logged as a guess.
     if status < 500 or status in (503, 507):
         request = CURRENT.get()
         scope = None if request is None else request.scope
@@ -154,5 +154,5 @@ def _log_refusal(status: int, detail: str) -> None:
 
 
 def slug_of(cls: type[errors.GymHttpServerError]) -> str:
-    """Return the end of the problem type of an error class, such as `unknown-instance` for UnknownInstanceError."""
+    """Return the slug of an error class, such as `unknown-instance` for UnknownInstanceError."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__.removesuffix("Error")).lower()

@@ -1,4 +1,4 @@
-"""The log of refused requests: a line each, at most a few a second, and the rest counted in one."""
+"""The log of refused requests: at most a few lines a second; the others are only counted."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LINES_A_SECOND: Final = 5
-MAX_REASON: Final = 300
-"""Maximum characters of a reason in the log; the reply has all of it."""
+MAX_REASON_CHARS: Final = 300
+"""Maximum characters of a reason in the log; the reply has the whole text."""
 
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
@@ -29,7 +29,7 @@ class Refusals:
     """Logs refused requests; safe to use from several threads.
 
     Args:
-        clock: tells the time in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,12 +40,12 @@ class Refusals:
         self._telling: asyncio.TimerHandle | None = None
 
     def note(self, status: int, reason: str, scope: Scope | None = None) -> None:
-        """Note a request that is refused.
+        """Log a refused request, or count it if the limit is reached.
 
         Args:
-            status: what it is answered with.
-            reason: why, as the reply says it.
-            scope: the request; None for the one that is being served.
+            status: the HTTP status of the reply.
+            reason: the detail of the reply.
+            scope: the request; None for the current one.
         """
         if not logger.isEnabledFor(logging.INFO):
             return
@@ -56,7 +56,7 @@ class Refusals:
             if self._lines >= LINES_A_SECOND:
                 self._left_out += 1
                 if self._telling is None:
-                    # Where there is no loop, the next line or the stop tells.
+                    # Without a loop, the next line or the stop logs the count.
                     with contextlib.suppress(RuntimeError):
                         self._telling = asyncio.get_running_loop().call_later(1.0, self.flush)
                 return
@@ -76,7 +76,7 @@ class Refusals:
         )
 
     def flush(self) -> None:
-        """Tell how many were left out."""
+        """Log how many were left out."""
         with self._lock:
             count, self._left_out = self._left_out, 0
             self._telling = None
@@ -86,7 +86,7 @@ class Refusals:
 
 
 REFUSALS: Final = Refusals()
-"""Those of this process."""
+"""The log of this process."""
 
 
 def client_of(scope: Scope | None) -> str | None:
@@ -96,7 +96,7 @@ def client_of(scope: Scope | None) -> str | None:
 
 
 def tell_on_stderr() -> None:
-    """Log to stderr, in the process of an environment, whose lines are the server's to log."""
+    """Log bare messages to stderr, in an environment's process: the server logs its lines."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.handlers = [handler]
@@ -112,4 +112,4 @@ def _fields(status: int, scope: Scope | None) -> dict[str, Any]:
 
 def _one_line(text: str) -> str:
     text = " ".join(text.split()).translate(_CONTROL)
-    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
+    return text if len(text) <= MAX_REASON_CHARS else f"{text[:MAX_REASON_CHARS]}…"

@@ -1,4 +1,4 @@
-"""The request that is being served: its id, and the instance that it is for, for whatever is logged meanwhile."""
+"""The current request: its id and instance, for log records."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ if TYPE_CHECKING:
     from .normalizer import Message, Scope, Send
 
 HEADER: Final = b"x-request-id"
-"""The header that a client, or a proxy before the server, names a request with; replies have it too."""
+"""The header with the request's id, set by a client or proxy and returned in the reply."""
 
 _PLAIN: Final = re.compile(rb"[!-~]{1,128}")
 _OF_INSTANCE: Final = re.compile(r"/v1/envs/([0-9a-f]{8})(?:/|$)")
 
 
 class Request:
-    """A request while it is being served; made for each, so nothing is looked at before it is asked for.
+    """A request while it is served. Created for every request, so everything is computed on demand.
 
     Attributes:
-        scope: its ASGI scope, for its maker to set: an `__init__` would take as long as all else. None once the request
-            is served. What was begun meanwhile, such as a reader of an environment's output, lives on in the request's
-            context and is not about it any more.
+        scope: the ASGI scope, set by the creator, because an `__init__` would cost as much as all else. None once the
+            request is served: tasks that it started, such as a reader of an environment's output, keep its context.
     """
 
     __slots__ = ("_id", "scope")
@@ -33,7 +32,7 @@ class Request:
 
     @property
     def request_id(self) -> str | None:
-        """The id that the client gave it, or one of 16 hex digits; None once it is served."""
+        """The id that the client sent, or a new one of 16 hex digits; None once the request is served."""
         if self.scope is None:
             return None
         if not hasattr(self, "_id"):
@@ -42,27 +41,27 @@ class Request:
 
     @property
     def instance_id(self) -> str | None:
-        """The instance in its path; None where there is none, and once it is served."""
+        """The instance_id in the path; None without one, and once the request is served."""
         return None if self.scope is None else instance_in(self.scope["path"])
 
 
 CURRENT: Final[contextvars.ContextVar[Request | None]] = contextvars.ContextVar("request", default=None)
-"""The request that is being served in this context."""
+"""The request that is served in this context."""
 
 
 def current_id() -> str:
-    """Return the id of the request that is being served, or a new one where there is none."""
+    """Return the id of the current request, or a new id without one."""
     request = CURRENT.get()
     return (request.request_id if request is not None else None) or new_id()
 
 
 def new_id() -> str:
-    """Return an id that no other request has: 16 hex digits."""
+    """Return a new random id of 16 hex digits."""
     return secrets.token_hex(8)
 
 
 def sent_id(scope: Scope) -> str | None:
-    """Return the id that the client sent, where it is 1 to 128 visible ASCII characters."""
+    """Return the id that the client sent if it is 1 to 128 visible ASCII characters, else None."""
     for name, value in scope["headers"]:
         if name == HEADER and _PLAIN.fullmatch(value):
             return str(value, "ascii")
@@ -70,13 +69,13 @@ def sent_id(scope: Scope) -> str | None:
 
 
 def instance_in(path: str) -> str | None:
-    """Return the instance_id in a path, or None where there is none."""
+    """Return the instance_id in a path, or None."""
     match = _OF_INSTANCE.match(path)
     return match[1] if match else None
 
 
 def echoing(request_id: str, send: Send) -> Send:
-    """Return a `send` that adds the request's id to the head of its reply, where it is not there yet."""
+    """Return a `send` that adds the request's id to the head of the reply, unless present."""
 
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""The responses that handlers answer with, already encoded."""
+"""Responses of handlers, already encoded."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def json_response(value: Any, headers: Mapping[str, str] | None = None) -> Respo
 
 
 def encoded_response(value: Any, accept: str | None) -> Response:
-    """Return a value in the form that `accept` asks for."""
+    """Return a value as JSON or MessagePack, by the Accept header."""
     media_type = form_of(accept).get("media_type", JSON)
     return Response(ENCODERS[media_type](value), media_type)
 
 
 def reply_response(reply: Reply) -> Response:
-    """Return what an environment answered, as it is."""
+    """Return an environment's reply unchanged."""
     return Response(reply.body, reply.media_type)
 
 
 def void_response(accept: str | None) -> Response:
-    """Return the reply of an operation that has nothing to say: `{}`, typed as HTML for a client that takes only that."""
+    """Return an empty result: `{}`, with type HTML for a client that accepts nothing else."""
     return Response(b"{}", "text/html; charset=utf-8" if wants_html_only(accept) else JSON)

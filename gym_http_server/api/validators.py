@@ -1,4 +1,4 @@
-"""connexion's validators of bodies, with our own strict readers."""
+"""connexion's validators of request bodies, with the strict parsers of `content/bodies.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jsonschema.exceptions import best_match
 
 from ..runtime.messages import JSON, MSGPACK
 from .connexion_parts import BadRequestProblem, JSONRequestBodyValidator, format_error_with_path
-from .content.bodies import LARGE, READERS, parse
+from .content.bodies import LARGE_BODY_BYTES, READERS, parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from .normalizer import Message, Receive, Scope
 
 VALUE: Final = "gym_http_server.value"
-"""Where in a scope the value of its body is, once that is read: connexion itself would read it again, on the event loop."""
+"""Key in the scope: the parsed body. Otherwise connexion would parse it again, on the event loop."""
 
-_MOST_ERRORS: Final = 10
-"""Of how many errors of a small body the one is chosen that is told."""
+_MAX_ERRORS: Final = 10
+"""Number of errors of a small body among which the best one is chosen for the reply."""
 
 
 class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # connexion has no types
-    """connexion's validator of JSON bodies, with `parse` as its reader.
+    """connexion's validator of JSON bodies, with `parse` as its parser.
 
     Attributes:
-        media_type: of the bodies.
-        max_values: how many values one may hold.
+        media_type: media type of the bodies.
+        max_values: maximum number of values in a body.
     """
 
     media_type: ClassVar[str] = JSON
@@ -40,16 +40,16 @@ class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # co
         """Read and validate the body, and leave its value in the scope."""
         self._is_checked = False
         receive, scope = await super().wrap_receive(receive, scope=scope)
-        if not self._is_checked:  # there is no body, and perhaps a default
+        if not self._is_checked:  # no body, or a default
             return receive, scope
         return _instead(b"null" if self._value is None else b"0", receive), {**scope, VALUE: self._value}
 
     async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:  # noqa: ARG002 -- connexion's signature
-        # Without the empty ones: of a single part no copy is made.
+        # Without empty parts: joining a single part makes no copy.
         body = b"".join([part async for part in stream if part])
         if not body:
             return None
-        if len(body) <= LARGE:
+        if len(body) <= LARGE_BODY_BYTES:
             self._parse_and_validate(body)
         else:
             await asyncio.get_running_loop().run_in_executor(READERS, self._parse_and_validate, body)
@@ -57,8 +57,8 @@ class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # co
 
     def _parse_and_validate(self, body: bytes) -> None:
         self._value = parse(self.media_type, body, self.max_values)
-        self._is_large = len(body) > LARGE
-        # An error tells all of the value that it is about.
+        self._is_large = len(body) > LARGE_BODY_BYTES
+        # The text of an error has the whole value.
         shown = in_short(self._value) if self._is_large else self._value
         self._validate(shown)
         self._is_checked = True
@@ -67,25 +67,25 @@ class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # co
         if self._is_checked:
             return
         if body is None:
-            # Without a type a schema takes null too (OpenAPI 3.0.3, Schema Object, `nullable`); connexion refuses it.
+            # A schema without a type allows null (OpenAPI 3.0.3, Schema Object, `nullable`); connexion refuses it.
             if "type" in self._schema and not self._nullable:
                 raise BadRequestProblem("Request body must not be empty")
             return
-        # In a large body the search for further errors would take long.
-        most = 1 if self._is_large else _MOST_ERRORS
+        # In a large body, searching for further errors takes long.
+        most = 1 if self._is_large else _MAX_ERRORS
         error = best_match(itertools.islice(self._validator.iter_errors(body), most))
         if error is not None:
             raise BadRequestProblem(detail=f"{error.message}{format_error_with_path(exception=error)}")
 
 
 class MsgpackValidator(StrictJsonValidator):
-    """The same for MessagePack, against the same schema: an array is a value of any schema that says nothing of type."""
+    """The same for MessagePack and the same schema; an array is valid for any schema without a type."""
 
     media_type = MSGPACK
 
 
 def body_validators(max_values: int) -> Mapping[str, type[StrictJsonValidator]]:
-    """Return the validators of bodies that hold so many values, by their media types."""
+    """Return the validators by media type, for bodies of at most `max_values` values."""
     return {
         each.media_type: type(each.__name__, (each,), {"max_values": max_values})
         for each in (StrictJsonValidator, MsgpackValidator)
@@ -93,42 +93,42 @@ def body_validators(max_values: int) -> Mapping[str, type[StrictJsonValidator]]:
 
 
 def in_short(value: Any) -> Any:
-    """Return an equal value, whose long texts, lists and objects write only their beginnings."""
+    """Return an equal value whose long texts, lists and objects have a shortened `repr`."""
     if isinstance(value, str | bytes):
-        return value if len(value) <= _LONG_TEXT else (_Text if isinstance(value, str) else _Bytes)(value)  # type: ignore[arg-type]
+        return value if len(value) <= _MAX_TEXT_CHARS else (_Text if isinstance(value, str) else _Bytes)(value)  # type: ignore[arg-type]
     if isinstance(value, list):
         items = [in_short(each) for each in value]
-        return items if len(items) <= _LONG_LIST else _List(items)
+        return items if len(items) <= _MAX_ITEMS else _List(items)
     if isinstance(value, dict):
         members = {key: in_short(each) for key, each in value.items()}
-        return members if len(members) <= _LONG_LIST else _Dict(members)
+        return members if len(members) <= _MAX_ITEMS else _Dict(members)
     return value
 
 
-_LONG_TEXT: Final = 200
-_LONG_LIST: Final = 20
+_MAX_TEXT_CHARS: Final = 200
+_MAX_ITEMS: Final = 20
 
 
 class _Text(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"{self[:_LONG_TEXT]!r}… ({len(self)} characters)"
+        return f"{self[:_MAX_TEXT_CHARS]!r}… ({len(self)} characters)"
 
 
 class _Bytes(bytes):
     def __repr__(self) -> str:
-        return f"{self[:_LONG_TEXT]!r}… ({len(self)} bytes)"
+        return f"{self[:_MAX_TEXT_CHARS]!r}… ({len(self)} bytes)"
 
 
 class _List(list[Any]):
     def __repr__(self) -> str:
-        return f"[{', '.join(map(repr, self[:_LONG_LIST]))}, … ({len(self)} items)]"
+        return f"[{', '.join(map(repr, self[:_MAX_ITEMS]))}, … ({len(self)} items)]"
 
 
 class _Dict(dict[Any, Any]):
     def __repr__(self) -> str:
-        shown = ", ".join(f"{key[:_LONG_TEXT]!r}: {self[key]!r}" for key in itertools.islice(self, _LONG_LIST))
+        shown = ", ".join(f"{key[:_MAX_TEXT_CHARS]!r}: {self[key]!r}" for key in itertools.islice(self, _MAX_ITEMS))
         return f"{{{shown}, … ({len(self)} members)}}"
 
 

@@ -1,7 +1,7 @@
-"""Reading request bodies, strictly: what connexion's own readers let through or fail on ends in a clear 400 here.
+"""Strict parsers of request bodies: what connexion's parsers accept wrongly or fail on is a clear 400 here.
 
-`parse` is what a handler's `body` comes from on either way. `parse_plain` is the hot path's: several times faster, and it
-gives up, instead of explaining, on whatever it is not sure to read as `parse` does. Both count the values first.
+`parse` is the reference. `parse_plain`, for the hot path, is several times faster and raises ValueError for any body that `parse`
+might reject or read differently. Both count the values first.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from .value_count import PIECE_BYTES, json_exceeds, msgpack_exceeds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LARGE: Final = 1 << 14
-"""A body of more bytes is read in one of `READERS`."""
+LARGE_BODY_BYTES: Final = 1 << 14
+"""A body of more bytes is parsed in one of `READERS`."""
 
 READERS: Final = ThreadPoolExecutor(2, thread_name_prefix="body")
-"""The threads that read large bodies. They are few, because they compete with the event loop for the interpreter."""
+"""Threads that parse large bodies; few, because they compete with the event loop for the interpreter."""
 
 MAX_DEPTH = 100
-"""Deepest nesting of arrays and objects; numpy has at most 64 dimensions, and spaces nest a few times more."""
+"""Maximum nesting of arrays and objects; numpy has at most 64 dimensions, and spaces nest a few levels."""
 _AS_ZEROS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG_INTEGER: Final = b"0" * 19
-"""What 19 digits become by that table: an integer that may be beyond 64 bits. A pattern takes twenty times as long."""
-_LEAST, _GREATEST = -(2**63), 2**64 - 1
+"""What `_AS_ZEROS` makes of 19 digits, an integer that may exceed 64 bits. A regular expression takes 20 times as long."""
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 
 
 def parse(media_type: str, body: bytes, max_values: int) -> Any:
-    """Return the value of a body of one of the media types in `PARSERS`.
+    """Return the value of a body.
 
     Args:
-        media_type: which.
+        media_type: one of `PARSERS`.
         body: the body.
-        max_values: how many values it may hold.
+        max_values: maximum number of values.
 
     Raises:
-        HttpProblem: 400 where it is not of that type or nested too deep, 413 where it holds too many values.
+        HttpProblem: 400 for a malformed or too deeply nested body, 413 for too many values.
     """
     if EXCEED[media_type](body, max_values):
         raise HttpProblem(
@@ -61,11 +61,11 @@ def parse_json(body: bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        HttpProblem: 400 where it is not UTF-8, not JSON (NaN and Infinity are not), nested deeper than `MAX_DEPTH`, or
-            holds an integer outside of 64 bits.
+        HttpProblem: 400 if it is not UTF-8, not JSON (NaN and Infinity are not), nested deeper than `MAX_DEPTH`, or has an
+            integer outside 64 bits.
     """
     try:
-        # With functions of Python for its numbers, among which other threads have their turn.
+        # Python functions for the numbers let other threads run in between.
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_int=_integer, parse_float=_real)
     except UnicodeDecodeError as error:
         raise _malformed(f"not UTF-8 at byte {error.start}") from None
@@ -79,10 +79,10 @@ def parse_json(body: bytes) -> Any:
 
 
 def parse_msgpack(body: bytes) -> Any:
-    """Return the value of a MessagePack, its arrays as read-only arrays.
+    """Return the value of a MessagePack body, with arrays as read-only NumPy arrays.
 
     Raises:
-        HttpProblem: 400 where it is not MessagePack (see `packing.unpack`), or nested deeper than `MAX_DEPTH`.
+        HttpProblem: 400 if it is not MessagePack (see `packing.unpack`) or nested deeper than `MAX_DEPTH`.
     """
     try:
         value = unpack(body)
@@ -98,38 +98,38 @@ EXCEED: dict[str, Callable[[bytes, int], bool]] = {JSON: json_exceeds, MSGPACK: 
 
 
 def parse_plain(media_type: str, body: bytes, max_values: int) -> Any:
-    """Return what `parse` returns, faster.
+    """Like `parse`, but faster.
 
     Raises:
-        ValueError: `parse` may refuse this body or read something else in it.
+        ValueError: `parse` may refuse this body or read it differently.
     """
-    if (len(body) > max_values or len(body) > _SMALL) and EXCEED[media_type](body, max_values):
+    if (len(body) > max_values or len(body) > _MAX_UNCOUNTED_BYTES) and EXCEED[media_type](body, max_values):
         raise ValueError("too many values")
     if media_type == MSGPACK:
         value = unpack(body)
         if len(body) > MAX_DEPTH and _is_too_deep(value):
             raise ValueError("deep")
         return value
-    if len(body) >= _SUSPECT and _has_long_integer(body):
+    if len(body) >= _MIN_SUSPECT_BYTES and _has_long_integer(body):
         raise ValueError("with integers beyond 64 bits, or digits that look like one")
     value = orjson.loads(body)
-    if len(body) >= _SUSPECT and _may_be_deep(body) and _is_too_deep(value):
+    if len(body) >= _MIN_SUSPECT_BYTES and _may_be_deep(body) and _is_too_deep(value):
         raise ValueError("deep")
     return value
 
 
-_SMALL: Final = 1024
-"""Length up to which a body is not worth counting what it holds, unless fewer values are allowed."""
+_MAX_UNCOUNTED_BYTES: Final = 1024
+"""Maximum bytes of a body whose values are not counted, unless fewer values are allowed."""
 
-_SUSPECT = 19
-"""Length from which a JSON text may hold an integer beyond 64 bits or more than `MAX_DEPTH` brackets."""
+_MIN_SUSPECT_BYTES = 19
+"""Minimum bytes of a JSON text that may have an integer beyond 64 bits or more than `MAX_DEPTH` brackets."""
 
 
 def _has_long_integer(body: bytes) -> bool:
     if len(body) <= PIECE_BYTES:
         return _LONG_INTEGER in body.translate(_AS_ZEROS)
     return any(
-        _LONG_INTEGER in body[start : start + PIECE_BYTES + _SUSPECT].translate(_AS_ZEROS)
+        _LONG_INTEGER in body[start : start + PIECE_BYTES + _MIN_SUSPECT_BYTES].translate(_AS_ZEROS)
         for start in range(0, len(body), PIECE_BYTES)
     )
 
@@ -139,8 +139,8 @@ def _may_be_deep(body: bytes) -> bool:
 
 
 def _integer(digits: str) -> int:
-    # The longest has 20 characters; the interpreter refuses to read thousands.
-    if len(digits) <= 20 and _LEAST <= (value := int(digits)) <= _GREATEST:
+    # The longest integer of 64 bits has 20 characters; Python refuses thousands.
+    if len(digits) <= 20 and _MIN_INTEGER <= (value := int(digits)) <= _MAX_INTEGER:
         return value
     raise HttpProblem(400, "malformed-json", "the body holds an integer that does not fit in 64 bits")
 

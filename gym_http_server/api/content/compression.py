@@ -1,7 +1,6 @@
-"""Compression of replies, where it saves more than it costs: by default for clients on other machines, off the hot path.
+"""Compression of replies: by default for remote clients and off the hot path only, where it saves more than it costs.
 
-A step on loopback is not made faster by compressing what never leaves the machine, and a training loop elsewhere that
-wants it asks for it by the setting `compression`.
+The setting `compression` extends it to the hot path and to clients on this machine.
 """
 
 from __future__ import annotations
@@ -18,40 +17,40 @@ from ..problems import PROBLEM_JSON
 if TYPE_CHECKING:
     from ..normalizer import App, Receive, Scope, Send
 
-LEAST: Final = 1024
-"""Replies under so many bytes are sent as they are."""
+MIN_COMPRESSED_BYTES: Final = 1024
+"""Minimum bytes of a reply that is compressed."""
 
 HOT: Final = "gym_http_server.hot"
-"""Set in the scope of a request for an operation of the hot path that has fallen through."""
+"""Key in the scope of a hot operation's request that fell through to connexion."""
 
 for _each in (MSGPACK, PROBLEM_JSON, "application/yaml"):
     add_compress_type(_each)
 
 
 class Compression:
-    """An ASGI app that compresses another one's replies (gzip or zstd) where the client accepts it.
+    """ASGI middleware that compresses replies (gzip or zstd) if the client accepts it.
 
     Args:
-        app: the other one.
+        app: the wrapped app.
         everywhere: also for clients on this machine, and on the hot path.
     """
 
     def __init__(self, app: App, *, everywhere: bool = False) -> None:
         self._app = app
         self._everywhere = everywhere
-        self._compressing = CompressMiddleware(app, minimum_size=LEAST, brotli=False)
+        self._compressing = CompressMiddleware(app, minimum_size=MIN_COMPRESSED_BYTES, brotli=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if self._everywhere or not (HOT in scope or is_here(scope)):
-            # Without the extensions of the HTTP protocol, one of which sends a reply past the compression.
+            # Without extensions: `REPLY` would bypass the compression.
             await self._compressing({**scope, "extensions": {}}, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
 def is_here(scope: Scope) -> bool:
-    """Return whether the client is on this machine, by the address that it connects from."""
+    """Return whether the client's address is on this machine."""
     client = scope.get("client")
     return client is None or _is_loopback(client[0])
 

@@ -1,7 +1,8 @@
-"""How many values a body holds, counted before any of them becomes an object.
+"""The number of values in a body, counted before the body is parsed.
 
-An object costs 50 to 100 bytes and a moment of the interpreter, however short its text is: 16 MB of `[],` are 5.6 million of
-them. A value is a number, a text, a boolean, null, an array or an object, and the name of a member.
+Every value costs 50 to 100 bytes and interpreter time, however short its text: 16 MB of `[],` are 5.6 million values. A value is
+a number, text, boolean, null, array, object, or name of a member. Counting takes 1 s per GB. With 150,000 values, the default
+limit, JSON holds a thread for 40 to 70 ms (interruptible), orjson for 17 to 26 ms, MessagePack for 11 to 19 ms.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ import struct
 from typing import Final
 
 PIECE_BYTES: Final = 1 << 18
-"""How much is looked at in one go: other threads of this process wait for no more."""
+"""Bytes counted in one call: other threads wait no longer than that takes."""
 
 
 def json_exceeds(body: bytes, limit: int) -> bool:
-    """Return whether a JSON text holds more than `limit` values. Of a text that is not JSON the answer means nothing.
+    """Return whether a JSON text has more than `limit` values; meaningless for a text that is not JSON.
 
-    It counts commas, colons, brackets and braces outside of strings, which is exact but for an empty array or object with white space
-    in it: that counts as two.
+    It counts commas, colons, brackets and braces outside strings. That is exact, except that an empty array or object with
+    white space inside counts as two.
     """
-    if len(body) <= 2 * limit:  # each value takes a character at least, and one that sets it apart from the next
+    if len(body) <= 2 * limit:  # each value takes at least one character and a separator
         return False
     values, start, in_string = 1, 0, False
     while start < len(body) and values <= limit:
@@ -36,13 +37,13 @@ def json_exceeds(body: bytes, limit: int) -> bool:
 
 
 def msgpack_exceeds(body: bytes, limit: int) -> bool:
-    """Return whether a MessagePack announces more than `limit` values. Of bytes that are none the answer means nothing.
+    """Return whether a MessagePack announces more than `limit` values; meaningless for other bytes.
 
-    What is announced counts, whether it comes or not, because memory is taken for it at once.
+    Announced values count even if they are missing, because the parser allocates memory for them at once.
     """
-    # Each value is a byte at least, and each announcement has memory taken for as many values as there are bytes at most.
+    # Each value is at least a byte, and each announcement allocates at most one value per byte of the body.
     announcements = body.count(b"\xdc") + body.count(b"\xdd")
-    if len(body) <= limit and announcements * len(body) <= _FEW_VALUES:
+    if len(body) <= limit and announcements * len(body) <= _MAX_UNFOUNDED_VALUES:
         return False
     values = pending = 1
     position, end = 0, len(body)
@@ -60,24 +61,24 @@ def msgpack_exceeds(body: bytes, limit: int) -> bool:
             values += size * kind
             pending += size * kind
             if values > limit:
-                # More than there are bytes are not announced in earnest: the reader says what is wrong with it.
+                # More values than bytes left: malformed, which the parser reports.
                 return size <= end - position
         else:
             position += size
     return False
 
 
-_FEW_VALUES: Final = 1 << 20
-"""For how many values a body may take memory that never come; 8 bytes each, for the moment."""
+_MAX_UNFOUNDED_VALUES: Final = 1 << 20
+"""Maximum number of announced but missing values that are allowed to take memory, 8 bytes each."""
 
 _LEAF, _ARRAY, _MAP = 0, 1, 2
-"""What a form is; for the others than leaves also how many values follow for each that is announced."""
+"""Kinds of forms; the number is how many values follow per announced item."""
 
 _U8, _U16, _U32 = struct.Struct(">B"), struct.Struct(">H"), struct.Struct(">I")
 
 
 def _forms() -> list[tuple[int, int, struct.Struct | None]]:
-    """Return for each first byte how many bytes or items follow at least, what it is, and how the rest of that is written."""
+    """Return for each first byte the minimum number of bytes or items that follow, its kind, and the struct of its length."""
     forms: list[tuple[int, int, struct.Struct | None]] = [(0, _LEAF, None)] * 256
     for count in range(16):
         forms[0x80 + count] = count, _MAP, None

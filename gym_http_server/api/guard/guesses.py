@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 LOG_SECONDS: Final = 1.0
 """Wrong keys are logged at most so often: who guesses keys should not fill the log as well."""
 
-MAX_DELAY: Final = 4.0
+MAX_DELAY_SECONDS: Final = 4.0
 """Maximum seconds that an answer waits; a server that stops waits for it, too."""
 
 MAX_ADDRESSES: Final = 4096
@@ -39,9 +39,9 @@ class Pace:
         self._next = 0.0
 
     def delay(self, now: float) -> float:
-        """Return how many seconds one more has to wait, at most `MAX_DELAY`."""
+        """Return how many seconds one more has to wait, at most `MAX_DELAY_SECONDS`."""
         self._next = max(self._next, now - self._lead) + self._interval
-        self._next = min(self._next, now + MAX_DELAY)
+        self._next = min(self._next, now + MAX_DELAY_SECONDS)
         return max(0.0, self._next - now)
 
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from ...config import Settings
 
-FILE_SECONDS: Final = 10.0
+KEY_FILE_SECONDS: Final = 10.0
 """How long --api-key-file may take, which may be a pipe: `--api-key-file <(pass show gym)`."""
-SHORT: Final = 16
+MIN_KEY_CHARS: Final = 16
 """Characters under which a key may be guessed."""
 
 
@@ -50,9 +50,11 @@ def key_for(settings: Settings, addresses: Iterable[str]) -> Key:
     if given and not settings.auth:
         raise AccessError("a key is given, and --no-auth says that there is none: leave one of them out")
     if given:
-        is_short = len(given) < SHORT
+        is_short = len(given) < MIN_KEY_CHARS
         warning = (
-            f"the key has {len(given)} characters, and one of less than {SHORT} may be guessed" if is_short else ""
+            f"the key has {len(given)} characters, and one of less than {MIN_KEY_CHARS} may be guessed"
+            if is_short
+            else ""
         )
         return Key(given, warning=warning)
     if settings.auth and not is_local:
@@ -69,7 +71,7 @@ def _given(settings: Settings) -> str:
     if settings.api_key_file:
         where = f"the key in {settings.api_key_file}"
         try:
-            key = read_within(Path(settings.api_key_file), FILE_SECONDS).decode().strip()
+            key = read_within(Path(settings.api_key_file), KEY_FILE_SECONDS).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
             why = (error.strerror or str(error)) if isinstance(error, OSError) else "it is not a text"
             raise AccessError(f"cannot read --api-key-file {settings.api_key_file}: {why}") from None

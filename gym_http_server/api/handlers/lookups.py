@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Look: TypeAlias = "Callable[[Note], T]"
 
-WORKERS: Final = 16
+MAX_THREADS: Final = 16
 LOOKUP_SECONDS: Final = 10.0
 """How long the lookups of one request may take; as many as may be take half a second on a local disk."""
 
@@ -29,7 +29,7 @@ class Lookups:
 
     def __init__(self, call_timeout: float) -> None:
         self._seconds = min(LOOKUP_SECONDS, call_timeout)
-        self._threads = DaemonThreads(WORKERS, "paths")
+        self._threads = DaemonThreads(MAX_THREADS, "paths")
 
     async def within_time(self, look: Look[T]) -> T:
         """Return what `look` returns; it is called in a thread, with a function to be told of each text that is looked up.

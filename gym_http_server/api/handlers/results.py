@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-WORKERS: Final = 16
+MAX_THREADS: Final = 16
 READ_SECONDS: Final = 60.0
 """How long it may take to read evaluations."""
 UPLOAD_SECONDS: Final = 600.0
 """How long an upload may take, videos included."""
-LONGEST_NAME = 256
+MAX_ALGORITHM_ID_CHARS = 256
 """Characters of an algorithm's name, which every page of the scoreboard repeats."""
 
 
@@ -36,14 +36,16 @@ class ResultsHandlers:
 
     def __init__(self, results: Results) -> None:
         self._results = results
-        self._threads = DaemonThreads(WORKERS, "results")
+        self._threads = DaemonThreads(MAX_THREADS, "results")
 
     async def upload(self, body: dict[str, Any]) -> Response:
         """Make an evaluation of a recording."""
         training_dir, api_key = _needed(body, "training_dir"), _needed(body, "api_key")
         algorithm_id = _text(body, "algorithm_id")
-        if algorithm_id is not None and len(algorithm_id) > LONGEST_NAME:
-            raise InvalidValueError(f"algorithm_id has more than {LONGEST_NAME} characters", parameter="algorithm_id")
+        if algorithm_id is not None and len(algorithm_id) > MAX_ALGORITHM_ID_CHARS:
+            raise InvalidValueError(
+                f"algorithm_id has more than {MAX_ALGORITHM_ID_CHARS} characters", parameter="algorithm_id"
+            )
         evaluation = await self._within(UPLOAD_SECONDS, self._results.upload, training_dir, api_key, algorithm_id)
         return json_response(evaluation.to_json())
 
