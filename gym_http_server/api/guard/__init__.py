@@ -1,1 +1,1 @@
-"""Who may send a request: keys, origins, hosts, proxies."""
+"""Access control of requests: key, Host, Origin, trusted proxies."""

@@ -1,4 +1,4 @@
-"""The gate: the first that every request passes, and where those end that the guard refuses."""
+"""Outermost middleware: rejects unauthorised requests and adds CORS headers."""
 
 from __future__ import annotations
 
@@ -20,23 +20,21 @@ if TYPE_CHECKING:
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 LOGIN: Final = ("POST", "/login")
-"""What the form that takes the key sends."""
+"""The request of the login form, which has the key."""
 
 REQUEST_HEADERS: Final = ("Accept", "Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
 RESPONSE_HEADERS: Final = ("Retry-After", "Warning", "WWW-Authenticate", "X-Request-Id")
 
 
 class Gate:
-    """An ASGI app in front of another one.
-
-    Pages of other origins that the server names are told that they may use it (CORS, https://fetch.spec.whatwg.org/).
+    """ASGI middleware that refuses requests and adds CORS headers (https://fetch.spec.whatwg.org/) for allowed origins.
 
     Args:
-        app: the other one.
-        guard: tells which requests are to be refused.
+        app: the wrapped app.
+        guard: decides which requests are refused.
         refuse: answers a request with a problem.
-        on_refused: told of each reply that refuses a request: its status, and the length of its body in bytes.
-        guesses: told of each wrong key, in a request or in the form.
+        on_refused: called with the status and body size in bytes of each refusal.
+        guesses: notes each wrong key, in a header or in the login form.
     """
 
     def __init__(
@@ -81,17 +79,17 @@ class Gate:
         if self._cors is None or not has_header(scope, b"origin"):
             await self._app(scope, receive, send)
             return
-        # A reply in one go would go out without the headers that are added here.
+        # `REPLY` would bypass the headers that are added here.
         extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
         await self._cors({**scope, "extensions": extensions}, receive, send)
 
     async def _slow_down(self, scope: Scope) -> None:
-        """Have the answer to a wrong key wait."""
+        """Delay the answer to a wrong key."""
         client = scope.get("client")
         await asyncio.sleep(self._guesses.note(client[0] if client else None))
 
     def _slowing(self, scope: Scope, send: Send) -> Send:
-        """Return a `send` for the form, which has a wrong key wait as one in a header does."""
+        """Return a `send` for the login form that delays the answer to a wrong key."""
 
         async def slowing(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 401:
@@ -102,10 +100,10 @@ class Gate:
 
 
 class _Counting:
-    """Counts what is sent of a reply's body.
+    """Counts the bytes of a reply's body.
 
     Attributes:
-        sent: its bytes.
+        sent: bytes sent so far.
     """
 
     def __init__(self, send: Send) -> None:

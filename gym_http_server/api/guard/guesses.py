@@ -1,6 +1,6 @@
-"""Guesses of the key: the answers to wrong keys are slowed for each address and in all, and logged.
+"""Rate limit for wrong keys: their answers are delayed, per address and in total, and logged.
 
-The right key is never slowed, whoever else guesses at the same address, so nobody can lock out who has it.
+The right key is never delayed, so nobody can lock out its owner by guessing from the same address.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOG_SECONDS: Final = 1.0
-"""Wrong keys are logged at most so often: who guesses keys should not fill the log as well."""
+"""Minimum interval between log lines about wrong keys, so that guessing does not fill the log."""
 
 MAX_DELAY_SECONDS: Final = 4.0
-"""Maximum seconds that an answer waits; a server that stops waits for it, too."""
+"""Maximum delay of an answer; a stopping server waits for it, too."""
 
 MAX_ADDRESSES: Final = 4096
-"""Maximum number of addresses that are told apart; the one that has been quiet for longest is forgotten."""
+"""Maximum number of tracked addresses; the least recently seen one is dropped."""
 
 
 class Pace:
-    """Lets a burst pass, and after that one in each interval.
+    """A leaky bucket: a burst passes at once, then one event per interval.
 
     Args:
-        burst: how many pass at once.
-        interval: seconds between the others.
+        burst: number of events without delay.
+        interval: seconds between later events.
     """
 
     def __init__(self, burst: int, interval: float) -> None:
@@ -39,17 +39,17 @@ class Pace:
         self._next = 0.0
 
     def delay(self, now: float) -> float:
-        """Return how many seconds one more has to wait, at most `MAX_DELAY_SECONDS`."""
+        """Count an event; return its delay in seconds, at most `MAX_DELAY_SECONDS`."""
         self._next = max(self._next, now - self._lead) + self._interval
         self._next = min(self._next, now + MAX_DELAY_SECONDS)
         return max(0.0, self._next - now)
 
 
 class Guesses:
-    """What is known of wrong keys.
+    """Counts wrong keys by address.
 
     Args:
-        clock: tells the time in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -59,13 +59,13 @@ class Guesses:
         self._quiet_until = 0.0
 
     def note(self, client: str | None) -> float:
-        """Note a wrong key of a client at that address; return how many seconds its answer is to wait."""
+        """Note a wrong key from an address; return the delay of the answer in seconds."""
         now = self._clock()
         if now >= self._quiet_until:
             self._quiet_until = now + LOG_SECONDS
             logger.warning("a request of %s has a wrong key", client or "an unknown client")
         address = _network(client or "")
-        # Put last again: the first is the one that has been quiet for longest.
+        # Moved to the end: the first is the least recently seen.
         pace = self._by_address[address] = self._by_address.pop(address, Pace(5, 1.0))
         if len(self._by_address) > MAX_ADDRESSES:
             del self._by_address[next(iter(self._by_address))]
@@ -73,7 +73,7 @@ class Guesses:
 
 
 def _network(client: str) -> str:
-    """Return what counts as one address: of IPv6, the network that one customer gets."""
+    """Return what counts as one address: for IPv6 the /64 network that one customer gets."""
     try:
         address = ipaddress.ip_address(client.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""The key of a server: given, read from a file, made, or none."""
+"""The API key: given as a setting, read from a file, generated, or none."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from ...config import Settings
 
 KEY_FILE_SECONDS: Final = 10.0
-"""How long --api-key-file may take, which may be a pipe: `--api-key-file <(pass show gym)`."""
+"""Time limit for reading --api-key-file, which may be a pipe: `--api-key-file <(pass show gym)`."""
 MIN_KEY_CHARS: Final = 16
-"""Characters under which a key may be guessed."""
+"""Characters below which a key counts as easy to guess."""
 
 
 class Key(NamedTuple):
-    """A key.
+    """An API key.
 
     Attributes:
-        text: visible ASCII; empty where none is required.
-        is_made: nobody knows it yet.
-        warning: what the operator should know, or empty.
+        text: visible ASCII; empty if no key is required.
+        is_made: whether it was generated, so that the operator has to be shown it.
+        warning: a warning for the operator, or empty.
     """
 
     text: str
@@ -40,10 +40,10 @@ def key_for(settings: Settings, addresses: Iterable[str]) -> Key:
 
     Args:
         settings: the settings.
-        addresses: the addresses that it listens on.
+        addresses: the addresses that the server listens on.
 
     Raises:
-        AccessError: the settings contradict each other, or what they name is no key.
+        AccessError: the settings contradict each other, or the key is invalid or cannot be read.
     """
     is_local = all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in addresses)
     given = _given(settings)

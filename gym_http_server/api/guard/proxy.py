@@ -1,4 +1,4 @@
-"""What proxies tell of the clients in front of them, believed of those that the operator trusts and of nobody else."""
+"""Forwarding headers (`X-Forwarded-*`), accepted from trusted proxies only."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 
 ROOT_PATH: Final = "gym_http_server.root_path"
-"""In a request's scope: the path under which a proxy serves this server, without a final slash."""
+"""Key in the scope: the path under which a proxy serves this server, without a final slash."""
 
 _SINGLE: Final = (b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix", b"host")
-"""Read here, ahead of the guard, once each; `Host` as well, which the proxy's takes the place of."""
+"""Headers that may appear once. They are read before the guard; `X-Forwarded-Host` replaces `Host`."""
 _PREFIX: Final = re.compile(r"(/(?!\.\.?(/|$))[\w.~-]+)*/?", re.ASCII)
 
 
 def root_path(scope: Scope) -> str:
-    """Return what every link to this server begins with: the path under which a proxy serves it; empty for the root."""
+    """Return the path under which a proxy serves this server, the prefix of every link; empty for the root."""
     path: str = scope.get(ROOT_PATH, "")
     return path
 
 
 class TrustedProxies:
-    """An ASGI app behind proxies: the client, scheme and host of another one's requests are those that they tell.
+    """ASGI middleware that takes client, scheme, host and root path from the headers of trusted proxies.
 
-    Headers: `X-Forwarded-For`, a list that each proxy adds to, in as many lines as it likes; and once each
-    `X-Forwarded-Proto`, and `X-Forwarded-Host` and `X-Forwarded-Prefix` of the proxy that connects here.
+    Headers: `X-Forwarded-For`, a list to which each proxy adds, in any number of lines; and once each `X-Forwarded-Proto`,
+    `X-Forwarded-Host` and `X-Forwarded-Prefix`, the last two as set by the nearest proxy.
 
     Args:
-        app: the other one.
+        app: the wrapped app.
         proxies: addresses and networks of proxies, such as `10.0.0.0/8`.
 
     Raises:
-        AccessError: one of them is neither.
+        AccessError: an item of `proxies` is neither an address nor a network.
     """
 
     def __init__(self, app: App, proxies: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ class TrustedProxies:
             except ValueError as error:
                 raise AccessError(f"--trusted-proxy {each} is no address and no network: {error}") from None
         self._app = app
-        self._believing = ProxyHeadersMiddleware(app, trusted_hosts=list(proxies))  # type: ignore[arg-type]  # uvicorn names the same messages by its own types
+        self._believing = ProxyHeadersMiddleware(app, trusted_hosts=list(proxies))  # type: ignore[arg-type]  # uvicorn has its own types for ASGI messages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -80,6 +80,6 @@ class TrustedProxies:
 
 
 def _nearest(scope: Scope, header: bytes) -> str | None:
-    """Return what the nearest proxy has set a header to, or added to its list; None where it is not there."""
+    """Return the last item of a header, which the nearest proxy set; None if it is absent."""
     values = combined(scope["headers"], header)
     return None if values is None else values.rsplit(",", 1)[-1].strip()

@@ -1,17 +1,16 @@
-"""Who may use the server: the key, and what a browser tells of where a request comes from.
+"""The guard: decides by key, Host and browser headers whether a request may be served.
 
 Threat model (more in `.github/SECURITY.md`):
 
-- Somebody else on the network sends requests. A server that listens on more than loopback requires a key, an
-  `Authorization: Bearer` (RFC 6750) that is compared in constant time. A person's browser trades it at `/login` for a cookie
-  that opens pages and no operation, so that no page can act with it.
-- A web page that the user happens to visit sends requests to the user's own loopback server. Browsers tell: `Origin` is that
-  page's (RFC 6454: scheme, name and port), and `Sec-Fetch-Site` says `cross-site` (https://www.w3.org/TR/fetch-metadata/).
-- The same page, after its own name was made to resolve to 127.0.0.1 (DNS rebinding). Its `Origin` is then the server's, but
-  `Host` is still that name, which is none of the server's.
-- A program on the same machine can do whatever its user can, and is not kept out of an open loopback server.
+- Another machine on the network. A server that listens on more than loopback requires a key, sent as `Authorization: Bearer`
+  (RFC 6750) and compared in constant time. A browser exchanges it at `/login` for a cookie that opens pages but no operation,
+  so no page can use it to act.
+- A foreign web page that sends requests to the user's loopback server. Browsers send that page's `Origin` (RFC 6454: scheme,
+  name and port), or `Sec-Fetch-Site: cross-site` (https://www.w3.org/TR/fetch-metadata/).
+- The same page after DNS rebinding of its name to 127.0.0.1. Its `Origin` is then the server's, but `Host` is the foreign name.
+- A program on the same machine can do whatever its user can, and an open loopback server does not keep it out.
 
-The guard also stands in the processes of environments, which have a digest of the key and never the key.
+The guard also runs in the processes of environments, which have a digest of the key and never the key.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 COOKIE: Final = "gym_http_server_session"
 SESSION_SECONDS: Final = 12 * 3600
-"""How long a person stays logged in."""
+"""Lifetime of a login."""
 
 CHALLENGE: Final = 'Bearer realm="gym-http-server"'
 
@@ -47,12 +46,12 @@ _ANY: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a guard needs to know; plain values, which the processes of environments get.
+    """The access rules as plain values, which are also sent to the processes of environments.
 
     Attributes:
-        key_digest: SHA-256 of the key in hexadecimal digits; empty where none is required.
-        hosts: the names, in lower case, that a `Host` may have; `*` for any.
-        origins: the origins, in lower case, whose pages may send requests; `*` for any.
+        key_digest: SHA-256 of the key in hexadecimal digits; empty if no key is required.
+        hosts: allowed names in `Host`, in lower case; `*` for any.
+        origins: origins whose pages may send requests, in lower case; `*` for any.
     """
 
     key_digest: str
@@ -61,7 +60,7 @@ class Access:
 
     @classmethod
     def of(cls, settings: Settings) -> Access:
-        """Return what these settings say; their `api_key` is the key, or empty for none."""
+        """Return the rules of these settings; `api_key` is the key, or empty for none."""
         hosts = ("localhost", settings.listen, *settings.allowed_host)
         return cls(
             key_digest=hashlib.sha256(settings.api_key.encode()).hexdigest() if settings.api_key else "",
@@ -70,19 +69,19 @@ class Access:
         )
 
     def accepts(self, key: str) -> bool:
-        """Return whether it is the key, in a time that does not tell how much of it is right."""
+        """Return whether `key` is right, in constant time."""
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
         return hmac.compare_digest(digest, self.key_digest)
 
 
 class Sessions:
-    """The sessions of people who have logged in; they end with the server. Safe to use from several threads."""
+    """Login sessions, in memory only. Thread-safe."""
 
     def __init__(self) -> None:
         self._ends: dict[str, float] = {}
 
     def begin(self) -> str:
-        """Return the value of a new session's cookie."""
+        """Start a session; return the value of its cookie."""
         now = time.monotonic()
         for token, end in list(self._ends.items()):
             if end <= now:
@@ -92,7 +91,7 @@ class Sessions:
         return token
 
     def holds(self, cookies: str) -> bool:
-        """Return whether a `Cookie` header has a session that goes on."""
+        """Return whether a `Cookie` header has a valid session."""
         return any(self._ends.get(token, 0.0) > time.monotonic() for token in _tokens(cookies))
 
     def end(self, cookies: str) -> None:
@@ -102,18 +101,18 @@ class Sessions:
 
 
 def _tokens(cookies: str) -> list[str]:
-    # Python's own parser gives up at what it does not like, and others on this host may have set that.
+    # Python's parser stops at an invalid cookie, which another server on this host may have set.
     pairs = (each.strip(" \t").partition("=") for each in cookies.split(";"))
     return [value for name, _, value in pairs if name == COOKIE]
 
 
 class Guard:
-    """Tells which requests are to be refused.
+    """Decides which requests are refused.
 
     Args:
-        access: who may use the server.
-        is_page: tells, of a path, whether it is a page for people.
-        sessions: who has logged in; None where there are no pages.
+        access: the rules.
+        is_page: returns whether a path is a page for people.
+        sessions: the login sessions; None without pages.
     """
 
     def __init__(
@@ -123,14 +122,14 @@ class Guard:
         self._is_page = is_page
         self._sessions = sessions
         self._takes_any_host = _ANY in access.hosts
-        # A client has one Host, and reading it takes as long as all the rest here.
+        # Cached: clients repeat one Host, and parsing it takes as long as all other checks.
         self._is_known = functools.lru_cache(maxsize=256)(self._knows)
 
     def refusal(self, scope: Scope) -> HttpProblem | None:
-        """Return the problem with a request, or None where it may be served.
+        """Return the problem with a request, or None if it may be served.
 
-        Its status is 400 for a repeated header, or a Host that is missing (RFC 9112, 3.2) or not the server's, 403 for another
-        origin's page, 401 for a missing key.
+        The status is 400 for a repeated header, a missing Host (RFC 9112, 3.2) or a foreign one, 403 for a page of another
+        origin, 401 for a missing or wrong key.
         """
         headers = scope["headers"]
         found = dict(headers)
@@ -168,7 +167,7 @@ class Guard:
             own = own_origin(scope["scheme"], host)
             if text in origins or (own and _without_default_port(text) == own):
                 return None
-            # No page can set Sec-Fetch-Site: the browser says that it is ours, whatever keeps it from naming our origin.
+            # A page cannot set Sec-Fetch-Site, so `same-origin` is trustworthy although the browser hides the origin.
             if text == "null" and found.get(b"sec-fetch-site") == b"same-origin":
                 return None
             return _foreign(text, own)
@@ -177,7 +176,7 @@ class Guard:
         return _foreign("another site", "")
 
     def _is_preflight(self, scope: Scope, found: Mapping[bytes, bytes]) -> bool:
-        """Return whether a browser asks whether a page of a named origin may send a request; that carries no key."""
+        """Return whether it is a CORS preflight of an allowed origin, which carries no key."""
         if scope["method"] != "OPTIONS" or not has_header(scope, b"access-control-request-method"):
             return False
         origins = self.access.origins
@@ -212,17 +211,17 @@ class Guard:
 
 
 def is_open(path: str) -> bool:
-    """Return whether a path is open without a key: the health, and the page that takes the key with its own files."""
+    """Return whether a path needs no key: the health check, the login page and its files."""
     return path in ("/v1/health", "/v1/health/", "/login") or path.startswith("/login/")
 
 
 def is_api(path: str) -> bool:
-    """Return whether a path is that of an operation, and not of a page."""
+    """Return whether a path belongs to an operation, not to a page."""
     return path in ("/v1", "/metrics", "/metrics/") or path.startswith("/v1/")
 
 
 def own_origin(scheme: str, host: bytes) -> str:
-    """Return the origin, in lower case, of pages that a server gives at a Host; empty where there is no Host."""
+    """Return the origin, in lower case, of this server's pages at a Host; empty without a Host."""
     return _without_default_port(f"{scheme}://{host.decode('latin-1')}".lower()) if host else ""
 
 

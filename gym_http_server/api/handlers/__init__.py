@@ -1,4 +1,4 @@
-"""The handlers, a module per tag of the contract, and the table that binds them to its operations."""
+"""The handlers of the operations: a module per tag of the contract, and the table by operationId."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def handler_table(
     Args:
         settings: the server's settings.
         instances: the live instances.
-        shut_down: has the server stop, after the reply under way.
-        results: where recordings become evaluations; None in an environment's own process, which has no part in that.
-        registry: what the libraries register; None as for the results.
+        shut_down: stops the server after the current reply.
+        results: evaluations of recordings; None in an environment's process, which does not serve them.
+        registry: the environments that can be made; None likewise.
     """
     guard = KwargsGuard(Roots(settings.results_root), settings.imports)
     lookups = Lookups(settings.call_timeout)
-    # An environment's own process has nobody else to serve, and `call_timeout` ends it.
+    # An environment's process may block on the file system: it serves nobody else, and `call_timeout` ends it.
     options = OptionsCheck(guard, None if results is None else lookups)
     of_instances = InstanceHandlers(settings, instances, guard, lookups)
     of_episodes = EpisodeHandlers(settings, instances, options)
@@ -88,7 +88,7 @@ def handler_table(
     if results is not None:
         of_monitor = MonitorHandlers(instances, results.recording_directory, lookups)
         of_results = ResultsHandlers(results)
-        # Not at the top: an environment's own process has no part in this either, and to load it takes 80 ms.
+        # Not at the top: it takes 80 ms to import, and an environment's process does not need it.
         from ..telemetry.metrics import Metrics
 
         of_metrics = MetricsHandlers(Metrics(instances))

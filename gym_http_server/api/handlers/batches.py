@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class BatchHandlers:
-    """The handlers.
+    """Handlers of the tag `batches`.
 
     Args:
         instances: the live instances.
-        options: what the options of a reset are held to.
+        options: checks the options of a reset.
     """
 
     def __init__(self, instances: Instances, options: OptionsCheck) -> None:

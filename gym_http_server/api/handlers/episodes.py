@@ -21,12 +21,12 @@ FRAME_TYPES = ("image/png", "image/jpeg", "text/plain", MSGPACK)
 
 
 class EpisodeHandlers:
-    """The handlers.
+    """Handlers of the tag `episodes`.
 
     Args:
         settings: the server's settings.
         instances: the live instances.
-        options: what the options of a reset are held to.
+        options: checks the options of a reset.
     """
 
     def __init__(self, settings: Settings, instances: Instances, options: OptionsCheck) -> None:
@@ -37,7 +37,7 @@ class EpisodeHandlers:
     async def reset(
         self, instance_id: str, body: Any = None, accept: str | None = None, once: Once | None = None
     ) -> Response:
-        """Start an episode. Old clients send null, "", [] or nothing: only an object says anything."""
+        """Start an episode. Old clients send null, "", [] or nothing, which count as an empty object."""
         asked = body if isinstance(body, dict) else {}
         await self._options.check(asked.get("options"))
         arguments = {"seed": seed_of(asked), "options": asked.get("options"), **form_of(accept), **named(once)}
@@ -53,7 +53,7 @@ class EpisodeHandlers:
         if body.get("types"):
             arguments["types"] = True
         if body.get("render") and "media_type" in arguments:
-            # JSON has no form for a frame that would not take longer than all the rest.
+            # Not in JSON, where encoding the frame would take longer than everything else.
             arguments |= {"render": True, "limit": self._max_reply}
         return reply_response(await self._instances.get(instance_id).call("step", arguments))
 
@@ -66,16 +66,16 @@ class EpisodeHandlers:
         return reply_response(await instance.call("rollout", arguments))
 
     async def render(self, instance_id: str, accept: str | None = None, lane: int | None = None) -> Response:
-        """Answer the current frame."""
+        """Return the current frame."""
         arguments = {"media_types": acceptable(accept, FRAME_TYPES), "lane": lane}
         return reply_response(await self._instances.get(instance_id).call("render", arguments))
 
 
 def seed_of(body: dict[str, Any], name: str = "seed") -> Any:
-    """Return the seed that a body has as a number, or under `wide_…` as decimal digits.
+    """Return the seed of a body: a number, or decimal digits under `wide_…`.
 
     Raises:
-        InvalidValueError: it has both.
+        InvalidValueError: both are given.
     """
     seed, wide = body.get(name), body.get(f"wide_{name}")
     if seed is not None and wide is not None:
@@ -84,10 +84,10 @@ def seed_of(body: dict[str, Any], name: str = "seed") -> Any:
 
 
 def rollout_arguments(body: dict[str, Any]) -> dict[str, Any]:
-    """Return what is asked of a rollout: either actions, or a policy and for how long.
+    """Return the arguments of a rollout: either actions, or a policy with a number of steps or episodes.
 
     Raises:
-        InvalidValueError: it is neither, or both.
+        InvalidValueError: the body has neither, or both.
     """
     asked = {name: body.get(name) for name in ("actions", "policy", "steps", "episodes")}
     given = [name for name in ("actions", "policy", "steps", "episodes") if asked[name] is not None]

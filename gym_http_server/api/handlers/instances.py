@@ -31,13 +31,13 @@ logger = logging.getLogger(__name__)
 
 
 class InstanceHandlers:
-    """The handlers.
+    """Handlers of the tag `instances`.
 
     Args:
         settings: the server's settings.
         instances: the live instances.
-        guard: what kwargs are held to.
-        lookups: asks the file system for that.
+        guard: checks kwargs.
+        lookups: runs checks that access the file system.
     """
 
     def __init__(self, settings: Settings, instances: Instances, guard: KwargsGuard, lookups: Lookups) -> None:
@@ -100,13 +100,13 @@ class InstanceHandlers:
         return _described(self._instances.get(instance_id))
 
     async def update(self, instance_id: str, body: dict[str, Any]) -> Response:
-        """Change what people call an instance, and describe it."""
+        """Change name and labels of an instance, and describe it."""
         instance = self._instances.get(instance_id)
         instance.metadata = instance.metadata.changed(body)
         return _described(instance)
 
     async def renew_leases(self, body: dict[str, Any]) -> Response:
-        """Renew the leases of instances, and tell which are unknown."""
+        """Renew the leases of instances; return the unknown ones."""
         unknown = []
         for instance_id in body["instance_ids"]:
             instance = self._instances.find(instance_id)
@@ -189,5 +189,5 @@ def _rfc3339(moment: datetime) -> str:
 
 
 def _quotable(text: str) -> str:
-    """Return a text as the inside of a quoted string of a header, which is printable ASCII without quotes."""
+    """Return a text that can stand in a quoted string of a header: printable ASCII without quotes."""
     return "".join(each if " " <= each <= "~" and each not in '"\\' else "?" for each in text)

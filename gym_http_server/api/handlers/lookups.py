@@ -1,4 +1,4 @@
-"""Paths that clients name, looked up with a deadline: a network file system may never answer."""
+"""File system lookups of clients' paths, with a deadline: a network file system may never answer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Look: TypeAlias = "Callable[[Note], T]"
 
 MAX_THREADS: Final = 16
 LOOKUP_SECONDS: Final = 10.0
-"""How long the lookups of one request may take; as many as may be take half a second on a local disk."""
+"""Time limit for the lookups of one request; the maximum number of them takes 0.5 s on a local disk."""
 
 
 class Lookups:
-    """Threads that ask the file system.
+    """Threads for file system lookups.
 
     Args:
-        call_timeout: seconds that a call of an environment may take, and these lookups no longer.
+        call_timeout: time limit of an environment's call in seconds, which lookups do not exceed either.
     """
 
     def __init__(self, call_timeout: float) -> None:
@@ -32,10 +32,10 @@ class Lookups:
         self._threads = DaemonThreads(MAX_THREADS, "paths")
 
     async def within_time(self, look: Look[T]) -> T:
-        """Return what `look` returns; it is called in a thread, with a function to be told of each text that is looked up.
+        """Run `look` in a thread; it gets a function that notes each path before it is looked up.
 
         Raises:
-            FileSystemTimeoutError: it was not over in time; the thread is left to itself.
+            FileSystemTimeoutError: `look` did not return in time; its thread is abandoned.
         """
         latest: str | None = None
 

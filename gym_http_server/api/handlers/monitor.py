@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class MonitorHandlers:
-    """The handlers.
+    """Handlers of the tag `monitor`.
 
     Args:
         instances: the live instances.
-        resolve: returns the directory that a client names, where it is one that may be written to.
-        lookups: asks the file system for that.
+        resolve: returns the directory for a client's path, if it may be written to.
+        lookups: runs `resolve`, which accesses the file system.
     """
 
     def __init__(self, instances: Instances, resolve: Callable[[str], Path], lookups: Lookups) -> None:
@@ -55,15 +55,15 @@ class MonitorHandlers:
         return void_response(accept)
 
     async def get(self, instance_id: str) -> Response:
-        """Tell what has been recorded."""
+        """Return the state of the recording."""
         return reply_response(await self._instances.get(instance_id).call("monitor", {}))
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return a flag; old clients send the texts `true` and `false`, too.
+    """Return a boolean; old clients also send the texts `true` and `false`.
 
     Raises:
-        InvalidValueError: it is something else.
+        InvalidValueError: the value is something else.
     """
     found = {None: False, False: False, True: True, "false": False, "true": True}.get(
         value if isinstance(value, bool | str | None) else "neither"

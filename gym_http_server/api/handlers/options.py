@@ -1,4 +1,4 @@
-"""The `options` of a reset, held to the rules of `kwargs`."""
+"""Check of a reset's `options`, by the rules of `kwargs`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class OptionsCheck:
 
     Args:
         guard: the rules.
-        lookups: asks the file system in another thread, because this one serves other instances as well; None to ask here.
+        lookups: runs the check in a thread; None to run it here, where nothing else is served.
     """
 
     def __init__(self, guard: KwargsGuard, lookups: Lookups | None) -> None:
@@ -22,10 +22,10 @@ class OptionsCheck:
         self._lookups = lookups
 
     async def check(self, options: Any) -> None:
-        """Check options; anything but an object with members is passed over.
+        """Check options; anything but a non-empty object is ignored.
 
         Raises:
-            FileSystemTimeoutError: it cannot be told in time whether they do.
+            FileSystemTimeoutError: the file system did not answer in time.
             InvalidValueError, ForbiddenDirectoryError: as `KwargsGuard.check`.
         """
         if not options or not isinstance(options, dict):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PlanningHandlers:
-    """The handlers.
+    """Handlers of the tag `planning`.
 
     Args:
         settings: the server's settings.
@@ -28,7 +28,7 @@ class PlanningHandlers:
         self._instances = instances
 
     async def transitions(self, instance_id: str) -> Response:
-        """Tell the tabular model."""
+        """Return the tabular model."""
         return reply_response(await self._instances.get(instance_id).call("transitions", {}))
 
     async def create(self, instance_id: str, accept: str | None = None, once: Once | None = None) -> Response:
@@ -41,11 +41,11 @@ class PlanningHandlers:
         return reply_response(await self._instances.get(instance_id).call("snapshot_list", {"limit": self._limit}))
 
     async def restore(self, instance_id: str, snapshot_id: str, accept: str | None = None) -> Response:
-        """Go back to a snapshot."""
+        """Restore a snapshot."""
         arguments = {"snapshot_id": snapshot_id, **form_of(accept)}
         return reply_response(await self._instances.get(instance_id).call("snapshot_restore", arguments))
 
     async def delete(self, instance_id: str, snapshot_id: str, accept: str | None = None) -> Response:
-        """Forget a snapshot."""
+        """Delete a snapshot."""
         await self._instances.get(instance_id).call("snapshot_delete", {"snapshot_id": snapshot_id})
         return encoded_response({}, accept)

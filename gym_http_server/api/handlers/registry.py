@@ -1,4 +1,4 @@
-"""The operation of the tag `registry`: list what environments there are."""
+"""The operation of the tag `registry`: list the environments that can be made."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class RegistryHandlers:
-    """The handler.
+    """Handler of the tag `registry`.
 
     Args:
-        registry: what the libraries register.
+        registry: the registered environments.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -26,10 +26,10 @@ class RegistryHandlers:
 
     async def list(self, q: str = "", library: str | None = None, page: int = 1, page_size: int = 50) -> Response:
         """List a page of the environments."""
-        # Shielded, because others wait for the same.
+        # Shielded, because other requests wait for the same result.
         environments = await asyncio.shield(asyncio.wrap_future(self._registry.environments()))
         found = matching(environments, q, library)
         shown = [each.to_json() for each in found[(page - 1) * page_size : page * page_size]]
         reply = {"total": len(found), "page": page, "page_size": page_size, "environments": shown}
-        # Plain values that were checked: `json_bytes` takes its long way for every null, and there are many.
+        # Not `json_bytes`: its slow path handles null, and there are many. The values are plain.
         return Response(orjson.dumps(reply))

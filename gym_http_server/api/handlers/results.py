@@ -20,18 +20,18 @@ T = TypeVar("T")
 
 MAX_THREADS: Final = 16
 READ_SECONDS: Final = 60.0
-"""How long it may take to read evaluations."""
+"""Time limit for reading evaluations."""
 UPLOAD_SECONDS: Final = 600.0
-"""How long an upload may take, videos included."""
+"""Time limit for an upload, videos included."""
 MAX_ALGORITHM_ID_CHARS = 256
-"""Characters of an algorithm's name, which every page of the scoreboard repeats."""
+"""Maximum characters of an algorithm's name, which every page of the scoreboard repeats."""
 
 
 class ResultsHandlers:
-    """The handlers; files and far targets are waited for in threads.
+    """Handlers of the tag `results`; files and remote targets are accessed in threads.
 
     Args:
-        results: where recordings become evaluations.
+        results: the evaluations.
     """
 
     def __init__(self, results: Results) -> None:
@@ -72,7 +72,7 @@ class ResultsHandlers:
             ) from None
 
     def _get(self, evaluation_id: str) -> Response:
-        # The curve of a million episodes takes a while to encode as well.
+        # In a thread, too: the curve of a million episodes takes long to encode.
         evaluation, curve = self._results.get(evaluation_id), self._results.curve(evaluation_id)
         return json_response({**evaluation.to_json(), "curve": curve.to_json()})
 
@@ -85,7 +85,7 @@ def _needed(body: dict[str, Any], name: str) -> str:
 
 
 def _text(body: dict[str, Any], name: str) -> str | None:
-    """Return a text of a body, None where it is missing: clients of the v1 contract say so by null, "" and []."""
+    """Return a text of a body, or None: clients of the v1 contract send null, "" or [] for a missing one."""
     value = body.get(name)
     if value is None or value in ("", []):
         return None

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class ServerHandlers:
-    """The handlers.
+    """Handlers of the tag `server`.
 
     Args:
         instances: the live instances.
-        shut_down: has the server stop, after the reply under way.
+        shut_down: stops the server after the current reply.
     """
 
     def __init__(self, instances: Instances, shut_down: Callable[[], None]) -> None:
@@ -27,28 +27,28 @@ class ServerHandlers:
         self._shut_down = shut_down
 
     async def health(self) -> Response:
-        """Answer that the server is up."""
+        """Return that the server is up."""
         engine = self._instances.engine.name
         return json_response(
             {"status": "ok", "version": __version__, "engine": engine, "instances": len(self._instances.all())}
         )
 
     async def shutdown(self, accept: str | None = None) -> Response:
-        """Answer, and have the server stop."""
+        """Stop the server after this reply."""
         self._shut_down()
         return void_response(accept)
 
 
 class MetricsHandlers:
-    """The handler of what the server counts.
+    """Handler of the metrics.
 
     Args:
-        metrics: what it counts.
+        metrics: the metrics.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     async def get(self) -> Response:
-        """Answer what the server counts."""
+        """Return the metrics."""
         return Response(self._metrics.text(), self._metrics.media_type)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SpaceHandlers:
-    """The handlers.
+    """Handlers of the tag `spaces`.
 
     Args:
         instances: the live instances.
@@ -35,11 +35,11 @@ class SpaceHandlers:
         return json_response({"info": self._instances.get(instance_id).description.observation_space})
 
     async def sample_action(self, instance_id: str, accept: str | None = None) -> Response:
-        """Answer a random action."""
+        """Return a random action."""
         return reply_response(await self._instances.get(instance_id).call("sample", form_of(accept)))
 
     async def contains_action_text(self, instance_id: str, x: str, accept: str | None = None) -> Response:
-        """Answer whether the action space contains the value that the path holds as JSON."""
+        """Return whether the action space contains a value, given as JSON in the path."""
         instance = self._instances.get(instance_id)
         try:
             action = parse_json(x.encode("utf-8", "surrogatepass"))
@@ -51,12 +51,12 @@ class SpaceHandlers:
         return reply_response(await instance.call("contains_action", {"action": action, **form_of(accept)}))
 
     async def contains_action(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
-        """Answer whether the action space contains a value."""
+        """Return whether the action space contains a value."""
         arguments = {"action": body["action"], **form_of(accept)}
         return reply_response(await self._instances.get(instance_id).call("contains_action", arguments))
 
     async def contains_observation(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
-        """Answer whether the observation space contains a value, or has the members of the body in its description."""
+        """Return whether the observation space contains a value, or its description has the members of the body."""
         instance = self._instances.get(instance_id)
         if "observation" in body:
             arguments = {"observation": body["observation"], **form_of(accept)}

@@ -1,1 +1,1 @@
-"""What is told of requests: access log, counters, metrics."""
+"""Access log, request counters, and Prometheus metrics."""

@@ -1,6 +1,6 @@
-"""The access log: a record for each request that was answered, or whose client went away before.
+"""The access log: one record for each request, also if the client disconnected before the reply.
 
-No query, header or body is in it: these may hold what is secret.
+It has no query, headers or bodies, because these may contain secrets.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("gym_http_server.access")
 
 REFUSED = "gym_http_server.refused"
-"""In the state of a request: the status that the protocol answered it with in the app's stead, and the length of that
-reply's body in bytes."""
+"""Key in the state of a request that the protocol answered in place of the app: status and body size in bytes of the reply."""
 
 
 class AccessLog:
-    """An ASGI app that logs how another one answers, and names requests that have no name.
+    """ASGI middleware that logs replies and gives requests without an id one.
 
     Args:
-        app: the other one.
-        contract: tells the operation of a request.
+        app: the wrapped app.
+        contract: finds the operation of a request.
     """
 
     def __init__(self, app: App, contract: Contract) -> None:
@@ -42,14 +41,14 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         request_id = current_id()
-        # One of the HTTP protocol's extensions sends a reply past this.
+        # `REPLY` would bypass this middleware.
         extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
         headers = [*((n, v) for n, v in scope["headers"] if n != HEADER), (HEADER, request_id.encode("ascii"))]
         record = _Record(receive, echoing(request_id, send))
         try:
             await self._app({**scope, "headers": headers, "extensions": extensions}, record.receive, record.send)
         except asyncio.CancelledError:
-            record.status = record.status or 503  # which the HTTP protocol answers when the server stops
+            record.status = record.status or 503  # the HTTP protocol's answer when the server stops
             raise
         finally:
             self._write(scope, request_id, record)
@@ -57,7 +56,7 @@ class AccessLog:
     def _write(self, scope: Scope, request_id: str, record: _Record) -> None:
         found = self._contract.match(scope["path"])
         operation = found[0].operation(scope["method"]) if found else None
-        # As it was sent: percent-encoded, it has no line break.
+        # The raw path: percent-encoded, so without line breaks.
         path = scope["raw_path"].decode("latin-1")
         status, sent = scope.get("state", {}).get(REFUSED, (record.status, record.sent))
         if scope["method"] == "HEAD":
@@ -79,12 +78,12 @@ class AccessLog:
 
 
 def log_refused(status: int, sent: int, scope: Scope) -> None:
-    """Log a request that the protocol refused before its head was whole.
+    """Log a request that the protocol refused before its head was complete.
 
     Args:
-        status: what it was answered with.
-        sent: the length of that reply's body, in bytes.
-        scope: what is known of the request: its client, and the headers that have come.
+        status: status of the reply.
+        sent: size of the reply's body in bytes.
+        scope: the known part of the request: client and received headers.
     """
     fields: dict[str, Any] = dict.fromkeys(("method", "path", "operation", "instance_id"))
     fields |= {"status": status, "seconds": 0.0, "received_bytes": 0, "sent_bytes": sent}
@@ -111,7 +110,7 @@ def _client(scope: Scope) -> str | None:
 
 
 class _Record:
-    """What passes on the way of one request."""
+    """Wraps `receive` and `send` of one request to measure it."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self.began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Counting a request that goes through the whole stack, by what passes on its way in and out."""
+"""Counting of requests that connexion serves, by wrapping `receive` and `send`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Counting:
-    """One request; `receive` and `send` are to be used in place of those given.
+    """Counts one request; its `receive` and `send` replace the given ones.
 
     Args:
-        traffic: tells where to count it, when its reply has ended.
-        receive: ASGI's function of that name.
-        send: likewise.
-        operation_id: the operation that it is for, as far as that is known.
-        has_content: whether the bodies that pass are sent; those of replies to HEAD are not.
+        traffic: returns the counters, when the reply has ended.
+        receive: the ASGI receive function.
+        send: the ASGI send function.
+        operation_id: the operation, as far as it is known.
+        has_content: whether bodies are sent; they are not in replies to HEAD.
 
     Attributes:
-        operation_id: the operation; it can be told later.
+        operation_id: the operation; may be set later.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Counting:
         message = await self._receive()
         if message["type"] == "http.request" and (body := message.get("body")):
             self._received += len(body)
-            # What counts is the time from the last byte of the request.
+            # The time is measured from the last byte of the request.
             self._began = time.perf_counter()
         return message
 
     async def send(self, message: Message) -> None:
-        """Send a message, and count the request where it is the last."""
+        """Send a message; count the request after the last one."""
         self._status = message.get("status", self._status)
         if self._has_content:
             self._sent += len(message.get("body", b""))

@@ -1,4 +1,4 @@
-"""What the server counts, in the text format of Prometheus; built when it is asked for, of what is counted anyway.
+"""The metrics in Prometheus' text format, computed on each scrape from existing counters.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/.
 """
@@ -38,13 +38,13 @@ _BOUNDS: Final = (*(f"{bound:g}" for bound in BOUNDS), "+Inf")
 
 
 class Metrics:
-    """The metrics of one server; nothing of them is global, for several may run in one process.
+    """The metrics of one server. Nothing is global, because a process may run several servers.
 
     Args:
-        instances: its instances.
+        instances: the live instances.
 
     Attributes:
-        media_type: that of the text.
+        media_type: media type of the text.
     """
 
     media_type = CONTENT_TYPE_LATEST
@@ -52,11 +52,11 @@ class Metrics:
     def __init__(self, instances: Instances) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_OfInstances(instances))
-        # Where there is no /proc, it has nothing to say.
+        # Yields nothing on systems without /proc.
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
-        """Return what is counted by now."""
+        """Return the current metrics."""
         return generate_latest(self._registry)
 
 
@@ -106,7 +106,7 @@ class _OfInstances(Collector):
         for state in STATES:
             gauge.add_metric([state], states[state])
         yield gauge
-        # One that is being closed is live no more.
+        # An instance that is being closed counts as closed.
         closed = past.closed + states["closed"]
         for name, text, value in (
             ("instances_created", "Instances made.", past.created),
