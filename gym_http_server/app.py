@@ -1,4 +1,4 @@
-"""The application: the only place that wires the contract, the handlers, the engine and the console together."""
+"""The application: wires contract, handlers, engine and console together."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ class Application:
 
     Args:
         settings: the server's settings; where their `api_key` is empty, no key is required.
-        shut_down: has whoever serves this app stop; called by the operation `shutdownServer`.
-        entry: what an environment's own process runs; None for what only answers the server.
-        fork_server: its process, where it has been started already.
-        validate_responses: hold every reply that connexion sends against the contract, which costs time; the tests do.
-        hot_path: answer the operations of a training loop ahead of connexion's stack.
+        shut_down: stops the server; called by the operation `shutdownServer`.
+        entry: the module that environments' processes run; None for the one that only answers the server.
+        fork_server: the fork server's process, if it is already started.
+        validate_responses: validate every reply of connexion against the contract; slow, for tests.
+        hot_path: serve the operations of a training loop without connexion.
 
     Attributes:
-        operations: those operations, compiled.
+        operations: the compiled operations of the hot path.
         instances: the live instances.
-        engine: where they run.
-        results: where recordings become evaluations.
-        registry: what environments there are.
+        engine: the engine that runs them.
+        results: the evaluations of recordings.
+        registry: the environments that can be made.
 
     Raises:
-        AccessError: a trusted proxy is no address.
-        TargetUnavailableError: evaluations cannot be kept where the settings say.
+        AccessError: a trusted proxy is not an address or network.
+        TargetUnavailableError: the upload target cannot be used.
     """
 
     def __init__(
@@ -116,10 +116,10 @@ class Application:
         self._running = False
 
     async def start(self) -> None:
-        """Start the engine; does nothing the second time.
+        """Start the engine; idempotent.
 
         Raises:
-            StartError: it cannot be started.
+            StartError: the engine cannot be started.
         """
         if not self._running:
             await self.engine.start()
@@ -127,11 +127,11 @@ class Application:
             self._running = True
 
     async def stop(self, *, at_once: bool = False, seconds: float | None = None) -> None:
-        """Close every environment and end the engine; does nothing the second time.
+        """Close every environment and stop the engine; idempotent.
 
         Args:
-            at_once: do not wait for calls under way, and leave it to the engine to end the environments.
-            seconds: how long the closings may take before the engine ends the environments; None for `shutdown_timeout`.
+            at_once: do not wait for calls in execution; the engine ends the environments.
+            seconds: time limit for closing, after which the engine ends the environments; None for `shutdown_timeout`.
         """
         if self._running:
             self._running = False
@@ -162,7 +162,7 @@ class Application:
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            # uvicorn's, when the time of a shutdown is over; it would log this, and answer without a word of why.
+            # uvicorn cancels at the end of a shutdown; it would log this and answer without a reason.
             abandon = scope.get("extensions", {}).get(ABANDON)
             if abandon is None:
                 raise
@@ -174,7 +174,7 @@ class Application:
         await self._app_for(scope["path"])(scope, receive, send)
 
     def _app_for(self, path: str) -> App:
-        # Ahead of Flask, which has the rest: mounted inside connexion's router it would answer these paths with HTML.
+        # Before Flask, which serves the rest: mounted in connexion's router it would answer these paths with HTML.
         if path == "/v1" or path.startswith("/v1/") or path in METRICS:
             return self._api
         if path in ("/openapi.yaml", "/openapi.json"):
@@ -198,9 +198,9 @@ class Application:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     def on_refused(self, status: int, sent: int, scope: Scope | None) -> None:
-        """Note a request that the protocol answered; see `protocol.Refuse`."""
+        """Note a request that the protocol answered; see `http1.configuration.Refuse`."""
         self._count_refused(status, sent)
-        # Else it has passed the app, whose reply tells why.
+        # `{}` and not None, which would mean the current request.
         REFUSALS.note(status, HTTPStatus(status).phrase, scope or {})
         if scope is not None and self._logs_access:
             log_refused(status, sent, scope)
@@ -209,7 +209,7 @@ class Application:
         self.instances.totals.traffic.count(NONE, status, 0.0, 0, sent)
 
     async def _refuse(self, problem: HttpProblem, scope: Scope, send: Send) -> None:
-        """Answer a request with a problem; it goes past what serves it."""
+        """Answer a request with a problem, as a page or as problem details by its path."""
         if self._is_page(scope["path"]):
             await self._console.refuse(problem, scope, send)
         else:
@@ -225,11 +225,11 @@ class Application:
 
 
 class ServerDoor:
-    """Where people log in; safe to use from Flask's threads.
+    """Login of people, for the console. Thread-safe.
 
     Args:
-        access: knows the key.
-        sessions: of those who have logged in.
+        access: the access rules with the key's digest.
+        sessions: the login sessions.
     """
 
     cookie = COOKIE
@@ -244,7 +244,7 @@ class ServerDoor:
 
 
 class ServerView:
-    """What the console sees of the server; safe to read from Flask's threads.
+    """The console's view of the server. Thread-safe.
 
     Args:
         engine: name of the engine.
@@ -258,7 +258,7 @@ class ServerView:
         self._instances = instances
 
     def libraries(self) -> dict[str, str]:
-        """Return the libraries of environments that are installed, with their versions."""
+        """Return the installed environment libraries with their versions."""
         return installed()
 
     def instances(self) -> list[InstanceRow]:
@@ -306,28 +306,28 @@ def make_api(
     validate_responses: bool,
     operations: HotOperations | None,
 ) -> App:
-    """Return the app of everything that the contract defines, and of its page.
+    """Return the app of all operations of the contract.
 
     Args:
         contract: the contract.
         handlers: the handler of every operation, by operationId.
         settings: the server's settings.
-        traffic_of: tells where to count how requests of the hot path are answered, by the instance_id.
-        on_lost: told of a keyed request that an instance was lost over, and what it is answered with.
-        traffic: where to count how all others are.
-        validate_responses: hold every reply of connexion's stack against the contract.
-        operations: those of the hot path, which is put in front; None for none.
+        traffic_of: returns the counters of an instance, for hot requests, by instance_id.
+        on_lost: called with instance_id, key and error when an instance was lost during a keyed request.
+        traffic: counters of all other requests.
+        validate_responses: validate every reply of connexion against the contract.
+        operations: the operations of the hot path; None to serve all by connexion.
     """
-    stack = make_connexion_app(contract, handlers, settings.max_values, validate_responses=validate_responses)
-    app: App = stack
+    connexion_app = make_connexion_app(contract, handlers, settings.max_values, validate_responses=validate_responses)
+    app: App = connexion_app
     if operations is not None:
-        app = HotPath(operations, settings.max_body, stack, traffic_of, on_lost)
+        app = HotPath(operations, settings.max_body, connexion_app, traffic_of, on_lost)
     if settings.compression == "remote":
-        stack.add_middleware(Compression, position=MiddlewarePosition.BEFORE_EXCEPTION)
+        connexion_app.add_middleware(Compression, position=MiddlewarePosition.BEFORE_EXCEPTION)
     elif settings.compression == "all":
         app = Compression(app, everywhere=True)
-    # The last one is the nearest to connexion.
-    stack.add_middleware(
+    # The last middleware is the closest to connexion.
+    connexion_app.add_middleware(
         Normalizer,
         position=MiddlewarePosition.BEFORE_EXCEPTION,
         contract=contract,
@@ -338,5 +338,5 @@ def make_api(
 
 
 def compressed(app: App, settings: Settings) -> App:
-    """Return an app whose replies are compressed as the settings say; none of it is on the hot path."""
+    """Return an app with compression as the settings say; for apps off the hot path."""
     return app if settings.compression == "off" else Compression(app, everywhere=settings.compression == "all")

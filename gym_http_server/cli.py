@@ -1,6 +1,6 @@
-"""The command `gym-http-server`: the settings as options and environment variables, and one line for every mistake.
+"""The command `gym-http-server`: settings as options and environment variables, errors as one line.
 
-Without a command it serves; `spec` prints the contract, `check` holds a server against it.
+Without a subcommand it serves; `spec` prints the contract, `check` checks a server against it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROGRAM = "gym-http-server"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; exits with status 0, 1 where the server cannot start, or 2 where the usage is wrong."""
+    """Run the command; exits with status 0, with 1 if the server cannot start, or with 2 for wrong usage."""
     open_standard_descriptors()
     try:
         status = command().main(arguments, prog_name=PROGRAM, standalone_mode=False)
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def command() -> click.Group:
-    """Return the command, its options made of the settings table."""
+    """Return the command with an option for each setting."""
     hints = typing.get_type_hints(Settings)
     options: list[click.Parameter] = [_option(each, hints[each.name]) for each in dataclasses.fields(Settings)]
     options.append(
@@ -64,7 +64,7 @@ def command() -> click.Group:
 
 
 class Commands(click.Group):
-    """The group of commands; `check` is loaded where it is asked for, which no start of a server does."""
+    """The subcommands; `check` is imported only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands."""
@@ -107,11 +107,11 @@ def serve(context: click.Context, /, **options: Any) -> None:
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     here = working_directory()
     if options["imports"] and here is not None and here not in sys.path and not sys.flags.safe_path:
-        # For a module beside which the command was started; last, for other files there may be called as a library's are.
+        # To import modules from the working directory; last, because files there may have the names of libraries.
         sys.path.append(here)
     settings = Settings(**options)
 
-    # Until the server takes the signals.
+    # Until the server handles the signals.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
 
@@ -128,13 +128,13 @@ def serve(context: click.Context, /, **options: Any) -> None:
             f"  API page   {url}/ui/",
             f"  contract   {url}/openapi.yaml",
         )
-        all(say(line, sys.stdout) for line in lines)  # until nobody reads them
+        all(say(line, sys.stdout) for line in lines)  # stops when nobody reads stdout
 
     start_server(on_start=announce, **dataclasses.asdict(settings))
 
 
 def _end(number: int, _frame: object) -> None:
-    """End at once and quietly. An exception could be swallowed wherever the signal arrives, as in a module that is imported."""
+    """Exit at once and quietly. An exception might be swallowed where the signal arrives, such as in an import."""
     module = sys.modules.get("gym_http_server.engines.process.fork_server_process")
     if module is not None:
         module.kill_fork_servers()

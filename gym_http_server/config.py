@@ -1,4 +1,4 @@
-"""The settings: one table that makes the command-line options, the environment variables and the manual's rows."""
+"""The settings: one table for command-line options, environment variables and the manual."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ MIB = 1024 * 1024
 
 
 def can_fork() -> bool:
-    """Return whether this platform can run the `process` engine: it forks and passes descriptors between processes."""
+    """Return whether this platform can run the `process` engine, which needs fork and descriptor passing."""
     return sys.platform != "win32"
 
 
 def can_watch_memory() -> bool:
-    """Return whether this platform tells how much memory another process takes for itself."""
+    """Return whether this platform reports the private memory of other processes."""
     return sys.platform == "linux" and Path("/proc/self/smaps_rollup").exists()
 
 
 def default_engine() -> str:
-    """Return the engine to use where none is asked for."""
+    """Return the default engine of this platform."""
     return "process" if can_fork() else "inline"
 
 
@@ -40,17 +40,17 @@ def setting(
     is_path: bool = False,
     is_secret: bool = False,
 ) -> Any:
-    """Return a dataclass field that carries what the option, the variable and the documentation need.
+    """Return a dataclass field with the metadata of option, variable and manual.
 
     Args:
-        default: value where nothing is set; a callable makes it when the settings are made.
+        default: default value, or a factory of it.
         text: what the setting does, one sentence.
         flags: names of the option besides `--<name with dashes>`.
-        choices: the values allowed, where there are few.
-        least: the smallest number allowed.
-        unit: unit of the number.
-        is_path: it is a path; several in the environment variable are separated as in PATH.
-        is_secret: it is shown nowhere, and no environment's process gets it.
+        choices: allowed values, or None for any.
+        least: minimum of a number.
+        unit: unit of a number.
+        is_path: whether it is a path; several in the environment variable are separated as in PATH.
+        is_secret: whether it is never shown and not passed to environments' processes.
     """
     metadata = {
         "text": text,
@@ -68,11 +68,11 @@ def setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a server is started with; each field is an option of the command line and of `start_server`.
+    """The settings of a server; each field is an option of the command line and of `start_server`.
 
     Raises:
-        ValueError: where a value is not one of its choices or under its least.
-        EngineUnavailableError: where this platform cannot run the engine.
+        ValueError: a value is not among its choices or below its minimum.
+        EngineUnavailableError: this platform cannot run the engine.
     """
 
     listen: str = setting("127.0.0.1", "Address or host name to listen on.", flags=("-l",))

@@ -57,26 +57,26 @@ class PathItem:
 
     @property
     def methods(self) -> list[str]:
-        """The methods that it takes, in upper case and in order: those of the operations, and HEAD where GET is."""
+        """The allowed methods in upper case, sorted; HEAD is allowed with GET."""
         return sorted({*self.operations, *(("HEAD",) if "GET" in self.operations else ())})
 
     def operation(self, method: str) -> dict[str, Any] | None:
-        """Return the operation that answers a method: HEAD is GET without content (RFC 9110, 9.3.2)."""
+        """Return the operation of a method, or None; HEAD is GET without content (RFC 9110, 9.3.2)."""
         return self.operations.get("GET" if method == "HEAD" else method)
 
     def canonical(self, match: re.Match[str]) -> str:
-        """Return the decoded path of `match` in the form of the template, with its final slash or without."""
+        """Return the path of `match` with the template's final slash or without."""
         return re.sub(r"\{(\w+)\}", lambda name: match[name[1]], self.template)
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The document and what is compiled from it.
+    """The document and its compiled paths.
 
     Attributes:
         document: the parsed document.
         text: the bytes of the file, served verbatim.
-        paths: its paths, those with the fewest parameters first.
+        paths: the paths, sorted by number of parameters.
     """
 
     document: dict[str, Any]
@@ -89,19 +89,19 @@ class Contract:
         return self.json_at("")
 
     def json_at(self, root_path: str) -> bytes:
-        """Return the document, of a server under `root_path`, as JSON."""
+        """Return the document as JSON, for a server under `root_path`."""
         [server] = self.document["servers"]
         document = {**self.document, "servers": [{**server, "url": root_path or server["url"]}]}
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
     def yaml_at(self, root_path: str) -> bytes:
-        """Return the document, of a server under `root_path`, as YAML: the text with that one line changed."""
+        """Return the document as YAML, for a server under `root_path`: the text with one line changed."""
         if not root_path:
             return self.text
         return _SERVER_URL.sub(lambda line: line[1] + root_path.encode(), self.text, count=1)
 
     def match(self, path: str) -> tuple[PathItem, str] | None:
-        """Return the path item that serves a decoded path and the path in the contract's form, or None."""
+        """Return the path item of a decoded path and the canonical path, or None."""
         for item in self.paths:
             match = item.pattern.fullmatch(path)
             if match is not None:
@@ -109,7 +109,7 @@ class Contract:
         return None
 
     def body_types(self, operation: dict[str, Any]) -> list[str]:
-        """Return the media types of an operation's request body, the default first; none where it takes no body."""
+        """Return the media types of an operation's request body, the default first; empty without a body."""
         return list(resolve(self.document, operation.get("requestBody", {})).get("content", {}))
 
     def takes_header(self, operation: dict[str, Any], name: str) -> bool:
@@ -118,7 +118,7 @@ class Contract:
         return any((each["in"], each["name"]) == ("header", name) for each in parameters)
 
     def resolved_paths(self) -> dict[str, Any]:
-        """Return the document's paths, with what every local `$ref` points at in its place."""
+        """Return the document's paths with all local `$ref` replaced by their targets."""
         resolved: dict[str, Any] = _resolved(self.document, self.document["paths"])
         return resolved
 
@@ -137,7 +137,7 @@ class Contract:
 
 
 def document_path() -> Path:
-    """Return where the document lies: inside the installed package, or beside it in a source tree."""
+    """Return the document's path: inside the installed package, or beside it in a source tree."""
     package = Path(__file__).parent
     inside = package / "openapi" / "openapi.yaml"
     return inside if inside.is_file() else package.parent / "openapi" / "openapi.yaml"
@@ -147,14 +147,14 @@ def document_path() -> Path:
 def load_contract() -> Contract:
     """Return the contract; it is read and compiled once."""
     text = document_path().read_bytes()
-    # The one in C, where PyYAML has it: ten times as fast.
+    # The C loader, if PyYAML has it, is ten times as fast.
     document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe
     items = [_path_item(document, template, item) for template, item in document["paths"].items()]
     return Contract(document, text, tuple(sorted(items, key=lambda item: item.template.count("{"))))
 
 
 def resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """Return what a local `$ref` points at, or `value` itself where it is none."""
+    """Return the target of a local `$ref`, or `value` itself."""
     while "$ref" in value:
         pointer = value["$ref"].removeprefix("#/").split("/")
         value = functools.reduce(lambda node, key: node[key], pointer, document)

@@ -1,4 +1,4 @@
-"""Every error this project raises on purpose. None of them knows HTTP: `api/problems.py` maps each to a status.
+"""The tree of errors that this project raises. None knows HTTP: `api/problems.py` maps each to a status.
 
 GymHttpServerError
 ├── UsageError                      the caller asked for something that cannot be done
@@ -51,15 +51,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-LONGEST_DETAIL: Final = 2000
-"""Characters of a text that tells of an error. Libraries repeat what they refuse, and that may be megabytes."""
+MAX_DETAIL_CHARS: Final = 2000
+"""Maximum characters of an error's text: libraries quote refused values, which may be megabytes."""
 
 
 def shortened(text: str) -> str:
-    """Return a text, or its beginning and its end where it is too long to be told."""
-    if len(text) <= LONGEST_DETAIL:
+    """Return a text, or only its beginning and end if it is too long."""
+    if len(text) <= MAX_DETAIL_CHARS:
         return text
-    half = LONGEST_DETAIL * 2 // 5
+    half = MAX_DETAIL_CHARS * 2 // 5
     return f"{text[:half]} … ({len(text)} characters in all) … {text[-half:]}"
 
 
@@ -67,8 +67,8 @@ class GymHttpServerError(Exception):
     """Base of every error raised on purpose.
 
     Args:
-        detail: what was wrong, what was expected and what to do, for a person to read.
-        facts: further members of the problem details, for a program to read; plain JSON values.
+        detail: what was wrong, what was expected, and a remedy, for people.
+        facts: further members of the problem details, for programs; plain JSON values.
     """
 
     def __init__(self, detail: str, **facts: Any) -> None:
@@ -80,12 +80,12 @@ class GymHttpServerError(Exception):
         }
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the plain form in which an error crosses from an environment's process to the server."""
+        """Return the plain values in which an environment's process sends an error to the server."""
         return {"error": type(self).__name__, "detail": self.detail, "facts": self.facts}
 
     @staticmethod
     def from_wire(message: dict[str, Any]) -> GymHttpServerError:
-        """Rebuild the error that `to_wire` described; an unknown name becomes `EnvironmentRaisedError`."""
+        """Rebuild an error from `to_wire`; an unknown name becomes `EnvironmentRaisedError`."""
         cls = _by_name().get(str(message.get("error")), EnvironmentRaisedError)
         error = cls(str(message.get("detail")))
         facts = message.get("facts")

@@ -1,4 +1,8 @@
-"""The log of the server: to stderr, a line of text or a JSON object for each record, with the request and the instance."""
+"""The log on stderr: text or JSON lines, with the ids of request and instance.
+
+At info it has a line for the start and stop of the server, for each instance made, lost and closed, for refusals (at most five a
+second, `api/refusals.py`), and for output of environments.
+"""
 
 from __future__ import annotations
 
@@ -15,34 +19,31 @@ if TYPE_CHECKING:
 
 TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FIELDS: Final = "%(levelname)s %(name)s %(message)s %(request_id)s %(instance_id)s"
-"""What every JSON object has besides the time."""
+"""Fields of every JSON object besides the time."""
 NAMES: Final = {"levelname": "level", "name": "logger", "exc_info": "exception", "stack_info": "stack"}
 OMITTED: Final = (*RESERVED_ATTRS, "color_message")
-"""What no JSON object has besides; the last is uvicorn's own, for terminals."""
+"""Attributes that JSON objects omit; the last is uvicorn's, for terminals."""
 
 
 def configure(settings: Settings) -> None:
-    """Log to stderr as the settings say, unless the program that this is part of has set its own logging up."""
+    """Log to stderr as the settings say, unless the surrounding program has configured logging."""
     root = logging.getLogger()
     for each in list(root.handlers):
         if isinstance(each, _Handler):
-            root.removeHandler(each)  # of a server that ran before in this program
+            root.removeHandler(each)  # of an earlier server in this process
     if not root.handlers:
         root.addHandler(_Handler(settings.log_format))
     logging.getLogger("gym_http_server").setLevel(settings.log_level.upper())
-    # What uvicorn says at info, the command says better.
+    # uvicorn's lines at info repeat those of the command.
     level = max(logging.getLevelNamesMapping()[settings.log_level.upper()], logging.WARNING)
     logging.getLogger("uvicorn").setLevel(logging.DEBUG if settings.log_level == "debug" else level)
 
 
 class RequestFilter(logging.Filter):
-    """Gives every record a `request_id` and an `instance_id`, None where there is none.
-
-    Those of the request that is being served, but where who logs has given the record its own.
-    """
+    """Adds `request_id` and `instance_id` of the current request, or None, to every record that has none of its own."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add them, and let the record pass."""
+        """Add the ids; return True."""
         request = CURRENT.get()
         for name in ("request_id", "instance_id"):
             if not hasattr(record, name):
@@ -51,7 +52,7 @@ class RequestFilter(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """Text, with the ids behind the message as far as they are known and not in it."""
+    """Text, followed by the known ids that the message does not contain."""
 
     def __init__(self) -> None:
         super().__init__(TEXT)
@@ -64,7 +65,7 @@ class TextFormatter(logging.Formatter):
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """The handler of this module, which is known again by its class.
+    """The handler of this module, recognised by its class.
 
     Args:
         log_format: `text` or `json`.

@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from .engines.process.fork_server_process import ForkServerProcess
 
 
-LEAST_DESCRIPTORS: Final = 64
-"""Open descriptors with which a few clients can use a few environments."""
+MIN_DESCRIPTORS: Final = 64
+"""Minimum limit of open descriptors: enough for a few clients and environments."""
 
 
 def start_server(*, on_start: Callable[[str], None] | None = None, **options: Any) -> None:
     """Serve until shutdown: by `POST /v1/shutdown/`, SIGINT or SIGTERM (the last two in the main thread only).
 
-    It blocks. It can run in any thread, and again after it returned. Where an event loop runs in the caller's thread, as in a
-    notebook, it serves in a thread of its own, and still blocks: interrupt the cell to stop it.
+    It blocks, in any thread, and can be called again after it returned. If an event loop runs in the caller's thread, as in a
+    notebook, it serves in a new thread and still blocks: interrupt the cell to stop it.
 
     Args:
         on_start: called with the URL once requests are answered.
         **options: the settings, such as `listen="127.0.0.1"` and `port=5000`; see `Settings`.
 
-    While it serves, what the program has made until then is kept from the garbage collector (`gc.freeze`): a cycle that becomes
-    garbage meanwhile is collected when it has returned.
+    While it serves, existing objects are exempt from garbage collection (`gc.freeze`); cycles among them are collected after it
+    returned.
 
-    The port listens at once; requests that come before the server is ready are answered then. Where a key is required and
-    none is given, it makes one and prints it to stdout.
+    The port listens at once; earlier requests are answered when the server is ready. If a key is required and none is given,
+    it generates one and prints it to stdout.
 
     Raises:
         AccessError: the key or the certificate cannot be used.
@@ -78,7 +78,7 @@ def _is_in_a_loop() -> bool:
 
 
 def _run_in_a_thread(settings: Settings, on_start: Callable[[str], None] | None) -> None:
-    """Serve in a thread of its own and wait for its end; an interrupt here has it stop."""
+    """Serve in a new thread and wait for its end; an interrupt stops the server."""
     from concurrent.futures import ThreadPoolExecutor
 
     is_interrupted = False
@@ -108,7 +108,7 @@ def _run(
     def started(url: str) -> None:
         nonlocal is_started
         is_started = True
-        # What the start has made stays, and to look through it for garbage holds every client for 40 ms.
+        # Objects of the start live on; scanning them for garbage would block every client for 40 ms.
         gc.freeze()
         _tell_key(key)
         if on_start is not None:
@@ -137,12 +137,12 @@ def _run(
             each.close()
         if fork_server is not None:
             fork_server.kill()
-        if is_started and not is_frozen:  # else it is the caller who wants that
+        if is_started and not is_frozen:  # else the caller froze them
             gc.unfreeze()
 
 
 def _start_fork_server(settings: Settings) -> ForkServerProcess:
-    """Start the fork server's process, which loads the environment library on another processor meanwhile."""
+    """Start the fork server's process, which loads the environment library on another processor."""
     from .engines.process.fork_server_process import WORKER_MODULE, ForkServerProcess
 
     try:
@@ -153,7 +153,7 @@ def _start_fork_server(settings: Settings) -> ForkServerProcess:
 
 @contextlib.contextmanager
 def _collecting_no_garbage() -> Iterator[None]:
-    """Collect none where hundreds of modules are loaded, which leave none and cost a tenth more with it."""
+    """Disable garbage collection while modules are imported: they leave none, and it costs a tenth more time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -164,7 +164,7 @@ def _collecting_no_garbage() -> Iterator[None]:
 
 
 def _check_certificate(settings: Settings) -> None:
-    """Raise AccessError where the certificate cannot be used; uvicorn would do so with a traceback, or ask for a password."""
+    """Raise AccessError if the certificate cannot be used; uvicorn would print a traceback or ask for a password."""
     if not settings.tls_cert:
         if settings.tls_key:
             raise AccessError("--tls-key is given without --tls-cert: name the certificate as well")
@@ -188,24 +188,24 @@ def _tell_key(key: Key) -> None:
     logger = logging.getLogger(__name__)
     if key.warning:
         logger.warning("%s", key.warning)
-    # To whoever started it, and not to a log, which others read.
+    # On stdout, not in the log, which others may read.
     if key.is_made and not say(f"API key, made for this run and shown this once: {key.text}", sys.stdout):
         logger.warning("the API key that was made cannot be written to stdout: give one with --api-key-file")
 
 
 def _allow_descriptors() -> None:
-    """Raise the limit of open descriptors as far as the system lets us: each environment takes two, each client one."""
+    """Raise the limit of open descriptors to its maximum: each environment takes two, each client one."""
     if sys.platform != "win32":
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != hard:
-            with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit than it tells
+            with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit than it reports
                 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
                 soft = hard
-        if 0 <= soft < LEAST_DESCRIPTORS:
+        if 0 <= soft < MIN_DESCRIPTORS:
             raise StartError(
-                f"the limit of open descriptors is {soft}, and a server needs {LEAST_DESCRIPTORS} at least: raise it (ulimit -n)"
+                f"the limit of open descriptors is {soft}, and a server needs {MIN_DESCRIPTORS} at least: raise it (ulimit -n)"
             )
 
 

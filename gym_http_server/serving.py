@@ -1,4 +1,4 @@
-"""What serves once the port is bound: the application, and uvicorn between it and the sockets. Loading it takes long."""
+"""The serving part: uvicorn between application and sockets. Slow to import, so loaded after the port is bound."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEAST_SECONDS_TO_CLOSE: Final = 5.0
-"""How long the environments may take to be closed, though requests have taken the whole time of a stop."""
+MIN_SECONDS_TO_CLOSE: Final = 5.0
+"""Minimum time for closing environments, even if requests used up the whole time of a stop."""
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn's server, which keeps a signal that stopped it for itself: a graceful stop exits with status 0."""
+    """uvicorn's server, without raising the signal again that stopped it: a graceful stop exits with status 0."""
 
     stopped_by = "the program that started it"
-    """Who had it stop, for the log."""
+    """What stopped the server, for the log."""
 
     _stopping_since: float | None = None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the connections, those with a request under way when it is answered or its time is over."""
-        # Here and not in the handler of the signal, which may interrupt whatever logs.
+        """Close the connections, those with a request after its reply or the time limit."""
+        # Not in the signal handler, which may interrupt a logging call.
         logger.info("stopping: by %s", self.stopped_by, extra={"stopped_by": self.stopped_by})
         self._stopping_since = time.monotonic()
         await super().shutdown(sockets)
 
     @property
     def seconds_to_close(self) -> float:
-        """How long the environments may take to be closed: what the requests have left of the time of a stop."""
-        whole = float(self.config.timeout_graceful_shutdown or LEAST_SECONDS_TO_CLOSE)
+        """Time limit for closing environments: the rest of `--shutdown-timeout`, but at least `MIN_SECONDS_TO_CLOSE`."""
+        whole = float(self.config.timeout_graceful_shutdown or MIN_SECONDS_TO_CLOSE)
         since = 0.0 if self._stopping_since is None else time.monotonic() - self._stopping_since
-        return max(LEAST_SECONDS_TO_CLOSE, whole - since)
+        return max(MIN_SECONDS_TO_CLOSE, whole - since)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGINT and SIGTERM, at once on the second, where signals can be had: in the main thread."""
+        """In the main thread, stop gracefully on SIGINT or SIGTERM and at once on the second."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -88,13 +88,13 @@ def serve(
     on_server: Callable[[uvicorn.Server], None],
     on_start: Callable[[str], None],
 ) -> None:
-    """Serve on sockets that listen, until somebody has it stop.
+    """Serve on listening sockets until the server is stopped.
 
     Args:
-        settings: the server's settings, with the key that it requires.
-        sockets: where it listens.
-        fork_server: the fork server's process, which is loading; None for an engine that has none.
-        on_server: called with what serves, before it does; to stop it, set its `should_exit`.
+        settings: the server's settings, with the required key.
+        sockets: the listening sockets.
+        fork_server: the fork server's process, which is loading; None for an engine without one.
+        on_server: called with the server before it serves; set its `should_exit` to stop it.
         on_start: called with the URL once requests are answered.
     """
     logs.configure(settings)
@@ -128,7 +128,7 @@ async def _serve(
 
     server = HttpServer(configuration(application, settings, protocol, application.on_refused))
     on_server(server)
-    # Here and not in the lifespan, whose failure uvicorn would log as a traceback.
+    # Not in the lifespan, whose failure uvicorn would log as a traceback.
     await application.start()
     try:
         url = f"{'https' if settings.tls_cert else 'http'}://{_authority(sockets[0])}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gym_http_server.http1.protocol import LONGEST_HEAD
+from gym_http_server.http1.protocol import MAX_HEAD_BYTES
 
 from .conftest import KINDS, start
 from .handing import TROUBLE, Client, chunked, is_read, post, step
@@ -84,7 +84,7 @@ def test_a_head_has_one_limit_however_it_comes(strict: Server, pieces: int, is_f
     strict.post(f"{env}/reset/")
     path = f"{env}/action_space/sample" if is_for_env else "/v1/health/"
     with Client(strict) as client:
-        for size, status in ((LONGEST_HEAD, 200), (LONGEST_HEAD + 1, 431)):
+        for size, status in ((MAX_HEAD_BYTES, 200), (MAX_HEAD_BYTES + 1, 431)):
             assert client.ask(post(f"{env}/reset/", {})).status == 200
             begin = f"GET {path} HTTP/1.1\r\n".encode()
             lines = b"Host: localhost\r\nX: \r\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gym_http_server.http1.transport import FEW, JoiningTransport
+from gym_http_server.http1.transport import MAX_COPIED_BODY_BYTES, JoiningTransport
 
 from .conftest import KINDS, start
 from .handing import post
@@ -182,7 +182,7 @@ class Recorder:
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"x" * FEW])
+@pytest.mark.parametrize("body", [b"", b"{}", b"x" * MAX_COPIED_BODY_BYTES])
 def test_head_and_body_go_out_in_one_write(body: bytes) -> None:
     """The client wakes up once for a reply."""
     recorder = Recorder()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 
-from ..http1.protocol import LONGEST_HEAD, PIECE, Beginning, HttpProtocol
+from ..http1.protocol import MAX_HEAD_BYTES, PARSED_PIECE_BYTES, Beginning, HttpProtocol
 from ..runtime.frames import pack_returned
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class OwnedProtocol(HttpProtocol):
     """
 
     # The server, which refuses what is too long, may take one piece of it for its first.
-    longest_head = LONGEST_HEAD + PIECE
+    max_head_bytes = MAX_HEAD_BYTES + PARSED_PIECE_BYTES
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""HTTP/1.1 connections: the sockets, uvicorn's protocol as it is extended here, and its configuration."""
+"""HTTP/1.1 connections: listening sockets, the extended uvicorn protocol, and its configuration."""

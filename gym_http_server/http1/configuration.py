@@ -1,4 +1,4 @@
-"""What uvicorn is configured with, by the settings, and what it has no option for."""
+"""uvicorn's configuration from the settings, with additions that uvicorn has no option for."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from ..config import Settings
 
 Refuse: TypeAlias = "Callable[[int, int, Scope | None], None]"
-"""Who is told of a request that is refused: the status, the length of the reply's body in bytes, and what has come of its
-head; None where the app has the request, whose state then tells (`access_log.REFUSED`)."""
+"""Callback for a refused request: status, body size of the reply in bytes, and scope with the received part of the head; the scope is
+None if the app has the request, whose state then has `access_log.REFUSED`."""
 
 
 class Configuration(uvicorn.Config):
-    """uvicorn's configuration, and what it does not have.
+    """uvicorn's configuration with additional attributes.
 
     Args:
         app: the app.
         settings: the server's settings.
-        on_refused: told of each request that the protocol answers itself; None for nobody.
-        **options: uvicorn's own.
+        on_refused: called for each request that the protocol answers itself, or None.
+        **options: options of uvicorn.
 
     Attributes:
         on_refused: as above.
-        header_timeout, body_timeout: how long the head and the body of a request may take to arrive, in seconds.
+        header_timeout, body_timeout: time limits for the arrival of a request's head and body, in seconds.
     """
 
     def __init__(self, app: App, settings: Settings, on_refused: Refuse | None = None, **options: Any) -> None:
@@ -41,13 +41,13 @@ class Configuration(uvicorn.Config):
 
 
 def configuration(app: App, settings: Settings, http: Any, on_refused: Refuse | None = None) -> Configuration:
-    """Return what uvicorn is to serve with.
+    """Return uvicorn's configuration.
 
     Args:
         app: the app.
         settings: the server's settings.
-        http: makes the protocol of a connection.
-        on_refused: told of each request that the protocol answers itself; None for nobody.
+        http: factory of a connection's protocol.
+        on_refused: called for each request that the protocol answers itself, or None.
     """
     return Configuration(
         app,

@@ -1,4 +1,4 @@
-"""The listening sockets of a server. It imports little: the port is bound before all else is loaded."""
+"""The listening sockets. Imports little, because the port is bound before anything else is loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     """Return sockets that listen on every address that `host` resolves to, all on the same port.
 
     Raises:
-        AddressError: it cannot be resolved, or one of the addresses cannot be listened on.
+        AddressError: `host` cannot be resolved, or an address cannot be bound.
     """
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 protocol of a connection: uvicorn's, with a system call and a timer less for each request, and mended."""
+"""The HTTP/1.1 protocol of a connection: uvicorn's with fewer system calls and timers, limits on arrival, and fixes."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from .configuration import Configuration
 
 NOTHING, HEAD, BODY = range(3)
-"""What of a request is arriving."""
+"""The part of a request that is arriving."""
 
-LONGEST_HEAD = 1 << 16
-"""Maximum bytes of a request head; likewise of the extensions and trailers of a chunked body, between two parts of its data."""
+MAX_HEAD_BYTES = 1 << 16
+"""Maximum bytes of a request head, and of chunk extensions and trailers between two parts of a body."""
 
-PIECE = 1 << 12
-"""What came elsewhere is parsed in pieces of so many bytes."""
+PARSED_PIECE_BYTES = 1 << 12
+"""Size of the pieces in which bytes are parsed that another process received."""
 
 
 class LongHead(Exception):
-    """Ends the parsing of a request whose head is complete and too long."""
+    """Stops the parser at a complete head that is too long."""
 
 
 class Beginning(NamedTuple):
-    """What a connection begins with that was served elsewhere before.
+    """The state of a connection that another process served before.
 
     Attributes:
-        rest: what is to be written to it: the end of a reply.
-        closes: it is to be closed then.
-        data: what has come and is not answered.
-        error: what the first request in it is to be answered with.
-        waits_since: since when the client is waited for, by the loop's clock; 0 for not known.
+        rest: the unsent end of a reply, which is written first.
+        closes: whether the connection is closed after that.
+        data: received bytes of unanswered requests.
+        error: the error with which the first of them is answered, or None.
+        waits_since: since when the client is waited for, by the loop's clock; 0 if unknown.
     """
 
     rest: bytes = b""
@@ -58,28 +58,28 @@ class Beginning(NamedTuple):
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol.
 
-    - Head and body of a response go out in one write. The client would otherwise wake up for each, and for the head in
-      vain.
-    - The ASGI extension `hot_path.REPLY` sends a whole reply in one call; two messages and their checks take as long as
-      all else that is done for a step.
-    - The timer that closes an idle connection runs on while requests come, instead of being cancelled and started anew
-      by each. A connection is idle until a request begins.
-    - A request to upgrade to another protocol is served as it is without that (RFC 9110, 7.8). Java's HttpClient and
-      `curl --http2` send one; the parser would take the body for the other protocol's bytes.
-    - A client that shuts its sending side down gets the answers to what it sent.
-    - Bytes that are no HTTP request are answered with problem details, after the answers to the requests before them.
-    - A head or a body that takes too long to arrive is answered with 408. There is a timer only where a part of a request
-      has come and the rest has not.
-    - The ASGI extension `hot_path.ABANDON` ends a request that a stop of the server has cut short: with 503, or, where its
-      reply has begun, with the connection.
+    - Head and body of a response are one write, so that the client wakes up once.
+    - The ASGI extension `hot_path.REPLY` sends a whole reply in one call; two messages and their checks would take as long
+      as the rest of a step.
+    - The timer of an idle connection runs on while requests arrive, instead of being restarted by each. A connection is
+      idle until a request begins.
+    - An upgrade to another protocol is ignored (RFC 9110, 7.8): Java's HttpClient and `curl --http2` ask for one, and the
+      parser would take the body for bytes of the other protocol.
+    - A client that shuts down its sending side still gets its replies.
+    - Malformed requests are answered with problem details, after the replies to earlier requests.
+    - A head or body that arrives too slowly is answered with 408. The timer exists only while a request is incomplete, so
+      a step pays nothing for it.
+    - Anything but body data is limited to `MAX_HEAD_BYTES` (431). Trailers are dropped: a request is served by its head.
+    - The ASGI extension `hot_path.ABANDON` ends a request that a stop cuts short: with 503, or by closing the connection if
+      its reply has begun.
 
     Args:
-        beginning: what the connection begins with, where it was served elsewhere before.
-        **options: uvicorn's own.
+        beginning: the state of a connection that another process served before, or None.
+        **options: options of uvicorn.
     """
 
     config: Configuration
-    longest_head = LONGEST_HEAD
+    max_head_bytes = MAX_HEAD_BYTES
 
     def __init__(self, *, beginning: Beginning | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -95,7 +95,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take over a new connection."""
         self._joining = JoiningTransport(transport)
-        # One for all requests: a function for each would be a reference cycle for each.
+        # One dict for all requests: a function per request would be a reference cycle per request.
         self._extensions: dict[str, Any] = {REPLY: self._reply, ABANDON: self._abandon}
         self._default: list[tuple[bytes, bytes]] | None = None
         self._head = b""
@@ -105,13 +105,13 @@ class HttpProtocol(HttpToolsProtocol):
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
         if self._beginning is not None:
-            # Not at once, for a transport that has not begun to read cannot be paused; what it reads may be faster.
+            # Later: a transport that does not read yet cannot be paused. `data_received` may come first.
             self.loop.call_soon(self._begin)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of a connection that is closed."""
+        """Release a closed connection."""
         super().connection_lost(exc)
-        # uvicorn tells the latest of a pipeline only.
+        # uvicorn notifies only the latest request of a pipeline.
         if self._under_way is not None and not self._under_way.response_complete:
             self._under_way.disconnected = True
             self._under_way.message_event.set()
@@ -123,19 +123,19 @@ class HttpProtocol(HttpToolsProtocol):
             self._arrival_timer = None
 
     def data_received(self, data: bytes) -> None:
-        """Serve what came."""
+        """Parse and serve received bytes."""
         self._begin()
         self._parse(data)
 
     @property
     def is_between(self) -> bool:
-        """Whether no request is under way, not even the beginning of one."""
+        """Whether no request is being served or arriving."""
         is_answered = self.cycle is None or self.cycle.response_complete
         return is_answered and not self._arriving and self._beginning is None
 
     @property
     def is_writing(self) -> bool:
-        """Whether there is something that the client has not taken yet."""
+        """Whether there are unsent bytes."""
         return self._joining.get_write_buffer_size() > 0
 
     def _begin(self) -> None:
@@ -149,15 +149,15 @@ class HttpProtocol(HttpToolsProtocol):
         if beginning.closes:
             self.transport.close()
         elif beginning.data:
-            # In pieces, for it may have come back for how long a head is, and only what comes after its first counts.
-            for start in range(0, len(beginning.data), PIECE):
+            # In pieces: a head may have come back for its length, and only bytes after its first piece count.
+            for start in range(0, len(beginning.data), PARSED_PIECE_BYTES):
                 if not self.transport.is_closing():
-                    self._parse(beginning.data[start : start + PIECE])
+                    self._parse(beginning.data[start : start + PARSED_PIECE_BYTES])
         if 0 < beginning.waits_since < self.loop.time() and not self.transport.is_closing():
             self._go_on_waiting(beginning.waits_since)
 
     def _go_on_waiting(self, since: float) -> None:
-        """Count the time that the client was waited for elsewhere, so that it has no time-out twice."""
+        """Continue a time-out that began in another process, so that it applies once."""
         if self._arriving:
             if self._waits_for_rest and self._arrival_timer is not None:
                 self._arriving_since = since
@@ -179,13 +179,13 @@ class HttpProtocol(HttpToolsProtocol):
                 if self.parser.get_method() == b"CONNECT":
                     self.send_400_response("CONNECT is for proxies")
                     return
-                # A loop, for in a pipeline each request may ask for it.
+                # In a loop: each request of a pipeline may ask for an upgrade.
                 data = self._head_without_upgrade() + data[upgrade.args[0] :]
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
                 continue
             except httptools.HttpParserError as error:
-                if not (self._arriving == HEAD and self._undone > LONGEST_HEAD):
+                if not (self._arriving == HEAD and self._undone > MAX_HEAD_BYTES):
                     self.send_400_response(str(error))
                     return
             break
@@ -193,11 +193,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._await_rest()
 
     def _expect_head(self, size: int) -> None:
-        """Note whether a head that is complete with so many bytes more has to be measured."""
-        self._may_be_long = self._arriving == HEAD or size > LONGEST_HEAD
+        """Note whether the length of a head that these bytes complete has to be checked."""
+        self._may_be_long = self._arriving == HEAD or size > MAX_HEAD_BYTES
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
-        """Keep a connection, whose client sends no more, until it has its answers."""
+        """Keep the connection of a client that sends no more until it has its replies."""
         self._begin()
         whole = self._whole()
         if self.scheme == "https" or not whole:
@@ -206,19 +206,19 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     def _whole(self) -> list[RequestResponseCycle]:
-        """Return the requests that have come whole and are not answered yet, in their order."""
+        """Return the complete requests that are not answered yet, in order."""
         cycles = [self._under_way, *(cycle for cycle, _ in reversed(self.pipeline))]
         return [each for each in cycles if each is not None and not (each.response_complete or each.more_body)]
 
     def on_message_begin(self) -> None:
-        """Note that the head of a request begins."""
+        """Note the beginning of a request head."""
         self._arriving, self._arriving_since, self._undone = HEAD, None, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start the request whose head is complete."""
+        """Start a request whose head is complete."""
         if not self.parser.should_upgrade():
-            if self._may_be_long and (size := head_size(self.url, self.headers)) > LONGEST_HEAD:
+            if self._may_be_long and (size := head_size(self.url, self.headers)) > MAX_HEAD_BYTES:
                 self._undone = size
                 raise LongHead
             self._idle_since = None
@@ -227,16 +227,16 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
-        """Drop the trailers that may follow: they are not among the headers that the request is served by (RFC 9110, 6.5)."""
+        """Drop trailers that may follow: they are not headers of the request (RFC 9110, 6.5)."""
         self.headers = []
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Receive a part of the body."""
         self._undone = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Give the request the end of its body."""
+        """End the body of the request."""
         if not self.parser.should_upgrade():
             self._arriving = NOTHING
             super().on_message_complete()
@@ -249,9 +249,9 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self._arriving:
-            # Its time begins when nobody before it is served any more, or is answered in its stead.
+            # Its time limit starts when the requests before it are answered.
             self._arriving_since = self.loop.time()
-            if self._undone > self.longest_head:
+            if self._undone > self.max_head_bytes:
                 self.loop.call_soon(self._look_again)
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
@@ -261,15 +261,15 @@ class HttpProtocol(HttpToolsProtocol):
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close the connection where it has been idle for long enough."""
+        """Close the connection if it has been idle for `timeout_keep_alive`."""
         self._idle_timer = None
         if self._idle_since is None or self._arriving:
-            return  # a request is under way; its end starts the timer anew
+            return  # a request is being served or arriving; its end restarts the timer
         remaining = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if remaining > 0:
             self._idle_timer = self.loop.call_later(remaining, self.timeout_keep_alive_handler)
         else:
-            # A call may have held the loop up for that long. What has come meanwhile is read before the next timers.
+            # A call may have blocked the loop that long. Bytes that arrived meanwhile are read before the next timer.
             self._idle_timer = self.loop.call_later(0.001, self._close_idle, self._idle_since)
 
     def _close_idle(self, idle_since: float) -> None:
@@ -281,14 +281,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     @property
     def _waits_for_rest(self) -> bool:
-        """Whether it lies with the client alone that the rest has not come: nobody before is served, and it is read."""
+        """Whether only the client delays the rest: no earlier request is being served, and reading is not paused."""
         return not (self.flow.read_paused or self.flow.write_paused or self._whole())
 
     def _await_rest(self) -> None:
-        """See to it that the rest of a request, of which a part has come, takes neither forever nor all room."""
+        """Limit the time and size of a request that is incomplete."""
         if self._arriving_since is None:
             self._arriving_since = self.loop.time()
-        if self._undone > self.longest_head:
+        if self._undone > self.max_head_bytes:
             self.on_long_request()
             if self.transport.is_closing():
                 return
@@ -312,7 +312,7 @@ class HttpProtocol(HttpToolsProtocol):
         if remaining > 0:
             self._arrival_timer = self.loop.call_later(remaining, self._on_arrival_timer)
         else:
-            # As with an idle connection: what has come while the loop was held up is read first.
+            # As with an idle connection: bytes that arrived while the loop was blocked are read first.
             self._arrival_timer = self.loop.call_later(0.001, self._end_late, since)
 
     def _end_late(self, since: float) -> None:
@@ -327,7 +327,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._await_rest()
 
     def on_late_request(self) -> None:
-        """Answer a request that takes too long to arrive, and close the connection."""
+        """Answer a request that arrives too slowly with 408, and close the connection."""
         what, setting = ("head", "header_timeout") if self._arriving == HEAD else ("body", "body_timeout")
         seconds = self._time_to_arrive
         detail = (
@@ -337,22 +337,22 @@ class HttpProtocol(HttpToolsProtocol):
         self._give_up(Problem(408, "request-timeout", detail, limit=seconds, setting=setting))
 
     def on_long_request(self) -> None:
-        """Answer a request whose head, or what is of no use in its body, is too long, and close the connection."""
+        """Answer a request whose head, chunk extensions or trailers are too long with 431, and close the connection."""
         if self._whole():
-            # Those before it are answered first, and no more is read meanwhile.
+            # Earlier requests are answered first; reading is paused meanwhile.
             self.flow.pause_reading()
             return
         if self._arriving == HEAD:
-            detail = f"the head has more than {LONGEST_HEAD} bytes: send fewer and shorter headers"
+            detail = f"the head has more than {MAX_HEAD_BYTES} bytes: send fewer and shorter headers"
         else:
             detail = (
-                f"the chunked body has more than {LONGEST_HEAD} bytes of extensions or trailers at a time: send none of "
+                f"the chunked body has more than {MAX_HEAD_BYTES} bytes of extensions or trailers at a time: send none of "
                 "them, they are not read"
             )
-        self._give_up(Problem(431, "request-header-fields-too-large", detail, limit=LONGEST_HEAD))
+        self._give_up(Problem(431, "request-header-fields-too-large", detail, limit=MAX_HEAD_BYTES))
 
     def _give_up(self, problem: Problem) -> None:
-        """Answer the request whose rest is not waited for with a problem, unless it has an answer."""
+        """Answer an incomplete request with a problem, unless its reply has begun."""
         if self._arriving == BODY:
             if self.cycle.response_complete:
                 self.transport.close()
@@ -361,7 +361,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.cycle.keep_alive = False
                 self.flow.pause_reading()
                 return
-            # Who waits for the body learns that it does not come.
+            # Whoever waits for the body is told that the client is gone.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._refuse(problem, self.cycle if self._arriving == BODY else None)
@@ -369,17 +369,17 @@ class HttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are not an HTTP request, and close the connection."""
         if whole := self._whole():
-            # Their answers are on the way, and this one would be taken for one of them.
+            # Earlier replies are pending, and this one would be taken for one of them.
             whole[-1].keep_alive = False
             self.flow.pause_reading()
             return
         self._give_up(Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {msg}"))
 
     def _refuse(self, problem: Problem, cycle: RequestResponseCycle | None = None) -> None:
-        """Answer a request with a problem, and close the connection; `cycle` is its, where the app has it."""
+        """Answer a request with a problem and close the connection; `cycle` is the request if the app has it."""
         scope: Scope = {"headers": [], "client": self.client}
         if cycle is not None or self._arriving:
-            scope = self.scope if cycle is None else cycle.scope  # type: ignore[assignment]  # uvicorn's is stricter
+            scope = self.scope if cycle is None else cycle.scope  # type: ignore[assignment]  # uvicorn's type is stricter
         content = b"" if cycle is not None and scope["method"] == "HEAD" else problem.body
         sent = problem.status, len(content)
         if cycle is not None:
@@ -399,14 +399,14 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _reply(self, media_type: bytes, body: bytes) -> bool:
-        """Send a whole reply with status 200, or return False where that is to go the usual way."""
+        """Send a whole reply with status 200, or return False if the app has to send it."""
         cycle = self._under_way
         assert cycle is not None, "there is a request to reply to"  # noqa: S101 -- for the type checker
         if self.flow.write_paused or cycle.response_started:
             return False
         if not cycle.disconnected:
             default = self.server_state.default_headers
-            if default is not self._default:  # it is another list each second, for the date
+            if default is not self._default:  # a new list each second, for the date
                 self._default = default
                 self._head = STATUS_LINE[200] + b"".join(b"%b: %b\r\n" % line for line in default)
             close = b"" if cycle.keep_alive else b"connection: close\r\n"
@@ -421,7 +421,7 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     def _abandon(self) -> None:
-        """End the request under way, because the server stops, and the connection."""
+        """End the current request and the connection, because the server stops."""
         cycle = self._under_way
         assert cycle is not None, "there is a request to end"  # noqa: S101 -- for the type checker
         if cycle.response_started or self.transport.is_closing():
@@ -455,5 +455,5 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def head_size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
-    """Return the bytes of a request line and its header lines, but for the method, the version and optional white space."""
+    """Return the bytes of URL and header lines, without method, version and optional white space."""
     return len(url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in headers)

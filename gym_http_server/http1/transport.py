@@ -1,4 +1,4 @@
-"""What a connection's protocol writes to."""
+"""A transport that joins head and body of a response."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 CONTINUE = b"HTTP/1.1 100 "
 
-FEW = 1 << 16
-"""A body of fewer bytes is copied behind its head, which is faster than handing over two pieces."""
+MAX_COPIED_BODY_BYTES = 1 << 16
+"""A body of fewer bytes is copied behind its head, which is faster than writing two pieces."""
 
 
 class JoiningTransport:
-    """A transport that keeps the head of each response back until there is something of its body, or its end.
+    """A transport that holds back each response's head until the first part of the body, or the end.
 
     Args:
-        transport: what carries the bytes.
+        transport: the wrapped transport.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -33,7 +33,7 @@ class JoiningTransport:
         self.abort = transport.abort
 
     def write(self, data: bytes) -> None:
-        """Write bytes, after the head where one was kept back."""
+        """Write bytes, after the head if one is held back."""
         if self._head is not None:
             head, self._head = self._head, None
             self.write_whole(head, data)
@@ -43,20 +43,20 @@ class JoiningTransport:
             self._transport.write(data)
 
     def write_whole(self, head: bytes, body: bytes) -> None:
-        """Write a head and what there is of its body."""
-        if len(body) < FEW:
+        """Write a head and the first part of its body together."""
+        if len(body) < MAX_COPIED_BODY_BYTES:
             self._transport.write(head + body)
         else:
             self._transport.writelines((head, body))
 
     def end_response(self) -> None:
-        """Write the head of a response without a body; the next bytes are a head again."""
+        """Write a head that is still held back; the next bytes are a head again."""
         if self._head is not None:
             self.write(b"")
         self._expects_head = True
 
     def close(self) -> None:
-        """Close the connection after what was written."""
+        """Close the connection after everything is written."""
         if self._head is not None:
             self.write(b"")
         self._transport.close()
