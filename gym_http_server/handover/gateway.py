@@ -1,4 +1,4 @@
-"""The server's side of connection hand-over: which connection goes to which environment's process, and how it comes back."""
+"""The server's side of connection hand-over: decides which connections move, and takes them back."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 REQUEST_LINE: Final = re.compile(rb"([A-Z]+) (/v1/envs/([0-9a-f]{8})/[^ ?#%]*) HTTP/1\.[01]\r\n")
 
 FEW: Final = 32
-"""A connection that comes back after fewer requests than that has cost more than it saved."""
+"""A hand-over that ends after fewer requests than this costs more than it saves."""
 
 LEAST_PATIENCE: Final = 1
 MOST_PATIENCE: Final = 1 << 12
 
 
 def owner_entry(settings: Settings) -> Entry:
-    """Return what an environment's process runs to be handed connections."""
+    """Return the module and arguments of environments' processes that take connections."""
     paths = hot_paths(load_contract().resolved_paths())
-    # Third-party code runs there: no secrets, and nothing that may hold or lead to one.
+    # Third-party code runs there: no secrets, and no setting that may contain or lead to one.
     kept_back = {each.name for each in dataclasses.fields(settings) if each.metadata["is_secret"]}
     kept_back |= {"upload_to", "api_key_file", "tls_cert", "tls_key"}
     blank: dict[str, Any] = dict.fromkeys(kept_back, "")
@@ -50,15 +50,15 @@ def owner_entry(settings: Settings) -> Entry:
 
 
 class Habit:
-    """What a connection has been used for, to tell whether to hand it over.
+    """The recent use of a connection, which decides whether to hand it over.
 
-    To hand it over and back takes about as long as two requests through the pipe; so it goes where it is used for one
-    instance again and again, and the more reluctantly the more often it was in vain.
+    Handing over and back takes as long as two requests through the server. A connection moves when it is used repeatedly for
+    one instance, and later after each hand-over that did not pay.
 
     Attributes:
-        instance_id: the instance of the last request, where that was for one.
-        run: how many requests in a row were for it, before that.
-        patience: how many are to be.
+        instance_id: the instance of the last request, or empty.
+        run: number of earlier requests in a row for it.
+        patience: minimum `run` for a hand-over.
     """
 
     __slots__ = ("instance_id", "patience", "run")
@@ -69,7 +69,7 @@ class Habit:
         self.patience = LEAST_PATIENCE
 
     def is_ripe(self, instance_id: bytes) -> bool:
-        """Note a request for an instance; return whether the connection is to go there."""
+        """Note a request for an instance; return whether the connection should move there."""
         if instance_id != self.instance_id:
             self.instance_id = instance_id
             self.run = 0
@@ -78,16 +78,16 @@ class Habit:
         return self.run >= self.patience
 
     def came_back(self, served: int) -> None:
-        """Note that the connection came back after so many requests."""
+        """Note that the connection came back after `served` requests."""
         self.patience = min(self.patience * 2, MOST_PATIENCE) if served < FEW else LEAST_PATIENCE
         self.run = 0
 
 
 class Gateway:
-    """Takes connections from the server's protocol and hands them to environments' processes.
+    """Hands connections of the server to environments' processes.
 
     Args:
-        operations: the compiled operations of the hot path; the others are the server's.
+        operations: the operations of the hot path; only the server serves the others.
         instances: the live instances.
     """
 
@@ -100,14 +100,14 @@ class Gateway:
         return ServerProtocol(gateway=self, habit=Habit(), **options)
 
     def take(self, protocol: ServerProtocol, data: bytes) -> bool:
-        """Hand the connection over, if the request that begins here and those before it are such that it pays.
+        """Hand the connection over if its request and the ones before suggest that it pays.
 
         Args:
             protocol: the protocol of the connection, between two requests.
-            data: what has come.
+            data: the received bytes, the beginning of a request.
 
         Returns:
-            Whether the connection and the data are another's now.
+            Whether the connection was handed over, with the data.
         """
         match = REQUEST_LINE.match(data)
         if match is None:
@@ -126,9 +126,9 @@ class ServerProtocol(HttpProtocol):
     """The protocol of a connection that may be handed over.
 
     Args:
-        gateway: what takes it.
-        habit: what it has been used for.
-        **options: those of the base class.
+        gateway: the gateway.
+        habit: the recent use of the connection.
+        **options: options of the base class.
     """
 
     def __init__(self, *, gateway: Gateway, habit: Habit, **options: Any) -> None:
@@ -139,27 +139,27 @@ class ServerProtocol(HttpProtocol):
         self._was_elsewhere = options.get("beginning") is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the connection for good, where it was served by another process before, unless it goes to one again."""
+        """Shut the connection down if another process served it before, unless it is handed over again."""
         super().connection_lost(exc)
         if self._was_elsewhere and not self.is_handed_over:
-            # What the environment has started there may have a duplicate, for whose sake closing this one would end nothing.
+            # A program that the environment started may have a duplicate, so closing would not end the connection.
             with contextlib.suppress(OSError):
                 shut_down(self.transport.get_extra_info("socket").fileno())
 
     def data_received(self, data: bytes) -> None:
-        """Serve what came, unless the connection is handed over."""
+        """Serve received bytes, unless the connection is handed over."""
         if self.is_between and self._gateway.take(self, data):
             return
         super().data_received(data)
 
 
 class HandedOver:
-    """A connection that an environment's process serves; uvicorn counts it among the server's.
+    """A connection that an environment's process serves; it represents the connection in uvicorn's set.
 
     Args:
         gateway: the gateway.
-        protocol: the protocol that it had, whose place another takes when it comes back.
-        instance: whose process serves it.
+        protocol: the former protocol; a new one replaces it when the connection comes back.
+        instance: the instance whose process serves it.
     """
 
     def __init__(self, gateway: Gateway, protocol: ServerProtocol, instance: Instance) -> None:
@@ -169,7 +169,7 @@ class HandedOver:
         self._is_ending = False
 
     def begin(self, data: bytes) -> bool:
-        """Hand it over; return whether that could be done."""
+        """Hand the connection over; return whether that worked."""
         protocol = self._protocol
         if protocol.is_writing:
             return False
@@ -181,18 +181,18 @@ class HandedOver:
             os.close(connection)
             return False
         protocol.is_handed_over = True
-        protocol.connections.add(self)  # type: ignore[arg-type]  # what uvicorn asks of it is to be able to shut down
-        # This closes the server's own descriptor; the connection itself goes on.
+        protocol.connections.add(self)  # type: ignore[arg-type]  # uvicorn only calls `shutdown`
+        # Closes the server's own descriptor, not the connection.
         protocol.transport.abort()
         return True
 
     def shutdown(self) -> None:
-        """Have it end after what is under way; uvicorn calls this when the server stops."""
+        """End the connection after the current request; uvicorn calls this when the server stops."""
         self._is_ending = True
         self._instance.recall()
 
     def back(self, returned: Returned | None) -> None:
-        """Serve the connection on, or forget it where it has ended."""
+        """Continue to serve a returned connection; None means that it has ended."""
         before = self._protocol
         if returned is None:
             before.connections.discard(self)

@@ -1,4 +1,4 @@
-"""The protocol of a connection in an environment's process: what is plain and valid is served, the rest given back."""
+"""The protocol of a connection in an environment's process: serves hot requests and gives the connection back for others."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
     from ..runtime.shared.receive_buffer import Inbox
 
 GIVE_BACK: Final = "gym_http_server.give_back"
-"""An ASGI extension of this protocol: a function that has the request under way served by the server instead."""
+"""ASGI extension of this protocol: a function that leaves the current request to the server."""
 
 
 async def give_back(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 -- ASGI's signature
-    """Be what the hot path falls through to."""
+    """The app behind the hot path: gives the connection back."""
     scope["extensions"][GIVE_BACK]()
 
 
 class OwnedProtocol(HttpProtocol):
-    """Serves the requests of one connection one after the other, each at once and as far as it can be without waiting.
+    """Serves the requests of one connection in order, without waiting for anything.
 
-    At any moment the inbox tells what is not answered and whether the first of it was begun, so that the server can go on
-    where this process stops. A connection leaves here with the first request that is not plain, valid and for this
-    environment, that is too large for the inbox or asks for a `100 Continue`; and when the server asks for it.
+    The receive buffer always has the unanswered bytes and whether the first request was begun, so that the server can continue
+    if this process dies. The connection is given back with the first request that is not plain, valid and for this
+    environment, that is too large for the buffer or expects `100 Continue`; and when the server asks for it.
 
     Args:
         connection: the connection's socket.
-        inbox: where what is not answered is kept.
-        environment: what the requests are for; a broken one serves no more.
-        on_leave: told when the connection is given back, as a frame for the server. Nothing is read from it or written to
-            it here from then on.
-        is_called: tells whether the server has a word to say.
-        on_end: told when the protocol is done with it, and whether it has ended.
-        **options: those of the base class.
+        inbox: the receive buffer.
+        environment: the environment; a broken one serves no more requests.
+        on_leave: called with a frame for the server when the connection is given back; afterwards it is not read or written
+            here.
+        is_called: returns whether the server has sent something on the channel.
+        on_end: called when the protocol is done; its argument is whether the connection has ended.
+        **options: options of the base class.
     """
 
-    # The server, which refuses what is too long, may take one piece of it for its first.
+    # More than the server's limit, because the server does not count the first piece when it parses the bytes again.
     max_head_bytes = MAX_HEAD_BYTES + PARSED_PIECE_BYTES
 
     def __init__(
@@ -77,33 +77,33 @@ class OwnedProtocol(HttpProtocol):
         self._owes_reply = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin with what has come on the connection before."""
+        """Begin with the bytes that are in the receive buffer."""
         transport.set_write_buffer_limits(0)
         self._direct = DirectTransport(transport, self._connection, self._inbox)
-        super().connection_made(self._direct)  # type: ignore[arg-type]  # it has the methods that are called
+        super().connection_made(self._direct)  # type: ignore[arg-type]  # it has the methods that uvicorn calls
         self._extensions[GIVE_BACK] = self._give_back
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the connection for good, but for one that is given back."""
+        """Shut the connection down, unless it is given back."""
         super().connection_lost(exc)
         if not self._has_left:
-            # The server has a duplicate, for whose sake closing this one would end nothing.
+            # The server has a duplicate, so closing would not end the connection.
             with contextlib.suppress(OSError):
                 self._connection.shutdown(socket.SHUT_RDWR)
         self._on_end(not self._has_left)
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came, and serve it."""
+        """Store received bytes in the receive buffer, then serve them."""
         self._inbox.put(data)
         if self._beginning is not None:
-            # In one go, or what has come since would be taken for answered with it.
+            # Together: otherwise these bytes would count as answered with the earlier ones.
             self._beginning = Beginning(data=self._inbox.data)
             self._begin()
         else:
             self._parse(data)
 
     def leave(self) -> None:
-        """Give the connection back: no request is in the environment where this can be called."""
+        """Give the connection back; never called while a request is in execution."""
         self._is_called = True
         if not self.transport.is_closing():
             self._go_on()
@@ -111,7 +111,7 @@ class OwnedProtocol(HttpProtocol):
             self._leave()
 
     def resume_writing(self) -> None:
-        """Go on after a reply that the client was slow to take."""
+        """Continue after the client has read a reply."""
         super().resume_writing()
         if self._owes_reply:
             self._owes_reply = False
@@ -123,19 +123,19 @@ class OwnedProtocol(HttpProtocol):
             self._go_on()
 
     def pause_writing(self) -> None:
-        """Read no more before the client has taken its reply."""
+        """Stop reading until the client has read its reply."""
         super().pause_writing()
         self._joining.pause_reading()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body, and go on reading: it is served when it is whole, and the inbox limits it."""
+        """Receive a part of a body and continue reading: the receive buffer limits its size."""
         super().on_body(body)
         self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
-        """Note that a request is answered."""
+        """Mark a request as answered."""
         self._todo = None
-        super().on_response_complete()  # which may name the next
+        super().on_response_complete()  # may start the next request
         if self.flow.write_paused:
             self._owes_reply = True
         elif not self._direct.has_failed:
@@ -148,7 +148,7 @@ class OwnedProtocol(HttpProtocol):
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            # The server knows what to do about it. Before it, there may be requests to serve.
+            # The server answers it; earlier requests are served here first.
             self._is_to_leave = True
             self._joining.pause_reading()
         self._go_on()
@@ -161,18 +161,18 @@ class OwnedProtocol(HttpProtocol):
             self._inbox.waits(self._arriving_since)
 
     def on_late_request(self) -> None:
-        """Give a request back that takes too long to arrive; the server knows what to do about it."""
+        """Give back a request that arrives too slowly; the server answers it."""
         self._leave()
 
     def on_long_request(self) -> None:
-        """Give a request back whose head, or what is of no use in its body, is too long; likewise."""
+        """Give back a request with a too long head, chunk extensions or trailers; the server answers it."""
         self._leave()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:  # noqa: ARG002 -- uvicorn's signature
         self._under_way = self._todo = cycle
 
     def _go_on(self) -> None:
-        """Serve what is whole, or leave where that is due."""
+        """Serve complete requests, or give the connection back if necessary."""
         while not (self._has_left or self.transport.is_closing()):
             cycle = self._todo
             if self._is_called or self._environment.is_broken:
@@ -182,11 +182,11 @@ class OwnedProtocol(HttpProtocol):
                     self._leave()
                 return
             elif self._inbox.is_full:
-                # Among the rest may be a body that the hot path reads in a thread, for which it would wait.
+                # The request may have a body that the hot path parses in a thread, which would mean waiting.
                 self._leave()
             elif cycle is not None and not cycle.more_body and not cycle.waiting_for_100_continue:
                 self._serve(cycle)
-                # The next of a pipeline is no reason for others to wait.
+                # Calls of the server have precedence over the next request of a pipeline.
                 self._is_called |= self._todo is not None and self._hears_call()
             elif self._is_to_leave or (cycle is not None and cycle.waiting_for_100_continue):
                 self._leave()
@@ -199,7 +199,7 @@ class OwnedProtocol(HttpProtocol):
         self._inbox.executes(closes=not cycle.keep_alive)
         running = cycle.run_asgi(self.app)
         try:
-            # Without a task of its own: beside the environment there is nothing to wait for.
+            # Without a task: nothing is awaited beside the environment.
             running.send(None)
         except StopIteration:
             return
@@ -223,15 +223,15 @@ class OwnedProtocol(HttpProtocol):
 
 
 class DirectTransport:
-    """A transport that writes at once, as far as the system takes it, and tells the inbox before it does.
+    """A transport that writes directly to the socket, after it has noted the reply in the receive buffer.
 
     Args:
-        transport: what writes the rest, and reads.
-        connection: the socket behind it.
-        inbox: told that a reply begins.
+        transport: writes what the socket does not take at once, and reads.
+        connection: the socket of the transport.
+        inbox: the receive buffer.
 
     Attributes:
-        has_failed: a reply could not be begun; the connection, or this process's hold of it, is broken.
+        has_failed: whether a reply could not be begun because the connection is broken.
     """
 
     def __init__(self, transport: asyncio.Transport, connection: socket.socket, inbox: Inbox) -> None:
@@ -278,6 +278,6 @@ class DirectTransport:
             self._transport.write(rest)
 
     def unsent(self) -> bytes:
-        """Return what the system has not taken yet."""
+        """Return the bytes that the socket has not taken yet."""
         size = self.get_write_buffer_size()
         return b"".join(self._written)[-size:] if size else b""

@@ -1,7 +1,7 @@
-"""An environment's process that also serves clients' connections: what the fork server runs with hand-over.
+"""The environment's side of connection hand-over: the module that environments' processes run.
 
-It serves the hot path as the server does, by the same compiled operations, handlers, settings and protocol; the engine
-behind them is the environment beside it. All but the environment is made before the fork, and shared.
+It serves the hot path with the same compiled operations, handlers, settings and protocol as the server; its engine is the
+environment of this process. Everything except the environment is created before the fork and shared.
 """
 
 from __future__ import annotations
@@ -44,15 +44,14 @@ if TYPE_CHECKING:
     from ..runtime.shared.memory import Memory
 
 _made: list[Serving] = []
-"""What `prepare` made for the processes that are forked afterwards."""
+"""The object that `prepare` made for processes forked afterwards."""
 
 
 def prepare(arguments: Mapping[str, Any]) -> None:
     """Compile what every environment's process needs.
 
     Args:
-        arguments: `settings`, the fields of `Settings`; `access`, those of `Access`; and `paths`, those of the contract (see
-            `hot_paths`).
+        arguments: `settings`, the fields of `Settings`; `access`, the fields of `Access`; `paths`, the result of `hot_paths`.
     """
     settings, access = Settings(**_fields(arguments["settings"])), Access(**_fields(arguments["access"]))
     tell_on_stderr()
@@ -60,23 +59,23 @@ def prepare(arguments: Mapping[str, Any]) -> None:
 
 
 def serve(channel: socket.socket, memory: Memory, instance_id: str) -> None:
-    """Serve the server's requests on a blocking socket, and the connections that it hands over."""
+    """Serve calls of the server on a blocking socket, and connections that it hands over."""
     [serving] = _made
     Worker(channel, memory, Owner(channel, memory, instance_id, serving)).run()
 
 
 class Serving:
-    """The hot path of whatever environment a process will have.
+    """The hot path without an environment, created before the fork.
 
     Args:
         settings: the server's settings.
-        access: who may use the server.
-        paths: the paths of the contract, as far as they are compiled.
+        access: the access rules.
+        paths: the paths of the contract that are compiled.
 
     Attributes:
         settings: the server's settings.
-        instances: where the environment is to be added.
-        config: what uvicorn's protocol serves with.
+        instances: the directory to which the environment is added.
+        config: the configuration of uvicorn's protocol.
     """
 
     def __init__(self, settings: Settings, access: Access, paths: Mapping[str, Any]) -> None:
@@ -90,11 +89,11 @@ class Serving:
 
 
 class Barrier:
-    """An ASGI app that serves what the guard lets pass, and has the server refuse the rest.
+    """ASGI middleware that gives requests back which the guard refuses, so that the server answers them.
 
     Args:
-        app: what serves it.
-        guard: tells which requests are to be refused.
+        app: the wrapped app.
+        guard: decides which requests are refused.
     """
 
     def __init__(self, app: App, guard: Guard) -> None:
@@ -102,7 +101,7 @@ class Barrier:
         self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or have it given back; also one of a web page, whose browser wants to be told more (CORS)."""
+        """Serve one request, or give it back; also one with an Origin, whose reply needs CORS headers."""
         if self._guard.refusal(scope) is None and not has_header(scope, b"origin"):
             await self._app(scope, receive, send)
         else:
@@ -114,8 +113,8 @@ class Owner:
 
     Args:
         channel: the socket to the server.
-        memory: what is shared with the server.
-        instance_id: the instance that the environment is.
+        memory: the memory shared with the server.
+        instance_id: the id of the environment's instance.
         serving: the hot path.
     """
 
@@ -129,7 +128,7 @@ class Owner:
         self._state = _DatedState(serving.config)
 
     def adopt(self, descriptor: int, environment: Served) -> None:
-        """Serve a connection until it ends, is given back, or the server has a word to say."""
+        """Serve a connection until it ends or is given back, also because the server sent something on the channel."""
         if self._loop is None:
             self._loop = uvloop.new_event_loop()
             worker = InlineWorker(environment, self._serving.settings.max_reply)
@@ -142,9 +141,9 @@ class Owner:
 
         def tell(frame: bytes) -> None:
             words = pack_last_words(EnvironmentDiedError(environment.last_words)) if environment.is_broken else b""
-            # libuv has made it one that does not block.
+            # libuv has made it non-blocking.
             self._channel.setblocking(True)
-            with contextlib.suppress(OSError):  # the server is gone, and that ends this process
+            with contextlib.suppress(OSError):  # the server is gone, which ends this process
                 self._channel.sendall(words + frame)
 
         listener = select.poll()
@@ -163,7 +162,7 @@ class Owner:
         )
         connection.setblocking(False)
         await loop.connect_accepted_socket(lambda: protocol, connection)
-        # Whatever it is that the server has to say, it is read when the connection has left.
+        # The frame of the server is read after the connection has left.
         loop.add_reader(self._channel, protocol.leave)
         try:
             has_ended = await done
@@ -184,7 +183,7 @@ class _OperationsHere(HotOperations):
         self._instances = instances
 
     def find(self, method: str, path: str) -> tuple[HotOperation, dict[str, Any]] | None:
-        """Return the operation that serves a method at a path, unless it is of another instance."""
+        """Return the operation for a method and a path, unless it is for another instance."""
         found = super().find(method, path)
         if found is None or self._instances.find(found[1]["instance_id"]) is None:
             return None
@@ -192,7 +191,7 @@ class _OperationsHere(HotOperations):
 
 
 class _Beside(Engine):
-    """The engine of an environment that lies beside the hot path; its worker is made elsewhere."""
+    """The engine of the environment in this process, whose worker is added by `Owner.adopt`."""
 
     name = "process"
 
@@ -200,7 +199,7 @@ class _Beside(Engine):
         """Do nothing."""
 
     async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> InlineWorker:
-        """Refuse: this process has its environment."""
+        """Not supported: the process already has its environment."""
         raise NotImplementedError
 
     async def stop(self) -> None:
@@ -208,7 +207,7 @@ class _Beside(Engine):
 
 
 class _DatedState(ServerState):
-    """uvicorn's state of a server, with the headers of every reply made when they are asked for and not by a timer."""
+    """uvicorn's server state, with the default headers computed on demand instead of by a timer."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         self._headers = config.encoded_headers
@@ -218,7 +217,7 @@ class _DatedState(ServerState):
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers."""
+        """The default headers, with the current date."""
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -227,13 +226,13 @@ class _DatedState(ServerState):
 
     @default_headers.setter
     def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:
-        """Do nothing: the base class begins with none."""
+        """Ignore the empty list that the base class sets."""
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a dataclass, of whose tuples JSON has made lists."""
+    """Return the fields of a dataclass, with lists from JSON as tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _nothing() -> None:
-    """Stand for what no operation of the hot path calls."""
+    """Placeholder for `shut_down`, which no hot operation calls."""

@@ -1,4 +1,4 @@
-"""Where in some bytes the first requests end: for a pipeline of which some are answered."""
+"""Splitting a pipeline of requests after the answered ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import httptools
 
 
 def unanswered(data: bytes, answered: int) -> bytes:
-    """Return what follows the first so many requests in some bytes; nothing where there are not so many.
+    """Return the bytes after the first `answered` requests; empty if there are fewer.
 
-    The parser does not tell where a request ends, but how many have ended within a prefix.
+    The parser does not report where a request ends, so the shortest prefix with that many complete requests is searched.
     """
     if not answered:
         return data
@@ -20,7 +20,7 @@ def unanswered(data: bytes, answered: int) -> bytes:
         counter = _Counter()
         parser = httptools.HttpRequestParser(counter)
         parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        # Whatever that is, it comes after them.
+        # An error belongs to a later request.
         with contextlib.suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):
             parser.feed_data(data[:size])
         return counter.count >= answered
@@ -29,7 +29,7 @@ def unanswered(data: bytes, answered: int) -> bytes:
 
 
 class _Counter:
-    """Counts the requests of a parser."""
+    """Counts complete requests."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""Whether connections are handed over. It imports nothing: that is decided before all else is loaded."""
+"""Whether connections are handed over. Imports nothing, because that is decided before anything else is loaded."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ if TYPE_CHECKING:
     from ..config import Settings
 
 OWNER_MODULE: Final = "gym_http_server.handover.owner"
-"""What an environment's process runs to be handed connections."""
+"""The module of environments' processes that take connections."""
 
 
 def can_hand_over(settings: Settings) -> bool:
     """Return whether a server with these settings hands connections over.
 
-    Not where each request is logged or each reply compressed: only the server does that, and it costs more than a pipe.
-    Neither where the connection is encrypted, for the server's process has the state of that, nor where it is a proxy's,
-    which carries many clients. And where a key is required only by request: the environment, third-party code, could read
-    it on the connection.
+    Not with an access log or compression of all replies: only the server does these, and they cost more than the hand-over
+    saves. Not with TLS, whose state is in the server's process, nor with a trusted proxy, whose connections carry many
+    clients. With a key only if `handover` is set: the environment, third-party code, could read the key on the connection.
     """
     is_wanted = not settings.api_key if settings.handover is None else settings.handover
     is_servers = settings.access_log or settings.compression == "all" or settings.tls_cert or settings.trusted_proxy

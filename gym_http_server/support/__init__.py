@@ -1,1 +1,1 @@
-"""Small tools that know nothing of this project."""
+"""General-purpose tools, independent of the rest of the project."""

@@ -1,4 +1,4 @@
-"""Modules that are loaded where something of them is used: what a server's start need not wait for."""
+"""Modules imported on first use, so that the start of a server does not wait for them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Deferred", "np"]
 
 
 class Deferred(types.ModuleType):
-    """Stands for a module until something of it is used, and has all that it has from then on."""
+    """Placeholder that imports a module on the first access of an attribute, and then has its attributes."""
 
     def __getattr__(self, name: str) -> Any:
-        # What importlib asks of every module.
+        # importlib reads these of every module.
         if name in ("__spec__", "__path__", "__file__", "__wrapped__"):
             raise AttributeError(name)
         module = importlib.import_module(self.__name__)
@@ -26,4 +26,4 @@ if TYPE_CHECKING:
     import numpy as np
 else:
     np = sys.modules.get("numpy") or Deferred("numpy")
-    """numpy takes 0.2 s to load and is used beside the environments; a server of the process engine seldom does."""
+    """numpy, deferred: it takes 0.2 s to import, and a server of the process engine seldom needs it."""

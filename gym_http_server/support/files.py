@@ -1,4 +1,4 @@
-"""Files that others may have planted: opened only where they are regular, for a FIFO would be waited for without end."""
+"""Opening of untrusted files: only regular ones, because a FIFO would block for ever."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file for reading.
 
     Raises:
-        OSError: it cannot be opened, or is none.
+        OSError: it cannot be opened, or is not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
     try:
-        # Asked of what was opened: between two looks at a path somebody may replace what is there.
+        # fstat of the open file: the path may be replaced between a stat and an open.
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))  # noqa: TRY301 -- closed as for any other
         return os.fdopen(descriptor, "rb")
@@ -37,17 +37,18 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of a regular file.
 
     Raises:
-        OSError: it cannot be read, or is none.
+        OSError: it cannot be read, or is not a regular file.
     """
     with open_regular(path) as file:
         return file.read()
 
 
 def read_within(path: Path, seconds: float) -> bytes:
-    """Return the bytes of a file, which may be a pipe that somebody writes to within some time.
+    """Return the bytes of a file, or of a pipe that is written and closed within `seconds`.
 
     Raises:
-        OSError: it cannot be read; TimeoutError where nobody has written and closed it by then.
+        OSError: it cannot be read.
+        TimeoutError: nobody has written and closed the pipe in time.
     """
     with contextlib.suppress(OSError):
         return read_regular(path)

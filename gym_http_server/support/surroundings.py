@@ -1,4 +1,4 @@
-"""What a process finds around itself when it starts, made such that it can be relied on. It imports little."""
+"""The surroundings of a process at its start: working directory, module search path, standard descriptors. Imports little."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import IO
 
 PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
-"""Where this package is imported from."""
+"""Directory from which this package is imported."""
 
 
 def working_directory() -> str | None:
-    """Return the working directory, or None where it has been removed or cannot be reached."""
+    """Return the working directory, or None if it was removed or is not accessible."""
     try:
         return str(Path.cwd())
     except OSError:
@@ -21,23 +21,23 @@ def working_directory() -> str | None:
 
 
 def with_working_directory_last(path: list[str]) -> list[str]:
-    """Return a module search path such that no file beside which a command was started shadows a library's module.
+    """Return a module search path with the working directory last, so that its files do not shadow libraries.
 
-    Python puts the working directory first, for `python -m` and at a prompt. A source tree of this package stays in its place.
+    Python puts the working directory first for `python -m` and at a prompt. A source tree of this package keeps its place.
     """
     here = working_directory()
     first = [each for each in path if each == PACKAGE_PARENT or each not in ("", ".", here)]
-    # The name, and not an empty entry: a child may have another working directory.
+    # The path, not an empty entry: a child may have another working directory.
     return first + ([here] if here is not None and len(first) < len(path) else [])
 
 
 def open_standard_descriptors() -> None:
-    """Open descriptors 0 to 2, where they are closed: a socket would get one of them, and be written to by a `print`."""
+    """Open descriptors 0 to 2 if they are closed; otherwise a socket would get one, and `print` would write to it."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest that is free, which is this one, for those below are open.
+            # `open` returns the lowest free descriptor, which is this one.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
     if sys.stdin is None:
@@ -49,12 +49,12 @@ def open_standard_descriptors() -> None:
 
 
 def say(text: str, stream: IO[str]) -> bool:
-    """Write a line; return whether it could be written. Where nobody reads it any more, nothing else is written either."""
+    """Write a line; return whether that worked. If nobody reads the stream any more, later output is discarded."""
     try:
         stream.write(f"{text}\n")
         stream.flush()
     except (OSError, ValueError):
-        # Or Python would complain about what it could not write once more when it ends.
+        # Otherwise Python would report the failed write again at exit.
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""Threads for waits that may have no end, as on a file system that hangs: who asked is told in time, and no exit waits for them."""
+"""Daemon threads for calls that may never return, such as on a hanging file system: callers time out, and no exit waits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 
 class DaemonThreads(Executor):
-    """A pool of threads that end with the interpreter, whatever they wait for; those of the standard library are joined.
+    """A pool of daemon threads; at exit, the standard library's pool would join its threads.
 
     Args:
-        count: how many threads there are at most.
-        name: what they are called.
+        count: maximum number of threads.
+        name: prefix of their names.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -34,7 +34,7 @@ class DaemonThreads(Executor):
         self._lock = threading.Lock()
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have a thread make a call."""
+        """Run a call in a thread."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -42,7 +42,7 @@ class DaemonThreads(Executor):
                 return
             try:
                 result = call(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001 -- whoever asked is told
+            except BaseException as error:  # noqa: BLE001 -- passed to the caller
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -56,10 +56,10 @@ class DaemonThreads(Executor):
         return future
 
     async def within(self, seconds: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Have a thread make a call, in the caller's context, and wait for it for some time.
+        """Run a call in a thread, in the caller's context, and wait for its result.
 
         Raises:
-            TimeoutError: it was not over by then; the thread is left to itself.
+            TimeoutError: it did not return within `seconds`; the thread is abandoned.
         """
         context = contextvars.copy_context()
         made: Callable[[], Any] = functools.partial(context.run, functools.partial(call, *args, **kwargs))
@@ -68,7 +68,7 @@ class DaemonThreads(Executor):
             return result
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 -- the signature of executors
-        """End the threads when they have done what was asked, without waiting for them."""
+        """End the threads after their current calls, without waiting for them."""
         for _ in self._threads:
             self._tasks.put(None)
 
