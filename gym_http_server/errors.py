@@ -109,7 +109,7 @@ class UnknownInstanceError(UsageError):
 
     @classmethod
     def idle(cls, instance_id: str, seconds: float) -> UnknownInstanceError:
-        """Return the error for an instance that was closed after so many seconds without use."""
+        """Return the error for an instance that was closed after `seconds` without use."""
         return cls(
             f"Instance_id {instance_id!r} unknown: it was closed after {seconds:g} s without use; create another, or start "
             "the server with a larger --idle-timeout (0 for never)",
@@ -120,7 +120,7 @@ class UnknownInstanceError(UsageError):
 
     @classmethod
     def expired(cls, instance_id: str, seconds: float) -> UnknownInstanceError:
-        """Return the error for an instance that was closed because its lease of so many seconds had run out."""
+        """Return the error for an instance that was closed because its lease of `seconds` had run out."""
         return cls(
             f"Instance_id {instance_id!r} unknown: it was closed because nobody had used it or renewed its lease for {seconds:g} s; "
             "create another, and renew its lease in time or give it none",
@@ -350,7 +350,7 @@ class RolloutTimeoutError(EnvironmentFailure):
 
     @classmethod
     def of(cls, call_timeout: float, steps: int, episodes: int) -> RolloutTimeoutError:
-        """Return the error for a rollout that has taken so many steps and ended so many episodes."""
+        """Return the error for a rollout after `steps` steps and `episodes` episodes."""
         return cls(
             f"the rollout was not over in time and ended itself after {steps} steps and {episodes} episodes, which were taken; "
             f"the instance goes on from there: ask for fewer, or raise --call-timeout ({call_timeout:g} s), or call_timeout at "

@@ -40,7 +40,7 @@ def configure(settings: Settings) -> None:
 
 
 class RequestFilter(logging.Filter):
-    """Adds `request_id` and `instance_id` of the current request, or None, to every record that has none of its own."""
+    """Adds `request_id` and `instance_id` of the current request, or None, to records without them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the ids; return True."""

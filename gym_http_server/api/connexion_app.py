@@ -45,8 +45,8 @@ def make_connexion_app(
             if isinstance(operation, dict):
                 operation.pop("security", None)
     options = SwaggerUIOptions(serve_spec=False, swagger_ui=False)
-    stack = AsyncApp("gym_http_server", swagger_ui_options=options)
-    stack.add_api(
+    app = AsyncApp("gym_http_server", swagger_ui_options=options)
+    app.add_api(
         document,  # a dict: connexion runs files through a template engine
         resolver=Resolver(function_resolver=lambda operation_id: bound(handlers[operation_id])),
         validate_responses=validate_responses,
@@ -55,8 +55,8 @@ def make_connexion_app(
     # It warns on every request that an operation takes two media types.
     logging.getLogger("connexion.operations.openapi3").setLevel(logging.ERROR)
     for kind in (ProblemException, HTTPException, Exception):
-        stack.add_error_handler(kind, _on_error)
-    return stack
+        app.add_error_handler(kind, _on_error)
+    return app
 
 
 def _on_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001 -- connexion's signature

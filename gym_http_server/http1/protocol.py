@@ -361,7 +361,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.cycle.keep_alive = False
                 self.flow.pause_reading()
                 return
-            # Whoever waits for the body is told that the client is gone.
+            # The app may be waiting for the body: it gets a disconnect.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._refuse(problem, self.cycle if self._arriving == BODY else None)
