@@ -22,7 +22,7 @@ from .api.normalizer import METRICS, App, Normalizer, Receive, Scope, Send, send
 from .api.pages import Pages
 from .api.problems import HttpProblem, problem_of
 from .api.refusals import REFUSALS
-from .api.request import CURRENT, Request
+from .api.request import CURRENT, RequestContext
 from .api.telemetry.access_log import AccessLog, log_refused
 from .config import Settings
 from .console import create_console
@@ -156,7 +156,7 @@ class Application:
             return
         if scope["type"] != "http":
             raise ValueError(f"{scope['type']} is not served: only HTTP is")
-        request = Request()
+        request = RequestContext()
         request.scope = scope
         CURRENT.set(request)
         try:

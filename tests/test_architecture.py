@@ -53,6 +53,29 @@ def test_every_module_says_what_it_is(path: Path) -> None:
     assert len(text.splitlines()) <= 500
 
 
+def test_no_public_class_name_stands_in_two_modules() -> None:
+    """A public class has a name that no other module of the package gives to a class."""
+    modules: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                modules.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(modules) > 100
+    assert {name: paths for name, paths in modules.items() if len(paths) > 1} == {}
+
+
+def test_functions_named_like_questions_return_bool() -> None:
+    """A function whose name begins with `is_` or `has_` is annotated to return a bool, or a type guard."""
+    returned: dict[str, str | None] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and re.match("_?(is|has)_", node.name):
+                annotation = None if node.returns is None else ast.unparse(node.returns)
+                returned[f"{path.relative_to(ROOT)}: {node.name}"] = annotation
+    assert len(returned) > 10
+    assert {name: kind for name, kind in returned.items() if not re.match(r"bool$|Type(Guard|Is)\[", kind or "")} == {}
+
+
 def test_every_test_is_a_sentence() -> None:
     """The docstring of every test states the behaviour in one paragraph that ends with a full stop."""
     suites = (Path(__file__).parent, ROOT / "gym_http_server" / "conformity" / "suite")

@@ -142,10 +142,10 @@ def test_an_inbox_keeps_what_came_until_it_is_cleared(kept: Inbox) -> None:
     assert kept.phase == EXECUTING
     kept.replies(0, 9)
     assert kept.phase == REPLYING
-    kept.is_answered()
+    kept.mark_answered()
     assert (kept.data, kept.answered, kept.served, kept.phase) == (b"abcd", 1, 1, WAITING)
     kept.executes(closes=False)
-    kept.is_given_up()
+    kept.mark_given_up()
     assert (kept.answered, kept.phase) == (1, WAITING)
     kept.clear()
     assert (kept.data, kept.answered, kept.served) == (b"", 0, 1)
@@ -282,7 +282,7 @@ def test_a_custody_refuses_what_it_cannot_send(held: Held) -> None:
 def test_a_connection_that_is_given_back_comes_with_all_that_is_open(held: Held) -> None:
     """The rest of a reply counts as that reply."""
     held.hand_over(b"abc")
-    held.inbox.is_answered()
+    held.inbox.mark_answered()
     held.inbox.replies(0, 9)
     held.custody.give_back(b"rest", closes=True, ends_reply=True)
     [returned] = held.returned
@@ -330,7 +330,7 @@ def test_a_reply_that_a_dead_process_had_begun_is_none_or_whole_or_the_end(
     held.inbox.executes(closes=False)
     held.inbox.replies(0, 5)
     held.connection.sendall(b"first")
-    held.inbox.is_answered()
+    held.inbox.mark_answered()
     held.inbox.executes(closes=closes)
     held.inbox.replies(5, 14)
     held.connection.sendall(b"x" * written)
@@ -363,11 +363,11 @@ def test_a_sign_of_life_is_missed_only_while_a_request_lies_unread(held: Held) -
     assert [held.custody.last_sign(now) for now in (1.0, 2.0)] == [1.0, 2.0]
     held.client.send(b"request")
     assert [held.custody.last_sign(now) for now in (3.0, 4.0, 5.0)] == [3.0, 3.0, 3.0]
-    held.inbox.is_answered()
+    held.inbox.mark_answered()
     assert [held.custody.last_sign(now) for now in (6.0, 7.0)] == [6.0, 6.0]
     held.inbox.replies(0, 9)
     assert held.custody.last_sign(8.0) == 8.0
-    held.inbox.is_answered()
+    held.inbox.mark_answered()
     assert [held.custody.last_sign(now) for now in (9.0, 10.0)] == [9.0, 9.0]
     held.connection.recv(99)
     assert held.custody.last_sign(11.0) == 11.0

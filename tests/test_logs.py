@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from gym_http_server import logs
 from gym_http_server.api.problems import problem_of
 from gym_http_server.api.refusals import Refusals
-from gym_http_server.api.request import CURRENT, Request, instance_in, sent_id
+from gym_http_server.api.request import CURRENT, RequestContext, instance_in, sent_id
 from gym_http_server.config import Settings
 
 from .conftest import KINDS, start
@@ -274,7 +274,7 @@ def test_a_record_has_the_request_that_is_being_served(log_format: str) -> None:
     with own_logging() as stream:
         configured(stream, log_format=log_format)
         logger = logging.getLogger("gym_http_server.test")
-        request = Request()
+        request = RequestContext()
         request.scope = {"path": "/v1/envs/0a1b2c3d/step/", "headers": [(b"x-request-id", b"mine")]}
         token = CURRENT.set(request)
         try:
@@ -328,7 +328,7 @@ def test_a_defect_is_logged_under_the_request_that_met_it() -> None:
     """The reference in the reply is the id of the request, which every record of it has."""
     with own_logging() as stream:
         configured(stream, log_format="json")
-        request = Request()
+        request = RequestContext()
         request.scope = {"path": "/v1/envs/", "headers": []}
         token = CURRENT.set(request)
         try:

@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 from gym_http_server.runtime.recording import partial_files
-from gym_http_server.runtime.recording.writer import Recording
+from gym_http_server.runtime.recording.writer import RecordingWriter
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from gym_http_server.runtime.recording.writer import Recording
-recording = Recording(Path(sys.argv[1]), "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
+from gym_http_server.runtime.recording.writer import RecordingWriter
+recording = RecordingWriter(Path(sys.argv[1]), "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
 for _ in range(3):
     recording.add((1.0, 1))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def recording(directory: Path) -> Recording:
-    return Recording(directory, "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
+def recording(directory: Path) -> RecordingWriter:
+    return RecordingWriter(directory, "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
 
 
 def partial(directory: Path) -> set[str]:

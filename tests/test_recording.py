@@ -20,7 +20,7 @@ from gym_http_server import load_results
 from gym_http_server.errors import InvalidValueError, RecordingExistsError, RecordingFailedError
 from gym_http_server.runtime.recording import writer
 from gym_http_server.runtime.recording.replaced_file import ReplacedFile
-from gym_http_server.runtime.recording.writer import Recording
+from gym_http_server.runtime.recording.writer import RecordingWriter
 
 from . import old_gym
 from .serving import threads
@@ -28,8 +28,8 @@ from .serving import threads
 EPISODES = st.lists(st.tuples(st.floats(allow_nan=False), st.integers(1, 1 << 40)), max_size=12)
 
 
-def make(directory: Path, *, force: bool = False, resume: bool = False) -> Recording:
-    return Recording(directory, "CartPole-v1", "gymnasium 1.4.0", force=force, resume=resume)
+def make(directory: Path, *, force: bool = False, resume: bool = False) -> RecordingWriter:
+    return RecordingWriter(directory, "CartPole-v1", "gymnasium 1.4.0", force=force, resume=resume)
 
 
 def episodes(directory: Path) -> list[tuple[float, int]]:
@@ -239,7 +239,7 @@ import itertools, os, sys
 from pathlib import Path
 from gym_http_server.runtime.recording import writer
 writer.EPISODES_PER_FILE = 50
-written = writer.Recording(Path(sys.argv[1]), "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
+written = writer.RecordingWriter(Path(sys.argv[1]), "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
 written.begins()
 for index in itertools.count():
     written.add((float(index), index + 1))

@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from gym_http_server.errors import ReplyTooLargeError
 from gym_http_server.runtime.messages import JSON, MSGPACK
-from gym_http_server.runtime.rollout import Trajectory, kept, least_bytes, planned, stacked
+from gym_http_server.runtime.rollout import RolloutBuffer, kept, least_bytes, planned, stacked
 from gym_http_server.runtime.values.encoding import ENCODERS
 
 from .conftest import KINDS, start
@@ -300,7 +300,7 @@ def test_what_is_kept_does_not_change_with_what_it_was_made_of() -> None:
 
 def test_a_trajectory_ends_at_the_limit_and_arrays_of_actions_have_time_first() -> None:
     """A rollout of which nobody knows the length stops before it outgrows the reply."""
-    trajectory = Trajectory(spaces.Box(0, 1, (100,)), spaces.Discrete(2), 1000)
+    trajectory = RolloutBuffer(spaces.Box(0, 1, (100,)), spaces.Discrete(2), 1000)
     trajectory.refuse_beyond(None)
     trajectory.refuse_beyond(9)
     with pytest.raises(ReplyTooLargeError, match="--max-reply"):

@@ -17,7 +17,7 @@ _PLAIN: Final = re.compile(rb"[!-~]{1,128}")
 _OF_INSTANCE: Final = re.compile(r"/v1/envs/([0-9a-f]{8})(?:/|$)")
 
 
-class Request:
+class RequestContext:
     """A request while it is served. Created for every request, so everything is computed on demand.
 
     Attributes:
@@ -45,7 +45,7 @@ class Request:
         return None if self.scope is None else instance_in(self.scope["path"])
 
 
-CURRENT: Final[contextvars.ContextVar[Request | None]] = contextvars.ContextVar("request", default=None)
+CURRENT: Final[contextvars.ContextVar[RequestContext | None]] = contextvars.ContextVar("request", default=None)
 """The request that is served in this context."""
 
 

@@ -15,7 +15,7 @@ from .nonconformity import Nonconformity
 from .session import exchange_of
 
 if TYPE_CHECKING:
-    from .plugin import Row
+    from .plugin import ResultRow
 
 MOST_OF_A_ROW = 3
 LAST_FRAMES = 2
@@ -35,18 +35,18 @@ class Finding:
         command: the curl command that shows it, or nothing.
     """
 
-    row: Row
+    row: ResultRow
     kind: str
     text: str
     command: str = ""
 
 
-def findings_of(error: BaseException, row: Row) -> list[Finding]:
+def findings_of(error: BaseException, row: ResultRow) -> list[Finding]:
     """Return what an error that ended a check tells, the first few of it."""
     return list({each.kind: each for each in _findings(error, row)}.values())[:MOST_OF_A_ROW]
 
 
-def _findings(error: BaseException, row: Row) -> list[Finding]:
+def _findings(error: BaseException, row: ResultRow) -> list[Finding]:
     if isinstance(error, Failure):
         kind = f"{error.title}\n{_SCHEMA.sub('', error.message)}"
         exchange = exchange_of(error)

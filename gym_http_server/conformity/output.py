@@ -1,4 +1,4 @@
-"""`Output`: where the rows of a run are printed, until nobody reads them any more."""
+"""`TerminalOutput`: where the rows of a run are printed, until nobody reads them any more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ClosedOutput(KeyboardInterrupt):
     """Whoever read the output has closed it, as `head` does. To pytest it is what Ctrl-C is: the run ends in order."""
 
 
-class Output(Console):
+class TerminalOutput(Console):
     """Standard output.
 
     Attributes:

@@ -43,7 +43,7 @@ REQUESTS = pytest.StashKey[int]()
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResultRow:
     """Where the outcome of a test is told.
 
     Attributes:
@@ -121,15 +121,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     return report
 
 
-def _row(item: pytest.Item) -> Row:
+def _row(item: pytest.Item) -> ResultRow:
     module = getattr(item, "module", None)
     if module is None or not module.__name__.startswith(SUITE):
-        return Row("", "")
+        return ResultRow("", "")
     marker = item.get_closest_marker("operation")
     callspec = getattr(item, "callspec", None)
     case = marker.args[0] if marker is not None else callspec.id if callspec is not None else ""
     sentence = inspect.getdoc(item.obj) if isinstance(item, pytest.Function) else None
-    return Row(module.__name__.rpartition("test_")[2], sentence or item.name, case)
+    return ResultRow(module.__name__.rpartition("test_")[2], sentence or item.name, case)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from rich.text import Text
 from ..contract import load_contract
 from .command import CANNOT_CHECK
 from .interrupt import Interruption
-from .output import ClosedOutput, Output
+from .output import ClosedOutput, TerminalOutput
 from .plugin import SUITE
 from .presence import Presence
 from .table import Table
@@ -41,14 +41,14 @@ def run(options: Options, health: str) -> int:
         options: what to check, and how.
         health: what the implementation says of itself.
     """
-    output = Output()
+    output = TerminalOutput()
     try:
         return _run(options, health, output)
     except ClosedOutput:
         return UNREAD
 
 
-def _run(options: Options, health: str, output: Output) -> int:
+def _run(options: Options, health: str, output: TerminalOutput) -> int:
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     version = load_contract().document["info"]["version"]
     output.print(Text.assemble((options.url, "bold"), f" against the contract {version}"), soft_wrap=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .implementation import Implementation
-    from .plugin import Row
+    from .plugin import ResultRow
 
 WIDEST = 100
 """Columns beyond which a row is hard to follow."""
@@ -116,15 +116,15 @@ class Table:
         if self.results["failed"]:
             self._console.print(f"--seed {seed} repeats this run")
 
-    def _kinds(self) -> list[tuple[Finding, list[Row]]]:
-        kinds: dict[str, tuple[Finding, list[Row]]] = {}
+    def _kinds(self) -> list[tuple[Finding, list[ResultRow]]]:
+        kinds: dict[str, tuple[Finding, list[ResultRow]]] = {}
         for each in self._findings:
             _, rows = kinds.setdefault(each.kind, (each, []))
             if each.row not in rows:
                 rows.append(each.row)
         return list(kinds.values())
 
-    def _add(self, report: pytest.TestReport, row: Row, requests: int) -> None:
+    def _add(self, report: pytest.TestReport, row: ResultRow, requests: int) -> None:
         self._head_of(row)
         label = f"  {row.case}" if row.case else row.sentence
         self._print_row(label, report.outcome, f"{requests:,}", f"{report.duration:.1f}", _STYLES[report.outcome])
@@ -136,7 +136,7 @@ class Table:
             text = reason.removeprefix("Skipped: ")
             self._print(text, "dim", indent=4)
 
-    def _head_of(self, row: Row) -> None:
+    def _head_of(self, row: ResultRow) -> None:
         if row.group != self._group:
             self._console.print()
             self._console.print(Text(row.group, "bold"))
@@ -163,7 +163,7 @@ class Table:
             self._console.print(Text(" " * indent + line, style), soft_wrap=True)
 
 
-def _places(rows: list[Row]) -> str:
+def _places(rows: list[ResultRow]) -> str:
     """Return where something was found, in few words."""
     cases: dict[str, list[str]] = {}
     for each in rows:

@@ -20,7 +20,7 @@ from .pages import pages
 from .scoreboard import scoreboard
 
 if TYPE_CHECKING:
-    from .view import ConsoleView, Door, Refusal, Registry, Results
+    from .view import ConsoleView, Door, Refusal, RegistryView, ResultsView
 
 # Pages show text that comes from clients (environment ids): nothing but this app's own files may run or style them.
 _HEADERS = {
@@ -35,7 +35,10 @@ PROBLEM = "gym_http_server.problem"
 
 
 def create_console(
-    view: ConsoleView, results: Results | None = None, door: Door | None = None, registry: Registry | None = None
+    view: ConsoleView,
+    results: ResultsView | None = None,
+    door: Door | None = None,
+    registry: RegistryView | None = None,
 ) -> flask.Flask:
     """Return the Flask app that shows `view` to people.
 

@@ -9,7 +9,7 @@ import flask
 from ..runtime.registry.registry import matching
 
 if TYPE_CHECKING:
-    from .view import Registry
+    from .view import RegistryView
 
 ROWS = 100
 LIBRARIES = ("gymnasium", "gym")
@@ -57,5 +57,5 @@ def _page(q: str, library: str | None, rows: object, **further: object) -> flask
     )
 
 
-def _registry() -> Registry:
-    return cast("Registry", flask.current_app.extensions["registry"])
+def _registry() -> RegistryView:
+    return cast("RegistryView", flask.current_app.extensions["registry"])

@@ -14,7 +14,7 @@ from .plot import NARROW, WIDE, learning_curve
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .view import Evaluation, Results
+    from .view import EvaluationView, ResultsView
 
 # Of a sweep with hundreds of runs the first few are the news; all are a click away.
 MOST_ALGORITHMS = 10
@@ -39,7 +39,7 @@ class Score:
     short: bool
 
     @classmethod
-    def of(cls, evaluation: Evaluation) -> Score:
+    def of(cls, evaluation: EvaluationView) -> Score:
         """Return the score of an evaluation."""
         best = evaluation.best_mean_return
         return cls(evaluation.mean_return, short=True) if best is None else cls(best, short=False)
@@ -49,7 +49,7 @@ class Score:
 class Row:
     """One line of a table of evaluations; `rank` is None in a table that is no ranking."""
 
-    evaluation: Evaluation
+    evaluation: EvaluationView
     score: Score
     rank: int | None = None
 
@@ -110,15 +110,15 @@ def video(evaluation_id: str, name: str) -> flask.Response:
     return videos.reply(evaluation_id, name, _results().open_file(evaluation_id, name))
 
 
-def _results() -> Results:
-    return cast("Results", flask.current_app.extensions["results"])
+def _results() -> ResultsView:
+    return cast("ResultsView", flask.current_app.extensions["results"])
 
 
-def _groups(best: Iterable[Evaluation]) -> list[Group]:
+def _groups(best: Iterable[EvaluationView]) -> list[Group]:
     return [Group(env_id, _ranked(rows)) for env_id, rows in groupby(best, key=lambda each: each.env_id)]
 
 
-def _ranked(evaluations: Iterable[Evaluation]) -> list[Row]:
+def _ranked(evaluations: Iterable[EvaluationView]) -> list[Row]:
     rows: list[Row] = []
     for place, each in enumerate(evaluations, 1):
         score = Score.of(each)

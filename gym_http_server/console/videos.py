@@ -26,7 +26,7 @@ _TYPES = {"film": "video/mp4", "cast": "application/json", "file": "application/
 
 
 @dataclass(frozen=True, slots=True)
-class Video:
+class VideoFile:
     """One video.
 
     Attributes:
@@ -40,7 +40,7 @@ class Video:
     kind: str
 
     @classmethod
-    def of(cls, name: str) -> Video:
+    def of(cls, name: str) -> VideoFile:
         """Return the video in the file of that name."""
         found = _EPISODE.search(name)
         kind = "film" if name.endswith(".mp4") else "cast" if name.endswith(".json") else "file"
@@ -52,9 +52,9 @@ class Video:
         return self.name if self.episode is None else f"Episode {self.episode:,}"
 
 
-def in_order(names: Iterable[str]) -> list[Video]:
+def in_order(names: Iterable[str]) -> list[VideoFile]:
     """Return the videos of these names by episode; those whose name tells none come last."""
-    videos = [Video.of(name) for name in names]
+    videos = [VideoFile.of(name) for name in names]
     return sorted(videos, key=lambda video: (video.episode is None, video.episode or 0, video.name))
 
 
@@ -63,7 +63,7 @@ def reply(evaluation_id: str, name: str, file: BinaryIO) -> flask.Response:
     try:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
-        kind = Video.of(name).kind
+        kind = VideoFile.of(name).kind
         response = flask.Response(FileWrapper(file, MOST_BYTES), content_type=_TYPES[kind])
         response.content_length = size
         if kind == "file":

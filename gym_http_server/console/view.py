@@ -1,4 +1,4 @@
-"""`ConsoleView`, `Door`, `Registry` and `Results`: what the console asks of the server, and all that it knows of it."""
+"""`ConsoleView`, `Door`, `RegistryView` and `ResultsView`: what the console asks of the server, and all that it knows of it."""
 
 from __future__ import annotations
 
@@ -116,14 +116,14 @@ class Door(Protocol):
         """End the sessions in a `Cookie` header: nobody who has kept the cookie is let in by it."""
 
 
-class Registry(Protocol):
+class RegistryView(Protocol):
     """The environments that can be made, read on Flask's threads."""
 
     def environments(self) -> Future[tuple[RegisteredEnv, ...]]:
         """Return what is to be the environments, and may raise `InquiryFailedError`; it does not block."""
 
 
-class Evaluation(Protocol):
+class EvaluationView(Protocol):
     """A recording and how good it is; the contract's schema of that name describes each member."""
 
     @property
@@ -179,7 +179,7 @@ class Evaluation(Protocol):
         """Names of its videos."""
 
 
-class Curve(Protocol):
+class CurveView(Protocol):
     """A learning curve: tuples with an entry for each completed episode, in the order of their ends."""
 
     @property
@@ -199,7 +199,7 @@ class Curve(Protocol):
         """Seconds from the first reset to its end."""
 
 
-class Results(Protocol):
+class ResultsView(Protocol):
     """The evaluations as the console sees them, read on Flask's threads.
 
     Every method may raise `UploadTargetError`, and those that take an id `UnknownEvaluationError`.
@@ -207,16 +207,16 @@ class Results(Protocol):
 
     def evaluations(
         self, env_id: str | None = None, order: Literal["newest", "best"] = "newest"
-    ) -> Sequence[Evaluation]:
+    ) -> Sequence[EvaluationView]:
         """Return the evaluations, of one environment or of all."""
 
-    def best(self) -> Sequence[Evaluation]:
+    def best(self) -> Sequence[EvaluationView]:
         """Return the best evaluation of each environment and algorithm, by environment, then the best score first."""
 
-    def get(self, evaluation_id: str) -> Evaluation:
+    def get(self, evaluation_id: str) -> EvaluationView:
         """Return one evaluation."""
 
-    def curve(self, evaluation_id: str) -> Curve:
+    def curve(self, evaluation_id: str) -> CurveView:
         """Return its learning curve."""
 
     def open_file(self, evaluation_id: str, name: str) -> BinaryIO:

@@ -115,7 +115,7 @@ class OwnedProtocol(HttpProtocol):
         super().resume_writing()
         if self._owes_reply:
             self._owes_reply = False
-            self._inbox.is_answered()
+            self._inbox.mark_answered()
         if not self.transport.is_closing():
             self._joining.resume_reading()
             if self._arriving:
@@ -139,7 +139,7 @@ class OwnedProtocol(HttpProtocol):
         if self.flow.write_paused:
             self._owes_reply = True
         elif not self._direct.has_failed:
-            self._inbox.is_answered()
+            self._inbox.mark_answered()
 
     def _parse(self, data: bytes) -> None:
         if self._has_left or self.transport.is_closing():
@@ -210,7 +210,7 @@ class OwnedProtocol(HttpProtocol):
     def _give_back(self) -> None:
         if self._under_way is not None:
             self._under_way.disconnected = True  # uvicorn expects no response then
-        self._inbox.is_given_up()
+        self._inbox.mark_given_up()
         self._leave()
 
     def _leave(self) -> None:
@@ -268,7 +268,7 @@ class DirectTransport:
             sent = 0
         except OSError:
             self.has_failed = True
-            self._inbox.is_not_begun()
+            self._inbox.mark_not_begun()
             self._transport.abort()
             return
         self._sent += size

@@ -29,7 +29,7 @@ from ..engines.inline import InlineWorker
 from ..errors import EnvironmentDiedError
 from ..http1.configuration import configuration
 from ..instances.directory import Instances
-from ..runtime.child import Worker
+from ..runtime.child import OperationLoop
 from ..runtime.frames import pack_ended, pack_last_words
 from .owned_protocol import OwnedProtocol, give_back
 
@@ -61,7 +61,7 @@ def prepare(arguments: Mapping[str, Any]) -> None:
 def serve(channel: socket.socket, memory: Memory, instance_id: str) -> None:
     """Serve calls of the server on a blocking socket, and connections that it hands over."""
     [serving] = _made
-    Worker(channel, memory, Owner(channel, memory, instance_id, serving)).run()
+    OperationLoop(channel, memory, Owner(channel, memory, instance_id, serving)).run()
 
 
 class Serving:

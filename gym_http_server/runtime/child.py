@@ -36,7 +36,7 @@ def prepare(arguments: Mapping[str, Any]) -> None:
 
 def serve(channel: socket.socket, memory: Memory, instance_id: str) -> None:  # noqa: ARG001 -- what every entry takes
     """Serve the requests on a blocking socket."""
-    Worker(channel, memory).run()
+    OperationLoop(channel, memory).run()
 
 
 def rehearse() -> None:
@@ -55,7 +55,7 @@ def rehearse() -> None:
         environment.close()
 
 
-class Worker:
+class OperationLoop:
     """The loop: first `create`, then operations, then `close` or the socket's end.
 
     Args:

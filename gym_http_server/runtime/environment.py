@@ -12,7 +12,7 @@ from .making.library import make
 from .making.told import Told
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .operations import COMMON_OPERATIONS, Served, as_object, calling, encoded, filmable, number, outside
-from .rollout import Trajectory, kept, planned
+from .rollout import RolloutBuffer, kept, planned
 from .transitions import transition_model
 from .values.codec import checker, decoder, encoder
 from .values.encoding import ENCODERS
@@ -145,7 +145,7 @@ class Environment(Served):
         seed: int | str | None = None,
         media_type: str = JSON,
     ) -> Reply:
-        """Take many steps; reply the trajectory (see `Trajectory`).
+        """Take many steps; reply the trajectory (see `RolloutBuffer`).
 
         Args:
             limit: the largest reply, in bytes.
@@ -164,7 +164,7 @@ class Environment(Served):
             None if actions is None else [self._decoded(action, f"actions[{at}]: ") for at, action in planned(actions)]
         )
         seed = None if seed is None else int(seed)
-        trajectory = Trajectory(self._observation_space, self._action_space, limit, self._call_timeout)
+        trajectory = RolloutBuffer(self._observation_space, self._action_space, limit, self._call_timeout)
         trajectory.refuse_beyond(steps if plan is None else len(plan))
         if plan is None and seed is not None:
             self._action_space.seed(seed)

@@ -30,7 +30,7 @@ from .making.blame import blame
 from .making.construct import render_modes
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .recording.monitor import NO_MONITOR, Camera, Monitor, schedule
-from .recording.writer import Recording
+from .recording.writer import RecordingWriter
 from .shared.usage import Usage
 from .snapshots.snapshots import Snapshots
 from .values.codec import contains, encoder
@@ -195,7 +195,7 @@ class Served(abc.ABC):
         is_filmed = schedule(video_callable)
         camera = None if is_filmed is None else self._camera(is_filmed)
         made = self.description
-        recording = Recording(Path(directory), made.env_id, made.library, force=force, resume=resume)
+        recording = RecordingWriter(Path(directory), made.env_id, made.library, force=force, resume=resume)
         if self._monitor is not None and force and recording.directory == self._monitor.directory:
             self._monitor.discard()
             self._monitor = None

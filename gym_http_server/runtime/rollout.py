@@ -19,7 +19,7 @@ STEPS_SHARE: Final = 0.8
 """The share of `call_timeout` that the steps of a rollout may take; the rest is for the last one and for the reply."""
 
 
-class Trajectory:
+class RolloutBuffer:
     """The steps of a rollout.
 
     Args:

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from .reply import BrokenError, EndedError, Reply, ReplyReader
+from .reply import BrokenError, EndedError, HttpReply, ReplyReader
 
 if TYPE_CHECKING:
     import ssl
@@ -98,7 +98,7 @@ class Connection:
         except BlockingIOError:
             raise TimeoutError("timed out") from None
 
-    def receive(self) -> Reply:
+    def receive(self) -> HttpReply:
         """Return the reply to the request that was sent; interim replies before it are skipped.
 
         Raises:

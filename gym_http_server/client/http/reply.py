@@ -1,4 +1,4 @@
-"""`Reply`: what a server answered, and `ReplyReader`, which reads it from the bytes that arrive.
+"""`HttpReply`: what a server answered, and `ReplyReader`, which reads it from the bytes that arrive.
 
 The server parses requests with httptools; the client parses replies itself, so that it needs no more than numpy, msgpack
 and Gymnasium. A reply that is one read with a `Content-Length`, as nearly all are, takes one pass over its head.
@@ -43,7 +43,7 @@ class BrokenError(ConnectionError):
     """The connection ended in the middle of the answer, or what came is not HTTP."""
 
 
-class Reply(NamedTuple):
+class HttpReply(NamedTuple):
     """A reply: its status, the words beside it, its body, and whether the connection may be used again."""
 
     status: int
@@ -68,7 +68,7 @@ class ReplyReader:
         self._chunks: _ChunkReader | None = None
         self._until_end = False
 
-    def feed(self, data: bytes) -> Reply | None:
+    def feed(self, data: bytes) -> HttpReply | None:
         """Take what came, nothing for the end of the connection; return the reply once it is whole.
 
         Raises:
@@ -80,7 +80,7 @@ class ReplyReader:
             plain = _PLAIN_HEAD.match(data)
             if plain is not None and len(data) - plain.end() == int(plain[3]):
                 self.has_begun = True
-                return Reply(int(plain[1]), plain[2].decode("latin-1"), data[plain.end() :], is_kept=True)
+                return HttpReply(int(plain[1]), plain[2].decode("latin-1"), data[plain.end() :], is_kept=True)
         self.has_begun = True
         if not self._status:
             rest = self._read_heads(data)
@@ -154,11 +154,11 @@ class ReplyReader:
             self._until_end = True
             self._is_kept = False
 
-    def _whole(self, body: bytes, surplus: bytes) -> Reply:
+    def _whole(self, body: bytes, surplus: bytes) -> HttpReply:
         # What comes after a reply is the answer to no request.
-        return Reply(self._status, self._reason, body, self._is_kept and not surplus)
+        return HttpReply(self._status, self._reason, body, self._is_kept and not surplus)
 
-    def _end(self) -> Reply:
+    def _end(self) -> HttpReply:
         if not self.has_begun:
             raise EndedError("the connection ended without an answer")
         if not self._until_end:

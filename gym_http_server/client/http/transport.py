@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from .address import DEFAULT_PORT, Address
 from .connection import Connection
 from .problem import ServerConnectionError, ServerProblem
-from .reply import BrokenError, EndedError, Reply
+from .reply import BrokenError, EndedError, HttpReply
 
 if TYPE_CHECKING:
     import ssl
@@ -185,7 +185,7 @@ class Transport:
             self._local.connection = None
             connection.close()
 
-    def _attempt(self, connection: Connection, method: str, path: str, data: bytes) -> Reply:
+    def _attempt(self, connection: Connection, method: str, path: str, data: bytes) -> HttpReply:
         sent_whole = False
         try:
             try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .video import Video
-    from .writer import Recording
+    from .writer import RecordingWriter
 
     Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -87,7 +87,7 @@ class Monitor:
         camera: what films; None for no videos.
     """
 
-    def __init__(self, recording: Recording, lanes: int, camera: Camera | None) -> None:
+    def __init__(self, recording: RecordingWriter, lanes: int, camera: Camera | None) -> None:
         self._recording = recording
         self._camera = camera
         self._returns = np.zeros(lanes)

@@ -40,7 +40,7 @@ EPISODES_PER_FILE: Final = 1000
 _COLUMNS: Final = ("timestamps", "episode_lengths", "episode_rewards", "episode_types")
 
 
-class Recording:
+class RecordingWriter:
     """Writes a recording, beside what the directory holds already.
 
     Args:

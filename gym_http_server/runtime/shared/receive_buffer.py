@@ -87,17 +87,17 @@ class Inbox:
         cells[_END] = end
         self._enter(REPLYING)
 
-    def is_not_begun(self) -> None:
+    def mark_not_begun(self) -> None:
         """Note that nothing of its reply has gone out after all."""
         self._enter(EXECUTING)
 
-    def is_answered(self) -> None:
+    def mark_answered(self) -> None:
         """Note that its reply has gone out."""
         cells = self._cells
         cells[_PROGRESS] += _PHASES - self.phase
         cells[_SERVED] += 1.0
 
-    def is_given_up(self) -> None:
+    def mark_given_up(self) -> None:
         """Note that nothing was done for it after all."""
         self._enter(WAITING)
 
