@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .api.asgi import ABANDON, App, Receive, Scope, Send
 from .api.connexion_app import MiddlewarePosition, make_connexion_app
 from .api.content.compression import Compression
 from .api.guard.gate import Gate
@@ -17,8 +18,8 @@ from .api.guard.proxy import TrustedProxies, root_path
 from .api.guard.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
 from .api.handlers import Handler, handler_table
 from .api.hot_operations import HotOperations
-from .api.hot_path import ABANDON, HotPath
-from .api.normalizer import METRICS, App, Normalizer, Receive, Scope, Send, send_problem
+from .api.hot_path import HotPath
+from .api.normalizer import METRICS, Normalizer, send_problem
 from .api.pages import Pages
 from .api.problems import HttpProblem, problem_of
 from .api.refusals import REFUSALS

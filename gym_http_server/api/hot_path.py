@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.shared.receive_buffer import READ_SIZE
+from .asgi import ERROR, HOT, REPLY
 from .content.bodies import READERS
-from .content.compression import HOT
 from .hot_operations import NotPlainError
 from .idempotency import NAME, once_of
 from .normalizer import send_problem
@@ -25,18 +25,8 @@ if TYPE_CHECKING:
     from ..errors import GymHttpServerError
     from ..runtime.idempotency import Once
     from ..runtime.shared.traffic import Traffic
+    from .asgi import App, Message, Receive, Scope, Send
     from .hot_operations import HotOperation, HotOperations
-    from .normalizer import App, Message, Receive, Scope, Send
-
-REPLY = "gym_http_server.reply"
-"""ASGI extension of `http1/protocol.py`: `reply(media_type, body)` sends a whole response with status 200 in one call, or returns
-False and sends nothing."""
-
-ERROR = "gym_http_server.error"
-"""ASGI extension of `http1/protocol.py`: the error to answer this request with, because it was executed elsewhere."""
-
-ABANDON = "gym_http_server.abandon"
-"""ASGI extension of `http1/protocol.py`: a function that ends the current request, because the server stops."""
 
 MAX_LOOP_BODY_BYTES = READ_SIZE
 """Maximum bytes of a body that is parsed on the event loop; a longer one is parsed in a thread. An environment's process, which

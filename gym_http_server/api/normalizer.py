@@ -8,13 +8,12 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.http import parse_options_header
 
 from ..runtime.messages import JSON
-from .content.compression import HOT
+from .asgi import CONTEXT, HOT
 from .content.negotiation import mended
 from .headers import combined
 from .idempotency import HEADER, NAME, once_of
@@ -23,23 +22,17 @@ from .request import echoing, sent_id
 from .telemetry.counting import Counting
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..contract import Contract
     from ..runtime.shared.traffic import Traffic
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+    from .asgi import App, Message, Receive, Scope, Send
 
 DRAIN_FACTOR = 4
 """A body over the limit is read up to this multiple of it, so that the client finishes sending and reads the answer."""
 
 METRICS = ("/metrics", "/metrics/")
 """The only operation outside `/v1`: Prometheus expects this path."""
-
-CONTEXT = "connexion_context"
-"""The ASGI extension from which connexion takes further arguments of a handler, by name."""
 
 
 class ClientDisconnected(Exception):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
-    from .normalizer import Receive, Scope, Send
+    from .asgi import Receive, Scope, Send
 
 MAX_THREADS: Final = 10
 """Number of threads."""

@@ -14,7 +14,7 @@ from .request import CURRENT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .normalizer import Scope
+    from .asgi import Scope
 
 logger = logging.getLogger(__name__)
 

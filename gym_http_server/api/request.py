@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .normalizer import Message, Scope, Send
+    from .asgi import Message, Scope, Send
 
 HEADER: Final = b"x-request-id"
 """The header with the request's id, set by a client or proxy and returned in the reply."""

@@ -15,7 +15,7 @@ from .content.bodies import LARGE_BODY_BYTES, READERS, parse
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from .normalizer import Message, Receive, Scope
+    from .asgi import Message, Receive, Scope
 
 VALUE: Final = "gym_http_server.value"
 """Key in the scope: the parsed body. Otherwise connexion would parse it again, on the event loop."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from ..api.normalizer import Receive, Scope, Send
+    from ..api.asgi import Receive, Scope, Send
     from ..runtime.operations import Served
     from ..runtime.shared.receive_buffer import Inbox
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from ..api.normalizer import App, Receive, Scope, Send
+    from ..api.asgi import App, Receive, Scope, Send
     from ..runtime.messages import CreateRequest
     from ..runtime.operations import Served
     from ..runtime.shared.memory import Memory

@@ -11,7 +11,7 @@ from .. import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..api.normalizer import App, Scope
+    from ..api.asgi import App, Scope
     from ..config import Settings
 
 Refuse: TypeAlias = "Callable[[int, int, Scope | None], None]"

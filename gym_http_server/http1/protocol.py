@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ..api.hot_path import ABANDON, ERROR, REPLY
+from ..api.asgi import ABANDON, ERROR, REPLY
 from ..api.problems import Problem
 from ..api.request import HEADER, sent_id
 from ..api.telemetry.access_log import REFUSED
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from ..api.normalizer import Scope
+    from ..api.asgi import Scope
     from ..errors import GymHttpServerError
     from .configuration import Configuration
 
@@ -59,7 +59,7 @@ class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol.
 
     - Head and body of a response are one write, so that the client wakes up once.
-    - The ASGI extension `hot_path.REPLY` sends a whole reply in one call; two messages and their checks would take as long
+    - The ASGI extension `asgi.REPLY` sends a whole reply in one call; two messages and their checks would take as long
       as the rest of a step.
     - The timer of an idle connection runs on while requests arrive, instead of being restarted by each. A connection is
       idle until a request begins.
@@ -70,7 +70,7 @@ class HttpProtocol(HttpToolsProtocol):
     - A head or body that arrives too slowly is answered with 408. The timer exists only while a request is incomplete, so
       a step pays nothing for it.
     - Anything but body data is limited to `MAX_HEAD_BYTES` (431). Trailers are dropped: a request is served by its head.
-    - The ASGI extension `hot_path.ABANDON` ends a request that a stop cuts short: with 503, or by closing the connection if
+    - The ASGI extension `asgi.ABANDON` ends a request that a stop cuts short: with 503, or by closing the connection if
       its reply has begun.
 
     Args:

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Final
 from starlette_compress import CompressMiddleware, add_compress_type
 
 from ...runtime.messages import MSGPACK
+from ..asgi import HOT
 from ..problems import PROBLEM_JSON
 
 if TYPE_CHECKING:
-    from ..normalizer import App, Receive, Scope, Send
+    from ..asgi import App, Receive, Scope, Send
 
 MIN_COMPRESSED_BYTES: Final = 1024
 """Minimum bytes of a reply that is compressed."""
 
-HOT: Final = "gym_http_server.hot"
-"""Key in the scope of a hot operation's request that fell through to connexion."""
 
 for _each in (MSGPACK, PROBLEM_JSON, "application/yaml"):
     add_compress_type(_each)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.middleware.cors import CORSMiddleware
 
+from ..asgi import REPLY
 from ..headers import has_header
-from ..hot_path import REPLY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..normalizer import App, Message, Receive, Scope, Send
+    from ..asgi import App, Message, Receive, Scope, Send
     from ..problems import HttpProblem
     from .guesses import Guesses
     from .security import Guard

@@ -16,7 +16,7 @@ from ..problems import HttpProblem, problem_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..normalizer import App, Receive, Scope, Send
+    from ..asgi import App, Receive, Scope, Send
 
 
 ROOT_PATH: Final = "gym_http_server.root_path"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ...config import Settings
-    from ..normalizer import Scope
+    from ..asgi import Scope
 
 COOKIE: Final = "gym_http_server_session"
 SESSION_SECONDS: Final = 12 * 3600

@@ -10,12 +10,12 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..hot_path import REPLY
+from ..asgi import REPLY
 from ..request import HEADER, current_id, echoing, instance_in, new_id, sent_id
 
 if TYPE_CHECKING:
     from ...contract import Contract
-    from ..normalizer import App, Message, Receive, Scope, Send
+    from ..asgi import App, Message, Receive, Scope, Send
 
 logger = logging.getLogger("gym_http_server.access")
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...runtime.shared.traffic import Traffic
-    from ..normalizer import Message, Receive, Send
+    from ..asgi import Message, Receive, Send
 
 
 class Counting:
