@@ -1,4 +1,4 @@
-"""`Remade`: copying an object, or pickling it, makes another by the same arguments."""
+"""`Remade`: a mixin whose copies and pickles call the constructor again with the same arguments."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ KEY_VARIABLE: Final = "GYM_HTTP_SERVER_API_KEY"
 
 
 class Remade:
-    """A mixin for what stands for something on a server, of which there is one: a copy makes another by the same arguments.
+    """A mixin for objects that own something on a server: a copy is constructed anew with the same arguments.
 
-    A pickle does not hold the API key, which is then that of the variable GYM_HTTP_SERVER_API_KEY; on the way to a process
-    that `multiprocessing` is starting it does.
+    A pickle does not contain the API key: unpickling reads it from the variable GYM_HTTP_SERVER_API_KEY. Only pickles for
+    a process that `multiprocessing` is starting contain it.
     """
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]

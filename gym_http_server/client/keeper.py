@@ -1,4 +1,4 @@
-"""`Keeper`: what keeps the instances of this process alive on a server, and closes those that nobody refers to any more.
+"""`Keeper`: renews the leases of this process's instances, and closes instances whose objects were garbage collected.
 
 A keeper has one thread, which lives while there is something to keep. It renews the leases of all instances with one
 request, several times within the shortest; a request that fails is made again, and nothing that happens there reaches the
@@ -64,7 +64,7 @@ class Keeper:
         self._failing_since: float | None = None
 
     def renew(self, instance_id: str, lease: float) -> None:
-        """Renew a lease of so many seconds from now on."""
+        """Renew a lease of `lease` seconds from now on."""
         if not self._leases:
             self._renewed_at = time.monotonic()
         self._leases[instance_id] = lease
@@ -78,7 +78,7 @@ class Keeper:
         self._wake()
 
     def forget(self, instance_id: str) -> None:
-        """Do no more for an instance."""
+        """Stop renewing and owning an instance."""
         self._leases.pop(instance_id, None)
         self._owned.pop(instance_id, None)
         if self._is_idle:
@@ -99,7 +99,7 @@ class Keeper:
             self._wake()
 
     def close_owned(self, deadline: float) -> None:
-        """Close the instances whose owners are left, as far as there is time until then."""
+        """Close the instances that still have owners, until `deadline`."""
         if self._pid != os.getpid():
             return
         with self._new_client(_EXIT_TIMEOUT, retries=0) as client:

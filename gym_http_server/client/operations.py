@@ -1,4 +1,4 @@
-"""`Operations`: one method per operation of the contract, whatever carries them."""
+"""`Operations`: one method per operation of the contract, independent of the transport."""
 
 from __future__ import annotations
 

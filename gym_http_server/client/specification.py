@@ -1,4 +1,4 @@
-"""What makes a remote environment again, and what its server says of the environment itself."""
+"""Specs, metadata and seeds of remote environments."""
 
 from __future__ import annotations
 

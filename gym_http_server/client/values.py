@@ -1,4 +1,4 @@
-"""Values of spaces: what comes over the wire as Gymnasium's environments return it, and actions the other way."""
+"""Conversion of observations and actions between the wire and Gymnasium's types."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gymnasium.spaces import Space
 
-_FEW = 16  # numbers up to which a list is made, sent and read faster than an array
+_MAX_LIST_NUMBERS = 16  # numbers up to which a list is made, sent and read faster than an array
 
 
 def observation_reader(space: Space[Any]) -> Callable[[Any], Any]:
@@ -53,13 +53,13 @@ def action_writer(space: Space[Any]) -> Callable[[Any], Any]:
     def write(action: Any) -> Any:
         if not is_array or type(action) is not np.ndarray:
             return encode(action)
-        return action.tolist() if action.size <= _FEW else action
+        return action.tolist() if action.size <= _MAX_LIST_NUMBERS else action
 
     return write
 
 
 def own(value: Any) -> Any:
-    """Return what a reply has beside observations, with arrays that may be written to."""
+    """Return a copy of `value` whose arrays are writable."""
     if type(value) is np.ndarray:
         return value.copy()
     if type(value) is dict:

@@ -1,4 +1,4 @@
-"""`Caller`: the operations of the contract, each reply of which is held against the contract."""
+"""`Caller`: the operations of the contract, with every reply validated against it."""
 
 from __future__ import annotations
 

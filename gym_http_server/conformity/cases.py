@@ -1,4 +1,4 @@
-"""Generated requests, made ones that lead somewhere: of live instances, with actions and keys that are taken."""
+"""Adjusts generated requests: live instance ids, valid actions, unused idempotency keys."""
 
 from __future__ import annotations
 

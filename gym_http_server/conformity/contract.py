@@ -1,4 +1,4 @@
-"""Holding replies against the contract: status, media type and schema of each are to be those that it declares."""
+"""Validation of replies against the contract: status, media type and schema."""
 
 from __future__ import annotations
 

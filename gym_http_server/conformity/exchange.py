@@ -1,4 +1,4 @@
-"""`Request`, `Answer`, `Exchange` of the two: what goes over the wire and what comes back, and the command that asks again."""
+"""`Request`, `Answer`, `Exchange` of the two: HTTP messages of the kit, and the curl command that repeats a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Finding`: something that was wrong, in words and with the command that shows it."""
+"""`Finding`: a defect with its description and a curl command that reproduces it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .session import exchange_of
 if TYPE_CHECKING:
     from .plugin import ResultRow
 
-MOST_OF_A_ROW = 3
+MAX_ROW_FINDINGS = 3
 LAST_FRAMES = 2
 
 _SCHEMA = re.compile(r"\n\n(Validated against|Schema at) .*", re.DOTALL)
@@ -43,7 +43,7 @@ class Finding:
 
 def findings_of(error: BaseException, row: ResultRow) -> list[Finding]:
     """Return what an error that ended a check tells, the first few of it."""
-    return list({each.kind: each for each in _findings(error, row)}.values())[:MOST_OF_A_ROW]
+    return list({each.kind: each for each in _findings(error, row)}.values())[:MAX_ROW_FINDINGS]
 
 
 def _findings(error: BaseException, row: ResultRow) -> list[Finding]:

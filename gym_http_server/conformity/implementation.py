@@ -1,4 +1,4 @@
-"""`Implementation`: what is checked, at its URL. Every request of the kit comes by here.
+"""`Implementation`: the server under test. Every request of the kit passes through it.
 
 A deployment is somebody's. So what goes there is looked at first and what it makes is written down (`ledger.py`), and all of
 that is closed at the end, whatever happened in between.

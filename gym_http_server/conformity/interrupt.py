@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while an implementation is checked: neither half-way through something, nor lost."""
+"""Handling of Ctrl-C and SIGTERM during a run: creations finish first, and no signal is lost."""
 
 from __future__ import annotations
 

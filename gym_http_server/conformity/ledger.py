@@ -1,4 +1,4 @@
-"""`Ledger`: what the kit may ask of somebody's deployment, and what it has made there."""
+"""`Ledger`: the requests that the kit may send, and the instances and recordings that it created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Lifecycle`: an instance from its creation to its close, against a model of what it has to be in between."""
+"""`Lifecycle`: a stateful test of one instance, from creation to close, against a model."""
 
 from __future__ import annotations
 

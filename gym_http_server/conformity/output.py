@@ -1,4 +1,4 @@
-"""`TerminalOutput`: where the rows of a run are printed, until nobody reads them any more."""
+"""`TerminalOutput`: standard output of a run, which ends when its reader closes the pipe."""
 
 from __future__ import annotations
 

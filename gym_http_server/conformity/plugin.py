@@ -1,4 +1,4 @@
-"""The pytest plugin: what the suite asks for, and what a report tells of it besides.
+"""The pytest plugin: options, fixtures and report data of the suite.
 
 pytest -p gym_http_server.conformity.plugin --gym-url http://127.0.0.1:5000 --pyargs gym_http_server.conformity.suite
 """
@@ -44,7 +44,7 @@ REQUESTS = pytest.StashKey[int]()
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """Where the outcome of a test is told.
+    """The row of a test in the result table.
 
     Attributes:
         group: `schema`, `sequences`, `trajectories` or `wire`.

@@ -1,4 +1,4 @@
-"""`Presence`: whether the implementation is still there; without it a run would tell of a hundred failures."""
+"""`Presence`: ends a run when the implementation stops answering, instead of reporting every later check as failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reach`: whether there is an implementation at a URL, and what it says of itself."""
+"""`reach`: checks that a URL answers like an implementation, and returns its health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions of the fourteen clients of the v1 contract, as they send them, and what each needs of every reply."""
+"""Replay of recorded sessions of the fourteen v1 clients, with what each needs from every reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is generated, with the restraint that a deployment is owed: nothing that takes long, and no directory but the kit's."""
+"""Limits on generated requests: no long calls, and only the kit's own directories."""
 
 from __future__ import annotations
 

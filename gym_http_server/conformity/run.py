@@ -1,4 +1,4 @@
-"""Running the suite in this process, whatever pytest is configured to do where it is called, and telling of it."""
+"""Runs the suite in this process, isolated from local pytest configuration, and prints the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What schemathesis needs to know of the contract: which of its checks hold, and MessagePack.
+"""Schemathesis configuration for the contract: enabled checks, and MessagePack.
 
 The kit's suite and the project's own tests are made with it.
 """

@@ -1,4 +1,4 @@
-"""`KitSession`: the session of requests that schemathesis sends by; it minds what `Implementation` minds."""
+"""`KitSession`: the `requests` session of schemathesis, with the same rules as `Implementation`."""
 
 from __future__ import annotations
 

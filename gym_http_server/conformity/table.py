@@ -1,4 +1,4 @@
-"""`Table`: the outcome of a run for people to read, a row for each check as it is done, and then what was wrong.
+"""`Table`: prints a row for each finished check, then the findings.
 
 It is a plugin of pytest in place of its own reporter.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WIDEST = 100
 """Columns beyond which a row is hard to follow."""
 
-FEW = 4
+MAX_NAMED_CASES = 4
 """Cases that are told by their names."""
 
 RESULT, REQUESTS, SECONDS = 7, 8, 7
@@ -169,6 +169,8 @@ def _places(rows: list[ResultRow]) -> str:
     for each in rows:
         cases.setdefault(each.group, []).append(each.case)
     return ", ".join(
-        f"{group}: {', '.join(found)}" if len(found) <= FEW and all(found) else f"{group}: {len(found)} of its checks"
+        f"{group}: {', '.join(found)}"
+        if len(found) <= MAX_NAMED_CASES and all(found)
+        else f"{group}: {len(found)} of its checks"
         for group, found in cases.items()
     )

@@ -1,4 +1,4 @@
-"""Trajectories of an implementation's environments, as plain values, and how they are told apart."""
+"""Trajectories of environments as plain values, and their comparison."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS = 40
 
 @dataclass(slots=True)
 class Trajectory:
-    """What an environment did, a row for each reset and each step: what it was, and what came of it."""
+    """A row for each reset and each step of an environment, with its outcome."""
 
     rows: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 

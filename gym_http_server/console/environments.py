@@ -1,4 +1,4 @@
-"""The environments that can be made, to search through, and what the others lack."""
+"""The page of registered environments, with a search and the packages that are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times and numbers in the words of a page."""
+"""Template filters that format times and numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def since(moment: datetime) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return so many seconds in the words of `age`, those under ten with a decimal; a dash for what is no time."""
+    """Return `seconds` formatted like `age`, with a decimal below ten; a dash for an invalid duration."""
     if not 0 <= seconds < timedelta.max.total_seconds():
         return "\N{EN DASH}"
     return f"{seconds:.1f} s" if seconds < 9.95 else age(timedelta(seconds=seconds))

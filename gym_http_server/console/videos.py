@@ -1,4 +1,4 @@
-"""Videos of an evaluation: what their names say, and how they are sent."""
+"""Videos of an evaluation: parsing of their names, and range responses."""
 
 from __future__ import annotations
 

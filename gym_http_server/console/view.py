@@ -1,4 +1,4 @@
-"""`ConsoleView`, `Door`, `RegistryView` and `ResultsView`: what the console asks of the server, and all that it knows of it."""
+"""`ConsoleView`, `Door`, `RegistryView` and `ResultsView`: the interfaces through which the console sees the server."""
 
 from __future__ import annotations
 

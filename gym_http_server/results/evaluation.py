@@ -1,4 +1,4 @@
-"""How good a recording is: the figures of an evaluation, its learning curve, and its form as JSON.
+"""`Evaluation` and `Curve`: scores and learning curve of a recording, and their JSON form.
 
 A return that is not a number counts as -1e100 and an infinite one as ±1e100: JSON has neither, and an algorithm whose
 returns are not numbers must not lead the scoreboard.

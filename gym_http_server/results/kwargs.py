@@ -1,4 +1,4 @@
-"""What a client may say in `kwargs` of createEnv and `options` of a reset: plain values, never code or foreign files.
+"""`KwargsGuard`: keeps code and paths outside the results roots out of `kwargs` and reset `options`.
 
 A constructor does with its arguments what it likes: Gymnasium's MuJoCo environments open the file that `xml_file` names,
 and others import what is named as `module:attribute`. Which of them means what, only they know; a reset likewise. So every text,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .roots import Roots
 
 Note: TypeAlias = "Callable[[str], None]"
-"""Who is told of each text before the file system is asked about it."""
+"""Callback that receives each text before its file system lookup."""
 
 CODE: Final = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w./-]*")
 """A text that names code, whether there is such a module or not: `module:attribute`, or `module:Env-v0`.

@@ -1,4 +1,4 @@
-"""The directories that recordings may lie under, and the way from a client's words to one below them.
+"""`Roots`: the directories that may contain recordings, and the resolution of client paths below them.
 
 Whoever reaches the server may name a directory, so what is outside the roots must not be read, written or uploaded. Links
 are followed before it is decided. Who can make links below a root while a request is under way is trusted: environments,

@@ -1,4 +1,4 @@
-"""The results of a server: recordings become evaluations, evaluations are found and compared."""
+"""`Results`: uploads recordings as evaluations, and lists and ranks evaluations."""
 
 from __future__ import annotations
 

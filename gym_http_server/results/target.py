@@ -1,4 +1,4 @@
-"""Where evaluations are kept: a directory, or whatever else fsspec reaches by a URL (`--upload-to`).
+"""`Target`: the storage of evaluations, a directory or any URL that fsspec supports (`--upload-to`).
 
 Everything below the target is untrusted when it is read: others may write there as well. Names are built from checked ids,
 links in a local target are not followed, and what is no evaluation is passed over.

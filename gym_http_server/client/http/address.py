@@ -1,4 +1,4 @@
-"""`Address`: where a server is, read from its URL."""
+"""`Address`: the parsed URL of a server."""
 
 from __future__ import annotations
 

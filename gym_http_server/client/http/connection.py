@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0
 _FIRST, _NEXT = 1 << 16, 1 << 20  # most replies come whole in one small read; one that does not is large
 _SHARE = 0.9  # of the time to wait: how much of it may be over before the limit of a read is set anew
-_LONGEST_WAIT = 1 << 30
+_MAX_WAIT_SECONDS = 1 << 30
 
 _open_sockets: set[socket.socket] = set()
 """Keeps sockets alive until they are closed: a garbage collector may finalize a socket before its `Connection`, with a warning."""
@@ -136,7 +136,7 @@ class Connection:
             return
         # Python's own timeout costs a poll before every read and write; the system's costs nothing.
         whole, rest = divmod(max(seconds or 0.0, 1e-6 if seconds else 0.0), 1.0)
-        limit = struct.pack("ll", int(min(whole, _LONGEST_WAIT)), int(rest * 1e6))
+        limit = struct.pack("ll", int(min(whole, _MAX_WAIT_SECONDS)), int(rest * 1e6))
         connected.settimeout(None)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

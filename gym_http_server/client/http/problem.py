@@ -7,7 +7,7 @@ from typing import Any
 from .body import json_value
 
 _KNOWN_MEMBERS = frozenset({"type", "title", "status", "detail", "message"})
-_LONGEST_TEXT = 500
+_MAX_TEXT_CHARACTERS = 500
 
 
 _PUBLIC_MODULE = __name__.rpartition(".")[0]
@@ -69,7 +69,7 @@ class ServerProblem(Exception):
             text = content.decode(errors="replace").strip()
             # A page of a proxy says nothing in its first characters that the status does not say better.
             return cls(
-                status, "about:blank", title, title if not text or text.startswith("<") else text[:_LONGEST_TEXT]
+                status, "about:blank", title, title if not text or text.startswith("<") else text[:_MAX_TEXT_CHARACTERS]
             )
         title = str(members.get("title") or title)
         return cls(

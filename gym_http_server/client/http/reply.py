@@ -1,4 +1,4 @@
-"""`HttpReply`: what a server answered, and `ReplyReader`, which reads it from the bytes that arrive.
+"""`HttpReply`, and `ReplyReader`, an incremental parser of HTTP/1.1 replies.
 
 The server parses requests with httptools; the client parses replies itself, so that it needs no more than numpy, msgpack
 and Gymnasium. A reply that is one read with a `Content-Length`, as nearly all are, takes one pass over its head.
@@ -44,7 +44,7 @@ class BrokenError(ConnectionError):
 
 
 class HttpReply(NamedTuple):
-    """A reply: its status, the words beside it, its body, and whether the connection may be used again."""
+    """A reply: status, reason phrase, body, and whether the connection can be reused."""
 
     status: int
     reason: str

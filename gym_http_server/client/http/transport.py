@@ -40,7 +40,7 @@ FIRST_DELAY = 0.05
 
 _JITTER = random.Random()  # noqa: S311 -- no secret; a generator of its own, for a program may have seeded the global one
 
-_MOST_HEADS = 1024
+_MAX_HEADS = 1024
 _REDIRECT = 300
 
 
@@ -147,7 +147,7 @@ class Transport:
         if head is None:
             head = self._head(*form)
             # Instances come and go, and each has paths of its own.
-            if len(self._heads) >= _MOST_HEADS:
+            if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
             self._heads[form] = head
         return b"%b%b\r\n%b\r\n%b" % (head, b"" if content is None else b"%d" % len(content), key, content or b"")
