@@ -12,7 +12,7 @@ import pytest
 
 from gym_http_server.console import InstanceRow, create_console
 from gym_http_server.console.formatting import age
-from gym_http_server.console.pages import MOST_ROWS
+from gym_http_server.console.pages import MAX_ROWS
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
@@ -115,11 +115,11 @@ def test_every_cell_is_labelled_by_its_column(view, browser):
 
 def test_a_crowd_is_cut_to_its_newest(view, browser):
     """Of very many instances the newest are shown, with how many there are."""
-    view.rows = [replace(ROW, instance_id=f"{n:08x}", created_at=ago(minutes=n)) for n in range(MOST_ROWS + 1)]
+    view.rows = [replace(ROW, instance_id=f"{n:08x}", created_at=ago(minutes=n)) for n in range(MAX_ROWS + 1)]
     page = browser.get("/").text
     shown = [row[0] for row in cells(page)]
-    assert shown == [f"{n:08x}" for n in range(MOST_ROWS)]
-    assert f"the newest {MOST_ROWS} of {MOST_ROWS + 1}" in page
+    assert shown == [f"{n:08x}" for n in range(MAX_ROWS)]
+    assert f"the newest {MAX_ROWS} of {MAX_ROWS + 1}" in page
 
 
 def test_values_are_escaped(view, browser):

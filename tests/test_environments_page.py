@@ -110,7 +110,7 @@ def test_pages_lead_to_each_other(registry, browser):
 
 def test_while_the_libraries_are_asked_the_page_says_so_and_loads_again(registry, browser, monkeypatch):
     """A person is not left waiting, and a program is told to try later."""
-    monkeypatch.setattr(environments, "PATIENCE", 0.01)
+    monkeypatch.setattr(environments, "WAIT_SECONDS", 0.01)
     registry.future = Future()
     reply = browser.get("/environments?q=x", headers=BROWSER)
     assert reply.status_code == 503

@@ -101,7 +101,7 @@ def test_a_process_that_hangs_is_ended_with_all_that_it_started(package: Path) -
 
 def test_what_is_remembered_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids come from recordings, and anybody may write those."""
-    monkeypatch.setattr(threshold_module, "LARGEST", 10)
+    monkeypatch.setattr(threshold_module, "MAX_THRESHOLDS", 10)
     thresholds = Thresholds()
     for number in range(35):
         thresholds.of(f"Made-up-v{number}", "gymnasium 1.4.0")

@@ -255,7 +255,7 @@ def test_a_video_is_sent_as_what_it_is(results, browser, name, media_type, attac
 )
 def test_a_part_of_a_video_is_sent(results, browser, monkeypatch, asked, status, body, content_range):
     """A range is answered with that part, of which a long one is sent only in the beginning, so that nobody is held up."""
-    monkeypatch.setattr(videos, "MOST_BYTES", 5)
+    monkeypatch.setattr(videos, "MAX_PIECE_BYTES", 5)
     results.all, results.files = [replace(EVALUATION, videos=(FILM,))], {FILM: b"0123456789"}
     with browser.get(f"{PAGE}/videos/{FILM}", headers={"Range": asked}) as reply:
         assert reply.status_code == status

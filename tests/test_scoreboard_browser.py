@@ -95,7 +95,7 @@ def test_a_violation_of_the_policy_would_be_seen(results, tmp_path):
 
 def test_videos_play_and_seek(results, tmp_path, monkeypatch):
     """A film plays, and seeks by parts of which each is sent in the beginning only; a cast plays frame by frame."""
-    monkeypatch.setattr(videos, "MOST_BYTES", len(results.files[FILM]) // 5)
+    monkeypatch.setattr(videos, "MAX_PIECE_BYTES", len(results.files[FILM]) // 5)
     app = create_console(View(), results)
     reports: queue.Queue[dict] = queue.Queue()
     parts = []

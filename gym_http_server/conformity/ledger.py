@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ENVS = "/v1/envs/"
 KEY = "Idempotency-Key"
-MOST_ALIVE = 31
+MAX_INSTANCES = 31
 """How many instances the kit has at once; a deployment has others to serve."""
 
 NOBODY = "no-instance-"
@@ -74,8 +74,8 @@ class Ledger:
         plain = _plain(path)
         if plain.endswith("/v1/shutdown"):
             raise PermissionError(f"{method} {path} would stop the server")
-        if is_creation(method, path) and len(self._alive) >= MOST_ALIVE:
-            raise PermissionError(f"the kit keeps no more than {MOST_ALIVE} instances at once")
+        if is_creation(method, path) and len(self._alive) >= MAX_INSTANCES:
+            raise PermissionError(f"the kit keeps no more than {MAX_INSTANCES} instances at once")
         named = _OF_AN_INSTANCE.fullmatch(plain)
         if named is not None and self.could_be_anothers(named[1]):
             raise PermissionError(f"{method} {path} may touch an instance that is not the kit's")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .exchange import Sent
 
-LONGEST_TEXT = 300
+MAX_TEXT_CHARACTERS = 300
 
 
 class Nonconformity(AssertionError):
@@ -41,4 +41,4 @@ class NotServed(Exception):
 def shown(value: object) -> str:
     """Return a value as one line that is not too long to read."""
     text = " ".join(str(value).split()) if isinstance(value, str) else repr(value)
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+    return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .implementation import Implementation
     from .plugin import ResultRow
 
-WIDEST = 100
+MAX_COLUMNS = 100
 """Columns beyond which a row is hard to follow."""
 
 MAX_NAMED_CASES = 4
@@ -46,7 +46,7 @@ class Table:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._width = min(console.width, WIDEST)
+        self._width = min(console.width, MAX_COLUMNS)
         self._group = ""
         self._sentence = ""
         self._findings: list[Finding] = []

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 ROWS = 100
 LIBRARIES = ("gymnasium", "gym")
-LONGEST_SEARCH = 256
+MAX_SEARCH_CHARACTERS = 256
 # Longer than the imports take on most machines, and too short for anybody to think that the page is broken.
-PATIENCE = 8.0
-RELOAD_AFTER = 2
+WAIT_SECONDS = 8.0
+RELOAD_SECONDS = 2
 
 environments = flask.Blueprint("environments", __name__)
 
@@ -25,14 +25,14 @@ environments = flask.Blueprint("environments", __name__)
 def listing() -> flask.Response:
     """What the libraries register, a page at a time; while they are still asked, that they are."""
     arguments = flask.request.args
-    q = arguments.get("q", "")[:LONGEST_SEARCH]
+    q = arguments.get("q", "")[:MAX_SEARCH_CHARACTERS]
     library = arguments.get("library") if arguments.get("library") in LIBRARIES else None
     try:
-        registered = _registry().environments().result(PATIENCE)
+        registered = _registry().environments().result(WAIT_SECONDS)
     except TimeoutError:
         response = _page(q, library, None)
         response.status_code = 503
-        response.headers["Refresh"] = response.headers["Retry-After"] = str(RELOAD_AFTER)
+        response.headers["Refresh"] = response.headers["Retry-After"] = str(RELOAD_SECONDS)
         return response
     found = matching(registered, q, library)
     last = max(1, -(-len(found) // ROWS))
@@ -52,7 +52,13 @@ def listing() -> flask.Response:
 def _page(q: str, library: str | None, rows: object, **further: object) -> flask.Response:
     return flask.make_response(
         flask.render_template(
-            "environments.html", q=q, library=library, libraries=LIBRARIES, longest=LONGEST_SEARCH, rows=rows, **further
+            "environments.html",
+            q=q,
+            library=library,
+            libraries=LIBRARIES,
+            longest=MAX_SEARCH_CHARACTERS,
+            rows=rows,
+            **further,
         )
     )
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .view import ConsoleView
 
 # A page of thousands of rows, fetched every two seconds, would help nobody.
-MOST_ROWS = 200
+MAX_ROWS = 200
 
 pages = flask.Blueprint("pages", __name__)
 
@@ -31,7 +31,7 @@ def home() -> str:
         engine=view.engine,
         started_at=view.started_at,
         libraries=view.libraries(),
-        rows=rows[:MOST_ROWS],
+        rows=rows[:MAX_ROWS],
         count=len(rows),
         steps=sum(row.steps for row in rows),
         # Where the reader reaches the server, which behind a proxy is not where it listens.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # A browser asks for all the rest of a video and stops reading when it has enough for now. A short piece is sent at once, so that
 # no file stays open for as long as a video is paused; the browser asks for the next.
-MOST_BYTES = 1 << 20
+MAX_PIECE_BYTES = 1 << 20
 
 _EPISODE = re.compile(r"\.video(\d{1,15})\.(?:mp4|json)\Z", re.ASCII)
 _TYPES = {"film": "video/mp4", "cast": "application/json", "file": "application/octet-stream"}
@@ -64,7 +64,7 @@ def reply(evaluation_id: str, name: str, file: BinaryIO) -> flask.Response:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
         kind = VideoFile.of(name).kind
-        response = flask.Response(FileWrapper(file, MOST_BYTES), content_type=_TYPES[kind])
+        response = flask.Response(FileWrapper(file, MAX_PIECE_BYTES), content_type=_TYPES[kind])
         response.content_length = size
         if kind == "file":
             # A browser would show HTML of a stranger's making as one of our pages.
@@ -74,7 +74,7 @@ def reply(evaluation_id: str, name: str, file: BinaryIO) -> flask.Response:
         response.cache_control.private = True
         response.cache_control.max_age = 86400
         response.make_conditional(_bounded(flask.request.environ, size), accept_ranges=True, complete_length=size)
-        if response.status_code in (200, 206) and response.content_length <= MOST_BYTES:
+        if response.status_code in (200, 206) and response.content_length <= MAX_PIECE_BYTES:
             response.set_data(response.get_data())
     except BaseException:
         file.close()
@@ -89,4 +89,4 @@ def _bounded(environ: WSGIEnvironment, size: int) -> WSGIEnvironment:
     if span is None:
         return environ
     start, stop = span
-    return {**environ, "HTTP_RANGE": f"bytes={start}-{min(stop, start + MOST_BYTES) - 1}"}
+    return {**environ, "HTTP_RANGE": f"bytes={start}-{min(stop, start + MAX_PIECE_BYTES) - 1}"}

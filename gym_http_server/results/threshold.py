@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 MODULE: Final = "gym_http_server.results.threshold"
 """This one; what runs with `python -m` is called otherwise."""
 
-LARGEST = 4096
+MAX_THRESHOLDS = 4096
 """How many environments are remembered."""
 
 
@@ -57,7 +57,7 @@ class Thresholds:
             except InquiryFailedError as error:
                 logger.warning("the reward threshold of %r cannot be looked up: %s", env_id, error.detail)
                 return None
-            if len(self._known) >= LARGEST:
+            if len(self._known) >= MAX_THRESHOLDS:
                 self._known.clear()
             self._known[key] = found
         return self._known[key]
