@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .engines.process.fork_server import Entry
     from .engines.process.fork_server_process import ForkServerProcess
     from .errors import GymHttpServerError
-    from .runtime.idempotency import Once
+    from .runtime.idempotency import IdempotencyKey
 
 logger = logging.getLogger(__name__)
 
@@ -302,7 +302,7 @@ def make_api(
     settings: Settings,
     *,
     traffic_of: Callable[[str], Traffic],
-    on_lost: Callable[[str, Once, GymHttpServerError], None],
+    on_lost: Callable[[str, IdempotencyKey, GymHttpServerError], None],
     traffic: Traffic,
     validate_responses: bool,
     operations: HotOperations | None,

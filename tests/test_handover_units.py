@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gym_http_server.engines.base import Returned
 from gym_http_server.engines.process import lent_connection as custody
-from gym_http_server.engines.process.lent_connection import Custody
+from gym_http_server.engines.process.lent_connection import LentConnection
 from gym_http_server.errors import EnvironmentDiedError
 from gym_http_server.handover import gateway
 from gym_http_server.handover.gateway import FEW, LEAST_PATIENCE, MOST_PATIENCE, REQUEST_LINE, Habit
@@ -25,7 +25,14 @@ from gym_http_server.runtime.frames import ADOPT, RECALL, RequestPacker, Request
 from gym_http_server.runtime.shared import receive_buffer as inbox_module
 from gym_http_server.runtime.shared import usage as usage_module
 from gym_http_server.runtime.shared.memory import Memory
-from gym_http_server.runtime.shared.receive_buffer import CAPACITY, EXECUTING, READ_SIZE, REPLYING, WAITING, Inbox
+from gym_http_server.runtime.shared.receive_buffer import (
+    CAPACITY,
+    EXECUTING,
+    READ_SIZE,
+    REPLYING,
+    WAITING,
+    ReceiveBuffer,
+)
 from gym_http_server.runtime.shared.usage import OPERATIONS, Usage
 
 from .handing import chunked, get, post
@@ -127,12 +134,12 @@ def test_nothing_is_unanswered_where_more_was_answered_than_came() -> None:
 
 
 @pytest.fixture
-def kept() -> Inbox:
+def kept() -> ReceiveBuffer:
     """An inbox in memory of its own."""
-    return Inbox(memoryview(bytearray(8 * inbox_module.CELLS)).cast("d"), memoryview(bytearray(CAPACITY)))
+    return ReceiveBuffer(memoryview(bytearray(8 * inbox_module.CELLS)).cast("d"), memoryview(bytearray(CAPACITY)))
 
 
-def test_an_inbox_keeps_what_came_until_it_is_cleared(kept: Inbox) -> None:
+def test_an_inbox_keeps_what_came_until_it_is_cleared(kept: ReceiveBuffer) -> None:
     """A start forgets all of the connection before."""
     kept.start(b"ab")
     kept.put(b"")
@@ -154,7 +161,7 @@ def test_an_inbox_keeps_what_came_until_it_is_cleared(kept: Inbox) -> None:
     assert (kept.data, kept.answered, kept.served, kept.phase) == (b"x", 0, 0, WAITING)
 
 
-def test_an_inbox_that_is_not_full_has_room_for_another_read(kept: Inbox) -> None:
+def test_an_inbox_that_is_not_full_has_room_for_another_read(kept: ReceiveBuffer) -> None:
     """Two reads of the largest size fit, and the first byte over one makes it full."""
     kept.start(b"x" * READ_SIZE)
     assert not kept.is_full
@@ -174,7 +181,7 @@ FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 def test_garbage_in_an_inbox_is_read_without_a_failure(values: list[float]) -> None:
     """The process that writes there is third-party code; no value makes the server raise or read what is not there."""
     cells = memoryview(bytearray(8 * inbox_module.CELLS)).cast("d")
-    found = Inbox(cells, memoryview(bytearray(64)))
+    found = ReceiveBuffer(cells, memoryview(bytearray(64)))
     for index, value in enumerate(values):
         cells[index] = value
     assert len(found.data) <= 64
@@ -215,9 +222,9 @@ def test_the_memory_is_shared_by_its_descriptor() -> None:
 class Held:
     """A custody with sockets on all sides."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: ReceiveBuffer) -> None:
         self.inbox = inbox
-        self.custody = Custody(inbox)
+        self.custody = LentConnection(inbox)
         self.channel, self.process = socket.socketpair()
         self.channel.setblocking(False)
         # TCP, of which the system tells how much was written.
@@ -242,7 +249,7 @@ class Held:
 
 
 @pytest.fixture
-def held(kept: Inbox) -> Iterator[Held]:
+def held(kept: ReceiveBuffer) -> Iterator[Held]:
     """A custody that holds nothing yet."""
     made = Held(kept)
     yield made

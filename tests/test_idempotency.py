@@ -20,7 +20,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gym_http_server.client import Client
 from gym_http_server.errors import EnvironmentRaisedError, GymHttpServerError, KeyReusedError
-from gym_http_server.runtime.idempotency import MOST_BYTES, MOST_KEPT, Once, Outcomes, SharedOutcomes, compact
+from gym_http_server.runtime.idempotency import (
+    MOST_BYTES,
+    MOST_KEPT,
+    IdempotencyKey,
+    ReplyCache,
+    SharedReplyCache,
+    compact,
+)
 from gym_http_server.runtime.messages import Reply
 
 from .breaking_proxy import WAYS, BreakingProxy
@@ -291,14 +298,14 @@ def test_a_pipeline_with_a_request_twice_in_it_is_answered_twice(process_server:
 
 def test_keys_are_forgotten_one_day() -> None:
     """The latest outcomes are kept, by number and by size, and the very latest always."""
-    outcomes, calls = Outcomes(), []
+    outcomes, calls = ReplyCache(), []
 
     def call(key: str, size: int = 1) -> int:
         def execute() -> Reply:
             calls.append(key)
             return Reply(b"x" * size)
 
-        return len(outcomes.of(Once(key, b""), execute).body)
+        return len(outcomes.of(IdempotencyKey(key, b""), execute).body)
 
     for number in range(MOST_KEPT + 1):
         call(str(number))
@@ -317,7 +324,7 @@ def test_keys_are_forgotten_one_day() -> None:
 
 def test_the_bytes_of_outcomes_that_are_dropped_are_free_again() -> None:
     """However many large ones there were before, as many small ones are kept as ever."""
-    outcomes = Outcomes()
+    outcomes = ReplyCache()
     executed: list[str] = []
 
     def call(key: str, size: int) -> None:
@@ -325,7 +332,7 @@ def test_the_bytes_of_outcomes_that_are_dropped_are_free_again() -> None:
             executed.append(key)
             return Reply(b"x" * size, "application/json")
 
-        outcomes.of(Once(key, b""), execute)
+        outcomes.of(IdempotencyKey(key, b""), execute)
 
     for index in range(5):
         call(f"large {index}", MOST_BYTES // 2 + 1)
@@ -343,7 +350,7 @@ async def test_an_outcome_that_is_kept_keeps_nothing_else() -> None:
         """What a request holds."""
 
     context: contextvars.ContextVar[Held] = contextvars.ContextVar("context")
-    outcomes, gone = SharedOutcomes(), []
+    outcomes, gone = SharedReplyCache(), []
 
     async def ask(key: str) -> int:
         async def execute() -> int:
@@ -352,7 +359,7 @@ async def test_an_outcome_that_is_kept_keeps_nothing_else() -> None:
         held = Held()
         gone.append(weakref.ref(held))
         context.set(held)
-        return await outcomes.of("", Once(key, b""), execute)
+        return await outcomes.of("", IdempotencyKey(key, b""), execute)
 
     for _ in range(2):
         for key in "abc":
@@ -360,9 +367,9 @@ async def test_an_outcome_that_is_kept_keeps_nothing_else() -> None:
     await asyncio.sleep(0)  # the loop lets go of the last one
     gc.collect()
     assert [each() for each in gone] == [None] * 6
-    kept = Outcomes()
-    reply = kept.of(Once("k", b""), lambda: Reply(orjson.dumps({"a": 1})))
-    assert reply.body == kept.of(Once("k", b""), lambda: Reply(b"")).body
+    kept = ReplyCache()
+    reply = kept.of(IdempotencyKey("k", b""), lambda: Reply(orjson.dumps({"a": 1})))
+    assert reply.body == kept.of(IdempotencyKey("k", b""), lambda: Reply(b"")).body
     assert len(compact(reply.body)) == len(reply.body)
     assert compact(reply.body) is not reply.body
 
@@ -372,7 +379,7 @@ class OutcomesAgainstAModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outcomes = Outcomes()
+        self.outcomes = ReplyCache()
         self.model: dict[str, tuple[bytes, Any]] = {}
         self.count = 0
 
@@ -386,7 +393,7 @@ class OutcomesAgainstAModel(RuleBasedStateMachine):
 
         outcome: Any
         try:
-            outcome = self.outcomes.of(Once(key, digest), execute).body
+            outcome = self.outcomes.of(IdempotencyKey(key, digest), execute).body
         except KeyReusedError:
             outcome = KeyReusedError
         except GymHttpServerError as error:
@@ -408,7 +415,9 @@ TestOutcomes.settings = settings(max_examples=50, deadline=None)
 @given(st.binary(), st.binary(), st.sampled_from(("stepEnv", "resetEnv")), st.sampled_from(("stepEnv", "resetEnv")))
 def test_requests_are_told_apart(one: bytes, other: bytes, first: str, second: str) -> None:
     """Two requests are the same where operation and body are."""
-    assert (Once.of("k", first, one) == Once.of("k", second, other)) == ((first, one) == (second, other))
+    assert (IdempotencyKey.of("k", first, one) == IdempotencyKey.of("k", second, other)) == (
+        (first, one) == (second, other)
+    )
 
 
 STEPS = {"handover": 10_000, "process": 3000, "inline": 3000}

@@ -35,7 +35,7 @@ from gym_http_server.runtime.snapshots.contents import NotWalkableError
 from gym_http_server.runtime.snapshots.emulator import REMEMBERED, Emulator, _tempered, _untwisted, remember_actions
 from gym_http_server.runtime.snapshots.layout import is_plain
 from gym_http_server.runtime.snapshots.snapshots import Snapshots
-from gym_http_server.runtime.snapshots.visitors import Kinds
+from gym_http_server.runtime.snapshots.visitors import Visitors
 from gym_http_server.runtime.snapshots.walk import Walk
 
 from .sample_spaces import SAMPLE_SPACES, same
@@ -109,7 +109,7 @@ class Colour(enum.Enum):
 
 
 def save(*roots: Any) -> Any:
-    walk = Walk(Kinds(), {})
+    walk = Walk(Visitors(), {})
     walk.go(roots)
     return walk.finish()
 

@@ -14,7 +14,7 @@ from ..runtime.shared.receive_buffer import READ_SIZE
 from .asgi import ERROR, HOT, REPLY
 from .content.bodies import READERS
 from .hot_operations import NotPlainError
-from .idempotency import NAME, once_of
+from .idempotency import NAME, idempotency_key_of
 from .normalizer import send_problem
 from .problems import problem_of
 from .telemetry.counting import Counting
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..errors import GymHttpServerError
-    from ..runtime.idempotency import Once
+    from ..runtime.idempotency import IdempotencyKey
     from ..runtime.shared.traffic import Traffic
     from .asgi import App, Message, Receive, Scope, Send
     from .hot_operations import HotOperation, HotOperations
@@ -50,7 +50,7 @@ class HotPath:
         max_body: int,
         app: App,
         traffic_of: Callable[[str], Traffic],
-        on_lost: Callable[[str, Once, GymHttpServerError], None] | None = None,
+        on_lost: Callable[[str, IdempotencyKey, GymHttpServerError], None] | None = None,
     ) -> None:
         self._operations = operations
         self._max_body = max_body
@@ -93,7 +93,7 @@ class HotPath:
             arguments["accept"] = accept
         if key is not None:
             sent = b"".join(each.get("body", b"") for each in received) if operation.ignores_body else body
-            arguments["once"] = once = await once_of(key, operation.operation_id, sent)
+            arguments["once"] = once = await idempotency_key_of(key, operation.operation_id, sent)
         extensions = scope.get("extensions")
         traffic = self._traffic_of(arguments["instance_id"])
         began = time.perf_counter()

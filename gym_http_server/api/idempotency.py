@@ -9,7 +9,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ..runtime.idempotency import ONCE, Once
+from ..runtime.idempotency import ONCE, IdempotencyKey
 from .content.bodies import LARGE_BODY_BYTES, READERS
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ def key_pattern(parameters: Iterable[Mapping[str, Any]]) -> re.Pattern[bytes] | 
     return re.compile(f"{size}{schema.get('pattern', '')}".encode())
 
 
-async def once_of(key: str, operation_id: str, body: bytes) -> Once:
+async def idempotency_key_of(key: str, operation_id: str, body: bytes) -> IdempotencyKey:
     """Return the identity of a keyed request; the digest of a large body is computed in a thread."""
     if len(body) <= LARGE_BODY_BYTES:
-        return Once.of(key, operation_id, body)
-    return await asyncio.get_running_loop().run_in_executor(READERS, Once.of, key, operation_id, body)
+        return IdempotencyKey.of(key, operation_id, body)
+    return await asyncio.get_running_loop().run_in_executor(READERS, IdempotencyKey.of, key, operation_id, body)
 
 
-def named(once: Once | None) -> dict[str, Any]:
+def named(once: IdempotencyKey | None) -> dict[str, Any]:
     """Return the keyword argument for an environment's call; empty for a request without a key."""
     return {} if once is None else {ONCE: once}

@@ -16,7 +16,7 @@ from ..runtime.messages import JSON
 from .asgi import CONTEXT, HOT
 from .content.negotiation import mended
 from .headers import combined
-from .idempotency import HEADER, NAME, once_of
+from .idempotency import HEADER, NAME, idempotency_key_of
 from .problems import HttpProblem, Problem, problem_of
 from .request import echoing, sent_id
 from .telemetry.counting import Counting
@@ -105,7 +105,7 @@ class Normalizer:
         """Pass the identity of a keyed request to a handler that takes one."""
         key = combined(scope["headers"], NAME)
         if key is not None and self._contract.takes_header(operation, HEADER):
-            scope["extensions"][CONTEXT]["once"] = await once_of(key, operation["operationId"], body)
+            scope["extensions"][CONTEXT]["once"] = await idempotency_key_of(key, operation["operationId"], body)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, *, setting: str | None = "max_body") -> bytes:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..api.asgi import Receive, Scope, Send
     from ..runtime.operations import Served
-    from ..runtime.shared.receive_buffer import Inbox
+    from ..runtime.shared.receive_buffer import ReceiveBuffer
 
 GIVE_BACK: Final = "gym_http_server.give_back"
 """ASGI extension of this protocol: a function that leaves the current request to the server."""
@@ -56,7 +56,7 @@ class OwnedProtocol(HttpProtocol):
         self,
         *,
         connection: socket.socket,
-        inbox: Inbox,
+        inbox: ReceiveBuffer,
         environment: Served,
         on_leave: Callable[[bytes], None],
         is_called: Callable[[], bool],
@@ -234,7 +234,7 @@ class DirectTransport:
         has_failed: whether a reply could not be begun because the connection is broken.
     """
 
-    def __init__(self, transport: asyncio.Transport, connection: socket.socket, inbox: Inbox) -> None:
+    def __init__(self, transport: asyncio.Transport, connection: socket.socket, inbox: ReceiveBuffer) -> None:
         self._transport = transport
         self._connection = connection
         self._inbox = inbox

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..engines.base import Engine, Worker
     from ..errors import GymHttpServerError
-    from ..runtime.idempotency import Once
+    from ..runtime.idempotency import IdempotencyKey
     from ..runtime.messages import CreateRequest
     from .metadata import Metadata
 
@@ -108,7 +108,7 @@ class Instances:
         instance = self._live.get(instance_id)
         return self.totals.traffic if instance is None else instance.traffic
 
-    def note_loss(self, instance_id: str, once: Once, error: GymHttpServerError) -> None:
+    def note_loss(self, instance_id: str, once: IdempotencyKey, error: GymHttpServerError) -> None:
         """Note the keyed call that a live instance was lost over; see `Instance.note_loss`."""
         instance = self._live.get(instance_id)
         if instance is not None:
@@ -133,7 +133,9 @@ class Instances:
         """Return the live instances, the oldest first."""
         return list(self._live.values())
 
-    async def close(self, instance_id: str, once: Once | None = None, why: str = "a client closed it") -> None:
+    async def close(
+        self, instance_id: str, once: IdempotencyKey | None = None, why: str = "a client closed it"
+    ) -> None:
         """Close an instance and forget it.
 
         Args:

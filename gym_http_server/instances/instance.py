@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..engines.base import Returned, Worker
-    from ..runtime.idempotency import Once
+    from ..runtime.idempotency import IdempotencyKey
     from ..runtime.messages import Description, Reply
     from ..runtime.shared.traffic import Tally
 
@@ -61,7 +61,7 @@ class Instance:
         self._worker = worker
         self._turn = Turn()
         self._closing = False
-        self._last_words: tuple[Once, dict[str, Any]] | None = None
+        self._last_words: tuple[IdempotencyKey, dict[str, Any]] | None = None
         self._was_lost = False
 
     @property
@@ -167,7 +167,7 @@ class Instance:
         finally:
             self._turn.pass_on()
 
-    def note_loss(self, once: Once, error: GymHttpServerError) -> None:
+    def note_loss(self, once: IdempotencyKey, error: GymHttpServerError) -> None:
         """Note the keyed call that it was lost over, and what that is answered with, also when it comes again."""
         # In its plain form, because it would hold all that lived where it was raised.
         self._last_words = once, error.to_wire()
@@ -183,7 +183,7 @@ class Instance:
         """Have the connection that was handed over given back as soon as the environment can."""
         self._worker.recall()
 
-    async def close(self, *, at_once: bool = False, once: Once | None = None) -> None:
+    async def close(self, *, at_once: bool = False, once: IdempotencyKey | None = None) -> None:
         """Close the environment after the calls that came before; those that come after find no instance.
 
         Args:

@@ -32,7 +32,7 @@ _NOT_BEGUN: Final = (OutOfResourcesError, TooManyInstancesError, TooManyLanesErr
 """Errors after which the same request may succeed, for nothing was done."""
 
 
-class Once(NamedTuple):
+class IdempotencyKey(NamedTuple):
     """What tells a request from others.
 
     Attributes:
@@ -44,21 +44,21 @@ class Once(NamedTuple):
     digest: bytes
 
     @classmethod
-    def of(cls, key: str, operation_id: str, body: bytes) -> Once:
+    def of(cls, key: str, operation_id: str, body: bytes) -> IdempotencyKey:
         """Return that of a request, whose operation has no further arguments."""
         digest = hashlib.blake2b(b"%b\n" % operation_id.encode(), digest_size=16)
         digest.update(body)
         return cls(key, digest.digest())
 
 
-class Outcomes:
+class ReplyCache:
     """The outcomes of the latest keyed calls of one environment, which serves one at a time."""
 
     def __init__(self) -> None:
         self._kept: collections.OrderedDict[str, tuple[bytes, Reply | _Refusal]] = collections.OrderedDict()
         self._bytes = 0
 
-    def of(self, once: Once, call: Callable[[], Reply]) -> Reply:
+    def of(self, once: IdempotencyKey, call: Callable[[], Reply]) -> Reply:
         """Return what `call` returned the first time; an error of ours that it raised is raised again.
 
         Raises:
@@ -80,7 +80,7 @@ class Outcomes:
             raise GymHttpServerError.from_wire(outcome.error)
         return outcome
 
-    def _keep(self, once: Once, outcome: Reply | _Refusal) -> None:
+    def _keep(self, once: IdempotencyKey, outcome: Reply | _Refusal) -> None:
         self._kept[once.key] = once.digest, outcome
         self._bytes += _size(outcome)
         while len(self._kept) > MOST_KEPT or (self._bytes > MOST_BYTES and len(self._kept) > 1):
@@ -97,7 +97,7 @@ def _size(outcome: Reply | _Refusal) -> int:
     return len(outcome.body) if isinstance(outcome, Reply) else 0
 
 
-class SharedOutcomes:
+class SharedReplyCache:
     """The outcomes of keyed operations that run at the same time; a repeated one shares that of the first."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class SharedOutcomes:
             collections.OrderedDict()
         )
 
-    async def of(self, scope: str, once: Once, run: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def of(self, scope: str, once: IdempotencyKey, run: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return what `run` returned the first time, or raise what it raised; whoever goes away does not end it.
 
         Args:
@@ -131,7 +131,9 @@ class SharedOutcomes:
             raise GymHttpServerError.from_wire(outcome.value.error)
         return cast("T", outcome.value)
 
-    async def _execute(self, place: tuple[str, str], once: Once, run: Callable[[], Coroutine[Any, Any, T]]) -> _Outcome:
+    async def _execute(
+        self, place: tuple[str, str], once: IdempotencyKey, run: Callable[[], Coroutine[Any, Any, T]]
+    ) -> _Outcome:
         try:
             outcome = _Outcome(await run())
         except GymHttpServerError as error:

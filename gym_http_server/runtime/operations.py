@@ -25,7 +25,7 @@ from ..errors import (
     RenderModeError,
     ResetNeededError,
 )
-from .idempotency import ONCE, Once, Outcomes
+from .idempotency import ONCE, IdempotencyKey, ReplyCache
 from .making.blame import blame
 from .making.construct import render_modes
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
@@ -91,7 +91,7 @@ class Served(abc.ABC):
         self._action_space = action_space
         self._observation_space = observation_space
         self._encode_sample = encoder(action_space)
-        self._outcomes = Outcomes()
+        self._outcomes = ReplyCache()
         self._snapshots = Snapshots(owns_process=owns_process)
         self._seed = None if seed is None else int(seed)
         self._action_space.seed(self._seed)
@@ -101,7 +101,7 @@ class Served(abc.ABC):
 
         Args:
             operation: the operation.
-            arguments: its arguments; among them may be `once` (see `once.Once`), with which it is served only once.
+            arguments: its arguments; `once`, an `IdempotencyKey`, makes it run only once.
 
         Raises:
             UsageError, ConflictError: what the operation refuses.
@@ -116,7 +116,7 @@ class Served(abc.ABC):
             raise InstanceKindError(f"this instance is {what}: {COUNTERPARTS[operation]}", num_envs=lanes)
         if ONCE in arguments:
             others = dict(arguments)
-            once = Once(*others.pop(ONCE))
+            once = IdempotencyKey(*others.pop(ONCE))
             return self._outcomes.of(once, lambda: self._serve(operation, serve, others))
         return self._serve(operation, serve, arguments)
 

@@ -11,7 +11,7 @@ from .episodes import seed_of
 
 if TYPE_CHECKING:
     from ...instances.directory import Instances
-    from ...runtime.idempotency import Once
+    from ...runtime.idempotency import IdempotencyKey
     from ..responses import Response
     from .options import OptionsCheck
 
@@ -29,7 +29,7 @@ class BatchHandlers:
         self._instances = instances
 
     async def reset(
-        self, instance_id: str, body: Any = None, accept: str | None = None, once: Once | None = None
+        self, instance_id: str, body: Any = None, accept: str | None = None, once: IdempotencyKey | None = None
     ) -> Response:
         """Start an episode in every lane."""
         asked = body if isinstance(body, dict) else {}
@@ -42,7 +42,7 @@ class BatchHandlers:
         return reply_response(await self._instances.get(instance_id).call("batch_reset", arguments))
 
     async def step(
-        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: Once | None = None
+        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: IdempotencyKey | None = None
     ) -> Response:
         """Take an action in every lane."""
         arguments = {"actions": body["actions"], **form_of(accept), **named(once)}

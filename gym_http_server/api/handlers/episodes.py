@@ -13,7 +13,7 @@ from ..responses import reply_response
 if TYPE_CHECKING:
     from ...config import Settings
     from ...instances.directory import Instances
-    from ...runtime.idempotency import Once
+    from ...runtime.idempotency import IdempotencyKey
     from ..responses import Response
     from .options import OptionsCheck
 
@@ -35,7 +35,7 @@ class EpisodeHandlers:
         self._instances = instances
 
     async def reset(
-        self, instance_id: str, body: Any = None, accept: str | None = None, once: Once | None = None
+        self, instance_id: str, body: Any = None, accept: str | None = None, once: IdempotencyKey | None = None
     ) -> Response:
         """Start an episode. Old clients send null, "", [] or nothing, which count as an empty object."""
         asked = body if isinstance(body, dict) else {}
@@ -46,7 +46,7 @@ class EpisodeHandlers:
         return reply_response(await self._instances.get(instance_id).call("reset", arguments))
 
     async def step(
-        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: Once | None = None
+        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: IdempotencyKey | None = None
     ) -> Response:
         """Take one action."""
         arguments = {"action": body["action"], **form_of(accept), **named(once)}
@@ -58,7 +58,7 @@ class EpisodeHandlers:
         return reply_response(await self._instances.get(instance_id).call("step", arguments))
 
     async def rollout(
-        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: Once | None = None
+        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: IdempotencyKey | None = None
     ) -> Response:
         """Take many steps."""
         instance = self._instances.get(instance_id)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ...instances.metadata import Metadata
-from ...runtime.idempotency import SharedOutcomes, compact
+from ...runtime.idempotency import SharedReplyCache, compact
 from ...runtime.messages import CreateRequest
 from ..refusals import client_of
 from ..request import CURRENT
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...instances.directory import Instances
     from ...instances.instance import Instance
     from ...results.kwargs import KwargsGuard, Note
-    from ...runtime.idempotency import Once
+    from ...runtime.idempotency import IdempotencyKey
     from ...runtime.shared.traffic import Tally
     from ..responses import Response
     from .lookups import Lookups
@@ -45,9 +45,9 @@ class InstanceHandlers:
         self._guard = guard
         self._lookups = lookups
         self._instances = instances
-        self._outcomes = SharedOutcomes()
+        self._outcomes = SharedReplyCache()
 
-    async def create(self, body: dict[str, Any], once: Once | None = None) -> Response:
+    async def create(self, body: dict[str, Any], once: IdempotencyKey | None = None) -> Response:
         """Make an environment."""
         if once is None:
             return await self._create(body)
@@ -116,7 +116,7 @@ class InstanceHandlers:
                 instance.renew_lease()
         return json_response({"unknown": unknown})
 
-    async def close(self, instance_id: str, accept: str | None = None, once: Once | None = None) -> Response:
+    async def close(self, instance_id: str, accept: str | None = None, once: IdempotencyKey | None = None) -> Response:
         """Close an instance."""
         if once is None:
             await self._instances.close(instance_id)

@@ -11,7 +11,7 @@ from ..responses import encoded_response, reply_response
 if TYPE_CHECKING:
     from ...config import Settings
     from ...instances.directory import Instances
-    from ...runtime.idempotency import Once
+    from ...runtime.idempotency import IdempotencyKey
     from ..responses import Response
 
 
@@ -31,7 +31,7 @@ class PlanningHandlers:
         """Return the tabular model."""
         return reply_response(await self._instances.get(instance_id).call("transitions", {}))
 
-    async def create(self, instance_id: str, accept: str | None = None, once: Once | None = None) -> Response:
+    async def create(self, instance_id: str, accept: str | None = None, once: IdempotencyKey | None = None) -> Response:
         """Save the state."""
         arguments = {"limit": self._limit, **form_of(accept), **named(once)}
         return reply_response(await self._instances.get(instance_id).call("snapshot_create", arguments))

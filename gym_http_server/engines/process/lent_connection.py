@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...errors import GymHttpServerError
-    from ...runtime.shared.receive_buffer import Inbox
+    from ...runtime.shared.receive_buffer import ReceiveBuffer
 
 _TCP_INFO_SIZE: Final = 216
 _ADOPT_FRAME = RequestPacker().pack(ADOPT, {})
 _RECALL_FRAME = RequestPacker().pack(RECALL, {})
 
 
-class Custody:
+class LentConnection:
     """At most one connection: an environment serves one call at a time, and a second client would only wait there.
 
     Args:
         inbox: where the process keeps what is not answered.
     """
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: ReceiveBuffer) -> None:
         self._inbox = inbox
         self._connection = -1
         self._back: Callable[[Returned | None], None] | None = None

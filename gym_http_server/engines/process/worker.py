@@ -33,7 +33,7 @@ from ...runtime.frames import (
 from ...runtime.shared.memory import Memory
 from ..base import Worker
 from .fork_server import describe_status, signal_name
-from .lent_connection import Custody
+from .lent_connection import LentConnection
 from .output import Output
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ProcessWorker(Worker):
         self._connection.setblocking(False)
         self.usage = self._memory.usage
         self.traffic = self._memory.traffic
-        self._custody = Custody(self._memory.inbox)
+        self._custody = LentConnection(self._memory.inbox)
         self._pid = 0
         self._packer = RequestPacker()
         self._buffer = bytearray()

@@ -34,7 +34,7 @@ class Memory:
         cells = view[:_HEAD].cast("d")
         ends = tuple(itertools.accumulate((usage.CELLS, inbox.CELLS, traffic.CELLS)))
         self.usage = usage.Usage(cells[: ends[0]])
-        self.inbox = inbox.Inbox(cells[ends[0] : ends[1]], view[_HEAD:])
+        self.inbox = inbox.ReceiveBuffer(cells[ends[0] : ends[1]], view[_HEAD:])
         self.traffic = traffic.Traffic(cells[ends[1] : ends[2]])
 
     @classmethod

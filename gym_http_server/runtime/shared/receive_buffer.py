@@ -24,7 +24,7 @@ _PHASES: Final = 4
 """What is answered and the phase are one number, `_PHASES * answered + phase`: a process may end between two writes."""
 
 
-class Inbox:
+class ReceiveBuffer:
     """The bytes and the state of one connection.
 
     Args:

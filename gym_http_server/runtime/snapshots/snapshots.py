@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import NotCopyableError, TooManySnapshotsError, UnknownSnapshotError
 from .contents import NotWalkableError
-from .visitors import Kinds
+from .visitors import Visitors
 from .walk import PROCESS_WIDE, Walk
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Snapshots:
 
     def __init__(self, *, owns_process: bool) -> None:
         self._owns_process = owns_process
-        self._kinds = Kinds()
-        self._kinds_beside = Kinds()
+        self._kinds = Visitors()
+        self._kinds_beside = Visitors()
         self._kept: dict[str, Snapshot] = {}
         self._made = 0
 

@@ -57,7 +57,7 @@ _CYTHON: Final = "cython_function_or_method"
 _UNSET: Final = object()
 
 
-class Kinds(dict[type, "Visit | None"]):
+class Visitors(dict[type, "Visit | None"]):
     """What is saved of the instances of each class; None for those that have no content that could change.
 
     Attributes:

@@ -17,7 +17,7 @@ import numpy as np
 from .contents import NotWalkableError, put_set
 from .own_code import OwnCode, held_by
 from .saved import Saved
-from .visitors import CODE, Kinds
+from .visitors import CODE, Visitors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,11 +40,11 @@ class Walk:
     Attributes:
         todo: objects that are still to be visited.
         sets: sets that were saved, and their elements.
-        note_module: see `Kinds`.
+        note_module: see `Visitors`.
         entries, arrays, foreign, large, needs_frame: see `Saved`.
     """
 
-    def __init__(self, kinds: Kinds, before: Mapping[int, tuple[Any, Array]]) -> None:
+    def __init__(self, kinds: Visitors, before: Mapping[int, tuple[Any, Array]]) -> None:
         self._kinds = kinds
         self.note_module = kinds.note_module
         self._before = before
@@ -79,7 +79,7 @@ class Walk:
         """Do not visit some objects, whatever leads to them."""
         self._seen.update((id(value), value) for value in values)
 
-    def go_through_code(self, kinds: Kinds) -> None:
+    def go_through_code(self, kinds: Visitors) -> None:
         """Visit what the environment's own code holds, as far as it can be saved, and what all code of the process shares.
 
         Its own are the classes and modules that the walk has met, and those of its own code that they name (see `OwnCode`).
