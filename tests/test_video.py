@@ -29,7 +29,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gym_http_server.errors import MissingDependencyError
-from gym_http_server.runtime.recording import video
+from gym_http_server.runtime.recording import video, video_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,7 +48,7 @@ def scene(number: int, height: int = 400, width: int = 600) -> np.ndarray:
     return picture
 
 
-def record(directory: Path, frames: list[Any], mode: str = "rgb_array", fps: float = 30) -> video.Video:
+def record(directory: Path, frames: list[Any], mode: str = "rgb_array", fps: float = 30) -> video_file.Video:
     """A closed video of the frames."""
     recorded = video.open_video(directory / NAME, mode, fps, 7)
     for frame in frames:
@@ -244,11 +244,11 @@ def test_a_frame_of_another_size_or_kind_is_fitted_to_the_first(tmp_path: Path) 
 def test_what_is_no_picture_is_refused_and_the_video_goes_on(tmp_path: Path, frame: Any) -> None:
     """A frame that cannot be taken is an error that says so; the frames before and after it are in the video."""
     recorded = video.open_video(tmp_path / NAME, "rgb_array", 30, 7)
-    with pytest.raises(video.VideoError, match="rgb_array"):
+    with pytest.raises(video_file.VideoError, match="rgb_array"):
         recorded.add(frame)
     assert files(tmp_path) == []
     recorded.add(RGB)
-    with pytest.raises(video.VideoError, match="rgb_array"):
+    with pytest.raises(video_file.VideoError, match="rgb_array"):
         recorded.add(frame)
     recorded.add(RGB)
     assert recorded.close()
@@ -258,7 +258,7 @@ def test_what_is_no_picture_is_refused_and_the_video_goes_on(tmp_path: Path, fra
 def test_a_picture_too_large_for_the_encoder_is_refused(tmp_path: Path) -> None:
     """What x264 refuses is a VideoError, and leaves no file."""
     recorded = video.open_video(tmp_path / NAME, "rgb_array", 30, 7)
-    with pytest.raises(video.VideoError, match=NAME):
+    with pytest.raises(video_file.VideoError, match=NAME):
         recorded.add(np.zeros((2, 20000), np.uint8))
     assert not recorded.close()
     assert files(tmp_path) == []
@@ -383,7 +383,7 @@ def test_of_a_list_of_texts_the_last_counts(tmp_path: Path) -> None:
 def test_what_is_no_text_is_refused(tmp_path: Path, frame: Any) -> None:
     """A frame that is no text is an error, and leaves no file."""
     recorded = video.open_video(tmp_path / NAME, "ansi", 30, 7)
-    with pytest.raises(video.VideoError, match="not a text"):
+    with pytest.raises(video_file.VideoError, match="not a text"):
         recorded.add(frame)
     assert not recorded.close()
     assert files(tmp_path) == []
@@ -408,7 +408,7 @@ def test_a_closed_video_stays_as_it_is(tmp_path: Path, mode: str, frame: Any) ->
     recorded = record(tmp_path, [frame], mode)
     before = recorded.path.read_bytes()
     assert recorded.close()
-    with pytest.raises(video.VideoError, match="closed"):
+    with pytest.raises(video_file.VideoError, match="closed"):
         recorded.add(frame)
     assert recorded.path.read_bytes() == before
 
@@ -427,7 +427,7 @@ def test_a_discarded_video_leaves_no_file(tmp_path: Path, mode: str, frame: Any,
     shutil.rmtree(tmp_path)
     recorded.discard()
     assert not recorded.close()
-    with pytest.raises(video.VideoError, match="closed"):
+    with pytest.raises(video_file.VideoError, match="closed"):
         recorded.add(frame)
 
 
@@ -435,12 +435,12 @@ def test_a_discarded_video_leaves_no_file(tmp_path: Path, mode: str, frame: Any,
 def test_a_video_that_cannot_be_written_is_an_error(tmp_path: Path, mode: str, frame: Any) -> None:
     """A directory that is missing, or goes away, is a VideoError with the file's name."""
     recorded = video.open_video(tmp_path / "missing" / NAME, mode, 30, 7)
-    with pytest.raises(video.VideoError, match=NAME):
+    with pytest.raises(video_file.VideoError, match=NAME):
         recorded.add(frame)
     (tmp_path / "missing").mkdir()
     recorded.add(frame)
     shutil.rmtree(tmp_path / "missing")
-    with pytest.raises(video.VideoError, match=NAME):
+    with pytest.raises(video_file.VideoError, match=NAME):
         recorded.close()
     assert not recorded.close()
     recorded.discard()
@@ -452,7 +452,7 @@ def test_a_full_disk_is_an_error_and_discarding_cleans_up(tmp_path: Path) -> Non
         import resource, sys
         from pathlib import Path
         import numpy as np
-        from gym_http_server.runtime.recording import video
+        from gym_http_server.runtime.recording import video, video_file
         for mode in ("rgb_array", "ansi"):
             recorded = video.open_video(Path(sys.argv[1]), mode, 30, 7)
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -460,11 +460,11 @@ def test_a_full_disk_is_an_error_and_discarding_cleans_up(tmp_path: Path) -> Non
                 for number in range(200):
                     noise = np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8)
                     recorded.add("x" * 1000 if mode == "ansi" else noise)
-            except video.VideoError as error:
+            except video_file.VideoError as error:
                 print(error)
             try:
                 print(recorded.close())
-            except video.VideoError as error:
+            except video_file.VideoError as error:
                 print("closing", error)
             recorded.discard()
             del recorded
@@ -482,7 +482,7 @@ def test_what_a_killed_process_leaves_can_be_played(tmp_path: Path, mode: str) -
         import sys, time
         from pathlib import Path
         import numpy as np
-        from gym_http_server.runtime.recording import video
+        from gym_http_server.runtime.recording import video, video_file
         recorded = video.open_video(Path(sys.argv[1]), sys.argv[2], 30, 7)
         for number in range(50):
             recorded.add(f"frame {number}" if sys.argv[2] == "ansi" else np.full((65, 95, 3), number * 5, np.uint8))
@@ -537,7 +537,7 @@ def test_the_encoder_is_loaded_when_a_video_needs_it(tmp_path: Path) -> None:
     program = """
         import sys
         from pathlib import Path
-        from gym_http_server.runtime.recording import video
+        from gym_http_server.runtime.recording import video, video_file
         recorded = video.open_video(Path(sys.argv[1]), "ansi", 30, 7)
         recorded.add("text")
         print(recorded.close(), "av" in sys.modules)
@@ -554,7 +554,7 @@ def test_a_long_episode_is_not_kept_in_memory(tmp_path: Path) -> None:
         import sys
         from pathlib import Path
         import numpy as np, psutil
-        from gym_http_server.runtime.recording import video
+        from gym_http_server.runtime.recording import video, video_file
         recorded, process, most = video.open_video(Path(sys.argv[1]), "rgb_array", 30, 7), psutil.Process(), 0
         frame = np.zeros((400, 600, 3), np.uint8)
         recorded.add(frame)
@@ -591,7 +591,7 @@ def test_processes_forked_before_and_after_the_encoder_was_loaded_can_record(tmp
         import os, sys
         from pathlib import Path
         import numpy as np
-        from gym_http_server.runtime.recording import video
+        from gym_http_server.runtime.recording import video, video_file
 
         def record(name):
             recorded = video.open_video(Path(sys.argv[1]) / name, "rgb_array", 30, 7)

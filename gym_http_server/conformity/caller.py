@@ -10,9 +10,8 @@ from urllib.parse import unquote
 from ..client.http.body import msgpack_body, msgpack_value
 from ..client.operations import Operations
 from .contract import check_reply
-from .exchange import JSON, Answer, Exchange, Request
+from .exchange import JSON, Answer, Exchange, Nonconformity, NotServed, Request, shown
 from .ledger import ENVS, KEY, is_creation
-from .nonconformity import Nonconformity, NotServed, shown
 
 if TYPE_CHECKING:
     from .implementation import Implementation

@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
 
 import click
 
 from ..runtime.making.dependencies import REQUIREMENTS, pip_command
 from .exchange import KEY_VARIABLE
+from .options import CANNOT_CHECK, Options
 
 GROUPS = ("schema", "sequences", "trajectories", "wire")
-CANNOT_CHECK = 2
 _NEEDED = ("hypothesis", "jsonschema", "openapi_schema_validator", "pytest", "requests", "rich", "schemathesis")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What to check, and how.
-
-    Attributes:
-        url: where the implementation is.
-        api_key: its key.
-        groups: of the checks.
-        examples: generated requests for each operation.
-        seed: of what is random; None for one that is not known yet.
-        with_uploads: whether evaluations may be written.
-        timeout: seconds that an answer may take.
-    """
-
-    url: str
-    api_key: str | None
-    groups: tuple[str, ...]
-    examples: int
-    seed: int | None
-    with_uploads: bool
-    timeout: float
 
 
 @click.command()

@@ -15,7 +15,7 @@ from openapi_schema_validator import OAS30ReadValidator
 
 from ..client.http.body import INFINITY
 from ..contract import load_contract, resolve
-from .nonconformity import Nonconformity, shown
+from .exchange import Nonconformity, shown
 
 CONTRACT = load_contract()
 DOCUMENT = CONTRACT.document

@@ -11,7 +11,7 @@ import requests
 from hypothesis.errors import HypothesisException
 from schemathesis.core.failures import Failure
 
-from .nonconformity import Nonconformity
+from .exchange import Nonconformity
 from .session import exchange_of
 
 if TYPE_CHECKING:

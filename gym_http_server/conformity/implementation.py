@@ -13,10 +13,9 @@ import zlib
 from typing import TYPE_CHECKING, Self
 
 from ..client.http.address import Address
-from .exchange import Answer, Exchange, Request, Sent
+from .exchange import Answer, Exchange, NoAnswer, Request, Sent
 from .interrupt import whole
 from .ledger import ENVS, Ledger, is_creation
-from .nonconformity import NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from .exchange import Request
+from .exchange import Nonconformity, Request
 from .ledger import ENVS
-from .nonconformity import Nonconformity
 
 if TYPE_CHECKING:
     import hypothesis

@@ -13,9 +13,8 @@ import hypothesis
 import pytest
 
 from .caller import Caller
-from .exchange import KEY_VARIABLE
+from .exchange import KEY_VARIABLE, NotServed
 from .implementation import Implementation
-from .nonconformity import NotServed
 from .pool import Pool
 from .schema import budget
 from .session import KitSession

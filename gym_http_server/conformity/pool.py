@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .nonconformity import NotServed
+from .exchange import NotServed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

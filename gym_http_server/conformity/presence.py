@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .exchange import Request
-from .nonconformity import NoAnswer
+from .exchange import NoAnswer, Request
 from .plugin import IMPLEMENTATION
 
 if TYPE_CHECKING:

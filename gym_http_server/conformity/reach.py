@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .exchange import KEY_VARIABLE, Request
+from .exchange import KEY_VARIABLE, NoAnswer, Nonconformity, Request
 from .ledger import ENVS
-from .nonconformity import NoAnswer, Nonconformity
 
 if TYPE_CHECKING:
     from .implementation import Implementation

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .caller import REFUSALS
-from .exchange import JSON, Answer, Exchange, Request
+from .exchange import JSON, Answer, Exchange, Nonconformity, NotServed, Request, shown
 from .ledger import is_creation
-from .nonconformity import Nonconformity, NotServed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from rich.text import Text
 
 from ..contract import load_contract
-from .command import CANNOT_CHECK
 from .interrupt import Interruption
+from .options import CANNOT_CHECK
 from .output import ClosedOutput, TerminalOutput
 from .plugin import SUITE
 from .presence import Presence
@@ -25,7 +25,7 @@ from .table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .command import Options
+    from .options import Options
 
 FAILED, INTERRUPTED, UNREAD = 1, 130, 141
 """Statuses to exit with; those of an end by a signal are what a shell makes of SIGINT and SIGPIPE."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..runtime.values.codec import decode, encode
 from ..runtime.values.spaces import rebuild
-from .nonconformity import Nonconformity, shown
+from .exchange import Nonconformity, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,10 +11,9 @@ from ...contract import METHODS, load_contract
 from ..caller import Caller
 from ..cases import accepted, aim
 from ..contract import DOCUMENT, example_path
-from ..exchange import Request
+from ..exchange import Nonconformity, Request
 from ..implementation import Implementation
 from ..ledger import NOBODY
-from ..nonconformity import Nonconformity
 from ..plugin import PROFILE
 from ..restraint import UNEXPECTED_METHODS, restrain
 from ..schema import each_operation, load_schema

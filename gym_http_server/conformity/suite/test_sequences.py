@@ -10,10 +10,9 @@ import pytest
 from ...contract import METHODS
 from ..cases import steer
 from ..contract import DOCUMENT, example_body, example_path
-from ..exchange import Request
+from ..exchange import Nonconformity, NotServed, Request
 from ..ledger import NOBODY
 from ..lifecycle import live
-from ..nonconformity import Nonconformity, NotServed
 from ..plugin import ENV_IDS, PROFILE
 from ..restraint import restrain
 from ..sequences import load_linked_schema, run_sequences

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..caller import Caller
-from ..exchange import Request
+from ..exchange import Nonconformity, Request
 from ..ledger import ENVS
-from ..nonconformity import Nonconformity
 from ..trajectories import Trajectory, actions_for, go_on, play, play_batch, play_locally
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..caller import LIMITS, REFUSALS
-from ..exchange import Request
+from ..exchange import Nonconformity, NotServed, Request
 from ..ledger import ENVS, is_creation
-from ..nonconformity import Nonconformity, NotServed
 from ..replay import VOID_BODIES, replay, sessions
 
 if TYPE_CHECKING:

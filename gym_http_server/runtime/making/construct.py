@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..messages import CreateRequest
-    from .ids import Found
+    from .found import Found
 
 Make: TypeAlias = Callable[..., Any]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -12,6 +11,7 @@ from gymnasium.envs.registration import parse_env_id, registry
 from ...errors import UnknownEnvironmentError
 from . import gym_compat
 from .dependencies import REQUIREMENTS, pip_command
+from .found import Found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,25 +42,6 @@ GUESS = re.compile(r" Did you mean: [^?]*\?")
 
 GATEWAYS = frozenset({"GymV21Environment", "GymV26Environment"})
 """Environments of shimmy that hand an id of the caller's to gym, which imports the module named in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What serves an id.
-
-    Attributes:
-        env_id: the id really served.
-        library: `gymnasium` or `gym`.
-        specification: the library's specification of it (`EnvSpec`).
-        kwargs: keyword arguments that make a successor what the retired id was.
-        notice: that another id is served than the one asked for, or None.
-    """
-
-    env_id: str
-    library: str
-    specification: Any
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    notice: str | None = None
 
 
 def find(request: CreateRequest) -> Found:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from gymnasium.envs.registration import load_env_creator
 
 from ..messages import CreateRequest
-from ..registry.registered import LONGEST_ID, OWN
+from .found import LONGEST_ID, OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,7 @@ from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:
     from ..messages import CreateRequest
-    from .ids import Found
+    from .found import Found
 
 ENTRY_POINT: Final = "vector_entry_point"
 

@@ -13,7 +13,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..values.rendered_frame import latest
-from .video import Video, VideoError
+from .video_file import Video, VideoError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from .video import Video
+    from .video_file import Video
     from .writer import RecordingWriter
 
     Flags = np.ndarray[Any, np.dtype[np.bool_]]

@@ -21,7 +21,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
 from ..values.rendered_frame import as_uint8, latest
-from .video import Video, VideoError
+from .video_file import Video, VideoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,6 +18,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ..making.found import LONGEST_ID, OWN
 from .subprocess_query import answer
 
 if TYPE_CHECKING:
@@ -29,17 +30,11 @@ if TYPE_CHECKING:
 MODULE: Final = "gym_http_server.runtime.registry.registered"
 """This one; what runs with `python -m` is called otherwise."""
 
-LONGEST_ID: Final = 256
-"""Characters of an id that can be asked for."""
-
 LONGEST_TEXT: Final = 1000
 """Characters of any other text."""
 
 MOST_MODES: Final = 100
 """Render modes of an environment."""
-
-OWN: Final = ("gymnasium.envs.", "gym.envs.")
-"""The packages of the libraries' own environments."""
 
 
 @dataclass(frozen=True, slots=True)
