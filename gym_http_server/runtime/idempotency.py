@@ -1,4 +1,4 @@
-"""What was answered to requests that carry a key, so that one which is sent again is not executed again.
+"""Idempotency keys and reply caches: a request that is sent again with its key is not executed again.
 
 Format of the key: the header of draft-ietf-httpapi-idempotency-key-header, whose text is taken as it is.
 """
@@ -33,11 +33,11 @@ _NOT_BEGUN: Final = (OutOfResourcesError, TooManyInstancesError, TooManyLanesErr
 
 
 class IdempotencyKey(NamedTuple):
-    """What tells a request from others.
+    """Identity of a keyed request.
 
     Attributes:
-        key: what its client calls it.
-        digest: of all that it asks for.
+        key: the client's key.
+        digest: hash of the operation and the body.
     """
 
     key: str
@@ -52,7 +52,7 @@ class IdempotencyKey(NamedTuple):
 
 
 class ReplyCache:
-    """The outcomes of the latest keyed calls of one environment, which serves one at a time."""
+    """Replies to the latest keyed calls of one environment, which runs one call at a time."""
 
     def __init__(self) -> None:
         self._kept: collections.OrderedDict[str, tuple[bytes, Reply | _Refusal]] = collections.OrderedDict()
