@@ -27,31 +27,29 @@ KINDS = {
 """Where environments run, and how requests come to them: on connections handed over, through a pipe, or by a call."""
 
 
-SLOW = (
-    "chaos",
-    "schemathesis",
-    "conformity",
-    "languages",
-    "handover",
-    "soak",
-    "isolation",
-    "kwargs",
-    "registry",
-    "attacks",
-    "idempotency",
-    "access",
-    "metrics",
-    "logs",
-)
-"""Files that take long, the longest first: begun last, they would leave all workers but one with nothing to do."""
+LONG = ("full", "browser", "languages")
+"""Marks of tests that only `--full` runs: long by nature, or in need of programs that pip does not install."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long; pytest-xdist would run one of several tests that are called alike."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help=f"also run the tests marked {', '.join(LONG)}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave long tests to `--full`; begin with the longest files, after which no worker waits for another."""
+    # pytest-xdist would run one of several tests that are called alike.
     assert len({item.nodeid for item in items}) == len(items)
-    rank = {f"test_{name}.py": index for index, name in enumerate(SLOW)}
-    # By the id, for a plugin's own items may tell another path.
-    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0].rpartition("/")[2], len(SLOW)))
+    long = [item for item in items if any(map(item.get_closest_marker, LONG))]
+    if not config.getoption("full"):
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in set(long)]
+    items.sort(key=minutes, reverse=True)
+
+
+def minutes(item: pytest.Item) -> float:
+    """How long the test's file is said to take."""
+    mark = item.get_closest_marker("full")
+    return 0.0 if mark is None else mark.kwargs.get("minutes", 0.5)
 
 
 UPLOADS = Path(tempfile.gettempdir()) / f"gym-http-server-tests-{os.getpid()}"

@@ -95,6 +95,7 @@ def test_the_generated_parts_of_the_manual_are_current() -> None:
     assert {name for text in texts for name in re.findall("<!-- generated: (.+) -->", text)} == set(PARTS)
 
 
+@pytest.mark.full
 def test_the_top_level_holds_nothing_else() -> None:
     """Beside dot-files, the top level is as the project's layout says."""
     tracked = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split("\n")  # noqa: S607 -- git is found as everything is

@@ -352,7 +352,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "socket": socket.socket,
     "Thread": lambda: threading.Thread(target=wait),
     "_local": threading.local,
-    "Popen": lambda: subprocess.Popen(["true"]),  # noqa: S607 -- found as everything is
+    "Popen": lambda: subprocess.Popen([sys.executable, "-c", ""]),
     "CDLL": lambda: ctypes.CDLL(None),
     "Handle": Handle,
     "c_long": lambda: ctypes.c_long(1),

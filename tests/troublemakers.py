@@ -91,7 +91,7 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 if os.fork() == 0:  # with all that this process holds
                     time.sleep(3600)
                     os._exit(0)
-                os.system("sleep 3600 &")  # noqa: S605, S607 -- an environment that leaves a program running
+                os.system(f"{sys.executable} -c 'import time; time.sleep(3600)' &")  # noqa: S605 -- an environment that leaves a program running
             case ["asyncio", seconds]:
                 asyncio.run(asyncio.sleep(float(seconds)))
             case ["sleep", seconds]:
@@ -117,7 +117,8 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 nothing = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
                 return {"child": subprocess.Popen(["/bin/sleep", "3600"], start_new_session=True, **nothing).pid}
             case ["spawn_daemon"]:
-                start = "setsid sleep 3600 >/dev/null 2>&1 </dev/null & echo $!"
+                program = f"{sys.executable} -c 'import os, time; os.setsid(); time.sleep(3600)'"
+                start = f"{program} >/dev/null 2>&1 </dev/null & echo $!"
                 return {"child": int(subprocess.check_output(["/bin/sh", "-c", start]))}
             case ["fork_quiet"]:
                 child = os.fork()
