@@ -9,8 +9,7 @@ from .body import json_value
 _KNOWN_MEMBERS = frozenset({"type", "title", "status", "detail", "message"})
 _MAX_TEXT_CHARACTERS = 500
 
-
-_PUBLIC_MODULE = __name__.rpartition(".")[0]
+_PUBLIC_MODULE = "gym_http_server.client"
 
 
 class ServerConnectionError(ConnectionError):
