@@ -27,29 +27,42 @@ KINDS = {
 """Where environments run, and how requests come to them: on connections handed over, through a pipe, or by a call."""
 
 
-LONG = ("full", "browser", "languages")
-"""Marks of tests that only `--full` runs: long by nature, or in need of programs that pip does not install."""
+LONG_MARKS = ("full", "browser", "languages")
+LONG_FOLDERS = ("conformity/", "handover/", "server/load/")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help=f"also run the tests marked {', '.join(LONG)}")
+    parser.addoption(
+        "--full", action="store_true", help="also run what takes long or needs programs that pip does not install"
+    )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave long tests to `--full`; begin with the longest files, after which no worker waits for another."""
+    """Leave what is long to `--full`, which begins with it: begun last, a long file would keep one worker alone."""
     # pytest-xdist would run one of several tests that are called alike.
     assert len({item.nodeid for item in items}) == len(items)
-    long = [item for item in items if any(map(item.get_closest_marker, LONG))]
+    for item in items:
+        if item.nodeid.startswith(tuple(f"tests/{folder}" for folder in LONG_FOLDERS)) or is_of_another_kind(item):
+            item.add_marker("full")
+    long = {item for item in items if any(map(item.get_closest_marker, LONG_MARKS))}
     if not config.getoption("full"):
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in set(long)]
-    items.sort(key=minutes, reverse=True)
+        config.hook.pytest_deselected(items=[item for item in items if item in long])
+        items[:] = [item for item in items if item not in long]
+    items.sort(key=long_first)
 
 
-def minutes(item: pytest.Item) -> float:
-    """How long the test's file is said to take."""
-    mark = item.get_closest_marker("full")
-    return 0.0 if mark is None else mark.kwargs.get("minutes", 0.5)
+def is_of_another_kind(item: pytest.Item) -> bool:
+    """Return whether the test asks a kind of server that is not the usual one: `handover` stands for all of them."""
+    params = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    return any(isinstance(value, str) and value in ("process", "inline") for value in params)
+
+
+def long_first(item: pytest.Item) -> int:
+    """Sort by folder: 0 for those of long files."""
+    return next(
+        (index for index, folder in enumerate(LONG_FOLDERS) if f"tests/{folder}" in item.nodeid), len(LONG_FOLDERS)
+    )
 
 
 UPLOADS = Path(tempfile.gettempdir()) / f"gym-http-server-tests-{os.getpid()}"
