@@ -3,7 +3,7 @@
 Format: OpenAPI 3.0.3, https://spec.openapis.org/oas/v3.0.3. Path templates as in RFC 6570 level 1, but a parameter of
 `format: path` also takes slashes.
 
-Code generators shape how the document is written (`tests/test_languages*.py` use clients in eleven languages):
+Code generators shape how the document is written (`tests/languages/test_*.py` use clients in eleven languages):
 
 - An enumeration is written where it is used. As a named schema it becomes Go constants without a prefix, and two
   enumerations that both have `auto` do not compile.

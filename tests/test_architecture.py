@@ -79,7 +79,7 @@ def test_functions_named_like_questions_return_bool() -> None:
 def test_every_test_is_a_sentence() -> None:
     """The docstring of every test states the behaviour in one paragraph that ends with a full stop."""
     suites = (Path(__file__).parent, ROOT / "gym_http_server" / "conformity" / "suite")
-    for path in (each for suite in suites for each in suite.glob("test_*.py")):
+    for path in (each for suite in suites for each in suite.rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_"):
                 text = ast.get_docstring(node)

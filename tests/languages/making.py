@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from ..serving import ROOT
+from ..support.serving import ROOT
 from .clients import Client
 from .toolchain import require, run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..serving import Server
+from ..support.serving import Server
 
 
 def plain_episodes(server: Server) -> dict[str, Any]:

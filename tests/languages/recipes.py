@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..serving import ROOT
+from ..support.serving import ROOT
 
 ADDRESS = "http://127.0.0.1:5000"
 """Where the manual's agents look for a server."""

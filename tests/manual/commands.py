@@ -16,7 +16,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from packaging.requirements import Requirement
 
-from ..serving import ROOT, Server
+from ..support.serving import ROOT, Server
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ADDRESS = "127.0.0.1:5000"

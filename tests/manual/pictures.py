@@ -9,8 +9,8 @@ import numpy as np
 
 from gym_http_server.client import Client
 
-from ..driver import Browser, browsing
-from ..serving import ROOT, Server
+from ..support.driver import Browser, browsing
+from ..support.serving import ROOT, Server
 
 FOLDER = ROOT / "gym_http_server" / "console" / "static"
 HOME_SIZE = (1280, 860)

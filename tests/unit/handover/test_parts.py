@@ -1,0 +1,442 @@
+"""The parts of connection hand-over one by one: habit, pipeline, inbox, usage, custody, and the frames between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gym_http_server.engines.base import Returned
+from gym_http_server.engines.process import lent_connection as custody
+from gym_http_server.engines.process.lent_connection import LentConnection
+from gym_http_server.errors import EnvironmentDiedError
+from gym_http_server.handover import gateway
+from gym_http_server.handover.gateway import FEW, LEAST_PATIENCE, MOST_PATIENCE, REQUEST_LINE, Habit
+from gym_http_server.handover.pipelining import unanswered
+from gym_http_server.runtime.frames import ADOPT, RECALL, RequestPacker, RequestReader, pack_returned, unpack_returned
+from gym_http_server.runtime.shared import receive_buffer as inbox_module
+from gym_http_server.runtime.shared import usage as usage_module
+from gym_http_server.runtime.shared.memory import Memory
+from gym_http_server.runtime.shared.receive_buffer import (
+    CAPACITY,
+    EXECUTING,
+    READ_SIZE,
+    REPLYING,
+    WAITING,
+    ReceiveBuffer,
+)
+from gym_http_server.runtime.shared.usage import OPERATIONS, Usage
+from tests.support.handing import chunked, get, post
+
+SHUTDOWN = EnvironmentDiedError("it died")
+
+
+def ripe_after(habit: Habit, instance_id: bytes) -> int:
+    """Return with which of the next requests for an instance a connection goes there."""
+    return next(count for count in range(1, 3 * MOST_PATIENCE) if habit.is_ripe(instance_id))
+
+
+def test_a_habit_is_ripe_with_the_second_request_in_a_row() -> None:
+    """The first request for an instance is never enough, and each after it is."""
+    habit = Habit()
+    assert [habit.is_ripe(b"a") for _ in range(4)] == [False, True, True, True]
+
+
+@given(st.lists(st.sampled_from([b"a", b"b", b"c"]), max_size=60))
+def test_a_habit_that_changes_with_each_request_is_never_ripe(ids: list[bytes]) -> None:
+    """Only a request for the instance of the request before it can be."""
+    habit = Habit()
+    before = b""
+    for each in ids:
+        assert habit.is_ripe(each) == (each == before)
+        before = each
+
+
+def test_the_patience_doubles_with_each_move_in_vain_up_to_a_limit() -> None:
+    """It begins anew once a move has paid."""
+    habit = Habit()
+    habit.is_ripe(b"a")
+    found = []
+    for _ in range(15):
+        found.append(ripe_after(habit, b"a"))
+        habit.came_back(FEW - 1)
+    assert found == [min(LEAST_PATIENCE << count, MOST_PATIENCE) for count in range(15)]
+    habit.came_back(FEW)
+    assert ripe_after(habit, b"a") == LEAST_PATIENCE
+    assert gateway.LEAST_PATIENCE == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b"POST /v1/envs/0123abcd/step/ HTTP/1.1\r\n", b"0123abcd"),
+        (b"GET /v1/envs/0123abcd/action_space/sample HTTP/1.0\r\nHost", b"0123abcd"),
+        (b"POST /v1/envs/0123ABCD/step/ HTTP/1.1\r\n", None),
+        (b"POST /v1/envs/0123abcd/step/?a=b HTTP/1.1\r\n", None),
+        (b"POST /v1/envs/0123abcd/st%65p/ HTTP/1.1\r\n", None),
+        (b"POST /v1/envs/0123abcd HTTP/1.1\r\n", None),
+        (b"POST /v1/envs/0123abcd/step/ HTTP/1.1", None),
+        (b"\r\nPOST /v1/envs/0123abcd/step/ HTTP/1.1\r\n", None),
+        (b"POST http://x/v1/envs/0123abcd/step/ HTTP/1.1\r\n", None),
+        (b"", None),
+    ],
+)
+def test_only_a_plain_request_line_names_an_instance(line: bytes, found: bytes | None) -> None:
+    """Whatever is written in another way stays with the server, which knows all ways."""
+    match = REQUEST_LINE.match(line)
+    assert (match and match[3]) == found
+
+
+WORDS = st.text("abc \r\n{}", max_size=30)
+GOING_ON = st.one_of(
+    st.builds(lambda body: post("/v1/envs/0123abcd/step/", body), WORDS),
+    st.builds(lambda body, size: chunked("/v1/envs/0123abcd/step/", body, size), WORDS, st.integers(1, 40)),
+    st.just(get("/v1/envs/0123abcd/action_space/sample")),
+    st.just(post("/v1/envs/0123abcd/reset/", {}, b"Expect: 100-continue\r\n")),
+)
+CLOSING = st.sampled_from(
+    [
+        post("/v1/envs/0123abcd/reset/", {}, b"Connection: close\r\n"),
+        b"POST /v1/envs/0123abcd/reset/ HTTP/1.0\r\n\r\n",
+    ]
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(GOING_ON, max_size=8),
+    st.lists(CLOSING | GOING_ON, max_size=3),
+    st.sampled_from([b"", b"\r\n", b"POST /v1", b"GARBAGE\r\n\r\n", b"\0\xff"]),
+    st.data(),
+)
+def test_what_is_unanswered_begins_where_the_last_answered_request_ends(
+    before: list[bytes], after: list[bytes], end: bytes, data: st.DataObject
+) -> None:
+    """However many are answered, the last of them with a close perhaps, not a byte of what follows is lost."""
+    answered = data.draw(st.integers(0, len(before) + bool(after)))
+    requests = before + after
+    assert unanswered(b"".join(requests) + end, answered) == b"".join(requests[answered:]) + end
+
+
+def test_nothing_is_unanswered_where_more_was_answered_than_came() -> None:
+    """A process that counts wrongly has nothing executed twice."""
+    assert unanswered(get("/a") * 3, 4) == b""
+    assert unanswered(b"", 1) == b""
+
+
+@pytest.fixture
+def kept() -> ReceiveBuffer:
+    """An inbox in memory of its own."""
+    return ReceiveBuffer(memoryview(bytearray(8 * inbox_module.CELLS)).cast("d"), memoryview(bytearray(CAPACITY)))
+
+
+def test_an_inbox_keeps_what_came_until_it_is_cleared(kept: ReceiveBuffer) -> None:
+    """A start forgets all of the connection before."""
+    kept.start(b"ab")
+    kept.put(b"")
+    kept.put(b"cd")
+    assert (kept.data, kept.answered, kept.served, kept.phase) == (b"abcd", 0, 0, WAITING)
+    kept.executes(closes=False)
+    assert kept.phase == EXECUTING
+    kept.replies(0, 9)
+    assert kept.phase == REPLYING
+    kept.mark_answered()
+    assert (kept.data, kept.answered, kept.served, kept.phase) == (b"abcd", 1, 1, WAITING)
+    kept.executes(closes=False)
+    kept.mark_given_up()
+    assert (kept.answered, kept.phase) == (1, WAITING)
+    kept.clear()
+    assert (kept.data, kept.answered, kept.served) == (b"", 0, 1)
+    kept.replies(0, 9)
+    kept.start(b"x")
+    assert (kept.data, kept.answered, kept.served, kept.phase) == (b"x", 0, 0, WAITING)
+
+
+def test_an_inbox_that_is_not_full_has_room_for_another_read(kept: ReceiveBuffer) -> None:
+    """Two reads of the largest size fit, and the first byte over one makes it full."""
+    kept.start(b"x" * READ_SIZE)
+    assert not kept.is_full
+    kept.put(b"y" * READ_SIZE)
+    assert kept.is_full
+    assert kept.data == b"x" * READ_SIZE + b"y" * READ_SIZE
+    kept.start(b"x" * (READ_SIZE + 1))
+    assert kept.is_full
+    kept.clear()
+    assert not kept.is_full
+
+
+FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(st.lists(FLOATS, min_size=inbox_module.CELLS, max_size=inbox_module.CELLS))
+def test_garbage_in_an_inbox_is_read_without_a_failure(values: list[float]) -> None:
+    """The process that writes there is third-party code; no value makes the server raise or read what is not there."""
+    cells = memoryview(bytearray(8 * inbox_module.CELLS)).cast("d")
+    found = ReceiveBuffer(cells, memoryview(bytearray(64)))
+    for index, value in enumerate(values):
+        cells[index] = value
+    assert len(found.data) <= 64
+    assert found.answered >= 0
+    assert found.served >= 0
+    assert found.is_full in (True, False)
+    assert found.phase in range(4)
+
+
+@given(st.lists(FLOATS, min_size=usage_module.CELLS, max_size=usage_module.CELLS))
+def test_garbage_in_the_usage_is_read_without_a_failure(values: list[float]) -> None:
+    """Whatever the cells hold, each property is a count, a time, or the name of an operation."""
+    cells = memoryview(bytearray(8 * usage_module.CELLS)).cast("d")
+    usage = Usage(cells)
+    for index, value in enumerate(values):
+        cells[index] = value
+    assert usage.steps >= 0
+    assert usage.episodes >= 0
+    assert math.isfinite(usage.used_at)
+    assert math.isfinite(usage.idle_since)
+    assert usage.busy_since is None or 0 < usage.busy_since < math.inf
+    assert usage.operation in OPERATIONS
+    assert usage.of_rollout is None or min(usage.of_rollout) >= 0
+
+
+def test_the_memory_is_shared_by_its_descriptor() -> None:
+    """What one side writes the other reads, usage and inbox apart."""
+    memory, descriptor = Memory.make()
+    other = Memory.open(descriptor)
+    os.close(descriptor)
+    memory.inbox.start(b"x" * CAPACITY)
+    other.usage.count(3, 1)
+    assert other.inbox.data == b"x" * CAPACITY
+    assert (memory.usage.steps, memory.usage.episodes) == (3, 1)
+    assert (memory.inbox.answered, memory.inbox.served) == (0, 0)
+
+
+class Held:
+    """A custody with sockets on all sides."""
+
+    def __init__(self, inbox: ReceiveBuffer) -> None:
+        self.inbox = inbox
+        self.custody = LentConnection(inbox)
+        self.channel, self.process = socket.socketpair()
+        self.channel.setblocking(False)
+        # TCP, of which the system tells how much was written.
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.client = socket.create_connection(listening.getsockname(), 5)
+            self.connection, _ = listening.accept()
+        self.returned: list[Returned | None] = []
+
+    def hand_over(self, data: bytes = b"data") -> bool:
+        duplicate = os.dup(self.connection.fileno())
+        if self.custody.hand_over(self.channel, duplicate, data, self.returned.append):
+            return True
+        os.close(duplicate)
+        return False
+
+    def close(self) -> None:
+        for each in self.returned:
+            if each is not None:
+                os.close(each.connection)
+        for each in (self.channel, self.process, self.connection, self.client):
+            each.close()
+
+
+@pytest.fixture
+def held(kept: ReceiveBuffer) -> Iterator[Held]:
+    """A custody that holds nothing yet."""
+    made = Held(kept)
+    yield made
+    made.close()
+
+
+def test_a_custody_sends_the_connection_and_keeps_what_came(held: Held) -> None:
+    """The process reads a frame with the descriptor, and the data lie in the inbox; a second connection is refused."""
+    assert not held.custody.is_held
+    assert held.hand_over()
+    assert held.custody.is_held
+    assert not held.hand_over(b"other")
+    assert held.inbox.data == b"data"
+    held.custody.recall(held.channel)
+    requests = RequestReader(held.process)
+    assert requests.next() == (ADOPT, {})
+    with socket.socket(fileno=requests.next_descriptor()) as theirs:
+        theirs.sendall(b"hello")
+        assert held.client.recv(9) == b"hello"
+    assert requests.next() == (RECALL, {})
+    held.custody.give_back()
+    assert not held.custody.is_held
+
+
+def test_a_custody_refuses_what_it_cannot_send(held: Held) -> None:
+    """Where the process is gone or the channel is full, the connection stays with the caller."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            held.channel.send(b"x" * 65536)
+    assert not held.hand_over()
+    assert not held.custody.is_held
+    held.process.close()
+    assert not held.hand_over()
+    assert held.returned == []
+
+
+def test_a_connection_that_is_given_back_comes_with_all_that_is_open(held: Held) -> None:
+    """The rest of a reply counts as that reply."""
+    held.hand_over(b"abc")
+    held.inbox.mark_answered()
+    held.inbox.replies(0, 9)
+    held.custody.give_back(b"rest", closes=True, ends_reply=True)
+    [returned] = held.returned
+    assert returned is not None
+    assert returned[1:] == (b"rest", True, b"abc", 2, 1, None, 0.0)
+    assert held.hand_over(b"next")
+    held.custody.give_back()
+    assert held.returned[1][1:] == (b"", False, b"next", 0, 0, None, 0.0)
+
+
+def test_a_connection_that_ended_is_closed_and_told_as_none(held: Held) -> None:
+    """The server's duplicate does not withhold the end of the stream."""
+    held.hand_over()
+    held.connection.close()
+    held.custody.end()
+    assert held.returned == [None]
+    RequestReader(held.process).next()  # lets go of the descriptor that lies in the channel
+    held.channel.close()
+    held.process.close()
+
+
+@pytest.mark.parametrize("phase", ["waiting", "unread", "executing"])
+def test_what_is_inherited_depends_on_how_far_a_request_was(held: Held, phase: str) -> None:
+    """One that was not begun is served, and one in the environment or left unread is answered with the error."""
+    held.custody.inherit(SHUTDOWN, is_unread=False)
+    assert held.returned == []
+    held.hand_over()
+    if phase == "executing":
+        held.inbox.executes(closes=False)
+    held.custody.inherit(SHUTDOWN, is_unread=phase == "unread")
+    assert not held.custody.is_held
+    [returned] = held.returned
+    assert returned is not None
+    assert returned[1:] == (b"", False, b"data", 0, 0, None if phase == "waiting" else SHUTDOWN, 0.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much was written to a connection")
+@pytest.mark.parametrize(("written", "closes"), [(0, False), (3, False), (9, False), (9, True)])
+def test_a_reply_that_a_dead_process_had_begun_is_none_or_whole_or_the_end(
+    held: Held, written: int, closes: bool
+) -> None:
+    """A process that ended beside its write leaves a request to answer or an answered one; half a reply is the end."""
+    held.connection.sendall(b"before")
+    held.hand_over()
+    held.inbox.executes(closes=False)
+    held.inbox.replies(0, 5)
+    held.connection.sendall(b"first")
+    held.inbox.mark_answered()
+    held.inbox.executes(closes=closes)
+    held.inbox.replies(5, 14)
+    held.connection.sendall(b"x" * written)
+    held.custody.inherit(SHUTDOWN, is_unread=False)
+    [returned] = held.returned
+    if written == 3:
+        assert returned is None
+        assert held.client.recv(99, socket.MSG_WAITALL) == b"beforefirstxxx"
+    else:
+        assert returned is not None
+        answered, error = (1, SHUTDOWN) if written == 0 else (2, None)
+        assert returned[1:] == (b"", closes, b"data", answered, 1, error, 0.0)
+
+
+def test_where_the_system_does_not_tell_what_was_written_a_begun_reply_is_the_end(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client never reads the answer to a request behind half of another."""
+    monkeypatch.setattr(custody, "bytes_sent", lambda _: None)
+    held.hand_over()
+    held.inbox.replies(0, 9)
+    held.custody.inherit(SHUTDOWN, is_unread=False)
+    assert held.returned == [None]
+    assert held.client.recv(9) == b""
+
+
+def test_a_sign_of_life_is_missed_only_while_a_request_lies_unread(held: Held) -> None:
+    """The clock begins when something lies there, and anew with each request that was served and with a reply."""
+    held.hand_over()
+    assert [held.custody.last_sign(now) for now in (1.0, 2.0)] == [1.0, 2.0]
+    held.client.send(b"request")
+    assert [held.custody.last_sign(now) for now in (3.0, 4.0, 5.0)] == [3.0, 3.0, 3.0]
+    held.inbox.mark_answered()
+    assert [held.custody.last_sign(now) for now in (6.0, 7.0)] == [6.0, 6.0]
+    held.inbox.replies(0, 9)
+    assert held.custody.last_sign(8.0) == 8.0
+    held.inbox.mark_answered()
+    assert [held.custody.last_sign(now) for now in (9.0, 10.0)] == [9.0, 9.0]
+    held.connection.recv(99)
+    assert held.custody.last_sign(11.0) == 11.0
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The channel between the server and a process."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(5)
+        yield ours, theirs
+
+
+def test_descriptors_come_with_the_request_that_they_belong_to(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Frames around them, in the same read and split in any place, change nothing."""
+    ours, theirs = pair
+    pack = RequestPacker().pack
+    reads, writes = os.pipe()
+    ours.sendall(pack("step", {"action": 1}) + pack(RECALL, {}))
+    socket.send_fds(ours, [pack(ADOPT, {})], [reads])
+    ours.sendall(pack(RECALL, {}) + pack("step", {"action": 2})[:7])
+    socket.send_fds(ours, [pack("step", {"action": 2})[7:] + pack(ADOPT, {})], [writes])
+    requests = RequestReader(theirs)
+    found = []
+    descriptors = []
+    for _ in range(6):
+        request = requests.next()
+        assert request is not None
+        found.append(request[0])
+        if request[0] == ADOPT:
+            descriptors.append(requests.next_descriptor())
+    assert found == ["step", RECALL, ADOPT, RECALL, "step", ADOPT]
+    os.close(writes)
+    os.write(descriptors[1], b"x")
+    assert os.read(descriptors[0], 9) == b"x"
+    for each in (reads, *descriptors):
+        os.close(each)
+
+
+def test_nothing_behind_a_descriptor_is_read_with_it(pair: tuple[socket.socket, socket.socket]) -> None:
+    """What the server says after a connection stays in the channel, which is how the process learns to give it back."""
+    ours, theirs = pair
+    pack = RequestPacker().pack
+    socket.send_fds(ours, [pack(ADOPT, {})], [ours.fileno()])
+    ours.sendall(pack(RECALL, {}))
+    requests = RequestReader(theirs)
+    assert requests.next() == (ADOPT, {})
+    os.close(requests.next_descriptor())
+    assert theirs.recv(99) == pack(RECALL, {})
+
+
+@given(st.binary(max_size=99), st.booleans(), st.booleans())
+def test_a_connection_that_returns_is_packed_and_unpacked(rest: bytes, closes: bool, ends_reply: bool) -> None:
+    """The frame holds the rest of the reply, whether that is all of it, and whether to close."""
+    frame = pack_returned(rest, closes=closes, ends_reply=ends_reply)
+    assert unpack_returned(frame[9:]) == (rest, closes, ends_reply)
+
+
+def test_an_owner_loads_neither_the_framework_nor_the_legacy_library() -> None:
+    """What an environment's process needs to serve connections leaves connexion, flask and gym out."""
+    code = (
+        "import sys, gym_http_server.handover.owner;"
+        "print([m for m in ('connexion', 'flask', 'gym') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
