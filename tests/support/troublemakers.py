@@ -155,8 +155,8 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 start = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}], start_new_session=True)"
                 subprocess.run([sys.executable, "-c", start], check=True)
             case ["grow_daemon", megabytes]:
-                code = f"kept = b'x' * ({megabytes} << 20); import time; time.sleep(3600)"
-                start = f'setsid {sys.executable} -c "$0" >/dev/null 2>&1 </dev/null &'
+                code = f"import os, time; os.setsid(); kept = b'x' * ({megabytes} << 20); time.sleep(3600)"
+                start = f'{sys.executable} -c "$0" >/dev/null 2>&1 </dev/null &'
                 subprocess.run(["/bin/sh", "-c", start, code], check=True)
             case ["grow_shared", megabytes]:
                 self._kept.append(b"x" * (int(megabytes) << 20))

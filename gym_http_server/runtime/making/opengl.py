@@ -33,7 +33,7 @@ def choose() -> None:
     It sets `MUJOCO_GL` in this process, where nobody else has, and is to be called before anything imports `mujoco`, which
     reads it then.
     """
-    if os.environ.get(VARIABLE) or sys.platform != "linux" or importlib.util.find_spec("mujoco") is None:
+    if os.environ.get(VARIABLE) or sys.platform != "linux" or not _has_mujoco():
         return
     if _answers(_x11_addresses(os.environ.get("DISPLAY", ""))) or _answers(_wayland_addresses()):
         return
@@ -41,6 +41,13 @@ def choose() -> None:
     chosen = next((name for library, name in OFF_SCREEN.items() if ctypes.util.find_library(library)), None)
     if chosen is not None:
         os.environ[VARIABLE] = chosen
+
+
+def _has_mujoco() -> bool:
+    try:
+        return importlib.util.find_spec("mujoco") is not None
+    except ImportError:  # a finder of the program's own refuses it
+        return False
 
 
 def _x11_addresses(display: str) -> list[str | tuple[str, int]]:
