@@ -1,4 +1,4 @@
-"""Fixtures: a server of each kind, shared by all tests that leave it as it was."""
+"""Fixtures: a server of each kind, shared by the tests of a file, which leave it as it was; and which tests are run."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ def start(kind: str, *arguments: str, environment: dict[str, str] | None = None)
     return Server(*KINDS[kind], *arguments, *results, *IMPORTS, module=module, environment=environment)
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(scope="module", params=KINDS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each kind."""
     with start(request.param) as running:
         yield running
 
 
-@pytest.fixture(scope="session", params=["handover", "process"])
+@pytest.fixture(scope="module", params=["handover", "process"])
 def process_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of the `process` engine, for environments that misbehave."""
     with start(request.param) as running:

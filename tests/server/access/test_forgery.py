@@ -30,6 +30,8 @@ from tests.conftest import start
 from tests.support.handing import TROUBLE, Client, post, step
 from tests.support.serving import Answer, Server, eventually
 
+pytestmark = pytest.mark.full
+
 FORGER = "tests/Forger-v0"
 JSON_REPLY, PNG_REPLY = 2, 3
 MAX_REPLY = 4096

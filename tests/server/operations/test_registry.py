@@ -31,6 +31,8 @@ from gym_http_server.runtime.registry.registered import RegisteredEnv
 from gym_http_server.runtime.registry.registry import Registry, matching
 from tests.support.serving import Server, eventually, threads
 
+pytestmark = pytest.mark.full
+
 BLOCKER = """
 import sys
 

@@ -26,7 +26,10 @@ from tests.support.sample_spaces import in_order, same
 from tests.support.serving import Server
 from tests.support.wrapper_uses import STACKS, USES, Use, name_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*(precision lowered|Casting input x to numpy array):UserWarning")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.filterwarnings("ignore:.*(precision lowered|Casting input x to numpy array):UserWarning"),
+]
 """Gymnasium warns of both where its own wrappers cause them."""
 
 PONG = {"env_id": "ALE/Pong-v5", "kwargs": {"frameskip": 1}}

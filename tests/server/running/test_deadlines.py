@@ -29,6 +29,8 @@ from tests.support.fake_engine import FakeEngine, FakeWorker
 from tests.support.handing import TROUBLE, Client, post, step
 from tests.support.serving import SECONDS, Server, eventually, threads
 
+pytestmark = pytest.mark.full
+
 CALL_TIMEOUT = 3
 HANGING = "hanging-mount/file"
 SLACK = 3.0

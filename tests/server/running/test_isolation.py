@@ -19,6 +19,8 @@ import pytest
 from tests.conftest import IMPORTS
 from tests.support.serving import ROOT, Server, eventually, living, threads
 
+pytestmark = pytest.mark.full
+
 TROUBLE = "tests/Troublemaker-v0"
 
 

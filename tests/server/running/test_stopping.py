@@ -18,6 +18,8 @@ from tests.support.handing import TROUBLE, Client, begin, get, handed, look, pos
 from tests.support.recordings import record
 from tests.support.serving import SECONDS, Answer, Server, eventually
 
+pytestmark = pytest.mark.full
+
 LIMIT = 1
 HUGE = 64_000_000
 """Bytes of a file that no connection's buffers take."""
