@@ -26,9 +26,8 @@ KINDS = {
 }
 """Where environments run, and how requests come to them: on connections handed over, through a pipe, or by a call."""
 
-
 LONG_MARKS = ("full", "browser", "languages")
-LONG_FOLDERS = ("conformity/", "handover/", "server/load/")
+LONG_FOLDERS = ("tests/conformity/", "tests/handover/", "tests/server/load/")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,13 +42,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # pytest-xdist would run one of several tests that are called alike.
     assert len({item.nodeid for item in items}) == len(items)
     for item in items:
-        if item.nodeid.startswith(tuple(f"tests/{folder}" for folder in LONG_FOLDERS)) or is_of_another_kind(item):
+        if item.nodeid.startswith(LONG_FOLDERS) or is_of_another_kind(item):
             item.add_marker("full")
     long = {item for item in items if any(map(item.get_closest_marker, LONG_MARKS))}
     if not config.getoption("full"):
         config.hook.pytest_deselected(items=[item for item in items if item in long])
         items[:] = [item for item in items if item not in long]
-    items.sort(key=long_first)
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG_FOLDERS))
 
 
 def is_of_another_kind(item: pytest.Item) -> bool:
@@ -57,13 +56,6 @@ def is_of_another_kind(item: pytest.Item) -> bool:
     params = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
     # By its type: some tests are given objects that raise whatever they are asked.
     return any(type(value) is str and value in ("process", "inline") for value in params)
-
-
-def long_first(item: pytest.Item) -> int:
-    """Sort by folder: 0 for those of long files."""
-    return next(
-        (index for index, folder in enumerate(LONG_FOLDERS) if f"tests/{folder}" in item.nodeid), len(LONG_FOLDERS)
-    )
 
 
 UPLOADS = Path(tempfile.gettempdir()) / f"gym-http-server-tests-{os.getpid()}"
