@@ -107,7 +107,7 @@ class Book:
 
     def search(self, query: str, most: int) -> list[Hit]:
         """Return the sections that have all words of `query`, best first: words in the heading count most."""
-        words = list(dict.fromkeys(query.casefold().split()))
+        words = list(dict.fromkeys(_plain(query).split()))
         if not words:
             return []
         ranked = []
@@ -180,9 +180,14 @@ def _text(inline: Token) -> str:
     return "".join(parts).strip()
 
 
+def _plain(text: str) -> str:
+    """Return a text as it is compared: `time-out` finds `timeout`, and the reverse."""
+    return text.casefold().replace("-", "")
+
+
 def _rank(section: Section, page_title: str, words: Sequence[str]) -> tuple[int, int] | None:
-    heading, title = section.title.casefold(), page_title.casefold()
-    text = "\n".join(section.blocks).casefold()
+    heading, title = _plain(section.title), _plain(page_title)
+    text = _plain("\n".join(section.blocks))
     if not all(word in heading or word in text or word in title for word in words):
         return None
     if not any(word in heading or word in text for word in words):
@@ -193,8 +198,9 @@ def _rank(section: Section, page_title: str, words: Sequence[str]) -> tuple[int,
 def _excerpt(section: Section, words: Sequence[str]) -> list[tuple[str, bool]]:
     if not section.blocks:
         return []
-    block = max(section.blocks, key=lambda text: sum(word in text.casefold() for word in words))
-    pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), re.IGNORECASE)
+    block = max(section.blocks, key=lambda text: sum(word in _plain(text) for word in words))
+    letters = ("-?".join(map(re.escape, word)) for word in sorted(words, key=len, reverse=True))
+    pattern = re.compile("|".join(letters), re.IGNORECASE)
     first = pattern.search(block)
     begin = max(0, first.start() - _EXCERPT_CHARACTERS // 3) if first else 0
     if begin:

@@ -136,6 +136,18 @@ def test_a_search_finds_sections(browser, query, first):
     assert "<mark>" in page
 
 
+@pytest.mark.parametrize(
+    ("query", "same"), [("time-out", "timeout"), ("Call-TimeOut", "calltimeout"), ("idempotencykey", "idempotency-key")]
+)
+def test_hyphens_make_no_difference_to_a_search(browser, query, same):
+    """However a word is written, the same sections are found and the word is marked."""
+    found, other = (browser.get("/manual", query_string={"q": each}).text for each in (query, same))
+    links = re.findall(r'<li>\s*<a href="([^"]+)"', found)
+    assert links
+    assert links == re.findall(r'<li>\s*<a href="([^"]+)"', other)
+    assert "<mark>" in found
+
+
 def test_a_search_that_finds_nothing_says_so(browser):
     """It shows the words again, as text."""
     page = browser.get("/manual?q=<b>zebra</b>").text
