@@ -136,8 +136,9 @@ def serve(context: click.Context, /, **options: Any) -> None:
 def _end(number: int, _frame: object) -> None:
     """Exit at once and quietly. An exception might be swallowed where the signal arrives, such as in an import."""
     module = sys.modules.get("gym_http_server.engines.process.fork_server_process")
-    if module is not None:
-        module.kill_fork_servers()
+    kill_fork_servers = getattr(module, "kill_fork_servers", None)
+    if kill_fork_servers is not None:  # else nothing has been started: the module may be half imported
+        kill_fork_servers()
     os._exit(128 + number)
 
 

@@ -104,7 +104,7 @@ class HotPath:
                 raise extensions[ERROR]  # noqa: TRY301 -- rendered as those of the handler are
             response = await operation.handler(**arguments)
         except Exception as error:  # noqa: BLE001 -- every error becomes a problem
-            problem = problem_of(error)
+            problem = problem_of(error, scope)
             seconds = time.perf_counter() - began
             traffic.count(operation.operation_id, problem.status, seconds, len(body), len(problem.body))
             await send_problem(problem, send)

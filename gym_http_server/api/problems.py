@@ -17,6 +17,8 @@ from .request import CURRENT, current_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .asgi import Scope
+
 logger = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
@@ -123,16 +125,21 @@ class Problem:
         )
 
 
-def problem_of(error: BaseException) -> Problem:
-    """Return the response for an error; an unknown exception is a defect, logged and answered with 500."""
+def problem_of(error: BaseException, scope: Scope | None = None) -> Problem:
+    """Return the response for an error; an unknown exception is a defect, logged and answered with 500.
+
+    Args:
+        error: the error.
+        scope: the request, for the log; None for the current one.
+    """
     match error:
         case HttpProblem():
             problem = Problem(error.status, error.slug, error.detail, error.headers, **error.facts)
-            _log_refusal(problem.status, error.detail)
+            _log_refusal(problem.status, error.detail, scope)
             return problem
         case errors.GymHttpServerError():
             problem = Problem(STATUS[type(error)], slug_of(type(error)), error.detail, None, **error.facts)
-            _log_refusal(problem.status, error.detail)
+            _log_refusal(problem.status, error.detail, scope)
             return problem
     reference = current_id()
     logger.error("internal error %s", reference, exc_info=error)
@@ -144,13 +151,13 @@ def problem_of(error: BaseException) -> Problem:
     )
 
 
-def _log_refusal(status: int, detail: str) -> None:
+def _log_refusal(status: int, detail: str, scope: Scope | None) -> None:
     # Failures of an environment are in its output or logged as its loss; a wrong key is logged as a guess.
     if status < 500 or status in (503, 507):
-        request = CURRENT.get()
-        scope = None if request is None else request.scope
+        if scope is None and (request := CURRENT.get()) is not None:
+            scope = request.scope
         if not (status == 401 and scope is not None and any(name == b"authorization" for name, _ in scope["headers"])):
-            REFUSALS.note(status, detail)
+            REFUSALS.note(status, detail, scope)
 
 
 def slug_of(cls: type[errors.GymHttpServerError]) -> str:

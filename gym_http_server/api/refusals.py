@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from .request import CURRENT
+from ..engines.process.output import OWN_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,13 +39,13 @@ class Refusals:
         self._lines = self._left_out = 0
         self._telling: asyncio.TimerHandle | None = None
 
-    def note(self, status: int, reason: str, scope: Scope | None = None) -> None:
+    def note(self, status: int, reason: str, scope: Scope | None) -> None:
         """Log a refused request, or count it if the limit is reached.
 
         Args:
             status: the HTTP status of the reply.
             reason: the detail of the reply.
-            scope: the request; None for the current one.
+            scope: the request; None if it is not known.
         """
         if not logger.isEnabledFor(logging.INFO):
             return
@@ -62,8 +62,6 @@ class Refusals:
                 return
             self._lines += 1
         self.flush()
-        if scope is None and (request := CURRENT.get()) is not None:
-            scope = request.scope
         fields = _fields(status, scope)
         logger.info(
             "refused: %s %s by %s: %d %s",
@@ -96,9 +94,9 @@ def client_of(scope: Scope | None) -> str | None:
 
 
 def tell_on_stderr() -> None:
-    """Log bare messages to stderr, in an environment's process: the server logs its lines."""
+    """Log to stderr, in an environment's process: the server logs its lines, and knows these from the environment's."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(logging.Formatter(f"{OWN_LINE}%(message)s"))
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(logging.INFO)

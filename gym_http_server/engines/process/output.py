@@ -15,6 +15,9 @@ from typing import ClassVar, Final
 
 logger = logging.getLogger("gym_http_server.environment")
 
+OWN_LINE: Final = "gym-http-server: "
+"""How a line begins that our own code writes in an environment's process; it is logged and is no last word of the environment."""
+
 LINES: Final = 20
 """How many lines are kept for whoever asks what was written last."""
 KEPT_BYTES: Final = 1 << 14
@@ -101,8 +104,9 @@ class Output:
 
     @property
     def lines(self) -> list[str]:
-        """The last lines that were not empty, logged or not."""
-        return [text for text in map(_text, self._last.split(b"\n")) if text][-LINES:]
+        """The last lines that were not empty, logged or not, without those of our own code."""
+        lines = map(_text, self._last.split(b"\n"))
+        return [text for text in lines if text and not text.startswith(OWN_LINE)][-LINES:]
 
     def start(self) -> None:
         """Begin to read."""

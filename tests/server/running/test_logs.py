@@ -185,7 +185,11 @@ def test_the_log_tells_the_story_of_a_server(kind: str) -> None:
         eventually(lambda: "stopped: " in "".join(server.stderr))
     told = [each for each in map(json.loads, server.stderr) if each["logger"] != "gym_http_server.environment"]
     refused = [each for each in told if each["message"].startswith("refused: ")]
-    if kind != "handover":  # there it comes from the environment's own process, as one of its lines
+    if kind == "handover":  # the step's comes from the environment's own process, as one of its lines
+        lines = [each["message"] for each in map(json.loads, server.stderr) if each not in told]
+        text = f"{first}: gym-http-server: refused: POST /v1/envs/{first}/step/ by 127.0.0.1: 400 "
+        assert len([line for line in lines if line.startswith(text)]) == 1, lines
+    else:
         assert [(each["path"], each["status"]) for each in refused] == [
             (f"/v1/envs/{first}/step/", 400),
             ("/v1/envs/", 400),
@@ -210,6 +214,15 @@ def test_the_log_tells_the_story_of_a_server(kind: str) -> None:
     assert stopping["stopped_by"] == "a request of 127.0.0.1"
     assert "the server stops" in last["message"]
     assert stopped["instances"] == 1
+
+
+def test_a_refusal_is_no_last_word_of_the_environment(process_server: Server) -> None:
+    """What our own code writes in its process is not told as what it wrote before it died."""
+    env = process_server.create("tests/Troublemaker-v0")
+    assert process_server.post(f"{env}/reset/").status == 200
+    assert process_server.post(f"{env}/step/", {"action": 7}).status == 400
+    answer = process_server.post(f"{env}/step/", {"action": "exit 3"})
+    assert (answer.status, answer.json["stderr"]) == (502, ["last words of the environment"])
 
 
 def test_the_log_says_which_signal_stops_the_server() -> None:

@@ -127,6 +127,29 @@ def test_a_signal_during_the_start_ends_it_quietly(
     assert not living(children)
 
 
+@pytest.mark.parametrize(
+    "module",
+    ["server", "engines.process.fork_server_process", "runtime.registry.variables", "serving", "api.hot_path"],
+)
+def test_a_signal_in_the_middle_of_an_import_of_ours_ends_the_start_quietly(module: str) -> None:
+    """Modules that are half imported then, and lack what the end of the start might want of them, do not matter."""
+    program = f"""
+import os, signal, sys
+from gym_http_server.cli import main
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == "gym_http_server.{module}":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Finder)
+sys.argv[1:] = ["--port", "0"]
+main()
+"""
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=SECONDS)
+    assert (process.stdout, process.stderr, process.returncode) == ("", "", 128 + signal.SIGTERM)
+
+
 def test_a_client_that_sleeps_a_quarter_of_a_second_after_the_command_is_answered(tmp_path: Path) -> None:
     """Old test suites start the server so. As installed, with compiled modules; on a busy machine, one start of several."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
