@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from . import __version__
 from .api.asgi import ABANDON, App, Receive, Scope, Send
 from .api.connexion_app import MiddlewarePosition, make_connexion_app
 from .api.content.compression import Compression
@@ -26,14 +24,12 @@ from .api.refusals import REFUSALS
 from .api.request import CURRENT, RequestContext
 from .api.telemetry.access_log import AccessLog, log_refused
 from .config import Settings
-from .console import create_console
-from .console.view import InstanceRow
+from .console import ConsoleView, Door, create_console
 from .contract import Contract, load_contract
 from .engines import make_engine
 from .instances.directory import Instances
 from .instances.idle import Reaper
 from .results.scoreboard import Results
-from .runtime.registry.installed import installed
 from .runtime.registry.registry import Registry
 from .runtime.shared.traffic import NONE, Traffic
 
@@ -102,8 +98,17 @@ class Application:
             operations=self.operations if hot_path else None,
         )
         access, sessions = Access.of(settings), Sessions()
-        view = ServerView(self.engine.name, self.instances)
-        console = create_console(view, self.results, ServerDoor(access, sessions), self.registry)
+        door = Door(
+            is_locked=bool(access.key_digest),
+            cookie=COOKIE,
+            seconds=SESSION_SECONDS,
+            challenge=CHALLENGE,
+            accepts=access.accepts,
+            begin=sessions.begin,
+            end=sessions.end,
+        )
+        view = ConsoleView(self.engine.name, self.instances)
+        console = create_console(view, self.results, door, self.registry)
         self._console = Pages(console, settings.max_body)
         self._pages = compressed(self._console, settings)
         self._documents = compressed(self._document, settings)
@@ -223,64 +228,6 @@ class Application:
         await receive()
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-class ServerDoor:
-    """Login of people, for the console. Thread-safe.
-
-    Args:
-        access: the access rules with the key's digest.
-        sessions: the login sessions.
-    """
-
-    cookie = COOKIE
-    seconds = SESSION_SECONDS
-    challenge = CHALLENGE
-
-    def __init__(self, access: Access, sessions: Sessions) -> None:
-        self.is_locked = bool(access.key_digest)
-        self.accepts = access.accepts
-        self.begin = sessions.begin
-        self.end = sessions.end
-
-
-class ServerView:
-    """The console's view of the server. Thread-safe.
-
-    Args:
-        engine: name of the engine.
-        instances: the live instances.
-    """
-
-    def __init__(self, engine: str, instances: Instances) -> None:
-        self.version = __version__
-        self.started_at = datetime.now(UTC)
-        self.engine = engine
-        self._instances = instances
-
-    def libraries(self) -> dict[str, str]:
-        """Return the installed environment libraries with their versions."""
-        return installed()
-
-    def instances(self) -> list[InstanceRow]:
-        """Return a row for each live instance."""
-        return [
-            InstanceRow(
-                instance_id=each.instance_id,
-                env_id=each.description.env_id,
-                library=each.description.library,
-                engine=each.engine,
-                state=each.state,
-                steps=each.steps,
-                episodes=each.episodes,
-                created_at=each.created_at,
-                last_used_at=each.last_used_at,
-                num_envs=each.description.num_envs,
-                name=each.metadata.name,
-                labels=each.metadata.labels,
-            )
-            for each in self._instances.all()
-        ]
 
 
 def create_app(

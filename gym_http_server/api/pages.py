@@ -30,7 +30,7 @@ MAX_THREADS: Final = 10
 """Number of threads."""
 
 PROBLEM: Final = "gym_http_server.problem"
-"""Key in the WSGI environ: the `HttpProblem` to show as a page, whatever was requested; None for none."""
+"""Key in the WSGI environ: status, detail and headers of the problem to show as a page, whatever was requested."""
 
 PART_SECONDS: Final = 60.0
 """Time limit for producing a part of a reply, including the wait for a thread."""
@@ -66,7 +66,8 @@ class Pages:
     async def refuse(self, problem: HttpProblem, scope: Scope, send: Send) -> None:
         """Answer a request with a problem: as a page if the client prefers HTML, else as problem details."""
         if acceptable(combined(scope["headers"], b"accept"), (JSON, HTML))[:1] == [HTML]:
-            await self._reply({**_environ(scope, b""), PROBLEM: problem}, send)
+            shown = problem.status, problem.detail, problem.headers
+            await self._reply({**_environ(scope, b""), PROBLEM: shown}, send)
         else:
             await send_problem(problem_of(problem), send)
 

@@ -1,8 +1,9 @@
-"""The console: the Flask web app for people. It sees the server only through `ConsoleView` and `ResultsView`."""
+"""The console: the Flask web app for people."""
 
 from __future__ import annotations
 
 from .app import create_console
-from .view import ConsoleView, InstanceRow, ResultsView
+from .login import Door
+from .pages import ConsoleView, InstanceRow
 
-__all__ = ["ConsoleView", "InstanceRow", "ResultsView", "create_console"]
+__all__ = ["ConsoleView", "Door", "InstanceRow", "create_console"]

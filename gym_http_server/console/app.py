@@ -11,7 +11,6 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import BadGateway, HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from ..errors import InquiryFailedError, UnknownEvaluationError, UploadTargetError
-from .api import api
 from .environments import environments
 from .formatting import age, day, duration, minute, number, since, threshold
 from .login import challenge, login
@@ -20,45 +19,48 @@ from .pages import pages
 from .scoreboard import scoreboard
 
 if TYPE_CHECKING:
-    from .view import ConsoleView, Door, Refusal, RegistryView, ResultsView
+    from ..results.scoreboard import Results
+    from ..runtime.registry.registry import Registry
+    from .login import Door
+    from .pages import ConsoleView
 
-# Pages show text that comes from clients (environment ids): nothing but this app's own files may run or style them.
+# Pages show text of clients (environment ids): only this app's own files may run or style them.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    # With `no-referrer` a browser would post our own forms with `Origin: null`, as it does those of strangers.
+    # With `no-referrer` a browser would post this app's forms with `Origin: null`, like a foreign page's.
     "Referrer-Policy": "same-origin",
 }
-_PROBLEM = "application/problem+json"
+_PROBLEM_JSON = "application/problem+json"
+_HTML = "text/html; charset=utf-8"
 PROBLEM = "gym_http_server.problem"
-"""In the WSGI environ of a request: the `Refusal` to answer a person with, whatever was asked for."""
+"""Key in the WSGI environ: status, detail and headers of the error to show, whatever was requested."""
 
 
 def create_console(
     view: ConsoleView,
-    results: ResultsView | None = None,
+    results: Results | None = None,
     door: Door | None = None,
-    registry: RegistryView | None = None,
+    registry: Registry | None = None,
 ) -> flask.Flask:
-    """Return the Flask app that shows `view` to people.
+    """Return the Flask app.
 
     Args:
         view: the server.
-        results: what a scoreboard shows; None for no scoreboard.
-        door: where people log in; None where nobody needs to.
+        results: the evaluations; None for no scoreboard.
+        door: keys and sessions; None for no login.
         registry: the environments that can be made; None for no list of them.
     """
     app = flask.Flask("gym_http_server.console")
-    # The gate answers preflights; for anything else OPTIONS is a method as others are.
+    # The gate answers preflights; any other OPTIONS is a wrong method.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    # A misspelt name in a template fails the tests and does not leave a hole in a page.
+    # A misspelt name in a template raises, so that a test fails.
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    for word in (age, day, duration, minute, number, since, threshold):
-        app.jinja_env.filters[word.__name__] = word
+    for filter_ in (age, day, duration, minute, number, since, threshold):
+        app.jinja_env.filters[filter_.__name__] = filter_
     app.extensions["console_view"] = view
     app.register_blueprint(pages)
-    app.register_blueprint(api)
     app.register_blueprint(manual)
     if results is not None:
         app.extensions["results"] = results
@@ -70,7 +72,7 @@ def create_console(
         app.extensions["door"] = door
         app.register_blueprint(login)
     app.before_request(_refuse)
-    # Flask logs an unexpected exception, then comes here with an InternalServerError made of it.
+    # Flask logs an unexpected exception and calls this with an InternalServerError.
     app.register_error_handler(HTTPException, _on_error)
     app.register_error_handler(UnknownEvaluationError, lambda error: _on_error(NotFound(error.detail)))
     app.register_error_handler(UploadTargetError, lambda error: _on_error(BadGateway(_unreachable(error))))
@@ -90,7 +92,7 @@ def create_console(
 
 
 def _file_url(name: str) -> str:
-    """Return where a file of every page is: open to everybody, for so are the form that takes the key and some errors."""
+    """Return the URL of a file of every page; with a login one that needs no key, as the form and some errors need none."""
     version = flask.current_app.extensions["console_view"].version
     if "login" in flask.current_app.blueprints:
         return flask.url_for("login.file", name=name, v=version)
@@ -98,15 +100,18 @@ def _file_url(name: str) -> str:
 
 
 def _refuse() -> flask.Response | None:
-    """Answer a request that is refused before its page is looked for; see `PROBLEM`."""
-    problem: Refusal | None = flask.request.environ.get(PROBLEM)
+    """Answer a request that is refused before routing; see `PROBLEM`."""
+    problem = flask.request.environ.get(PROBLEM)
     if problem is None:
         return None
-    if problem.status == 401:
-        return challenge(problem)
-    title = HTTPStatus(problem.status).phrase
-    page = flask.render_template("error.html", status=problem.status, title=title, detail=problem.detail)
-    return flask.Response(page, problem.status, problem.headers, content_type="text/html; charset=utf-8")
+    status, detail, headers = problem
+    if status == 401:
+        return challenge(flask.request.path if flask.request.method in ("GET", "HEAD") else "", headers)
+    return flask.Response(_error_page(status, HTTPStatus(status).phrase, detail), status, headers, content_type=_HTML)
+
+
+def _error_page(status: int, title: str, detail: str) -> str:
+    return flask.render_template("error.html", status=status, title=title, detail=detail)
 
 
 def _on_error(error: HTTPException) -> flask.Response | HTTPException:
@@ -114,15 +119,12 @@ def _on_error(error: HTTPException) -> flask.Response | HTTPException:
         return error
     status, title, detail = error.code, error.name, _detail(error)
     if _prefers_html():
-        body, media_type = flask.render_template("error.html", status=status, title=title, detail=detail), "text/html"
+        response = flask.Response(_error_page(status, title, detail), status, content_type=_HTML)
     else:
         problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "message": detail}
-        body, media_type = json.dumps(problem), _PROBLEM
-    response = flask.Response(body, status, content_type=media_type)
-    if media_type == "text/html":
-        response.content_type = "text/html; charset=utf-8"
+        response = flask.Response(json.dumps(problem), status, content_type=_PROBLEM_JSON)
     for name, value in error.get_headers():
-        # Allow, Retry-After and the like say what to do next.
+        # Others, such as Retry-After, are kept.
         if name.lower() not in {"content-type", "content-length"}:
             response.headers.add(name, value)
     if isinstance(error, MethodNotAllowed):
@@ -139,7 +141,7 @@ def _detail(error: HTTPException) -> str:
     own_words = error.description
     if own_words and own_words != type(error).description:
         return own_words
-    # Werkzeug's words are for a person who mistyped an address; who comes here is as often a program.
+    # Werkzeug's texts are for a person who mistyped an address; these are for programs, too.
     if isinstance(error, NotFound):
         return f"Nothing is served at {request.path!r}: the operations are under '/v1/', and '/ui/' lists them"
     if isinstance(error, MethodNotAllowed):
@@ -152,7 +154,7 @@ def _detail(error: HTTPException) -> str:
 
 def _prefers_html() -> bool:
     accepted = flask.request.accept_mimetypes
-    return accepted["text/html"] > max(accepted[_PROBLEM], accepted["application/json"])
+    return accepted["text/html"] > max(accepted[_PROBLEM_JSON], accepted["application/json"])
 
 
 def _add_headers(response: flask.Response) -> flask.Response:

@@ -9,12 +9,12 @@ import flask
 from ..runtime.registry.registry import matching
 
 if TYPE_CHECKING:
-    from .view import RegistryView
+    from ..runtime.registry.registry import Registry
 
 ROWS = 100
 LIBRARIES = ("gymnasium", "gym")
 MAX_SEARCH_CHARACTERS = 256
-# Longer than the imports take on most machines, and too short for anybody to think that the page is broken.
+# The imports take less on most machines; a page that takes longer looks broken.
 WAIT_SECONDS = 8.0
 RELOAD_SECONDS = 2
 
@@ -23,12 +23,13 @@ environments = flask.Blueprint("environments", __name__)
 
 @environments.get("/environments", strict_slashes=False)
 def listing() -> flask.Response:
-    """What the libraries register, a page at a time; while they are still asked, that they are."""
+    """A page of the registered environments, or, while the registry is not read yet, a 503 that reloads itself."""
     arguments = flask.request.args
     q = arguments.get("q", "")[:MAX_SEARCH_CHARACTERS]
     library = arguments.get("library") if arguments.get("library") in LIBRARIES else None
     try:
-        registered = _registry().environments().result(WAIT_SECONDS)
+        registry = cast("Registry", flask.current_app.extensions["registry"])
+        registered = registry.environments().result(WAIT_SECONDS)
     except TimeoutError:
         response = _page(q, library, None)
         response.status_code = 503
@@ -56,12 +57,8 @@ def _page(q: str, library: str | None, rows: object, **further: object) -> flask
             q=q,
             library=library,
             libraries=LIBRARIES,
-            longest=MAX_SEARCH_CHARACTERS,
+            max_characters=MAX_SEARCH_CHARACTERS,
             rows=rows,
             **further,
         )
     )
-
-
-def _registry() -> RegistryView:
-    return cast("RegistryView", flask.current_app.extensions["registry"])

@@ -1,29 +1,96 @@
-"""The pages of the console."""
+"""Pages about the server: the home page, the operations to try out, and the contract to read."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 import flask
+import swagger_ui_bundle
+
+from .. import __version__
+from ..contract import load_contract
+from ..runtime.registry.installed import installed
 
 if TYPE_CHECKING:
-    from .view import ConsoleView
+    from collections.abc import Mapping
 
-# A page of thousands of rows, fetched every two seconds, would help nobody.
+    from werkzeug.wrappers import Response
+
+    from ..instances.directory import Instances
+
+# The home page is fetched every two seconds.
 MAX_ROWS = 200
+# Swagger UI's style sheet contains its icons as data URLs.
+SWAGGER_UI_POLICY = (
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 
 pages = flask.Blueprint("pages", __name__)
 
 
-def current_view() -> ConsoleView:
-    """Return the view that the app serving this request was made with."""
-    return cast("ConsoleView", flask.current_app.extensions["console_view"])
+@dataclass(frozen=True, slots=True)
+class InstanceRow:
+    """One live instance; see `instances.instance.Instance` for the attributes."""
+
+    instance_id: str
+    env_id: str
+    library: str
+    engine: str
+    state: str
+    steps: int
+    episodes: int
+    created_at: datetime
+    last_used_at: datetime
+    num_envs: int | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class ConsoleView:
+    """What the home page shows of the server. Thread-safe, because Flask serves pages on its own threads.
+
+    Args:
+        engine: name of the engine.
+        instances: the live instances.
+    """
+
+    def __init__(self, engine: str, instances: Instances) -> None:
+        self.version = __version__
+        self.started_at = datetime.now(UTC)
+        self.engine = engine
+        self._instances = instances
+
+    def libraries(self) -> dict[str, str]:
+        """Return the installed environment libraries with their versions."""
+        return installed()
+
+    def instances(self) -> list[InstanceRow]:
+        """Return a row for each live instance, in any order."""
+        return [
+            InstanceRow(
+                instance_id=instance.instance_id,
+                env_id=instance.description.env_id,
+                library=instance.description.library,
+                engine=instance.engine,
+                state=instance.state,
+                steps=instance.steps,
+                episodes=instance.episodes,
+                created_at=instance.created_at,
+                last_used_at=instance.last_used_at,
+                num_envs=instance.description.num_envs,
+                name=instance.metadata.name,
+                labels=instance.metadata.labels,
+            )
+            for instance in self._instances.all()
+        ]
 
 
 @pages.get("/")
 def home() -> str:
-    """The home page: what the server is, what lives on it, and where to go."""
-    view = current_view()
+    """The home page: facts about the server, and its live instances, the newest first."""
+    view = cast("ConsoleView", flask.current_app.extensions["console_view"])
     rows = sorted(view.instances(), key=lambda row: (row.created_at, row.instance_id), reverse=True)
     return flask.render_template(
         "home.html",
@@ -34,6 +101,32 @@ def home() -> str:
         rows=rows[:MAX_ROWS],
         count=len(rows),
         steps=sum(row.steps for row in rows),
-        # Where the reader reaches the server, which behind a proxy is not where it listens.
+        # The address that the client used; behind a proxy it is not where the server listens.
         address=flask.request.url_root.rstrip("/"),
     )
+
+
+@pages.get("/ui/")
+def operations() -> flask.Response:
+    """Swagger UI, which lists every operation and sends requests."""
+    return flask.make_response(flask.render_template("operations.html"), {"Content-Security-Policy": SWAGGER_UI_POLICY})
+
+
+@pages.get("/ui/<any('swagger-ui-bundle.js', 'swagger-ui.css'):name>")
+def swagger_ui_file(name: str) -> Response:
+    """Return one of Swagger UI's files."""
+    return flask.send_from_directory(str(swagger_ui_bundle.swagger_ui_path), name)
+
+
+@pages.get("/contract", strict_slashes=False)
+def contract() -> str:
+    """The OpenAPI document, to read and to download."""
+    text = load_contract().yaml_at(flask.request.script_root).decode()
+    return flask.render_template("contract.html", text=text)
+
+
+@pages.record_once
+def _add_addresses(state: flask.blueprints.BlueprintSetupState) -> None:
+    # For `url_for` only: the ASGI app serves these paths before Flask.
+    state.add_url_rule("/openapi.<form>", "document", build_only=True)
+    state.add_url_rule("/v1/evaluations/<evaluation_id>/", "evaluation", build_only=True)

@@ -13,7 +13,7 @@ from .formatting import number
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .view import CurveView
+    from ..results.evaluation import Curve
 
     Floats = NDArray[np.float64]
     Indices = NDArray[np.intp]
@@ -90,7 +90,7 @@ class Plot:
     left_out: int
 
 
-def learning_curve(curve: CurveView, threshold: float | None, shape: Shape = WIDE) -> Plot | None:
+def learning_curve(curve: Curve, threshold: float | None, shape: Shape = WIDE) -> Plot | None:
     """Return the picture of `curve` with the line of `threshold`; None where nothing can be drawn.
 
     Args:

@@ -14,14 +14,15 @@ from .plot import NARROW, WIDE, learning_curve
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .view import EvaluationView, ResultsView
+    from ..results.evaluation import Evaluation
+    from ..results.scoreboard import Results
 
-# Of a sweep with hundreds of runs the first few are the news; all are a click away.
-MOST_ALGORITHMS = 10
-MOST_NEWEST = 10
-MOST_EPISODES = 10
-# Each that is loaded with the page is a request of its own; of the others a browser fetches nothing until they are played.
-MOST_LOADED = 12
+# Rows of a table.
+MAX_ALGORITHMS = 10
+MAX_NEWEST = 10
+MAX_EPISODES = 10
+# Videos that are loaded with the page, a request for each; others are fetched when they are played.
+MAX_PRELOADED_VIDEOS = 12
 
 scoreboard = flask.Blueprint("scoreboard", __name__)
 
@@ -39,7 +40,7 @@ class Score:
     short: bool
 
     @classmethod
-    def of(cls, evaluation: EvaluationView) -> Score:
+    def of(cls, evaluation: Evaluation) -> Score:
         """Return the score of an evaluation."""
         best = evaluation.best_mean_return
         return cls(evaluation.mean_return, short=True) if best is None else cls(best, short=False)
@@ -49,7 +50,7 @@ class Score:
 class Row:
     """One line of a table of evaluations; `rank` is None in a table that is no ranking."""
 
-    evaluation: EvaluationView
+    evaluation: Evaluation
     score: Score
     rank: int | None = None
 
@@ -79,8 +80,8 @@ def board() -> str:
         env_id=env_id,
         env_ids=[group.env_id for group in groups],
         groups=[group for group in groups if env_id in (None, group.env_id)],
-        most=MOST_ALGORITHMS if env_id is None else None,
-        newest=[Row(each, Score.of(each)) for each in newest[:MOST_NEWEST]],
+        most=MAX_ALGORITHMS if env_id is None else None,
+        newest=[Row(each, Score.of(each)) for each in newest[:MAX_NEWEST]],
         count=len(newest),
         address=flask.request.url_root.rstrip("/"),
     )
@@ -91,7 +92,7 @@ def evaluation(evaluation_id: str) -> str:
     """One evaluation: its facts, its learning curve and its videos."""
     found, curve = _results().get(evaluation_id), _results().curve(evaluation_id)
     columns = (curve.episode_returns, curve.running_means, curve.episode_lengths, curve.seconds)
-    last = list(enumerate(zip(*columns, strict=True)))[-MOST_EPISODES:]
+    last = list(enumerate(zip(*columns, strict=True)))[-MAX_EPISODES:]
     return flask.render_template(
         "evaluation.html",
         evaluation=found,
@@ -100,7 +101,7 @@ def evaluation(evaluation_id: str) -> str:
         seconds=curve.seconds[-1] if curve.seconds else None,
         last=last[::-1],
         videos=videos.in_order(found.videos),
-        most_loaded=MOST_LOADED,
+        max_preloaded=MAX_PRELOADED_VIDEOS,
     )
 
 
@@ -110,15 +111,15 @@ def video(evaluation_id: str, name: str) -> flask.Response:
     return videos.reply(evaluation_id, name, _results().open_file(evaluation_id, name))
 
 
-def _results() -> ResultsView:
-    return cast("ResultsView", flask.current_app.extensions["results"])
+def _results() -> Results:
+    return cast("Results", flask.current_app.extensions["results"])
 
 
-def _groups(best: Iterable[EvaluationView]) -> list[Group]:
+def _groups(best: Iterable[Evaluation]) -> list[Group]:
     return [Group(env_id, _ranked(rows)) for env_id, rows in groupby(best, key=lambda each: each.env_id)]
 
 
-def _ranked(evaluations: Iterable[EvaluationView]) -> list[Row]:
+def _ranked(evaluations: Iterable[Evaluation]) -> list[Row]:
     rows: list[Row] = []
     for place, each in enumerate(evaluations, 1):
         score = Score.of(each)

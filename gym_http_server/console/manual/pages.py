@@ -50,7 +50,7 @@ def _show(shown: Page) -> str:
 
 
 def _frame(shown: Page | None, query: str) -> dict[str, object]:
-    return {"pages": book().pages.values(), "shown": shown, "query": query, "longest": MAX_QUERY_CHARACTERS}
+    return {"pages": book().pages.values(), "shown": shown, "query": query, "max_characters": MAX_QUERY_CHARACTERS}
 
 
 def _page_url(name: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from gym_http_server.console import create_console, videos
 from gym_http_server.console.formatting import duration, number, threshold
-from gym_http_server.console.scoreboard import MOST_ALGORITHMS, MOST_LOADED, MOST_NEWEST
+from gym_http_server.console.scoreboard import MAX_ALGORITHMS, MAX_NEWEST, MAX_PRELOADED_VIDEOS
 from tests.support.fake_results import Evaluation, Results
 
 from .test_console import BROWSER, View
@@ -101,14 +101,14 @@ def test_a_crowd_of_algorithms_is_cut_until_one_asks_for_it(results, browser):
             algorithm_id=f"sweep {n}",
             created_at=EVALUATION.created_at + n * timedelta(1),
         )
-        for n in range(MOST_ALGORITHMS + 5)
+        for n in range(MAX_ALGORITHMS + 5)
     ]
     page = browser.get("/scoreboard").text
     best, newest = tables(page)
-    assert (len(best), len(newest)) == (MOST_ALGORITHMS, MOST_NEWEST)
-    assert newest[0][0] == f"sweep {MOST_ALGORITHMS + 4}"
-    assert f"All {MOST_ALGORITHMS + 5} algorithms in CartPole-v1" in page
-    assert len(tables(browser.get("/scoreboard?env_id=CartPole-v1").text)[0]) == MOST_ALGORITHMS + 5
+    assert (len(best), len(newest)) == (MAX_ALGORITHMS, MAX_NEWEST)
+    assert newest[0][0] == f"sweep {MAX_ALGORITHMS + 4}"
+    assert f"All {MAX_ALGORITHMS + 5} algorithms in CartPole-v1" in page
+    assert len(tables(browser.get("/scoreboard?env_id=CartPole-v1").text)[0]) == MAX_ALGORITHMS + 5
 
 
 def test_without_evaluations_a_session_in_curl_is_shown(results, browser):
@@ -203,14 +203,19 @@ def test_pages_hold_no_inline_script_or_style(results, browser):
 
 def test_videos_play_in_the_page(results, browser):
     """MP4 becomes a video element, asciicast a player, and each is called by its episode, in their order."""
-    many = tuple(f"openaigym.video.0.1.video{n:06d}.mp4" for n in range(30, 30 + MOST_LOADED))
+    many = tuple(f"openaigym.video.0.1.video{n:06d}.mp4" for n in range(30, 30 + MAX_PRELOADED_VIDEOS))
     results.all = [replace(EVALUATION, videos=(*many, "other.bin", CAST, FILM))]
     page = browser.get(PAGE).text
     titles = re.findall("<strong>(.*?)</strong>", page)
-    assert titles == ["Episode 8", "Episode 27", *(f"Episode {n}" for n in range(30, 30 + MOST_LOADED)), "other.bin"]
+    assert titles == [
+        "Episode 8",
+        "Episode 27",
+        *(f"Episode {n}" for n in range(30, 30 + MAX_PRELOADED_VIDEOS)),
+        "other.bin",
+    ]
     assert re.search(rf'<video controls playsinline preload="metadata" src="{PAGE}/videos/{FILM}"', page)
     assert f'class="cast" data-source="{PAGE}/videos/{CAST}"' in page
-    assert page.count('preload="metadata"') == MOST_LOADED - 1
+    assert page.count('preload="metadata"') == MAX_PRELOADED_VIDEOS - 1
     assert page.count('preload="none"') == 2
 
 
