@@ -11,7 +11,7 @@ import swagger_ui_bundle
 
 from .. import __version__
 from ..contract import load_contract
-from ..runtime.registry.installed import installed
+from ..runtime.registry.registry import installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

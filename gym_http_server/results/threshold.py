@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import InquiryFailedError
 from ..runtime.registry.registered import finite
-from ..runtime.registry.subprocess_query import SECONDS, Inquirer, answer
+from ..runtime.registry.subprocess_query import QUERY_TIMEOUT_SECONDS, Inquirer, answer
 
 if TYPE_CHECKING:
     from ..runtime.registry.subprocess_query import Progress
@@ -36,7 +36,11 @@ class Thresholds:
     """
 
     def __init__(
-        self, imports: tuple[str, ...] = (), *, pass_variable: tuple[str, ...] = (), seconds: float = SECONDS
+        self,
+        imports: tuple[str, ...] = (),
+        *,
+        pass_variable: tuple[str, ...] = (),
+        seconds: float = QUERY_TIMEOUT_SECONDS,
     ) -> None:
         self._imports = imports
         self._inquirer = Inquirer(imports, pass_variable=pass_variable, seconds=seconds)

@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Dict, Discrete, GraphInstance, MultiBinary, Mu
 
 from ..errors import InvalidValueError, ReplyTooLargeError, RolloutTimeoutError
 from .values.codec import encoder
+from .values.spaces import element_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,8 @@ class RolloutBuffer:
         self._limit = limit
         self._call_timeout = call_timeout
         self._deadline = None if call_timeout is None else time.monotonic() + STEPS_SHARE * call_timeout
-        self._bytes_a_step = least_bytes(observation_space) + least_bytes(action_space) + 10
+        # An element takes at least a byte, in JSON and in MessagePack.
+        self._bytes_a_step = element_count(observation_space) + element_count(action_space) + 10
         self._observations: list[Any] = []
         self._final_observations: list[Any] = []
         self._last: Any = None
@@ -168,14 +170,3 @@ def stacked(space: Space[Any], values: list[Any]) -> Any:
     except (KeyError, IndexError, TypeError, ValueError):
         pass
     return [encode(each) for each in values]
-
-
-def least_bytes(space: Space[Any]) -> int:
-    """Return how many bytes a value of the space takes in a reply at least, in JSON or MessagePack."""
-    if isinstance(space, Dict):
-        return sum(map(least_bytes, space.spaces.values()))
-    if isinstance(space, Tuple):
-        return sum(map(least_bytes, space.spaces))
-    if isinstance(space, Box | MultiDiscrete | MultiBinary | Discrete):
-        return int(np.prod(space.shape or (), dtype=np.int64))
-    return 1

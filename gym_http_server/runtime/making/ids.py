@@ -1,31 +1,33 @@
-"""Environment ids: which library registers one, and which successor serves one that is retired."""
+"""Environment ids: the library that registers an id, the successor of a retired one, and the ids that a typo may mean."""
 
 from __future__ import annotations
 
+import difflib
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium
 from gymnasium.envs.registration import parse_env_id, registry
 
 from ...errors import UnknownEnvironmentError
+from ..messages import CreateRequest
 from . import gym_compat
 from .dependencies import REQUIREMENTS, pip_command
-from .found import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from ..messages import CreateRequest
+OWN_NAMESPACE: Final = "gym_http_server"
+"""Namespace of the client's own environment. A server refuses it, because it would serve itself."""
 
-OWN_NAMESPACE = "gym_http_server"
-"""The namespace of the client's own environment, which a server never serves: it would serve itself."""
+LIBRARY_PACKAGES: Final = ("gymnasium.envs.", "gym.envs.")
+"""Prefixes of the modules of the libraries' own environments."""
 
-ATARI = re.compile(r"(?P<game>[A-Z][A-Za-z0-9]*?)(?P<ram>-ram)?(?P<kind>Deterministic|NoFrameskip)?")
-"""The names of Atari environments before they had a namespace, from gym 0.21's registration."""
+ATARI: Final = re.compile(r"(?P<game>[A-Z][A-Za-z0-9]*?)(?P<ram>-ram)?(?P<kind>Deterministic|NoFrameskip)?")
+"""Names of Atari environments in gym 0.21, before they had a namespace."""
 
-
-ATARI_GAMES = frozenset(
+ATARI_GAMES: Final = frozenset(
     """
     Adventure AirRaid Alien Amidar Assault Asterix Asteroids Atlantis BankHeist BattleZone BeamRider Berzerk Bowling
     Boxing Breakout Carnival Centipede ChopperCommand CrazyClimber Defender DemonAttack DoubleDunk ElevatorAction
@@ -35,20 +37,55 @@ ATARI_GAMES = frozenset(
     VideoPinball WizardOfWor YarsRevenge Zaxxon
     """.split()  # noqa: SIM905 -- a list would take a line for each
 )
-"""The games that gym had, so that a server without ale-py can say what it needs."""
+"""Atari games of gym: for these ids a server without ale-py answers that it needs ale-py."""
 
-GUESS = re.compile(r" Did you mean: [^?]*\?")
-"""What Gymnasium adds to the error for an id that it does not know."""
+GUESS: Final = re.compile(r" Did you mean: [^?]*\?")
+"""Suggestions that Gymnasium adds to its error for an unknown id."""
 
-GATEWAYS = frozenset({"GymV21Environment", "GymV26Environment"})
-"""Environments of shimmy that hand an id of the caller's to gym, which imports the module named in it."""
+GATEWAYS: Final = frozenset({"GymV21Environment", "GymV26Environment"})
+"""Environments of shimmy that pass an id in `kwargs` to gym, which imports the module that it names."""
+
+VERSION_SUFFIX: Final = re.compile(r"[-_ ]*v?\d*$", re.IGNORECASE)
+"""The version at the end of an id, also a mistyped one."""
+
+MIN_SIMILARITY: Final = 0.75
+"""`difflib` ratio from which one name is a typo of the other."""
+
+MAX_COMPARED_LENGTH: Final = 256
+"""Characters of an id that are compared with others."""
+
+MAX_SUGGESTIONS_TRIED: Final = 3
+"""Environments that are made to find a suggestion; each takes a fraction of a second."""
 
 
-def find(request: CreateRequest) -> Found:
-    """Return what serves the id of a request: exactly that id, or its successor where it is retired.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The registration that serves an id.
+
+    Attributes:
+        env_id: the id that is served.
+        library: `gymnasium` or `gym`.
+        specification: the library's `EnvSpec`.
+        kwargs: keyword arguments that make a successor behave as the retired id.
+        notice: a sentence that another id is served than the one requested, or None.
+    """
+
+    env_id: str
+    library: str
+    specification: Any
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    notice: str | None = None
+
+
+def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | None = None) -> Found:
+    """Return the registration of the requested id, or of its successor if the id is retired.
+
+    Args:
+        request: names the id and the library.
+        can_be_made: whether an id can be made here; an error then suggests the most similar one that can.
 
     Raises:
-        UnknownEnvironmentError: nothing does.
+        UnknownEnvironmentError: no library registers the id or a successor, or the id is malformed.
     """
     env_id = _without_module(request)
     libraries = ("gymnasium", "gym") if request.library == "auto" else (request.library,)
@@ -57,7 +94,7 @@ def find(request: CreateRequest) -> Found:
     try:
         namespace, name, version = parse_env_id(env_id)
     except (gymnasium.error.Error, ValueError) as error:  # ValueError: a version of more digits than int() takes
-        raise _unknown(request, libraries, str(error)) from None
+        raise _unknown(request, libraries, str(error), can_be_made) from None
     if namespace == OWN_NAMESPACE:
         raise UnknownEnvironmentError.of(request.env_id, "it is the client's own, and no server serves it")
     if name in GATEWAYS:
@@ -70,7 +107,7 @@ def find(request: CreateRequest) -> Found:
             return Found(env_id, library, specification)
     successor = _successor(libraries, namespace, name, version)
     if successor is None:
-        raise _unknown(request, libraries, _why(libraries[0], env_id, namespace, name))
+        raise _unknown(request, libraries, _why(libraries[0], env_id, namespace, name), can_be_made)
     notice = f"{env_id} is retired; {successor.env_id} is served"
     if version is None:
         notice = f"{env_id} names no version; {successor.env_id} is served"
@@ -82,13 +119,32 @@ def find(request: CreateRequest) -> Found:
     return Found(successor.env_id, successor.library, successor.specification, successor.kwargs, notice)
 
 
-def _unknown(request: CreateRequest, libraries: tuple[str, ...], why: str) -> UnknownEnvironmentError:
-    from .nearest import nearest
+def _unknown(
+    request: CreateRequest, libraries: tuple[str, ...], why: str, can_be_made: Callable[[CreateRequest], bool] | None
+) -> UnknownEnvironmentError:
+    for env_id, library in _similar(request.env_id, libraries):
+        similar = CreateRequest(env_id, library=library, strict_env_ids=True, imports=request.imports)
+        if can_be_made is not None and can_be_made(similar):
+            return UnknownEnvironmentError.of(request.env_id, f"no library registers it; did you mean {env_id!r}?")
+    # Without Gymnasium's suggestions: it does not know what can be made here.
+    return UnknownEnvironmentError.of(request.env_id, GUESS.sub("", why))
 
-    meant = nearest(request, libraries)
-    # Without the library's own guesses, for it does not know what can be made here.
-    reason = GUESS.sub("", why) if meant is None else f"no library registers it; did you mean {meant!r}?"
-    return UnknownEnvironmentError.of(request.env_id, reason)
+
+def _similar(env_id: str, libraries: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the ids with the most similar names, each in its newest version, and their libraries."""
+    newest: dict[str, tuple[int, str, str]] = {}
+    for library in reversed(libraries):  # the first library wins where both have a name
+        for specification in registrations(library).values():
+            version = -1 if specification.version is None else specification.version
+            name = _comparable(specification.id)
+            if name not in newest or newest[name][2] != library or newest[name][0] < version:
+                newest[name] = version, specification.id, library
+    for name in difflib.get_close_matches(_comparable(env_id), newest, MAX_SUGGESTIONS_TRIED, MIN_SIMILARITY):
+        yield newest[name][1:]
+
+
+def _comparable(env_id: str) -> str:
+    return VERSION_SUFFIX.sub("", env_id[:MAX_COMPARED_LENGTH].strip()).lower()
 
 
 def _without_module(request: CreateRequest) -> str:
@@ -98,14 +154,14 @@ def _without_module(request: CreateRequest) -> str:
     if module in request.imports:
         return env_id
     if not all(part.isidentifier() for part in module.split(".")):
-        return request.env_id  # names no module, and the library says what is wrong with it
+        return request.env_id  # not a module name: the library explains what is malformed
     raise UnknownEnvironmentError.of(
         request.env_id, f"it names the module {module!r}: start the server with --import {module}"
     )
 
 
 def registrations(library: str) -> Mapping[str, Any]:
-    """Return the specifications that `gymnasium` or `gym` has, by id."""
+    """Return the specifications that `gymnasium` or `gym` registers, by id."""
     return registry if library == "gymnasium" else gym_compat.load().envs.registration.registry
 
 
@@ -123,11 +179,11 @@ def _successor(libraries: tuple[str, ...], namespace: str | None, name: str, ver
 
 def _newest(library: str, namespace: str | None, name: str) -> Any:
     versions = [
-        each
-        for each in registrations(library).values()
-        if (each.namespace, each.name) == (namespace, name) and each.version is not None
+        specification
+        for specification in registrations(library).values()
+        if (specification.namespace, specification.name) == (namespace, name) and specification.version is not None
     ]
-    return max(versions, key=lambda each: each.version, default=None)
+    return max(versions, key=lambda specification: specification.version, default=None)
 
 
 def _atari(name: str, version: int) -> Found | None:
@@ -138,7 +194,7 @@ def _atari(name: str, version: int) -> Found | None:
     specification = registry.get(env_id)
     if specification is None:
         return None
-    # As gym 0.21 registered them: v0 repeats the last action one time in four, v4 never.
+    # As in gym 0.21: v0 repeats the last action with probability 0.25, v4 never.
     kwargs: dict[str, Any] = {"repeat_action_probability": 0.25 if version == 0 else 0.0}
     deterministic = 3 if match["game"] == "SpaceInvaders" else 4
     kwargs["frameskip"] = {"NoFrameskip": 1, "Deterministic": deterministic}.get(match["kind"], (2, 5))
@@ -148,17 +204,17 @@ def _atari(name: str, version: int) -> Found | None:
 
 
 def _why(library: str, env_id: str, namespace: str | None, name: str) -> str:
-    """Return why an id is unknown, in the library's own words, and what to do where that is known."""
+    """Return the library's error text for an unknown id, with advice where there is some."""
     try:
         (gymnasium if library == "gymnasium" else gym_compat.load()).spec(env_id)
         words = "no library registers it"
-    except Exception as error:  # noqa: BLE001 -- each library has its own tree, and all of it is words here
+    except Exception as error:  # noqa: BLE001 -- each library has its own error classes; only their text is used
         words = str(error)
     atari = ATARI.fullmatch(name)
     if namespace == "ALE" or (namespace is None and atari is not None and atari["game"] in ATARI_GAMES):
         if library == "gym":
             return f"{words} ale-py registers Atari games with Gymnasium: ask for library 'auto'"
-        if not any(each.namespace == "ALE" for each in registry.values()):
+        if not any(specification.namespace == "ALE" for specification in registry.values()):
             install = pip_command(REQUIREMENTS["ale_py"])
             return f"{words} Install ale-py ({install}) and start the server with --import ale_py"
         return words

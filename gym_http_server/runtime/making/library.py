@@ -1,7 +1,6 @@
-"""The libraries of environments: which of them makes an id, and how. All that differs between them is here and in `gym_compat`.
+"""Single environments made by Gymnasium or gym, and the imports that register more.
 
-Ids are resolved here and handed to the library as a specification, never as text: given text such as `module:Env-v0`,
-both libraries import what it names.
+The libraries get a specification, never an id: given an id such as `module:Env-v0`, both import the module.
 """
 
 from __future__ import annotations
@@ -13,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gymnasium.envs.registration import load_env_creator
+
 from ...errors import ImportFailedError, InvalidValueError
 from ..snapshots.emulator import remember_actions
 from . import gym_compat
-from .construct import adapted, closing_on_error, construct, constructing, quiet
+from .blame import constructing
+from .construct import adapted, closing_on_error, construct, quiet
 from .dependencies import missing_module, pip_command, requirement_of
-from .ids import find
+from .ids import LIBRARY_PACKAGES, find
 from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:
@@ -28,27 +30,27 @@ if TYPE_CHECKING:
 
     from ..messages import CreateRequest
 
-OWN_PROPERTIES = {"max_episode_steps", "render_mode", "num_envs", "vectorization_mode", "wrappers", "autoreset"}
-RESERVED = OWN_PROPERTIES | {
+PROPERTIES = {"max_episode_steps", "render_mode", "num_envs", "vectorization_mode", "wrappers", "autoreset"}
+RESERVED = PROPERTIES | {
     *("id", "disable_env_checker", "apply_api_compatibility", "new_step_api", "order_enforce"),
     *("vector_kwargs", "entry_point", "vector_entry_point", "additional_wrappers"),
 }
-"""Arguments of the libraries' own `make` and fields of their specifications, which name code or concern `make` alone; none
-is a keyword argument of an environment."""
+"""Arguments of the libraries' `make` and fields of their specifications. They name code or concern `make`, and are never
+keyword arguments of an environment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A new environment, and what there is to know about it.
+    """A new environment.
 
     Attributes:
-        environment: what the library made, with the methods of `gymnasium.Env`.
-        env_id: the id really served.
+        environment: has the methods of `gymnasium.Env`.
+        env_id: the id that is served.
         library: library and version.
-        render_mode: the render mode it was made with, or None.
-        action_space, observation_space: its spaces, as Gymnasium's whichever library made it.
-        prepare_action: what is to be done with a decoded action before `step`, or None for nothing.
-        notice: that another id is served than the one asked for, or None.
+        render_mode: its render mode, or None.
+        action_space, observation_space: its spaces, as spaces of Gymnasium.
+        prepare_action: converts a decoded action before `step`; None if nothing is to convert.
+        notice: a sentence that another id is served than the one requested, or None.
     """
 
     environment: Any
@@ -66,14 +68,14 @@ def make(request: CreateRequest) -> Made:
 
     Raises:
         UnknownEnvironmentError: no library registers the id, or it is malformed.
-        InvalidValueError: a keyword argument belongs to `make` itself, the environment has no such render mode, or a wrapper
-            cannot be put around it.
-        MissingDependencyError: a package that it or a wrapper needs is not installed.
-        EnvironmentCreationError: its constructor refused.
+        InvalidValueError: a keyword argument is reserved, the environment does not have the render mode, or a wrapper
+            does not fit.
+        MissingDependencyError: a package that the environment or a wrapper needs is not installed.
+        EnvironmentCreationError: the constructor raised.
     """
     check_kwargs(request.kwargs)
     check_names(request.wrappers)
-    found = find(request)
+    found = find(request, can_be_made)
     kwargs = {**found.kwargs, **request.kwargs}
     prepare_action = None
     with constructing(found.env_id), quiet():
@@ -97,8 +99,27 @@ def make(request: CreateRequest) -> Made:
     )
 
 
+def can_be_made(request: CreateRequest) -> bool:
+    """Return whether the registered id of a request can be made here.
+
+    An environment of the libraries is made and closed. One of another package may open a window or drive a robot, so
+    only its entry point is imported.
+    """
+    try:
+        entry_point = find(request).specification.entry_point
+        module = entry_point.partition(":")[0] if isinstance(entry_point, str) else entry_point.__module__
+        if f"{module}.".startswith(LIBRARY_PACKAGES):
+            make(request).environment.close()
+        elif isinstance(entry_point, str):
+            with quiet():
+                load_env_creator(entry_point)
+    except (Exception, SystemExit):  # noqa: BLE001 -- third-party code may raise anything
+        return False
+    return True
+
+
 def declare_imports(names: Iterable[str]) -> None:
-    """Import the modules that the server was started with, which register their environments.
+    """Import the modules named by `--import`, which register environments.
 
     Raises:
         ImportFailedError: one of them cannot be imported.
@@ -109,7 +130,7 @@ def declare_imports(names: Iterable[str]) -> None:
         except ModuleNotFoundError as error:
             module = str(error.name or name)
             requirement = requirement_of(module)
-            # Whoever starts the server reads this, and no client.
+            # The operator reads this, no client.
             advice = (
                 missing_module(module, str(Path.cwd()))
                 if requirement is None
@@ -123,11 +144,11 @@ def declare_imports(names: Iterable[str]) -> None:
 
 
 def check_kwargs(kwargs: dict[str, Any]) -> None:
-    """Refuse keyword arguments that are the libraries' own.
+    """Refuse reserved keyword arguments.
 
     Raises:
         InvalidValueError: there is one.
     """
     for name in sorted(RESERVED & kwargs.keys()):
-        how = f"it is a property beside kwargs, {name!r}" if name in OWN_PROPERTIES else "it cannot be set"
+        how = f"it is a property beside kwargs, {name!r}" if name in PROPERTIES else "it cannot be set"
         raise InvalidValueError(f"kwargs are for the environment's constructor, and {name!r} is not one of them: {how}")

@@ -1,4 +1,4 @@
-"""How a batch is made: by Gymnasium's `make_vec`, or as Gymnasium's `SyncVectorEnv` of environments of gym.
+"""Batches: made by Gymnasium's `make_vec`, or as its `SyncVectorEnv` of adapted gym environments.
 
 https://gymnasium.farama.org/api/vector/
 """
@@ -16,14 +16,15 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ...errors import InvalidValueError
 from ..snapshots.emulator import remember_actions
-from .construct import adapted, closing_on_error, construct, constructing, make_single, quiet
+from .blame import constructing
+from .construct import adapted, closing_on_error, construct, make_single, quiet
 from .ids import find
-from .library import check_kwargs
+from .library import can_be_made, check_kwargs
 from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:
     from ..messages import CreateRequest
-    from .found import Found
+    from .ids import Found
 
 ENTRY_POINT: Final = "vector_entry_point"
 
@@ -32,16 +33,16 @@ AUTORESET_MODES: Final = {mode.name.lower(): mode for mode in AutoresetMode}
 
 @dataclass(frozen=True, slots=True)
 class MadeBatch:
-    """A new batch, and what there is to know about it.
+    """A new batch.
 
     Attributes:
         environment: a `gymnasium.vector.VectorEnv`.
-        env_id: the id really served.
+        env_id: the id that is served.
         library: library and version.
         render_mode: the render mode of its lanes, or None.
         vectorization_mode: `sync`, `async` or `vector_entry_point`.
-        autoreset_mode: `next_step`, `same_step` or `disabled`; None where the environment does not tell.
-        notice: that another id is served than the one asked for, or None.
+        autoreset_mode: `next_step`, `same_step` or `disabled`; None if the environment does not declare it.
+        notice: a sentence that another id is served than the one requested, or None.
     """
 
     environment: gymnasium.vector.VectorEnv[Any, Any, Any]
@@ -58,21 +59,21 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
 
     Raises:
         UnknownEnvironmentError: no library registers the id, or it is malformed.
-        InvalidValueError: it cannot be made in that mode, a keyword argument belongs to `make_vec` itself, the environment
-            has no such render mode, or a wrapper cannot be put around it.
-        MissingDependencyError: a package that it or a wrapper needs is not installed.
-        EnvironmentCreationError: its constructor refused.
+        InvalidValueError: it cannot be made in that mode, a keyword argument is reserved, the environment does not have
+            the render mode, or a wrapper does not fit.
+        MissingDependencyError: a package that the environment or a wrapper needs is not installed.
+        EnvironmentCreationError: the constructor raised.
     """
     check_kwargs(request.kwargs)
     check_names(request.wrappers)
-    found = find(request)
+    found = find(request, can_be_made)
     mode = _mode(found, request, may_fork=may_fork)
     vector_kwargs: dict[str, Any] = {}
     if mode != ENTRY_POINT:
-        # A reply is encoded before the next call: nothing keeps the observations that a copy would protect.
+        # No copy is needed: a reply is encoded before the next call overwrites the observations.
         vector_kwargs = {"copy": False, "autoreset_mode": AUTORESET_MODES[request.autoreset_mode or "next_step"]}
     if mode == "async":
-        vector_kwargs["context"] = "fork"  # what else there is would import the server's own main module
+        vector_kwargs["context"] = "fork"  # the other contexts would import the server's main module
 
     def make(found: Found, request: CreateRequest, **kwargs: Any) -> Any:
         lanes = request.num_envs or 1
@@ -115,11 +116,10 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
 
 
 def _make_async(found: Found, lanes: int, vector_kwargs: dict[str, Any], kwargs: dict[str, Any]) -> Any:
-    """Make a process for each lane; they share memory for observations where those have a fixed layout.
+    """Make a batch with a process per lane, and with shared memory if observations have a fixed layout.
 
-    Gymnasium refuses shared memory for a Graph and a Sequence, and reads a Text and a OneOf out of it once and never
-    again. Without shared memory, in `next_step`, its processes do not notice that a reset comes after an ended episode,
-    and reset once more instead of the next step. (Seen with Gymnasium 1.4.0.)
+    Gymnasium 1.4.0 refuses shared memory for Graph and Sequence, and reads Text and OneOf from it only once. Without
+    shared memory, in `next_step`, its processes reset twice if the client resets after an ended episode.
     """
 
     def make(**more: Any) -> Any:
@@ -157,7 +157,7 @@ def _has_fixed_layout(space: gymnasium.Space[Any]) -> bool:
 
 
 def _mode(found: Found, request: CreateRequest, *, may_fork: bool) -> str:
-    """Return the mode to make it in, or refuse the one asked for."""
+    """Return the vectorization mode, or raise `InvalidValueError` if the requested one is not possible."""
     specification, asked = found.specification, request.vectorization_mode
     own = getattr(specification, "vector_entry_point", None)
     wrappers = getattr(specification, "additional_wrappers", ())

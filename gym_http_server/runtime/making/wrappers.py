@@ -1,7 +1,7 @@
-"""The wrappers of Gymnasium that a client may put around an environment: a table of them, and of those that are refused.
+"""Gymnasium's wrappers that a client may request: a table of the offered and of the refused ones.
 
-A name of a client's is looked up in the table, and only what is found there is taken from the library. Arguments come as
-plain JSON values; the table says which of them a constructor wants as something else.
+Only names in the table are looked up in the library. Arguments are plain JSON values; the table says which of them are
+converted.
 
 https://gymnasium.farama.org/api/wrappers/
 """
@@ -16,25 +16,25 @@ import gymnasium
 
 from ...errors import GymHttpServerError, InvalidValueError
 from . import wrapper_arguments as arguments
-from .construct import closing_on_error, is_missing_dependency, missing
+from .construct import closing_on_error
+from .dependencies import is_missing_dependency, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .wrapper_arguments import Convert, Count, Environment
 
-LARGEST: Final = 1 << 22
-"""The most numbers that a space may come to have: its description lists a bound or two for each."""
+MAX_SPACE_ELEMENTS: Final = 1 << 22
+"""Maximum elements of a wrapped space: its description lists up to two bounds for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A wrapper that there is.
+    """A wrapper that clients may request.
 
     Attributes:
-        convert: for arguments that are not passed on as they come, what makes of a JSON value what the constructor wants.
-        count: how many numbers the constructor would make room for, where arguments say so; a `ValueError` where there is no
-            such space.
+        convert: conversions from JSON values, by argument; other arguments are passed on unchanged.
+        count: returns the elements of the space that the arguments ask for; raises `ValueError` if there is no such space.
     """
 
     convert: Mapping[str, Convert] = field(default_factory=dict)
@@ -46,17 +46,17 @@ WRAPPERS: Final[Mapping[str, Offer]] = {
     "AddWhiteNoise": Offer(),
     "AtariPreprocessing": Offer(
         {"noop_max": arguments.as_whole, "frame_skip": arguments.as_whole, "screen_size": arguments.as_one_or_two},
-        arguments.screen,
+        arguments.screen_size,
     ),
     "ClipAction": Offer(),
     "ClipReward": Offer({"min_reward": arguments.as_reward, "max_reward": arguments.as_reward}),
     "DelayObservation": Offer(),
-    "DiscretizeAction": Offer({"bins": arguments.as_tuple}, arguments.edges("action_space")),
-    "DiscretizeObservation": Offer({"bins": arguments.as_tuple}, arguments.edges("observation_space")),
+    "DiscretizeAction": Offer({"bins": arguments.as_tuple}, arguments.bin_edges("action_space")),
+    "DiscretizeObservation": Offer({"bins": arguments.as_tuple}, arguments.bin_edges("observation_space")),
     "DtypeObservation": Offer({"dtype": arguments.as_dtype}),
     "FilterObservation": Offer(),
-    "FlattenObservation": Offer(count=arguments.flattened),
-    "FrameStackObservation": Offer({"padding_type": arguments.as_observation}, arguments.stacked),
+    "FlattenObservation": Offer(count=arguments.flattened_size),
+    "FrameStackObservation": Offer({"padding_type": arguments.as_observation}, arguments.stack_size),
     "GrayscaleObservation": Offer(),
     "MaxAndSkipObservation": Offer(),
     "NormalizeObservation": Offer(),
@@ -67,12 +67,11 @@ WRAPPERS: Final[Mapping[str, Offer]] = {
     "RescaleAction": Offer({"min_action": arguments.as_bound, "max_action": arguments.as_bound}),
     "RescaleObservation": Offer({"min_obs": arguments.as_bound, "max_obs": arguments.as_bound}),
     "ReshapeObservation": Offer({"shape": arguments.as_tuple}),
-    "ResizeObservation": Offer({"shape": arguments.as_tuple}, arguments.picture),
+    "ResizeObservation": Offer({"shape": arguments.as_tuple}, arguments.resized_size),
     "StickyAction": Offer({"repeat_action_duration": arguments.as_one_or_two}),
-    "TimeAwareObservation": Offer({"dict_time_key": arguments.as_key}, arguments.flattened),
+    "TimeAwareObservation": Offer({"dict_time_key": arguments.as_key}, arguments.flattened_size),
     "TimeLimit": Offer(),
 }
-"""The wrappers there are."""
 
 _CONVERSION: Final = "it hands arrays of one framework to another, and over the wire all have one form"
 
@@ -92,7 +91,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "TransformReward": "it takes code, a function of rewards",
     "vector": "it is the module of wrappers around batches: around a batch, each lane gets the wrappers",
 }
-"""The names of `gymnasium.wrappers` that are no wrapper here, and why."""
+"""Names of `gymnasium.wrappers` that are refused, and why."""
 
 RENAMED: Final[Mapping[str, str]] = {
     "AtariPreprocess": "AtariPreprocessing",
@@ -102,34 +101,33 @@ RENAMED: Final[Mapping[str, str]] = {
     "GrayScaleObservation": "GrayscaleObservation",
     "PixelObservationWrapper": "AddRenderObservation",
 }
-"""What wrappers of gym and of Gymnasium before 1.0 are called since."""
+"""Present names of wrappers of gym and of Gymnasium before 1.0."""
 
 
 def check_names(wrappers: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse wrappers that there are none of, before anything is made.
+    """Check the names of requested wrappers.
 
     Raises:
-        InvalidValueError: there is no such wrapper, or it is refused.
+        InvalidValueError: a wrapper is unknown or refused.
     """
-    for index, each in enumerate(wrappers):
-        _offer(each["name"], index)
+    for index, wrapper in enumerate(wrappers):
+        _offer(wrapper["name"], index)
 
 
 def wrap(environment: Environment, wrappers: Iterable[Mapping[str, Any]]) -> Environment:
-    """Return an environment with wrappers around it, the first one innermost; it is closed where that fails.
+    """Return the wrapped environment, the first wrapper innermost. On an error the environment is closed.
 
     Args:
-        environment: what to wrap.
+        environment: the environment to wrap.
         wrappers: `name` and `kwargs` of each, plain JSON values.
 
     Raises:
-        InvalidValueError: there is no such wrapper, it is refused, or its constructor refuses an argument or the
-            environment.
-        MissingDependencyError: a package that it needs is not installed.
+        InvalidValueError: a wrapper is unknown or refused, or its constructor raised.
+        MissingDependencyError: a package that a wrapper needs is not installed.
     """
-    for index, each in enumerate(wrappers):
+    for index, wrapper in enumerate(wrappers):
         with closing_on_error(environment):
-            environment = _wrapped(environment, each["name"], each["kwargs"], index)
+            environment = _wrapped(environment, wrapper["name"], wrapper["kwargs"], index)
     return environment
 
 
@@ -140,9 +138,11 @@ def _wrapped(environment: Environment, name: str, kwargs: Mapping[str, Any], ind
         count = offer.count(kwargs, environment)
     except ValueError as error:
         raise InvalidValueError(f"{where}: {error}", wrapper=name, index=index) from None
-    if count > LARGEST:
+    if count > MAX_SPACE_ELEMENTS:
         raise InvalidValueError(
-            f"{where}: a space of {count} numbers is too large: {LARGEST} are the most", wrapper=name, index=index
+            f"{where}: a space of {count} numbers is too large: {MAX_SPACE_ELEMENTS} are the most",
+            wrapper=name,
+            index=index,
         )
     given = dict(kwargs)
     for argument in offer.convert.keys() & kwargs.keys():

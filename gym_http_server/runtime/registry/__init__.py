@@ -1,1 +1,1 @@
-"""Which environments can be made."""
+"""The environments that can be made here, found out by short-lived processes that import third-party code."""

@@ -1,10 +1,9 @@
-"""What the libraries register, and what of it can be made here: asked of a process of its own (`subprocess_query.py`), this module.
+"""The registered environments, and whether each can be made here. Run with `python -m`, this module lists them as JSON.
 
-An environment can be made where the module of its entry point can be imported. For those of the libraries themselves that
-is not the whole truth: gym's MuJoCo keeps an ImportError for its constructor, Gymnasium registers functions that do nothing
-but raise, and some refuse MuJoCo's version. So each entry point of the libraries' own is made once, without a frame being
-drawn, which takes milliseconds. An environment of another package may open a window or drive a robot as it is made, and is
-only imported.
+An entry point of another package counts as usable if it can be imported: making it may open a window or drive a robot.
+Entry points of the libraries are made once, without a frame, which takes milliseconds, because an import proves too little:
+gym's MuJoCo raises its ImportError in the constructor, some entry points of Gymnasium only raise, and some environments
+refuse the version of MuJoCo.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..making.found import LONGEST_ID, OWN
 from .subprocess_query import answer
 
 if TYPE_CHECKING:
@@ -28,29 +26,27 @@ if TYPE_CHECKING:
     from .subprocess_query import Progress
 
 MODULE: Final = "gym_http_server.runtime.registry.registered"
-"""This one; what runs with `python -m` is called otherwise."""
+"""The name of this module, whose `__name__` is `__main__` in the process."""
 
-LONGEST_TEXT: Final = 1000
-"""Characters of any other text."""
-
-MOST_MODES: Final = 100
-"""Render modes of an environment."""
+MAX_ENV_ID_LENGTH: Final = 256
+MAX_TEXT_LENGTH: Final = 1000
+MAX_RENDER_MODES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredEnv:
-    """An environment that a library registers; its members are plain JSON values.
+    """A registered environment, as plain JSON values.
 
     Attributes:
         env_id: its id.
         library: `gymnasium` or `gym`.
-        installed: whether what it needs is there, so that it can be made.
-        missing_package: what pip is to install; None where nothing is missing, or it is not known what.
-        reason: why it cannot be made; None where it can.
+        installed: whether it can be made.
+        missing_package: the package to install; None if none is missing or it is unknown.
+        reason: why it cannot be made; None if it can.
         max_episode_steps: steps after which an episode is truncated, or None.
         reward_threshold: mean return at which it counts as solved, or None.
         vector_entry_point: name of its own vector implementation, or None.
-        render_modes: the render modes that its class names; None where that cannot be told without making it.
+        render_modes: the render modes that its entry point declares, or None.
     """
 
     env_id: str
@@ -64,16 +60,16 @@ class RegisteredEnv:
     render_modes: list[str] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return its members by name."""
-        # Not `asdict`, whose deep copies take most of a request's time.
+        """Return the members by name."""
+        # `asdict` makes deep copies, which take most of a request's time.
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_json(cls, value: Any) -> RegisteredEnv:
-        """Rebuild what `to_json` returned, of a process that has run third-party code.
+        """Return the environment from JSON of a process that ran third-party code.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the value is not what `to_json` returns.
         """
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise ValueError("it does not have the members of one")
@@ -81,11 +77,11 @@ class RegisteredEnv:
         texts = [value["env_id"], value["library"], *(modes if isinstance(modes, list) else ())]
         texts += [value[key] for key in ("missing_package", "reason", "vector_entry_point") if value[key] is not None]
         if not (
-            all(isinstance(each, str) and each == text(each) for each in texts)
-            and 0 < len(value["env_id"]) <= LONGEST_ID
+            all(isinstance(item, str) and item == text(item) for item in texts)
+            and 0 < len(value["env_id"]) <= MAX_ENV_ID_LENGTH
             and value["library"] in ("gymnasium", "gym")
             and isinstance(value["installed"], bool)
-            and (modes is None or (isinstance(modes, list) and len(modes) <= MOST_MODES))
+            and (modes is None or (isinstance(modes, list) and len(modes) <= MAX_RENDER_MODES))
             and value["max_episode_steps"] == _count(value["max_episode_steps"])
             and value["reward_threshold"] == finite(value["reward_threshold"])
         ):
@@ -94,16 +90,16 @@ class RegisteredEnv:
 
 
 def registered_envs(imports: tuple[str, ...], progress: Progress) -> list[RegisteredEnv]:
-    """Return what `createEnv` can make, were it installed, by id and Gymnasium's before gym's.
+    """Return the registered environments, sorted by id, Gymnasium's before gym's.
 
     Args:
-        imports: the modules that the server was started with, already imported.
-        progress: told what is about to be imported or made.
+        imports: modules of `--import`, already imported.
+        progress: called before each import or construction.
     """
-    return sorted(_each(imports, progress), key=lambda each: (each.env_id, each.library != "gymnasium"))
+    return sorted(_registered_envs(imports, progress), key=lambda env: (env.env_id, env.library != "gymnasium"))
 
 
-def _each(imports: tuple[str, ...], progress: Progress) -> Iterator[RegisteredEnv]:
+def _registered_envs(imports: tuple[str, ...], progress: Progress) -> Iterator[RegisteredEnv]:
     from ...errors import UnknownEnvironmentError
     from ..making import gym_compat
     from ..making.ids import find, registrations
@@ -112,7 +108,7 @@ def _each(imports: tuple[str, ...], progress: Progress) -> Iterator[RegisteredEn
     looks: dict[Any, _Look] = {}
     for library in ("gymnasium", "gym") if gym_compat.available() else ("gymnasium",):
         for env_id in list(registrations(library)):
-            if not isinstance(env_id, str) or not 0 < len(env_id) <= LONGEST_ID or env_id != text(env_id):
+            if not isinstance(env_id, str) or not 0 < len(env_id) <= MAX_ENV_ID_LENGTH or env_id != text(env_id):
                 continue
             request = CreateRequest(env_id, library=library, strict_env_ids=True, imports=imports)
             try:
@@ -128,7 +124,7 @@ def _each(imports: tuple[str, ...], progress: Progress) -> Iterator[RegisteredEn
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What is known of an entry point: the error that it fails with, or its render modes."""
+    """Result of trying an entry point: its error, or the render modes that it declares."""
 
     error: BaseException | None = None
     render_modes: list[str] | None = None
@@ -138,6 +134,7 @@ def _look(entry_point: Any, request: CreateRequest, progress: Progress, *, may_m
     from gymnasium.envs.registration import load_env_creator
 
     from ..making.construct import quiet, render_modes
+    from ..making.ids import LIBRARY_PACKAGES
     from ..making.library import make
 
     module = str(entry_point.partition(":")[0] if isinstance(entry_point, str) else _module_of(entry_point))
@@ -146,20 +143,20 @@ def _look(entry_point: Any, request: CreateRequest, progress: Progress, *, may_m
     try:
         with quiet():
             creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-        if may_make and f"{module}.".startswith(OWN):
-            # MuJoCo writes a log of what it warns of into the working directory, which is the server's.
+        if may_make and f"{module}.".startswith(LIBRARY_PACKAGES):
+            # MuJoCo writes its warnings to a file in the working directory, which is the server's.
             with _elsewhere():
                 make(request).environment.close()
         modes = render_modes(creator)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever is raised is why it cannot be made
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- any exception is the reason why it cannot be made
         _forget_orphans(before)
         return _Look(error)
-    return _Look(render_modes=None if modes is None else [text(mode) for mode in modes[:MOST_MODES]])
+    return _Look(render_modes=None if modes is None else [text(mode) for mode in modes[:MAX_RENDER_MODES]])
 
 
 @contextlib.contextmanager
 def _elsewhere() -> Iterator[None]:
-    """Work in a temporary directory; where there can be none, stay here."""
+    """Change to a temporary directory, if one can be made."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             stack.enter_context(contextlib.chdir(stack.enter_context(tempfile.TemporaryDirectory())))
@@ -167,10 +164,10 @@ def _elsewhere() -> Iterator[None]:
 
 
 def _forget_orphans(before: set[str]) -> None:
-    """Forget the modules that were not there before and whose package is not there, for its import failed.
+    """Remove the new modules whose package failed to import.
 
-    Python leaves them, and would find them at the next import of one without a look at its package: Gymnasium's Box2D
-    package fails without pygame, and its bipedal walker, which has been imported by then, would seem to be there.
+    Python keeps them in `sys.modules`, and the next import of one would succeed. For example, without pygame the import
+    of `gymnasium.envs.box2d` fails after that of its module `bipedal_walker`.
     """
     for name in sorted(sys.modules.keys() - before):
         package = name.rpartition(".")[0]
@@ -180,12 +177,12 @@ def _forget_orphans(before: set[str]) -> None:
 
 def _described(look: _Look, specification: Any, request: CreateRequest) -> RegisteredEnv:
     from ...errors import EnvironmentCreationError
-    from ..making.construct import constructing
+    from ..making.blame import constructing
 
     reason = package = None
     if look.error is not None:
         try:
-            # In the words of `createEnv`; others of the same entry point have another id in them.
+            # The error text of `createEnv`, which contains the id.
             with constructing(request.env_id):
                 raise _original(look.error)
         except EnvironmentCreationError as error:
@@ -217,8 +214,8 @@ def _original(error: BaseException) -> BaseException:
 
 
 def text(value: Any) -> str:
-    """Return a value as a text of bounded length that has a form in UTF-8."""
-    return str(value)[:LONGEST_TEXT].encode(errors="replace").decode()
+    """Return a value as text that UTF-8 can encode, of at most `MAX_TEXT_LENGTH` characters."""
+    return str(value)[:MAX_TEXT_LENGTH].encode(errors="replace").decode()
 
 
 def finite(value: Any) -> float | None:
@@ -226,22 +223,22 @@ def finite(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
     try:
-        found = float(value)
+        number = float(value)
     except (OverflowError, ValueError):
         return None
-    return found if math.isfinite(found) else None
+    return number if math.isfinite(number) else None
 
 
 def _count(value: Any) -> int | None:
     try:
-        found = operator.index(value)
+        number = operator.index(value)
     except TypeError:
         return None
-    return None if isinstance(value, bool) or not 0 <= found < 1 << 63 else found
+    return None if isinstance(value, bool) or not 0 <= number < 1 << 63 else number
 
 
 def _answer(question: Any, progress: Progress) -> list[dict[str, Any]]:
-    return [each.to_json() for each in registered_envs(tuple(question), progress)]
+    return [environment.to_json() for environment in registered_envs(tuple(question), progress)]
 
 
 if __name__ == "__main__":

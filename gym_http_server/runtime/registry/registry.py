@@ -1,8 +1,9 @@
-"""`Registry`: the environments that a server can make, and what those lack that it cannot."""
+"""`Registry`: the environments that a server can make, and the installed libraries."""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import importlib.metadata
 import sys
 import threading
 from concurrent.futures import Future
@@ -18,18 +19,20 @@ if TYPE_CHECKING:
 
     from ...config import Settings
 
-LEAST_SECONDS: Final = 15.0
-"""How long the imports may take at least: whoever allows an environment's call a second means a step."""
+MIN_TIMEOUT_SECONDS: Final = 15.0
+"""Least time for the imports: a short `--call-timeout` is meant for steps."""
+
+DISTRIBUTIONS: Final = ("gymnasium", "gym", "ale-py", "box2d", "mujoco", "minigrid", "pettingzoo", "highway-env")
+"""Distributions listed on the home page."""
 
 
 class Registry:
-    """What the libraries register, asked once of a process that imports them; safe to use from several threads.
+    """The environments that the libraries register, listed by a process that imports them. Thread-safe.
 
-    The answer is kept until a package is installed or removed. A failure is not kept. Whoever asks while the process is
-    under way shares what it answers.
+    The list is kept until a package is installed or removed; a failure is not kept. Concurrent calls share one process.
 
     Args:
-        settings: the server's settings: `imports`, `pass_variable` and `call_timeout`.
+        settings: of which `imports`, `pass_variable` and `call_timeout` are used.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -37,7 +40,7 @@ class Registry:
         self._inquirer = Inquirer(
             settings.imports,
             pass_variable=settings.pass_variable,
-            seconds=max(settings.call_timeout, LEAST_SECONDS),
+            seconds=max(settings.call_timeout, MIN_TIMEOUT_SECONDS),
             setting="--call-timeout",
         )
         self._lock = threading.Lock()
@@ -45,9 +48,9 @@ class Registry:
         self._packages: tuple[int, ...] = ()
 
     def environments(self) -> Future[tuple[RegisteredEnv, ...]]:
-        """Return what is to be the environments, by id and Gymnasium's before gym's; it does not block.
+        """Return a future of the environments, sorted by id, Gymnasium's before gym's. Does not block.
 
-        The future raises `InquiryFailedError` where the libraries cannot be asked.
+        The future raises `InquiryFailedError` if the process fails.
         """
         packages = _installed()
         with self._lock:
@@ -58,35 +61,46 @@ class Registry:
                 return latest
             self._latest = latest = Future()
             self._packages = packages
-        # No thread of a pool: a server that stops would wait for it, and one pool is shared with other work.
+        # A daemon thread: a stopping server would wait for a thread of a pool.
         threading.Thread(target=self._ask, args=(latest,), daemon=True).start()
         return latest
 
     def stop(self) -> None:
-        """End a process that is under way; who waits for it is told."""
+        """Kill a running process; its future raises."""
         self._inquirer.stop()
 
-    def _ask(self, asked: Future[tuple[RegisteredEnv, ...]]) -> None:
-        asked.set_running_or_notify_cancel()
+    def _ask(self, future: Future[tuple[RegisteredEnv, ...]]) -> None:
+        future.set_running_or_notify_cancel()
         try:
-            asked.set_result(_checked(self._inquirer.ask(MODULE, self._imports)))
-        except BaseException as error:  # noqa: BLE001 -- whoever asked is told
-            asked.set_exception(error)
+            future.set_result(_checked(self._inquirer.ask(MODULE, self._imports)))
+        except BaseException as error:  # noqa: BLE001 -- passed on through the future
+            future.set_exception(error)
 
 
 def matching(environments: Iterable[RegisteredEnv], q: str = "", library: str | None = None) -> list[RegisteredEnv]:
-    """Return the environments whose id has every word of `q` in it, whatever the case, of one library or of all."""
-    found = [each for each in environments if library in (None, each.library)]
-    for word in q.casefold().split():
-        found = [each for each in found if word in each.env_id.casefold()]
-    return found
+    """Return the environments of a library, or of all, whose id contains every word of `q`, ignoring case."""
+    words = q.casefold().split()
+    return [
+        environment
+        for environment in environments
+        if library in (None, environment.library) and all(word in environment.env_id.casefold() for word in words)
+    ]
+
+
+def installed() -> dict[str, str]:
+    """Return the versions of the installed `DISTRIBUTIONS`, without importing them."""
+    versions = {}
+    for name in DISTRIBUTIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _checked(answer: Any) -> tuple[RegisteredEnv, ...]:
     try:
         if not isinstance(answer, list):
-            raise ValueError("it is no array")  # noqa: TRY301, TRY004 -- handled as the others are
-        return tuple(RegisteredEnv.from_json(each) for each in answer)
+            raise ValueError("it is no array")  # noqa: TRY301, TRY004 -- handled below
+        return tuple(map(RegisteredEnv.from_json, answer))
     except ValueError as error:
         raise InquiryFailedError(
             f"a module that the libraries import has meddled with the answer what they register: {error}"
@@ -94,6 +108,6 @@ def _checked(answer: Any) -> tuple[RegisteredEnv, ...]:
 
 
 def _installed() -> tuple[int, ...]:
-    """Return what changes when a package is installed or removed."""
-    directories = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
-    return tuple(os.stat(each).st_mtime_ns for each in directories if Path(each).is_dir())  # noqa: PTH116 -- as above
+    """Return the modification times of `sys.path`'s package directories: they change with an installation."""
+    directories = [path for path in map(Path, sys.path) if path.name in ("site-packages", "dist-packages")]
+    return tuple(path.stat().st_mtime_ns for path in directories if path.is_dir())

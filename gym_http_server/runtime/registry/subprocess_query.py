@@ -1,9 +1,9 @@
-"""Questions about third-party code, each answered by a process that lives for it: the server neither imports nor runs it.
+"""Queries about third-party code, each answered by a short-lived process, so that the server does not import that code.
 
-Such a process is `python -m` of a module of ours that calls `answer`. It reads the question from stdin, a line of JSON, and
-writes lines of JSON to stdout: what it is about to do, for the case that it does not survive that, and last the answer. Its
-stdout is a file, so that nothing which an import left running can hold the server up; its stdin stays open until it is to
-end, so that it ends with a server that was killed.
+The process runs `python -m` with a module of this package that calls `answer`. It reads the question from stdin, a line of
+JSON, and writes lines of JSON to stdout: its progress, which tells where it died, and last the answer. Stdout is a file, so
+that a process that an import left running cannot block the server. Stdin is closed when the process is to end: it also ends
+with a server that was killed.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import IO, TextIO
 
-SECONDS: Final = 30.0
-"""How long a process may take; importing a library of environments takes one or two."""
+QUERY_TIMEOUT_SECONDS: Final = 30.0
+"""Default time-out of a query; importing a library of environments takes one or two seconds."""
 
-EXIT_SECONDS: Final = 5.0
-"""How long one that was killed is waited for."""
+EXIT_TIMEOUT_SECONDS: Final = 5.0
+"""Maximum wait for a killed process."""
 
-LARGEST: Final = 1 << 24
-"""Bytes that are read of what it writes."""
+MAX_OUTPUT_BYTES: Final = 1 << 24
+"""Maximum output of a process."""
 
 
 class Inquirer:
-    """Asks; safe to use from several threads.
+    """Asks questions of processes. Thread-safe.
 
     Args:
         imports: modules that the process imports first (`--import`).
-        pass_variable: variables that it sees though their names are those of secrets.
-        seconds: how long it may take.
-        setting: the option that says so, for the words of the error; empty for none.
+        pass_variable: variables that it sees even if they look like secrets (`--pass-variable`).
+        seconds: time-out of a query.
+        setting: the option that sets the time-out, for the error text; empty for none.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Inquirer:
         imports: Sequence[str] = (),
         *,
         pass_variable: Sequence[str] = (),
-        seconds: float = SECONDS,
+        seconds: float = QUERY_TIMEOUT_SECONDS,
         setting: str = "",
     ) -> None:
         self._imports = tuple(imports)
@@ -63,11 +63,11 @@ class Inquirer:
         self._lock = threading.Lock()
 
     def ask(self, module: str, question: Any) -> Any:
-        """Return the answer to a question, a plain JSON value as the question is; it blocks until that is there.
+        """Return the answer to a question; blocks until it is there.
 
         Args:
             module: the module that answers.
-            question: what to hand to it.
+            question: a plain JSON value, as is the answer.
 
         Raises:
             InquiryFailedError: an import raised, or the process hung or died.
@@ -81,22 +81,22 @@ class Inquirer:
             if self._stopped:
                 raise _failed("the server is stopping")
             replies.seek(0)
-            return self._read(replies.read(LARGEST + 1), status)
+            return self._read(replies.read(MAX_OUTPUT_BYTES + 1), status)
 
     def stop(self) -> None:
-        """End the processes under way, whose askers are told; from now on none is started."""
+        """Kill the running processes, whose `ask` raises, and start no more."""
         with self._lock:
             self._stopped = True
-            for each in self._processes:
-                _kill(each)
+            for process in self._processes:
+                _kill(process)
 
     def _run(self, module: str, question: Any, replies: IO[bytes]) -> int | None:
-        """Return the status that the process ended with, or None where it had to be ended."""
+        """Run a process; return its exit status, or None if it was killed."""
         line = json.dumps({"question": question, "imports": self._imports, "seconds": self._seconds}).encode() + b"\n"
         with self._lock:
             if self._stopped:
                 return None
-            process = subprocess.Popen(  # noqa: S603 -- a module of ours, with this interpreter
+            process = subprocess.Popen(  # noqa: S603 -- a module of this package, with this interpreter
                 [sys.executable, "-P", "-m", module],
                 env=variables_for_environments(self._pass_variable),
                 stdin=subprocess.PIPE,
@@ -106,7 +106,7 @@ class Inquirer:
             )
             self._processes.add(process)
         stdin = process.stdin
-        assert stdin is not None  # noqa: S101 -- it was asked for
+        assert stdin is not None  # noqa: S101 -- for mypy: it is a pipe
         try:
             with contextlib.suppress(BrokenPipeError):
                 stdin.write(line)
@@ -120,13 +120,13 @@ class Inquirer:
                 _kill(process)
             with contextlib.suppress(BrokenPipeError):
                 stdin.close()
-            # Not even a kill ends what waits for a file system that hangs, until that answers.
+            # A process that waits for a hung file system survives the kill until the file system answers.
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(EXIT_SECONDS)
+                process.wait(EXIT_TIMEOUT_SECONDS)
 
     def _read(self, replies: bytes, status: int | None) -> Any:
-        if len(replies) > LARGEST:
-            raise _failed(f"more than {LARGEST} bytes were written to the process's stdout")
+        if len(replies) > MAX_OUTPUT_BYTES:
+            raise _failed(f"more than {MAX_OUTPUT_BYTES} bytes were written to the process's stdout")
         last = _last(replies)
         if status == 0 and "answer" in last:
             return last["answer"]
@@ -142,7 +142,7 @@ class Inquirer:
 
 
 def _anonymous_file() -> IO[bytes]:
-    """Return a file without a name; on Linux one that needs no directory to be writable."""
+    """Return a file without a name; on Linux it needs no writable directory."""
     if hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
             return os.fdopen(os.memfd_create("gym-http-server"), "w+b")
@@ -155,12 +155,12 @@ def _failed(words: str, module: str | None = None) -> InquiryFailedError:
 
 
 def _last(replies: bytes) -> dict[str, Any]:
-    """Return the last whole reply; what is none was written by somebody else."""
+    """Return the last line that is a JSON object; third-party code may have written other lines."""
     for line in reversed(replies.split(b"\n")):
         with contextlib.suppress(ValueError, RecursionError):
-            found = json.loads(line)
-            if isinstance(found, dict):
-                return found
+            reply = json.loads(line)
+            if isinstance(reply, dict):
+                return reply
     return {}
 
 
@@ -174,7 +174,7 @@ def _ending(status: int) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process with all that it has started."""
+    """Kill a process and its session."""
     with contextlib.suppress(OSError):
         if sys.platform == "win32":
             process.kill()
@@ -183,32 +183,32 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 class Progress:
-    """Where the process that answers says how far it is.
+    """Writes the progress and the answer of a query.
 
     Args:
-        replies: what the server reads.
+        replies: the file that the server reads.
     """
 
     def __init__(self, replies: TextIO) -> None:
         self._replies = replies
 
     def __call__(self, doing: str, module: str) -> None:
-        """Say what is about to be done, a noun phrase, and the module that is concerned."""
+        """Write the next action, a noun phrase, and the module that it concerns."""
         self.reply({"doing": doing, "module": module})
 
     def reply(self, value: dict[str, Any]) -> None:
-        """Write one reply."""
+        """Write a line."""
         self._replies.write(json.dumps(value) + "\n")
         self._replies.flush()
 
 
 def answer(answer_to: Callable[[Any, Progress], Any]) -> NoReturn:
-    """Answer the question of this process, and end it.
+    """Answer the question on stdin, and end the process.
 
     Args:
-        answer_to: returns the answer, given the question and where to tell of progress.
+        answer_to: returns the answer to a question; calls its second argument before each import.
     """
-    # Third-party modules print and read; what they print is not the answer, and there is nothing for them to read.
+    # Third-party modules may print and read: stdout becomes stderr for them, and stdin is empty.
     progress = Progress(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
     asked = json.loads(sys.stdin.readline())
@@ -216,14 +216,14 @@ def answer(answer_to: Callable[[Any, Progress], Any]) -> NoReturn:
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 -- a descriptor is wanted
         os.dup2(nothing.fileno(), 0)
     threading.Thread(target=_end_with, args=(server,), daemon=True).start()
-    # An import that keeps the interpreter from switching to that thread must not outlive a server that has gone, either.
+    # Also ends an import that holds the GIL, so that the thread cannot run.
     faulthandler.dump_traceback_later(asked["seconds"] + 5.0, exit=True)
     try:
         _import(asked["imports"], progress)
         progress.reply({"answer": answer_to(asked["question"], progress)})
     except GymHttpServerError as error:
         progress.reply({"error": error.detail, "module": error.facts.get("module")})
-    # What a module left running must not keep this process.
+    # Threads that a module left running must not keep the process alive.
     os._exit(0)
 
 

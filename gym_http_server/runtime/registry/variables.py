@@ -1,4 +1,4 @@
-"""The environment variables of processes that run third-party code: the server's own, without its secrets."""
+"""Environment variables of processes that run third-party code: the server's, without its secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 SECRET: Final = re.compile(r"^(AWS|AZURE|GOOGLE)_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
-"""What the names of variables say that hold secrets."""
+"""Matches names of variables that hold secrets."""
 
 SECRET_VALUE: Final = re.compile(
     r"""
@@ -31,15 +31,15 @@ SECRET_VALUE: Final = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""What values hold that are secrets under whatever name: passwords in URLs and connection strings, and keys of the well-known
-forms, whose issuers made them so that they are found."""
+"""Matches values that are secrets whatever their name: passwords in URLs and connection strings, and keys whose issuers gave
+them a recognisable form."""
 
 
 def variables_for_environments(passed: Collection[str] = ()) -> dict[str, str]:
-    """Return the variables that an environment's process may see.
+    """Return the variables of an environment's process.
 
     Args:
-        passed: names that are let through though they, or their values, are those of secrets (`--pass-variable`).
+        passed: names of variables to include even if they look like secrets (`--pass-variable`).
     """
     variables = {
         name: value
@@ -48,6 +48,6 @@ def variables_for_environments(passed: Collection[str] = ()) -> dict[str, str]:
         and (name in passed or not (SECRET.search(name) or SECRET_VALUE.search(value)))
     }
     variables["PYTHONPATH"] = os.pathsep.join(with_working_directory_last(sys.path))
-    # What environments print is logged, and this would be a line for each that uses pygame.
+    # Output of environments is logged: without it, every environment that imports pygame logs a line.
     variables["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
     return variables

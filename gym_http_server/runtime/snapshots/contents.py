@@ -23,50 +23,47 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from .saved import NotWalkableError, put_set
+
 if TYPE_CHECKING:
-    from .visitors import Visit
-    from .walk import Walk
+    from .saved import SavedBuilder, Visit
 
-LARGE: Final = 1 << 16
-"""Bytes of an array from which it is worth a look whether it is still as it was when it was saved before."""
-
-
-class NotWalkableError(Exception):
-    """Something cannot be saved; the text says what and why."""
+MIN_SHARED_BYTES: Final = 1 << 16
+"""Size of an array from which an unchanged content is shared with the snapshot before."""
 
 
 def refusing(why: str) -> Visit:
     """Return what is done about objects that cannot be saved."""
 
-    def visit(value: Any, walk: Walk) -> None:  # noqa: ARG001 -- a visit's signature
+    def visit(value: Any, builder: SavedBuilder) -> None:  # noqa: ARG001 -- a visit's signature
         raise NotWalkableError(f"cannot copy {type(value).__name__!r} object: {why}")
 
     return visit
 
 
-def _list(value: list[Any], walk: Walk) -> None:
+def _list(value: list[Any], builder: SavedBuilder) -> None:
     saved = list.copy(value)
-    walk.entries.append((_put_list, value, saved))
-    walk.todo += saved
+    builder.entries.append((_put_list, value, saved))
+    builder.todo += saved
 
 
 def _put_list(value: list[Any], saved: list[Any]) -> None:
     list.__setitem__(value, slice(None), saved)
 
 
-def _tuple(value: tuple[Any, ...], walk: Walk) -> None:
-    walk.todo += tuple.__iter__(value)
+def _tuple(value: tuple[Any, ...], builder: SavedBuilder) -> None:
+    builder.todo += tuple.__iter__(value)
 
 
-def _frozenset(value: frozenset[Any], walk: Walk) -> None:
-    walk.todo += frozenset.__iter__(value)
+def _frozenset(value: frozenset[Any], builder: SavedBuilder) -> None:
+    builder.todo += frozenset.__iter__(value)
 
 
-def _dict(value: dict[Any, Any], walk: Walk) -> None:
+def _dict(value: dict[Any, Any], builder: SavedBuilder) -> None:
     saved = dict.copy(value)
-    walk.entries.append((_put_dict, value, saved))
-    walk.todo += saved
-    walk.todo += saved.values()
+    builder.entries.append((_put_dict, value, saved))
+    builder.todo += saved
+    builder.todo += saved.values()
 
 
 def _put_dict(value: dict[Any, Any], saved: dict[Any, Any]) -> None:
@@ -75,15 +72,15 @@ def _put_dict(value: dict[Any, Any], saved: dict[Any, Any]) -> None:
     dict.update(value, saved)
 
 
-def _default_dict(value: collections.defaultdict[Any, Any], walk: Walk) -> None:
-    _dict(value, walk)
-    walk.todo.append(value.default_factory)
+def _default_dict(value: collections.defaultdict[Any, Any], builder: SavedBuilder) -> None:
+    _dict(value, builder)
+    builder.todo.append(value.default_factory)
 
 
-def _ordered_dict(value: collections.OrderedDict[Any, Any], walk: Walk) -> None:
+def _ordered_dict(value: collections.OrderedDict[Any, Any], builder: SavedBuilder) -> None:
     saved = list(collections.OrderedDict.items(value))
-    walk.entries.append((_put_ordered_dict, value, saved))
-    walk.todo += saved
+    builder.entries.append((_put_ordered_dict, value, saved))
+    builder.todo += saved
 
 
 def _put_ordered_dict(value: collections.OrderedDict[Any, Any], saved: list[tuple[Any, Any]]) -> None:
@@ -92,23 +89,17 @@ def _put_ordered_dict(value: collections.OrderedDict[Any, Any], saved: list[tupl
         collections.OrderedDict.__setitem__(value, key, item)
 
 
-def _set(value: set[Any], walk: Walk) -> None:
+def _set(value: set[Any], builder: SavedBuilder) -> None:
     saved = set(set.__iter__(value))
-    walk.sets.append((value, saved))
-    walk.entries.append((put_set, value, saved))
-    walk.todo += saved
+    builder.sets.append((value, saved))
+    builder.entries.append((put_set, value, saved))
+    builder.todo += saved
 
 
-def put_set(value: set[Any], saved: set[Any]) -> None:
-    """Put back the elements of a set."""
-    set.clear(value)
-    set.update(value, saved)
-
-
-def _deque(value: collections.deque[Any], walk: Walk) -> None:
+def _deque(value: collections.deque[Any], builder: SavedBuilder) -> None:
     saved = list(collections.deque.__iter__(value))
-    walk.entries.append((_put_deque, value, saved))
-    walk.todo += saved
+    builder.entries.append((_put_deque, value, saved))
+    builder.todo += saved
 
 
 def _put_deque(value: collections.deque[Any], saved: list[Any]) -> None:
@@ -116,9 +107,9 @@ def _put_deque(value: collections.deque[Any], saved: list[Any]) -> None:
     collections.deque.extend(value, saved)
 
 
-def _bytes(value: bytearray | array.array[Any], walk: Walk) -> None:
+def _bytes(value: bytearray | array.array[Any], builder: SavedBuilder) -> None:
     # It may refuse another length, where others see its memory.
-    walk.foreign.append((_put_bytes, _save_bytes, value, _save_bytes(value)))
+    builder.foreign.append((_put_bytes, _save_bytes, value, _save_bytes(value)))
 
 
 def _save_bytes(value: bytearray | array.array[Any]) -> Any:
@@ -129,75 +120,75 @@ def _put_bytes(value: bytearray | array.array[Any], saved: Any) -> None:
     value[:] = saved
 
 
-def _function(value: types.FunctionType, walk: Walk) -> None:
-    walk.note_module(value.__module__)
-    walk.todo += value.__closure__ or ()
-    walk.todo += value.__defaults__ or ()
-    walk.todo.append(value.__kwdefaults__)
+def _function(value: types.FunctionType, builder: SavedBuilder) -> None:
+    builder.note_module(value.__module__)
+    builder.todo += value.__closure__ or ()
+    builder.todo += value.__defaults__ or ()
+    builder.todo.append(value.__kwdefaults__)
 
 
-def _cell(value: types.CellType, walk: Walk) -> None:
+def _cell(value: types.CellType, builder: SavedBuilder) -> None:
     try:
         saved = value.cell_contents
     except ValueError:
         return  # it is empty, and will be filled before it is used
-    walk.entries.append((_put_cell, value, saved))
-    walk.todo.append(saved)
+    builder.entries.append((_put_cell, value, saved))
+    builder.todo.append(saved)
 
 
 def _put_cell(value: types.CellType, saved: Any) -> None:
     value.cell_contents = saved
 
 
-def _method(value: types.MethodType, walk: Walk) -> None:
-    walk.todo += (value.__self__, value.__func__)
+def _method(value: types.MethodType, builder: SavedBuilder) -> None:
+    builder.todo += (value.__self__, value.__func__)
 
 
-def _builtin(value: types.BuiltinFunctionType | types.MethodWrapperType, walk: Walk) -> None:
-    walk.todo.append(value.__self__)
+def _builtin(value: types.BuiltinFunctionType | types.MethodWrapperType, builder: SavedBuilder) -> None:
+    builder.todo.append(value.__self__)
 
 
-def _partial(value: functools.partial[Any], walk: Walk) -> None:
-    walk.todo += (value.func, value.args, value.keywords)
+def _partial(value: functools.partial[Any], builder: SavedBuilder) -> None:
+    builder.todo += (value.func, value.args, value.keywords)
 
 
-def _proxy(value: types.MappingProxyType[Any, Any], walk: Walk) -> None:
-    walk.todo += gc.get_referents(value)
+def _proxy(value: types.MappingProxyType[Any, Any], builder: SavedBuilder) -> None:
+    builder.todo += gc.get_referents(value)
 
 
-def _memory(value: memoryview[Any], walk: Walk) -> None:
-    walk.todo.append(value.obj)
+def _memory(value: memoryview[Any], builder: SavedBuilder) -> None:
+    builder.todo.append(value.obj)
 
 
-def _array(value: np.ndarray[Any, Any], walk: Walk) -> None:
+def _array(value: np.ndarray[Any, Any], builder: SavedBuilder) -> None:
     if not value.flags.writeable:
         # What can change it is the array that it is a view of.
         if isinstance(value.base, np.ndarray):
-            walk.todo.append(value.base)
+            builder.todo.append(value.base)
         return
     saved = np.array(value)
     if value.dtype.hasobject:
-        walk.todo += saved.ravel().tolist()
-    elif saved.nbytes >= LARGE:
-        saved = walk.shared(value, saved)
-    walk.arrays.append((value, saved))
+        builder.todo += saved.ravel().tolist()
+    elif saved.nbytes >= MIN_SHARED_BYTES:
+        saved = builder.shared(value, saved)
+    builder.arrays.append((value, saved))
 
 
-def _generator(value: np.random.Generator, walk: Walk) -> None:
-    walk.todo.append(value.bit_generator)
+def _generator(value: np.random.Generator, builder: SavedBuilder) -> None:
+    builder.todo.append(value.bit_generator)
 
 
-def _bit_generator(value: np.random.BitGenerator, walk: Walk) -> None:
-    walk.entries.append((_put_bit_generator, value, value.state))
-    walk.todo.append(value.seed_seq)
+def _bit_generator(value: np.random.BitGenerator, builder: SavedBuilder) -> None:
+    builder.entries.append((_put_bit_generator, value, value.state))
+    builder.todo.append(value.seed_seq)
 
 
 def _put_bit_generator(value: np.random.BitGenerator, saved: Any) -> None:
     value.state = saved
 
 
-def _seed_sequence(value: np.random.SeedSequence, walk: Walk) -> None:
-    walk.entries.append((_put_seed_sequence, value, value.state))
+def _seed_sequence(value: np.random.SeedSequence, builder: SavedBuilder) -> None:
+    builder.entries.append((_put_seed_sequence, value, value.state))
 
 
 def _put_seed_sequence(value: np.random.SeedSequence, saved: Any) -> None:
@@ -205,31 +196,31 @@ def _put_seed_sequence(value: np.random.SeedSequence, saved: Any) -> None:
         value.__init__(**saved)  # type: ignore[misc]  # how many it has spawned can be set in no other way
 
 
-def _random_state(value: np.random.RandomState, walk: Walk) -> None:
-    walk.entries.append((_put_random_state, value, value.get_state(legacy=False)))
+def _random_state(value: np.random.RandomState, builder: SavedBuilder) -> None:
+    builder.entries.append((_put_random_state, value, value.get_state(legacy=False)))
 
 
 def _put_random_state(value: np.random.RandomState, saved: Any) -> None:
     value.set_state(saved)
 
 
-def _random(value: random.Random, walk: Walk) -> None:
+def _random(value: random.Random, builder: SavedBuilder) -> None:
     if not isinstance(value, random.SystemRandom):  # which has no state
-        walk.entries.append((_put_random, value, random.Random.getstate(value)))
+        builder.entries.append((_put_random, value, random.Random.getstate(value)))
 
 
 def _put_random(value: random.Random, saved: Any) -> None:
     random.Random.setstate(value, saved)
 
 
-def _text_file(value: io.TextIOWrapper, walk: Walk) -> None:
+def _text_file(value: io.TextIOWrapper, builder: SavedBuilder) -> None:
     if not any(value is each for each in (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
-        refusing("it is an open file")(value, walk)
+        refusing("it is an open file")(value, builder)
 
 
-def _buffer(value: io.StringIO | io.BytesIO, walk: Walk) -> None:
+def _buffer(value: io.StringIO | io.BytesIO, builder: SavedBuilder) -> None:
     if not value.closed:
-        walk.foreign.append((_put_buffer, _save_buffer, value, _save_buffer(value)))
+        builder.foreign.append((_put_buffer, _save_buffer, value, _save_buffer(value)))
 
 
 def _save_buffer(value: io.StringIO | io.BytesIO) -> tuple[Any, int]:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from .contents import NotWalkableError
+from .saved import NotWalkableError
 
 if TYPE_CHECKING:
-    from .walk import Walk
+    from .saved import SavedBuilder
 
 PROBABILITY: Final = "repeat_action_probability"
 
@@ -198,7 +198,7 @@ def _load(emulator: Emulator, state: State) -> None:
     emulator.load(state)
 
 
-def visit(emulator: Emulator, walk: Walk) -> None:
+def visit(emulator: Emulator, builder: SavedBuilder) -> None:
     """Save an emulator."""
-    walk.foreign.append((_load, Emulator.save, emulator, emulator.save()))
-    walk.needs_frame = True
+    builder.foreign.append((_load, Emulator.save, emulator, emulator.save()))
+    builder.needs_frame = True

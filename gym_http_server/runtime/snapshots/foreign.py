@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from . import emulator
-from .contents import NotWalkableError
+from .saved import NotWalkableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .visitors import Visit
-    from .walk import Walk
+    from .saved import SavedBuilder, Visit
 
 KEPT: Final = (
     *("gymnasium.envs.mujoco.mujoco_rendering.", "mujoco.renderer.", "mujoco.egl.", "mujoco.glfw.", "mujoco.osmesa."),
@@ -54,17 +53,17 @@ def _load_ale(interface: Any, saved: Any) -> None:
     interface.restoreState(saved)
 
 
-def _visit_ale(interface: Any, walk: Walk) -> None:
+def _visit_ale(interface: Any, builder: SavedBuilder) -> None:
     if (remembering := emulator.standing_for(interface)) is not None:
-        walk.todo.append(remembering)
+        builder.todo.append(remembering)
         return
     if interface.getFloat(emulator.PROBABILITY) > 0:
         raise NotWalkableError(
             f"cannot tell which action ALE repeats: create it with {emulator.PROBABILITY} 0 to save its state"
         )
-    walk.foreign.append((_load_ale, _save_ale, interface, _save_ale(interface)))
+    builder.foreign.append((_load_ale, _save_ale, interface, _save_ale(interface)))
     # Its screen is not part of its state: it shows another frame until the next step.
-    walk.needs_frame = True
+    builder.needs_frame = True
 
 
 def _save_data(data: Any) -> Any:
@@ -120,17 +119,17 @@ def _copy_fields(target: Any, source: Any) -> None:
                 setattr(target, name, value)
 
 
-def _visit_data(data: Any, walk: Walk) -> None:
-    walk.entries.append((_load_data, data, _save_data(data)))
+def _visit_data(data: Any, builder: SavedBuilder) -> None:
+    builder.entries.append((_load_data, data, _save_data(data)))
 
 
-def _visit_model(model: Any, walk: Walk) -> None:
-    walk.foreign.append((_load_model, _save_model, model, walk.shared(model, _save_model(model))))
+def _visit_model(model: Any, builder: SavedBuilder) -> None:
+    builder.foreign.append((_load_model, _save_model, model, builder.shared(model, _save_model(model))))
 
 
 def _in_place(save: Callable[[Any], Any], load: Callable[[Any, Any], None]) -> Visit:
-    def visit(value: Any, walk: Walk) -> None:
-        walk.foreign.append((load, save, value, save(value)))
+    def visit(value: Any, builder: SavedBuilder) -> None:
+        builder.foreign.append((load, save, value, save(value)))
 
     return visit
 

@@ -1,32 +1,42 @@
-"""What a walk has saved, and how it is put back: all of it or, where that cannot be, nothing."""
+"""`Saved`: the contents of many objects at one moment, how they are restored, and the builder that visits fill."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ...errors import NotCopyableError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 Put: TypeAlias = Callable[[Any, Any], None]
-"""Puts what was saved of an object back into it."""
+"""Restores the content of an object, given the object and its content."""
+
+Visit: TypeAlias = Callable[[Any, "SavedBuilder"], None]
+"""Saves the content of an object in a builder, and adds the objects that it refers to."""
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
+class NotWalkableError(Exception):
+    """An object cannot be saved; the text says which and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The contents of many objects, as they were at one moment.
+    """The contents of many objects at one moment.
 
     Attributes:
-        entries: what puts the content back, the object and its content. None of it can fail.
-        arrays: arrays and their contents.
-        foreign: objects of other libraries and such as may refuse, and then are as they were: what puts back, what saves, the
-            object and its content.
-        large: the large ones of these contents, by the id of the object, with the object.
-        needs_frame: the frame of that moment cannot be drawn from them.
+        entries: function that restores, object, content; restoring never fails.
+        arrays: array, content.
+        foreign: function that restores, function that saves, object, content. Objects of other libraries and others that
+            may refuse a content; then they are unchanged.
+        large: object and content of large arrays, by id of the object.
+        needs_frame: the frame of that moment cannot be rendered from the contents.
     """
 
     entries: list[tuple[Put, Any, Any]]
@@ -36,30 +46,37 @@ class Saved:
     needs_frame: bool
 
     def put_back(self) -> None:
-        """Give every object its content back.
+        """Restore the content of every object.
 
         Raises:
-            NotCopyableError: that cannot be; every object is as it was.
+            NotCopyableError: an object refuses its content; all objects are unchanged.
         """
-        self._mend_arrays()
+        self._prepare_arrays()
         self._put_foreign()
         self._put_own()
 
     def undo_drawing(self) -> None:
-        """Undo what drawing a frame of this very state has changed, such as a generator that it draws noise from.
+        """Undo the changes of rendering this state, such as draws from a generator.
 
-        What is another library's stays: it is shown by drawing, and takes much longer to put back.
+        Objects of other libraries are not restored: rendering only reads them, and restoring takes much longer.
 
         Raises:
-            NotCopyableError: that cannot be.
+            NotCopyableError: an array refuses its content.
         """
-        self._mend_arrays()
+        self._prepare_arrays()
         self._put_own()
 
-    def _mend_arrays(self) -> None:
+    def _prepare_arrays(self) -> None:
         for array, content in self.arrays:
-            if array.shape != content.shape or not array.flags.writeable:
-                _mend(array, content)
+            if array.shape != content.shape:
+                raise NotCopyableError(
+                    f"the state cannot be put back: an array of shape {content.shape} was given the shape {array.shape} in place"
+                )
+            if not array.flags.writeable:
+                try:
+                    array.flags.writeable = True
+                except ValueError as error:
+                    raise NotCopyableError(f"the state cannot be put back: {error}") from None
 
     def _put_own(self) -> None:
         for array, content in self.arrays:
@@ -72,7 +89,7 @@ class Saved:
         last = len(self.foreign) - 1
         try:
             for index, (put, save, value, content) in enumerate(self.foreign):
-                # One that refuses is as it was; so there is nothing to undo of the last.
+                # An object that refuses is unchanged: the last one never has to be undone.
                 before = save(value) if index < last else None
                 put(value, content)
                 undo.append((put, value, before))
@@ -82,13 +99,56 @@ class Saved:
             raise NotCopyableError(f"the state cannot be put back: {type(error).__name__}: {error}") from error
 
 
-def _mend(array: Array, content: Array) -> None:
-    """Have an array take a content that it was not ready for."""
-    if array.shape != content.shape:
-        raise NotCopyableError(
-            f"the state cannot be put back: an array of shape {content.shape} was given the shape {array.shape} in place"
-        )
-    try:
-        array.flags.writeable = True
-    except ValueError as error:
-        raise NotCopyableError(f"the state cannot be put back: {error}") from None
+class SavedBuilder:
+    """Collects the contents that make a `Saved`.
+
+    Args:
+        note_module: called with the module of each function, see `Visitors.note_module`.
+        before: `Saved.large` of the snapshot before, whose unchanged contents are shared.
+
+    Attributes:
+        todo: objects that are still to be visited.
+        sets: sets and their elements.
+        entries, arrays, foreign, large, needs_frame: see `Saved`.
+    """
+
+    def __init__(self, note_module: Callable[[str | None], None], before: Mapping[int, tuple[Any, Array]]) -> None:
+        self.note_module = note_module
+        self._before = before
+        self.todo: list[Any] = []
+        self.sets: list[tuple[set[Any], set[Any]]] = []
+        self.entries: list[tuple[Put, Any, Any]] = []
+        self.arrays: list[tuple[Array, Array]] = []
+        self.foreign: list[tuple[Put, Callable[[Any], Any], Any, Any]] = []
+        self.large: dict[int, tuple[Any, Array]] = {}
+        self.needs_frame = False
+
+    def shared(self, value: Any, content: Array) -> Array:
+        """Return the content of an object, or the equal copy of the snapshot before."""
+        before = self._before.get(id(value))
+        if before is not None and before[0] is value and _is_same(before[1], content):
+            content = before[1]
+        self.large[id(value)] = value, content
+        return content
+
+    def finish(self) -> Saved:
+        """Return the contents."""
+        for value, elements in self.sets:
+            # The order of a set depends on its history: now it is the order that it has when restored.
+            put_set(value, elements)
+        return Saved(self.entries, self.arrays, self.foreign, self.large, self.needs_frame)
+
+
+def put_set(value: set[Any], saved: set[Any]) -> None:
+    """Restore the elements of a set."""
+    set.clear(value)
+    set.update(value, saved)
+
+
+def _is_same(one: Array, other: Array) -> bool:
+    """Return whether two arrays have the same layout and the same bytes."""
+    return (
+        (one.shape, one.dtype, one.strides) == (other.shape, other.dtype, other.strides)
+        and bool(one.flags.c_contiguous)
+        and np.array_equal(one.reshape(-1).view(np.uint8), other.reshape(-1).view(np.uint8))
+    )

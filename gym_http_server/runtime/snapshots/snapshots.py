@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ...errors import NotCopyableError, TooManySnapshotsError, UnknownSnapshotError
-from .contents import NotWalkableError
+from .saved import NotWalkableError
 from .visitors import Visitors
 from .walk import PROCESS_WIDE, Walk
 

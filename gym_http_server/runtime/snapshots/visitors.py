@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import enum
 import functools
+import struct
 import sys
 import types
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from . import foreign
-from .contents import FAMILIES, KNOWN, NotWalkableError, refusing
-from .layout import all_slots, is_plain
+from .contents import FAMILIES, KNOWN, refusing
+from .saved import NotWalkableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .walk import Walk
-
-Visit: TypeAlias = "Callable[[Any, Walk], None]"
-"""Saves the content of an object, and names the objects in it."""
+    from .saved import SavedBuilder, Visit
 
 CODE: Final = (
     *(types.ModuleType, type, types.FunctionType, types.BuiltinFunctionType, staticmethod, classmethod, property),
@@ -55,6 +51,11 @@ _CYTHON: Final = "cython_function_or_method"
 """Functions that Cython compiled; each of its versions has a class of its own by that name."""
 
 _UNSET: Final = object()
+
+_POINTER: Final = struct.calcsize("P")
+_MANAGED_WEAKREF: Final = 1 << 3
+_MANAGED_DICT: Final = 1 << 4
+"""Flags of classes whose `__weakref__` and `__dict__` lie before the object (`Include/object.h`)."""
 
 
 class Visitors(dict[type, "Visit | None"]):
@@ -153,26 +154,26 @@ def _instance(cls: type, inner: Visit | None) -> Visit | None:
     constants = _CONSTANTS.get(_name(cls))
     generator = _made_at_first_use(cls)
 
-    def visit(value: Any, walk: Walk) -> None:
+    def visit(value: Any, builder: SavedBuilder) -> None:
         if inner is not None:
-            inner(value, walk)
+            inner(value, builder)
         if has_attributes:
             attributes = object.__getattribute__(value, "__dict__")
             if generator is not None and attributes.get("_np_random") is None:
                 generator.__get__(value)  # later it would be another one each time
             saved = attributes.copy()
-            walk.entries.append((_put_attributes, value, saved))
+            builder.entries.append((_put_attributes, value, saved))
             if is_space:
                 # Its bounds never change, and those of pictures are large.
-                walk.todo += [each for each in saved.values() if type(each) is not np.ndarray]
+                builder.todo += [each for each in saved.values() if type(each) is not np.ndarray]
             elif constants is not None:
-                walk.todo += [each for name, each in saved.items() if name not in constants]
+                builder.todo += [each for name, each in saved.items() if name not in constants]
             else:
-                walk.todo += saved.values()
+                builder.todo += saved.values()
         if slots:
             filled = [_slot(value, slot) for slot in slots]
-            walk.entries.append((_put_slots, value, (slots, filled)))
-            walk.todo += filled
+            builder.entries.append((_put_slots, value, (slots, filled)))
+            builder.todo += filled
 
     return visit
 
@@ -206,3 +207,29 @@ def _put_slots(value: Any, saved: tuple[list[types.MemberDescriptorType], list[A
             slot.__set__(value, item)
         elif _slot(value, slot) is not _UNSET:
             slot.__delete__(value)
+
+
+def is_plain(cls: type) -> bool:
+    """Return whether the instances of a class hold nothing but what its base has, a `__dict__` and slots."""
+    base = cls.__base__
+    if base is None:
+        return True
+    further = cls.__basicsize__ - base.__basicsize__ - _POINTER * len(own_slots(cls))
+    if cls.__dictoffset__ and not base.__dictoffset__ and not cls.__flags__ & _MANAGED_DICT:
+        further -= _POINTER
+    if cls.__weakrefoffset__ and not base.__weakrefoffset__ and not cls.__flags__ & _MANAGED_WEAKREF:
+        further -= _POINTER
+    return further == 0 and cls.__itemsize__ == base.__itemsize__
+
+
+def own_slots(cls: type) -> list[types.MemberDescriptorType]:
+    """Return the slots that a class itself adds; members of a class of an extension are none."""
+    members = vars(cls)
+    if "__slots__" not in members:
+        return []
+    return [each for each in members.values() if type(each) is types.MemberDescriptorType]
+
+
+def all_slots(cls: type) -> list[types.MemberDescriptorType]:
+    """Return the slots that instances of a class have."""
+    return [slot for each in cls.__mro__ for slot in own_slots(each)]

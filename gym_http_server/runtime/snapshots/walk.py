@@ -1,8 +1,7 @@
-"""A walk through everything that can be reached from an environment, which saves what each object holds.
+"""`Walk`: visits all objects reachable from an environment, and saves the content of each.
 
-Every object stays itself: what is saved is its content, and what is put back goes into the very same object. So an array
-and its views stay one memory, and closures, bound methods and libraries that hold an object see it restored as well. An
-object that the environment has dropped since lives on in what was saved, and comes back with what refers to it.
+A restore writes contents into the same objects, because a copy would break references: array views share memory, and closures,
+bound methods and libraries hold objects. An object that the environment has dropped since is kept alive by the snapshot.
 """
 
 from __future__ import annotations
@@ -14,60 +13,45 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .contents import NotWalkableError, put_set
 from .own_code import OwnCode, held_by
-from .saved import Saved
+from .saved import NotWalkableError, SavedBuilder
 from .visitors import CODE, Visitors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from .own_code import Code
-    from .saved import Array, Put
+    from .saved import Array
 
 
-PROCESS_WIDE: Final[tuple[Any, ...]] = tuple(each.__self__ for each in (random.random, np.random.rand))  # type: ignore[attr-defined]
-"""The random generators of a process."""
+PROCESS_WIDE: Final[tuple[Any, ...]] = tuple(draw.__self__ for draw in (random.random, np.random.rand))  # type: ignore[attr-defined]
+"""The random generators of the process."""
 
 
-class Walk:
-    """One walk.
+class Walk(SavedBuilder):
+    """One pass over the objects of an environment.
 
     Args:
-        kinds: what is saved of the instances of each class.
-        before: large contents that were saved before (`Saved.large`), to share those that are still the same.
-
-    Attributes:
-        todo: objects that are still to be visited.
-        sets: sets that were saved, and their elements.
-        note_module: see `Visitors`.
-        entries, arrays, foreign, large, needs_frame: see `Saved`.
+        visitors: the visit of each class.
+        before: `Saved.large` of the snapshot before, whose unchanged contents are shared.
     """
 
-    def __init__(self, kinds: Visitors, before: Mapping[int, tuple[Any, Array]]) -> None:
-        self._kinds = kinds
-        self.note_module = kinds.note_module
-        self._before = before
+    def __init__(self, visitors: Visitors, before: Mapping[int, tuple[Any, Array]]) -> None:
+        super().__init__(visitors.note_module, before)
+        self._visitors = visitors
         self._seen: dict[int, Any] = {}
-        self.todo: list[Any] = []
-        self.sets: list[tuple[set[Any], set[Any]]] = []
-        self.entries: list[tuple[Put, Any, Any]] = []
-        self.arrays: list[tuple[Array, Array]] = []
-        self.foreign: list[tuple[Put, Callable[[Any], Any], Any, Any]] = []
-        self.large: dict[int, tuple[Any, Array]] = {}
-        self.needs_frame = False
 
     def go(self, roots: Iterable[Any]) -> None:
-        """Visit everything that can be reached from some objects.
+        """Visit all objects reachable from `roots`.
 
         Raises:
-            NotWalkableError: something cannot be saved.
+            NotWalkableError: an object cannot be saved.
         """
-        todo, kinds, seen = self.todo, self._kinds, self._seen
+        todo, visitors, seen = self.todo, self._visitors, self._seen
         todo.extend(roots)
         while todo:
             value = todo.pop()
-            visit = kinds[type(value)]
+            visit = visitors[type(value)]
             if visit is None:
                 continue
             key = id(value)
@@ -76,26 +60,26 @@ class Walk:
                 visit(value, self)
 
     def pass_over(self, values: Iterable[Any]) -> None:
-        """Do not visit some objects, whatever leads to them."""
+        """Leave some objects out of the walk."""
         self._seen.update((id(value), value) for value in values)
 
-    def go_through_code(self, kinds: Visitors) -> None:
-        """Visit what the environment's own code holds, as far as it can be saved, and what all code of the process shares.
+    def go_through_code(self, visitors: Visitors) -> None:
+        """Visit the state in the environment's own code, and the random generators of the process.
 
-        Its own are the classes and modules that the walk has met, and those of its own code that they name (see `OwnCode`).
-        Only in a process that is the environment's own: others would have a part in it.
+        Its own code are the classes and modules that the walk has met, and those that they name (see `OwnCode`). Values
+        that cannot be saved are left out. Only for a process with a single environment: others would share this state.
 
         Args:
-            kinds: others than of the walk so far, because what is met from here on is not the environment's own.
+            visitors: replaces the visitors of the walk, so that classes met from here on do not count as met.
         """
-        spaces = self._kinds.spaces
+        spaces = self._visitors.spaces
         if not spaces:
             return
         self.go(PROCESS_WIDE)
-        self._kinds, self.note_module = kinds, kinds.note_module
+        self._visitors, self.note_module = visitors, visitors.note_module
         own = OwnCode(spaces)
         todo: list[Code] = list(spaces)
-        met = {id(each) for each in todo}
+        met = set(map(id, todo))
         classes = 0
         while todo:
             code = todo.pop()
@@ -109,11 +93,11 @@ class Walk:
                 held, leads = saved.values(), own.led_to(code)
             for value in held:
                 self._go_where_possible(value)
-            beside, classes = kinds.spaces[classes:], len(kinds.spaces)
-            for each in itertools.chain(leads, (each for each in beside if own.has(each))):
-                if id(each) not in met:
-                    met.add(id(each))
-                    todo.append(each)
+            beside, classes = visitors.spaces[classes:], len(visitors.spaces)
+            for code in itertools.chain(leads, (space for space in beside if own.has(space))):
+                if id(code) not in met:
+                    met.add(id(code))
+                    todo.append(code)
 
     def _go_where_possible(self, root: Any) -> None:
         logs: tuple[list[Any], ...] = (self.sets, self.entries, self.arrays, self.foreign)
@@ -128,24 +112,9 @@ class Walk:
             while len(self._seen) > seen:
                 self._seen.popitem()
 
-    def shared(self, value: Any, content: Array) -> Array:
-        """Return the content of an object, in the copy that was saved before where that is the same."""
-        found = self._before.get(id(value))
-        if found is not None and found[0] is value and _is_same(found[1], content):
-            content = found[1]
-        self.large[id(value)] = value, content
-        return content
-
-    def finish(self) -> Saved:
-        """Return all that was saved."""
-        for value, elements in self.sets:
-            # The order of a set depends on how it came about: from now on on this, as after it is put back.
-            put_set(value, elements)
-        return Saved(self.entries, self.arrays, self.foreign, self.large, self.needs_frame)
-
 
 def _held(space: type | types.ModuleType) -> dict[str, Any]:
-    """Return what a class or a module holds that is no code, by name."""
+    """Return the attributes of a class or module that are no code."""
     return {
         name: value
         for name, value in list(vars(space).items())
@@ -154,19 +123,10 @@ def _held(space: type | types.ModuleType) -> dict[str, Any]:
 
 
 def _put_held(space: type | types.ModuleType, saved: dict[str, Any]) -> None:
-    kind = type if isinstance(space, type) else types.ModuleType  # a subclass may have its own idea of setting
+    kind = type if isinstance(space, type) else types.ModuleType  # a subclass may override __setattr__
     held = _held(space)
     for name, value in saved.items():
         if name not in held or held[name] is not value:
             kind.__setattr__(space, name, value)
     for name in held.keys() - saved.keys():
         kind.__delattr__(space, name)
-
-
-def _is_same(one: Array, other: Array) -> bool:
-    """Return whether two arrays have the same bytes."""
-    return (
-        (one.shape, one.dtype, one.strides) == (other.shape, other.dtype, other.strides)
-        and bool(one.flags.c_contiguous)
-        and np.array_equal(one.reshape(-1).view(np.uint8), other.reshape(-1).view(np.uint8))
-    )

@@ -129,6 +129,17 @@ def _describe_one_of(space: OneOf[Any]) -> dict[str, Any]:
     return {"name": "OneOf", "spaces": [describe(part) for part in space.spaces]}
 
 
+def element_count(space: Space[Any]) -> int:
+    """Return the number of elements of a value, those of its parts together; 1 for kinds that are no arrays."""
+    if isinstance(space, Dict):
+        return sum(map(element_count, space.spaces.values()))
+    if isinstance(space, Tuple):
+        return sum(map(element_count, space.spaces))
+    if isinstance(space, Box | MultiDiscrete | MultiBinary | Discrete):
+        return math.prod(space.shape or ())
+    return 1
+
+
 def _shape(space: Space[Any]) -> list[int]:
     return [int(length) for length in space.shape or ()]
 

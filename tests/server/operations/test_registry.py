@@ -435,7 +435,7 @@ def of_the_hanging() -> list[psutil.Process]:
 
 def test_a_module_that_hangs_is_ended_in_time_and_named(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process goes with all that it started, and the error names the module and the setting."""
-    monkeypatch.setattr(registry_module, "LEAST_SECONDS", 1.0)
+    monkeypatch.setattr(registry_module, "MIN_TIMEOUT_SECONDS", 1.0)
     package.write("custom", HANGS)
     begin = time.monotonic()
     with pytest.raises(InquiryFailedError, match=r"--import custom was not over after 5 s.*--call-timeout") as raised:

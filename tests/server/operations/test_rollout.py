@@ -11,8 +11,9 @@ from gymnasium import spaces
 
 from gym_http_server.errors import ReplyTooLargeError
 from gym_http_server.runtime.messages import JSON, MSGPACK
-from gym_http_server.runtime.rollout import RolloutBuffer, kept, least_bytes, planned, stacked
+from gym_http_server.runtime.rollout import RolloutBuffer, kept, planned, stacked
 from gym_http_server.runtime.values.encoding import ENCODERS
+from gym_http_server.runtime.values.spaces import element_count
 from tests.conftest import KINDS, start
 from tests.support.handing import Client, post
 from tests.support.sample_spaces import SAMPLE_SPACES, same
@@ -268,7 +269,7 @@ def test_values_of_every_space_are_stacked_and_none_is_smaller_than_estimated(sp
         assert same(found, np.stack([np.asarray(value) for value in values]))
         assert same(stacked(space, []), np.empty((0, *space.shape), space.dtype))
     for form in (JSON, MSGPACK):
-        assert len(ENCODERS[form](found)) >= 3 * least_bytes(space)
+        assert len(ENCODERS[form](found)) >= 3 * element_count(space)
 
 
 def test_values_that_do_not_fit_their_space_are_a_list_of_what_a_step_would_answer() -> None:

@@ -12,8 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from gym_http_server.runtime.making.construct import NAMED_IN_WORDS
 from gym_http_server.runtime.making.dependencies import (
+    KNOWN_MESSAGES,
     REQUIREMENTS,
     missing_module,
     package_of,
@@ -76,7 +76,7 @@ def test_the_index_has_what_is_advised_and_not_installed_by_the_tests() -> None:
     declared = parsed(DECLARED)
     rest = sorted(str(each) for key, each in parsed(list(REQUIREMENTS.values())).items() if key not in declared)
     rest = [each for each in rest if not each.startswith("gymnasium[")]
-    rest += [each for each, _ in NAMED_IN_WORDS.values() if not each.startswith("mujoco<")]
+    rest += [each for each, _ in KNOWN_MESSAGES.values() if not each.startswith("mujoco<")]
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet"]
     done = subprocess.run([*command, *rest], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ from gym_http_server.runtime.making import gym_compat
 from gym_http_server.runtime.making.ids import find
 from gym_http_server.runtime.making.library import declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.registry.installed import installed
+from gym_http_server.runtime.registry.registry import installed
 
 ATARI = ("ale_py",)
 

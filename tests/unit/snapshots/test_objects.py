@@ -31,11 +31,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gym_http_server.errors import NotCopyableError, TooManySnapshotsError, UnknownSnapshotError
-from gym_http_server.runtime.snapshots.contents import NotWalkableError
 from gym_http_server.runtime.snapshots.emulator import REMEMBERED, Emulator, _tempered, _untwisted, remember_actions
-from gym_http_server.runtime.snapshots.layout import is_plain
+from gym_http_server.runtime.snapshots.saved import NotWalkableError
 from gym_http_server.runtime.snapshots.snapshots import Snapshots
-from gym_http_server.runtime.snapshots.visitors import Visitors
+from gym_http_server.runtime.snapshots.visitors import Visitors, is_plain
 from gym_http_server.runtime.snapshots.walk import Walk
 from tests.support.sample_spaces import SAMPLE_SPACES, same
 
