@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from .copies import Remade
@@ -13,40 +14,39 @@ from .keeper import LEASE_SECONDS, Keeper, keeper_of
 from .legacy import LegacyMethods
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
 
 class Client(Remade, LegacyMethods):
     """A client of one server.
 
-    Threads may share a client: each has its own connection, opened by its first call and kept for the next ones. After
-    a fork the child opens its own.
+    Threads may share a client: each has its own connection, opened by its first call and kept alive. After a fork the
+    child opens its own.
 
     Every method raises `ServerProblem` when the server answers with an error (an unknown instance is a 400),
-    `ServerConnectionError` when the server cannot be reached or went away before it answered, also after several attempts, and
-    `TimeoutError` when no answer came in time. A call whose action, observation or options have no form on the wire raises `TypeError`.
+    `ServerConnectionError` when the server cannot be reached or disconnects before it answers, after all retries, and
+    `TimeoutError` when no answer came in time. An action, observation or option that cannot be encoded raises `TypeError`.
 
     Values are those of JSON: arrays are nested lists, a value of a Discrete space is an int, NaN is None and ±infinity
-    is ±1e100. Actions and observations may be given as arrays and scalars of numpy.
+    is ±1e100. Actions and observations may be given as NumPy arrays and scalars.
 
-    With `packed`, the operations inside a training loop (reset, step, rollout, sample, contains, those of a batch and of
-    snapshots) speak MessagePack: arrays come as read-only arrays of numpy with their dtype and shape, NaN and infinities as
-    themselves. That is faster for anything larger than a few numbers, and many times faster for pictures.
+    With `packed`, the operations of a training loop (reset, step, rollout, sample, contains, batches, snapshots) speak
+    MessagePack: arrays come as read-only NumPy arrays with their dtype and shape, NaN and infinities unchanged. That is
+    faster for anything larger than a few numbers, and many times faster for images.
 
-    The instances that it makes have a lease of 240 s, which a thread of this process renews until they are closed: those
-    of a process that was killed are closed within 5 minutes. With `create_env(…, lease=None)` one outlives this process.
-    A copy, or what is unpickled, is a client of the same server.
+    Instances have a lease of 240 s, which a thread of this process renews until they are closed; when the process is
+    killed, they are closed within 5 minutes. With `create_env(…, lease=None)` an instance outlives this process.
+    Copies and unpickled clients are new clients of the same server.
 
     Args:
-        url: where the server is; a path in it is put before every operation's path.
-        api_key: sent with every request as `Authorization: Bearer …`, for a server or proxy that asks for it.
-        timeout: seconds to wait for an answer; None waits for ever. It should not be shorter than the server's
+        url: the server's address; a path in it is put before every operation's path.
+        api_key: sent with every request as `Authorization: Bearer …`.
+        timeout: seconds to wait for an answer; None waits for ever. It should be longer than the server's
             `--call-timeout`, whose 504 tells more.
         packed: speak MessagePack where the contract has it.
-        retries: how many times a request is sent again when the connection breaks, after 0.05, 0.1, 0.2, … seconds. A
-            server of this project executes it once all the same, by the `Idempotency-Key` that it carries; 0 for one that
-            does not know that header.
+        retries: maximum number of attempts after the first when the connection breaks, after 0.05, 0.1, 0.2, … seconds.
+            This server executes a repeated request once, by its `Idempotency-Key`; use 0 for a server that does not
+            know that header.
 
     Raises:
         ValueError: `url` is not the address of a server, or `api_key` cannot be in a header.
@@ -80,13 +80,13 @@ class Client(Remade, LegacyMethods):
 
     @property
     def url(self) -> str:
-        """Where the server is, without a final slash."""
+        """The server's address, without a final slash."""
         return self._transport.url
 
     @property
     def keeper(self) -> Keeper:
-        """What renews the leases of this process's instances on the server."""
-        return keeper_of(self.url, self._api_key)
+        """Renews the leases of this process's instances on the server."""
+        return keeper_of(self.url, self._api_key, partial(Client, self.url, self._api_key))
 
     def _note_lease(self, instance_id: str, lease: float) -> None:
         self.keeper.renew(instance_id, lease)
@@ -108,19 +108,16 @@ class Client(Remade, LegacyMethods):
         repeatable: bool = False,
         keyed: bool = False,
     ) -> dict[str, Any]:
-        read: Callable[[bytes], Any]
-        if hot and self._packed:
-            content = None if body is None else msgpack_body(body)
-            reply = self._transport.exchange(
-                method, path, content, media_type=MSGPACK, accept=MSGPACK, repeatable=repeatable, keyed=keyed
-            )
-            read = msgpack_value
-        else:
-            content = None if body is None else json_body(body)
-            reply = self._transport.exchange(method, path, content, media_type=JSON, repeatable=repeatable, keyed=keyed)
-            read = json_value
+        is_packed = hot and self._packed
+        media_type, encode, decode = (
+            (MSGPACK, msgpack_body, msgpack_value) if is_packed else (JSON, json_body, json_value)
+        )
+        content = None if body is None else encode(body)
+        reply = self._transport.exchange(
+            method, path, content, media_type=media_type, accept=media_type, repeatable=repeatable, keyed=keyed
+        )
         try:
-            members = read(reply)
+            members = decode(reply)
         except ValueError:
             members = None
         if not isinstance(members, dict):

@@ -1,12 +1,11 @@
 """`Keeper`: renews the leases of this process's instances, and closes instances whose objects were garbage collected.
 
-A keeper has one thread, which lives while there is something to keep. It renews the leases of all instances with one
-request, several times within the shortest; a request that fails is made again, and nothing that happens there reaches the
-program. It also closes the instances whose objects were garbage collected: a finalizer may run anywhere, also inside of the
-keeper's own calls, so all that it does is to put a message on a queue that is made for that (`queue.SimpleQueue`).
+A keeper has one thread, which runs while there is something to keep. It renews all leases with one request, several times
+within the shortest; a failed renewal is tried again, and no error reaches the program. A finalizer may run anywhere, also
+inside the keeper's own calls, so it only puts a message on a reentrant queue (`queue.SimpleQueue`).
 
-At the end of the process what is left is closed, within a few seconds; what could not be, its lease ends. A forked process
-keeps nothing of its parent's. The thread pauses for the moment of a fork, which Python warns of where there are threads.
+At the end of the process the remaining instances are closed, within a few seconds; the leases of the others end. A forked
+process keeps nothing of its parent's. The thread pauses during a fork, because Python warns of forks with threads.
 """
 
 from __future__ import annotations
@@ -22,18 +21,20 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .client import Client
+    from collections.abc import Callable
+
+    from .operations import Operations
 
 LEASE_SECONDS: Final = 240.0
-"""The lease of an instance that this client makes: with the time until the server sees that it has run out, 4.4 minutes."""
+"""The lease of an instance that this client makes; the server notices within a tenth of it that it has run out."""
 
 MAX_RENEWED: Final = 4096
-"""How many leases a request may renew."""
+"""Maximum number of leases in a request."""
 
-_RENEWALS: Final = 4  # within a lease
-_SOONER: Final = 0.75  # of the time between two renewals: how much sooner one that failed is made again
-_TIMEOUT: Final = 20.0
-_EXIT_TIMEOUT: Final = 2.0
+_RENEWALS_PER_LEASE: Final = 4
+_RETRY_FRACTION: Final = 0.25  # of the time between two renewals, after which a failed one is tried again
+_TIMEOUT_SECONDS: Final = 20.0
+_EXIT_TIMEOUT_SECONDS: Final = 2.0
 _EXIT_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 1.0
 _LINGER_SECONDS: Final = 1.0
@@ -43,23 +44,22 @@ class Keeper:
     """Keeps the instances of this process on one server; threads may share it.
 
     Args:
-        url: where the server is.
-        api_key: as for `Client`.
+        new_client: makes a client of the server, with the keyword arguments `timeout` in seconds and `retries`.
     """
 
-    def __init__(self, url: str, api_key: str | None) -> None:
-        self._url = url
-        self._api_key = api_key
+    def __init__(self, new_client: Callable[..., Operations]) -> None:
+        self._new_client = new_client
+        self._client: Operations | None = None
         self._pid = os.getpid()
-        # The thread and finalizers change these without a lock: each change is one operation of a dict.
+        # What is kept. The thread and finalizers change these without a lock: each change is one operation of a dict.
         self._leases: dict[str, float] = {}
         self._owned: dict[str, None] = {}
         self._abandoned: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        # The thread.
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_paused = False
-        self._client: Client | None = None
-        # Not of the thread, which ends for each fork.
+        # Renewals; they outlive the thread, which ends with each fork.
         self._renewed_at = time.monotonic()
         self._failing_since: float | None = None
 
@@ -85,7 +85,7 @@ class Keeper:
             self._abandoned.put(None)
 
     def pause(self) -> None:
-        """End the thread, unless it is in the middle of a request that takes long."""
+        """End the thread, unless it is in the middle of a long request."""
         with self._lock:
             thread, self._is_paused = self._thread, True
         if thread is not None:
@@ -93,7 +93,7 @@ class Keeper:
             thread.join(_PAUSE_SECONDS)
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Start the thread again after a pause."""
         self._is_paused = False
         if not self._is_idle:
             self._wake()
@@ -102,15 +102,15 @@ class Keeper:
         """Close the instances that still have owners, until `deadline`."""
         if self._pid != os.getpid():
             return
-        with self._new_client(_EXIT_TIMEOUT, retries=0) as client:
-            while self._owned and time.monotonic() < deadline:
-                instance_id = self._owned.popitem()[0]
-                try:
-                    client.close_env(instance_id)
-                except ConnectionError:
-                    return
-                except Exception:  # noqa: BLE001, S112 -- it is closed already, or takes long; nobody can do anything now
-                    continue
+        client = self._new_client(timeout=_EXIT_TIMEOUT_SECONDS, retries=0)
+        while self._owned and time.monotonic() < deadline:
+            instance_id = self._owned.popitem()[0]
+            try:
+                client.close_env(instance_id)
+            except ConnectionError:
+                return
+            except Exception:  # noqa: BLE001, S112 -- it is closed already, or takes long; nobody can do anything now
+                continue
 
     def _abandon(self, instance_id: str) -> None:
         # In a forked process the instance is its parent's.
@@ -122,16 +122,11 @@ class Keeper:
         with self._lock:
             if self._thread is None and not self._is_paused:
                 thread = threading.Thread(target=self._run, name="gym-http-server leases", daemon=True)
-                with contextlib.suppress(RuntimeError):  # the interpreter ends, or there are too many
+                with contextlib.suppress(RuntimeError):  # the interpreter ends, or there are too many threads
                     thread.start()
                     self._thread = thread
             else:
                 self._abandoned.put(None)
-
-    def _new_client(self, timeout: float, retries: int) -> Client:
-        from .client import Client
-
-        return Client(self._url, self._api_key, timeout, retries=retries)
 
     @property
     def _is_idle(self) -> bool:
@@ -139,9 +134,9 @@ class Keeper:
 
     def _run(self) -> None:
         if self._client is None:
-            self._client = self._new_client(_TIMEOUT, retries=1)
+            self._client = self._new_client(timeout=_TIMEOUT_SECONDS, retries=1)
         while True:
-            interval = min(self._leases.copy().values(), default=LEASE_SECONDS) / _RENEWALS
+            interval = min(self._leases.copy().values(), default=LEASE_SECONDS) / _RENEWALS_PER_LEASE
             left = _LINGER_SECONDS if self._is_idle else self._renewed_at + interval - time.monotonic()
             abandoned = None
             try:
@@ -160,18 +155,18 @@ class Keeper:
                 with contextlib.suppress(Exception):
                     self._client.close_env(abandoned)
                 self.forget(abandoned)
-            # Also between many that are abandoned, whose closing may take long.
+            # Also between many abandoned instances, whose closing may take long.
             if time.monotonic() - self._renewed_at >= interval:
                 is_renewed = self._renew_all(self._client)
-                self._renewed_at = time.monotonic() - (0.0 if is_renewed else interval * _SOONER)
+                self._renewed_at = time.monotonic() - (0.0 if is_renewed else interval * (1 - _RETRY_FRACTION))
 
-    def _renew_all(self, client: Client) -> bool:
+    def _renew_all(self, client: Operations) -> bool:
         instance_ids = list(self._leases)
         try:
             for start in range(0, len(instance_ids), MAX_RENEWED):
                 for unknown in client.renew_leases(instance_ids[start : start + MAX_RENEWED]):
                     self._leases.pop(unknown, None)
-        except Exception:  # noqa: BLE001 -- the next step will tell the program of a server that is gone
+        except Exception:  # noqa: BLE001 -- the program's next call raises the error of a lost server
             now = time.monotonic()
             self._failing_since = self._failing_since or now
             for instance_id, lease in self._leases.copy().items():
@@ -187,17 +182,17 @@ _lock = threading.Lock()
 _closes_as_worker = False
 
 
-def keeper_of(url: str, api_key: str | None) -> Keeper:
-    """Return the keeper of this process for a server."""
+def keeper_of(url: str, api_key: str | None, new_client: Callable[..., Operations]) -> Keeper:
+    """Return the keeper of this process for a server, made at the first call."""
     with _lock:
         keeper = _keepers.get((url, api_key))
         if keeper is None:
-            keeper = _keepers[url, api_key] = Keeper(url, api_key)
+            keeper = _keepers[url, api_key] = Keeper(new_client)
         return keeper
 
 
 def _close_at_the_end_of_a_worker() -> None:
-    """Close what is left also where a process of `multiprocessing` ends, which it does without the functions of `atexit`."""
+    """Close what is left also where a process of `multiprocessing` ends, which runs no functions of `atexit`."""
     global _closes_as_worker
     process: Any = sys.modules.get("multiprocessing.process")
     if not _closes_as_worker and process is not None and process.parent_process() is not None:

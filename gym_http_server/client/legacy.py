@@ -1,8 +1,8 @@
 """`LegacyMethods`: the method names of the original gym-http-api client, for programs written against it.
 
-A program changes its import to `from gym_http_server.client import Client` and keeps its calls; an error of the server
-is a `ServerProblem`, whose `message` and `status_code` are those of the original's `ServerError`. New programs are
-better served by the methods of `Operations`, which return what `done` alone cannot say.
+A program changes its import to `from gym_http_server.client import Client` and keeps its calls. Errors of the server are
+`ServerProblem`, whose `message` and `status_code` are those of the original's `ServerError`. New programs use the methods of
+`Operations`, which tell `terminated` from `truncated`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .operations import Operations, _path
+from .operations import Operations
+from .operations.base import instance_path
 
 
 class LegacyMethods(Operations):
-    """A mixin: what the original client called the operations that it had, with its arguments and its results."""
+    """A mixin with the original client's methods, their arguments and their results."""
 
     def env_create(self, env_id: str) -> str:
         """Make an environment; return its instance id."""
@@ -51,7 +52,7 @@ class LegacyMethods(Operations):
 
     def env_observation_space_contains(self, instance_id: str, params: dict[str, Any]) -> bool:
         """Return whether each member of `params`, such as `name` or `shape`, is that of the observation space."""
-        return self._is_member(_path(instance_id, "/observation_space/contains"), params)
+        return self._is_member(instance_path(instance_id, "/observation_space/contains"), params)
 
     def env_monitor_start(
         self,
@@ -69,7 +70,7 @@ class LegacyMethods(Operations):
         self.close_monitor(instance_id)
 
     def upload(self, training_dir: str, algorithm_id: str | None = None, api_key: str | None = None) -> None:
-        """Upload a recording; without `api_key` it is that of the variable OPENAI_GYM_API_KEY."""
+        """Upload a recording; the default of `api_key` is the variable OPENAI_GYM_API_KEY."""
         self.upload_recording(training_dir, api_key or os.environ.get("OPENAI_GYM_API_KEY", ""), algorithm_id)
 
     def env_close(self, instance_id: str) -> None:

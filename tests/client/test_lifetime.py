@@ -20,7 +20,6 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv
 
 from gym_http_server.client import Client, RemoteEnv, RemoteVectorEnv, ServerProblem, keeper
-from gym_http_server.client.keeper import keeper_of
 
 from ..conftest import start
 from ..support.serving import Server, eventually
@@ -335,10 +334,10 @@ def test_all_leases_are_renewed_with_one_request():
         ids = [client.create_env("A-v0", lease=1)["instance_id"] for _ in range(3)]
         eventually(lambda: len(renewals()) >= 3)
         assert renewals()[:3] == [ids, ids, ids[1:]]
-        assert keeper_of(loopback.url, None)._leases.keys() == set(ids[1:])
+        assert client.keeper._leases.keys() == set(ids[1:])
         for each in ids:
             client.close_env(each)
-        eventually(lambda: keeper_of(loopback.url, None)._thread is None)
+        eventually(lambda: client.keeper._thread is None)
 
 
 def test_a_lost_server_does_not_disturb_the_program(monkeypatch):
@@ -360,14 +359,14 @@ def test_a_lost_server_does_not_disturb_the_program(monkeypatch):
     eventually(lambda: len(failures) >= 2)
     with pytest.raises(ConnectionError):
         client.get_health()
-    keeper_of(loopback.url, None).forget("a1")
+    client.keeper.forget("a1")
 
 
 def test_a_lease_that_ran_out_is_told_by_the_next_use(server):
     """With the reason."""
     with Client(server.url) as client:
         instance_id = client.create_env("CartPole-v1", lease=1)["instance_id"]
-        keeper_of(server.url, None).forget(instance_id)
+        client.keeper.forget(instance_id)
         eventually(lambda: instance_id not in live(server))
         with pytest.raises(ServerProblem, match="renewed its lease for 1 s"):
             client.reset_env(instance_id)

@@ -1,0 +1,70 @@
+"""`ServerMethods`: the registry, evaluations, health, metrics and the stop of the server."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from .base import OperationBase, given
+
+
+class ServerMethods(OperationBase):
+    """The operations about the server as a whole."""
+
+    def list_registry(
+        self, q: str | None = None, library: str | None = None, page: int = 1, page_size: int = 50
+    ) -> dict[str, Any]:
+        """Return a page of the `environments` that can be made, and their number in `total`.
+
+        Args:
+            q: words that all occur in the id, in any case; None for all ids.
+            library: `gymnasium` or `gym`; None for both.
+            page: from 1.
+            page_size: the maximum of environments on a page.
+
+        Returns:
+            For each environment `env_id`, `library`, `installed` (else `missing_package` and `reason`), and where it has
+            them `max_episode_steps`, `reward_threshold`, `vector_entry_point` and `render_modes`.
+
+        Raises:
+            ServerProblem: 502, a module that the server imports for the list hangs, or ended the importing process.
+        """
+        query = urlencode(given(q=q, library=library, page=page, page_size=page_size))
+        return self._call("GET", f"/v1/registry/?{query}", repeatable=True)
+
+    def upload_recording(self, training_dir: str, api_key: str, algorithm_id: str | None = None) -> dict[str, Any]:
+        """Evaluate a recording, and keep both where the server keeps results.
+
+        Args:
+            training_dir: the directory of the recording, as for `start_monitor`.
+            api_key: not empty; passed on to a target that takes a token.
+            algorithm_id: the algorithm's name on the scoreboard.
+
+        Returns:
+            The evaluation: `evaluation_id`, `episodes`, `mean_return`, `best_mean_return`, …
+        """
+        body = given(training_dir=training_dir, api_key=api_key, algorithm_id=algorithm_id)
+        return self._call("POST", "/v1/upload/", body)
+
+    def list_evaluations(
+        self, env_id: str | None = None, order: str = "newest", page: int = 1, page_size: int = 50
+    ) -> dict[str, Any]:
+        """Return a page of the `evaluations`, `newest` or `best` first, and their number in `total`."""
+        query = urlencode(given(env_id=env_id, order=order, page=page, page_size=page_size))
+        return self._call("GET", f"/v1/evaluations/?{query}", repeatable=True)
+
+    def get_evaluation(self, evaluation_id: str) -> dict[str, Any]:
+        """Return an evaluation with its learning `curve`."""
+        return self._call("GET", f"/v1/evaluations/{quote(evaluation_id, safe='')}/", repeatable=True)
+
+    def shutdown_server(self) -> None:
+        """Stop the server: it finishes the requests in execution and closes every environment."""
+        self._call("POST", "/v1/shutdown/")
+
+    def get_health(self) -> dict[str, Any]:
+        """Return `status` (`ok`), `version`, `engine` and `instances`, the number of live instances."""
+        return self._call("GET", "/v1/health/", repeatable=True)
+
+    def get_metrics(self) -> str:
+        """Return the metrics in the text format of Prometheus."""
+        return self._file("/metrics", "text/plain").decode()

@@ -1,0 +1,56 @@
+"""`SpaceMethods`: action and observation spaces, and the tabular model of an environment."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from .base import OperationBase, instance_path
+
+
+class SpaceMethods(OperationBase):
+    """The operations about the spaces of an instance."""
+
+    def get_action_space(self, instance_id: str) -> dict[str, Any]:
+        """Return the action space: its `name`, and `n`, `shape`, `low`, `high`, `dtype`, … as far as it has them."""
+        space: dict[str, Any] = self._call("GET", instance_path(instance_id, "/action_space/"), repeatable=True)["info"]
+        return space
+
+    def get_observation_space(self, instance_id: str) -> dict[str, Any]:
+        """Return the observation space, as `get_action_space` does."""
+        path = instance_path(instance_id, "/observation_space/")
+        space: dict[str, Any] = self._call("GET", path, repeatable=True)["info"]
+        return space
+
+    def sample_action(self, instance_id: str) -> Any:
+        """Return a random action of the generator that `seed` of `create_env` seeded."""
+        return self._call("GET", instance_path(instance_id, "/action_space/sample"), hot=True)["action"]
+
+    def action_space_contains(self, instance_id: str, action: Any) -> bool:
+        """Return whether the action space contains `action`."""
+        return self._is_member(instance_path(instance_id, "/action_space/contains"), {"action": action})
+
+    def action_space_contains_value(self, instance_id: str, x: str) -> bool:
+        """Return whether the action space contains the action whose JSON is `x`, such as `[0.5]`."""
+        path = instance_path(instance_id, f"/action_space/contains/{quote(x, safe='')}")
+        return bool(self._call("GET", path, repeatable=True)["member"])
+
+    def observation_space_contains(self, instance_id: str, observation: Any) -> bool:
+        """Return whether the observation space contains `observation`."""
+        path = instance_path(instance_id, "/observation_space/contains")
+        return self._is_member(path, {"observation": observation})
+
+    def _is_member(self, path: str, body: dict[str, Any]) -> bool:
+        return bool(self._call("POST", path, body, hot=True, repeatable=True)["member"])
+
+    def get_transitions(self, instance_id: str) -> dict[str, Any]:
+        """Return the tabular model of a toy text environment such as FrozenLake.
+
+        Returns:
+            `states` and `actions`, their numbers; `transitions[state][action]`, a list of the possible outcomes, each with
+            `probability`, `next_state`, `reward` and `terminated`; `initial_distribution`, a list or None.
+
+        Raises:
+            ServerProblem: 409, the environment has no such model.
+        """
+        return self._call("GET", instance_path(instance_id, "/transitions/"), repeatable=True)
