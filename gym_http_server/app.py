@@ -30,6 +30,7 @@ from .engines import make_engine
 from .instances.directory import Instances
 from .instances.idle import Reaper
 from .results.scoreboard import Results
+from .runtime.operations import OPERATIONS
 from .runtime.registry.registry import Registry
 from .runtime.shared.traffic import NONE, Traffic
 
@@ -82,7 +83,7 @@ class Application:
         self.registry = Registry(settings)
         self.engine = make_engine(settings, entry, fork_server)
         self._contract = load_contract()
-        traffic = Traffic(operations=(*self._contract.operation_ids(), NONE))
+        traffic = Traffic(operations=(*(each.operation_id for each in OPERATIONS), NONE))
         self.instances = Instances(settings, self.engine, traffic)
         self._reaper = Reaper(self.instances, settings.idle_timeout)
         handlers = handler_table(settings, self.instances, shut_down, self.results, self.registry)

@@ -112,11 +112,6 @@ class Contract:
         """Return the media types of an operation's request body, the default first; empty without a body."""
         return list(resolve(self.document, operation.get("requestBody", {})).get("content", {}))
 
-    def takes_header(self, operation: dict[str, Any], name: str) -> bool:
-        """Return whether an operation declares a header of that name."""
-        parameters = (resolve(self.document, each) for each in operation.get("parameters", ()))
-        return any((each["in"], each["name"]) == ("header", name) for each in parameters)
-
     def resolved_paths(self) -> dict[str, Any]:
         """Return the document's paths with all local `$ref` replaced by their targets."""
         resolved: dict[str, Any] = _resolved(self.document, self.document["paths"])

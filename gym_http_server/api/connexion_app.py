@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from ..contract import Contract
     from .handlers import Handler
-    from .responses import Response
 
 __all__ = ["MiddlewarePosition", "make_connexion_app"]
 
@@ -80,7 +79,7 @@ def _first_line(detail: object) -> str:
     return str(detail).strip().split("\n", 1)[0]
 
 
-def bound(handler: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[ConnexionResponse]]:
+def bound(handler: Handler) -> Callable[..., Awaitable[ConnexionResponse]]:
     """Wrap a handler for connexion, which reads the names of the arguments from the signature."""
 
     @functools.wraps(handler)
@@ -89,9 +88,7 @@ def bound(handler: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitabl
         # connexion converts JSON's null depending on the schema.
         if "body" in arguments and (value is not None or isinstance(arguments["body"], bytes)):
             arguments["body"] = value
-        response = await handler(**arguments)
-        return ConnexionResponse(
-            200, content_type=response.media_type, body=response.body, headers=dict(response.headers)
-        )
+        reply = await handler(**arguments)
+        return ConnexionResponse(200, content_type=reply.media_type, body=reply.body, headers=dict(reply.headers))
 
     return call

@@ -6,7 +6,6 @@ connexion would accept; it never accepts one that connexion would reject.
 
 from __future__ import annotations
 
-import inspect
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import jsonschema_rs
 
 from ..runtime.messages import JSON, MSGPACK
+from .call import key_pattern
 from .content.bodies import parse_plain
-from .idempotency import key_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,7 +69,6 @@ class HotOperation:
         takes_body: whether the operation declares a body.
         requires_body: whether the body is required.
         ignores_body: whether it declares none and its method allows one, which is then ignored.
-        takes_accept: whether the handler has the parameter `accept`.
         key: pattern of a valid Idempotency-Key; None if the operation takes none.
         media_types: accepted media types of the body.
         max_values: maximum number of values in a body.
@@ -81,7 +79,6 @@ class HotOperation:
     takes_body: bool
     requires_body: bool
     ignores_body: bool
-    takes_accept: bool
     key: re.Pattern[bytes] | None
     media_types: frozenset[str]
     max_values: int
@@ -213,7 +210,6 @@ def _compile(
         takes_body=body is not None,
         requires_body=bool(body and body.get("required", False)),
         ignores_body=body is None and method != "GET",
-        takes_accept="accept" in inspect.signature(handler).parameters,
         key=key,
         media_types=frozenset(content),
         max_values=max_values,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..runtime.shared.receive_buffer import READ_SIZE
 from .asgi import ERROR, HOT, REPLY
+from .call import NAME, Call, idempotency_key_of
 from .content.bodies import READERS
 from .hot_operations import NotPlainError
-from .idempotency import NAME, idempotency_key_of
 from .normalizer import send_problem
 from .problems import problem_of
 from .telemetry.counting import Counting
@@ -89,20 +89,19 @@ class HotPath:
         except NotPlainError:
             await self._fall_through(found, scope, received, receive, send)
             return
-        if operation.takes_accept:
-            arguments["accept"] = accept
+        identity: IdempotencyKey | None = None
         if key is not None:
             sent = b"".join(each.get("body", b"") for each in received) if operation.ignores_body else body
-            arguments["once"] = once = await idempotency_key_of(key, operation.operation_id, sent)
+            identity = await idempotency_key_of(key, operation.operation_id, sent)
         extensions = scope.get("extensions")
         traffic = self._traffic_of(arguments["instance_id"])
         began = time.perf_counter()
         try:
             if extensions and ERROR in extensions:
-                if key is not None and self._on_lost is not None:
-                    self._on_lost(arguments["instance_id"], once, extensions[ERROR])
+                if identity is not None and self._on_lost is not None:
+                    self._on_lost(arguments["instance_id"], identity, extensions[ERROR])
                 raise extensions[ERROR]  # noqa: TRY301 -- rendered as those of the handler are
-            response = await operation.handler(**arguments)
+            reply = await operation.handler(call=Call(accept, identity, scope), **arguments)
         except Exception as error:  # noqa: BLE001 -- every error becomes a problem
             problem = problem_of(error, scope)
             seconds = time.perf_counter() - began
@@ -110,13 +109,13 @@ class HotPath:
             await send_problem(problem, send)
             return
         seconds = time.perf_counter() - began
-        traffic.count(operation.operation_id, 200, seconds, len(body), len(response.body))
-        media_type = response.media_type.encode("latin-1")
-        if extensions and REPLY in extensions and extensions[REPLY](media_type, response.body):
+        traffic.count(operation.operation_id, 200, seconds, len(body), len(reply.body))
+        media_type = reply.media_type.encode("latin-1")
+        if extensions and REPLY in extensions and extensions[REPLY](media_type, reply.body):
             return
-        headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(response.body))]
+        headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(reply.body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
+        await send({"type": "http.reply.body", "body": reply.body})
 
     async def _fall_through(
         self,

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.http import parse_options_header
 
 from ..runtime.messages import JSON
+from ..runtime.operations import KEYED
 from .asgi import CONTEXT, HOT
+from .call import NAME, Call, idempotency_key_of
 from .content.negotiation import mended
 from .headers import combined
-from .idempotency import HEADER, NAME, idempotency_key_of
 from .problems import HttpProblem, Problem, problem_of
 from .request import echoing, sent_id
 from .telemetry.counting import Counting
@@ -72,7 +73,11 @@ class Normalizer:
             media_types = self._contract.body_types(operation)
             scope = _with_body(scope, body if media_types else b"", media_types)
             # An ignored body counts, too: a retry with another body is another request.
-            await self._name_once(scope, operation, body)
+            key = combined(scope["headers"], NAME) if operation["operationId"] in KEYED else None
+            identity = None if key is None else await idempotency_key_of(key, operation["operationId"], body)
+            accept = mended(combined(scope["headers"], b"accept"), scope["path"], scope["headers"])
+            context = {"call": Call(accept, identity, scope)}
+            scope = {**scope, "extensions": {**scope.get("extensions", {}), CONTEXT: context}}
         except ClientDisconnected:
             return
         except HttpProblem as error:
@@ -94,18 +99,9 @@ class Normalizer:
             raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": allowed})
         # connexion's router matches no newline. In JSON it is white space, and ids contain none.
         path = path.replace("\n", " ")
-        accept = mended(combined(scope["headers"], b"accept"), path, scope["headers"])
-        extensions = {**scope.get("extensions", {}), CONTEXT: {"accept": accept}}
         # The HTTP protocol knows the original method and omits the content of a reply to HEAD.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        tidied = {"method": method, "path": path, "raw_path": path.encode(), "extensions": extensions}
-        return operation, {**scope, **tidied}
-
-    async def _name_once(self, scope: Scope, operation: dict[str, Any], body: bytes) -> None:
-        """Pass the identity of a keyed request to a handler that takes one."""
-        key = combined(scope["headers"], NAME)
-        if key is not None and self._contract.takes_header(operation, HEADER):
-            scope["extensions"][CONTEXT]["once"] = await idempotency_key_of(key, operation["operationId"], body)
+        return operation, {**scope, "method": method, "path": path, "raw_path": path.encode()}
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, *, setting: str | None = "max_body") -> bytes:

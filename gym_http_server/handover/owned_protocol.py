@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from ..api.asgi import Receive, Scope, Send
-    from ..runtime.operations import Served
+    from ..runtime.served import Served
     from ..runtime.shared.receive_buffer import ReceiveBuffer
 
 GIVE_BACK: Final = "gym_http_server.give_back"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from ..api.asgi import App, Receive, Scope, Send
     from ..runtime.messages import CreateRequest
-    from ..runtime.operations import Served
+    from ..runtime.served import Served
     from ..runtime.shared.memory import Memory
 
 _made: list[Serving] = []

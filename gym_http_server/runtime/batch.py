@@ -19,7 +19,7 @@ from ..errors import (
 from .making.told import Told
 from .making.vectorize import ENTRY_POINT, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .operations import COMMON_OPERATIONS, Served, as_object, calling, encoded, outside
+from .served import Served, as_object, calling, encoded, outside
 from .values.codec import checker, decoder, encoder
 from .values.spaces import describe
 from .values.value_types import note, observation_note
@@ -45,6 +45,7 @@ class Batch(Served):
         UsageError: it cannot be made as asked.
     """
 
+    KIND = "batch"
     STATE = ("_observations", "_ended", "_has_reset", "_seed")
 
     def __init__(self, request: CreateRequest, *, may_fork: bool = True, usage: Usage | None = None) -> None:
@@ -84,7 +85,7 @@ class Batch(Served):
         self._observations: Any = None
         self._ended = np.zeros(self._lanes, np.bool_)
 
-    def reset(
+    def batch_reset(
         self,
         seed: int | str | None = None,
         seeds: Sequence[int | str | None] | None = None,
@@ -123,7 +124,7 @@ class Batch(Served):
             self._note_types(reply, observations, infos, media_type)
         return encoded(reply, media_type)
 
-    def step(self, actions: Any, media_type: str = JSON, types: bool = False) -> Reply:
+    def batch_step(self, actions: Any, media_type: str = JSON, types: bool = False) -> Reply:
         """Take an action in every lane; reply `{"observations", "rewards", "terminated", "truncated", "infos"}`.
 
         With `types` also that, where there are any to tell (see `value_types`).
@@ -300,13 +301,6 @@ class Batch(Served):
             text = "the process of a lane ended" if ended else f"a lane raised {type(cause).__name__}: {cause}"
             self.last_words = f"{text} during {operation}, which ends the batch"
             raise EnvironmentDiedError(self.last_words) from error
-
-    OPERATIONS = {  # noqa: RUF012 -- declared by the base as a ClassVar
-        "batch_reset": reset,
-        "batch_step": step,
-        **COMMON_OPERATIONS,
-        "snapshot_create": snapshot_create,
-    }
 
 
 def _is_of_lanes(values: Any) -> TypeGuard[np.ndarray[Any, Any]]:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import EnvironmentRaisedError, GymHttpServerError, RuntimeDefectError
 from .frames import ADOPT, CLOSE, CREATE, RECALL, RequestReader, pack_description, pack_error, pack_reply
 from .messages import JSON, MSGPACK, CreateRequest
-from .operations import Served, open_served
+from .opening import open_served
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
+    from .served import Served
     from .shared.memory import Memory
 
 logger = logging.getLogger(__name__)
@@ -44,8 +45,6 @@ def rehearse() -> None:
 
     What this loads, the forks share, and it halves what each takes in time to be made and in memory of its own.
     """
-    from . import batch  # noqa: F401 -- for what it loads
-
     with contextlib.suppress(GymHttpServerError):
         environment = open_served(CreateRequest("CartPole-v1", library="gymnasium"))
         for media_type in (JSON, MSGPACK):

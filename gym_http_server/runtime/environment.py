@@ -11,8 +11,8 @@ from .making.construct import render_modes
 from .making.library import make
 from .making.told import Told
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .operations import COMMON_OPERATIONS, Served, as_object, calling, encoded, filmable, number, outside
 from .rollout import RolloutBuffer, kept, planned
+from .served import Served, as_object, calling, encoded, filmable, number, outside
 from .transitions import transition_model
 from .values.codec import checker, decoder, encoder
 from .values.encoding import ENCODERS
@@ -39,6 +39,7 @@ class Environment(Served):
         UsageError: it cannot be made as asked.
     """
 
+    KIND = "environment"
     STATE = ("_observation", "_under_way", "_has_reset", "_seed")
 
     def __init__(self, request: CreateRequest, *, owns_process: bool = True, usage: Usage | None = None) -> None:
@@ -290,11 +291,3 @@ class Environment(Served):
         if self._monitor is not None:
             self._monitor.stepped(reward, ended=ended)
         return observation, reward, terminated, truncated, info
-
-    OPERATIONS = {  # noqa: RUF012 -- declared by the base as a ClassVar
-        "reset": reset,
-        "step": step,
-        "rollout": rollout,
-        "transitions": transitions,
-        **COMMON_OPERATIONS,
-    }

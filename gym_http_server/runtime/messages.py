@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable  # noqa: TC003 -- fields() wants the annotations
+from collections.abc import Callable, Mapping  # noqa: TC003 -- fields() wants the annotations
 from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ..errors import ReplyTooLargeError
@@ -134,15 +135,17 @@ FORMS: Final[dict[Any, Callable[[Any], bool]]] = {
 
 
 class Reply(NamedTuple):
-    """What an environment answered, already encoded: the server sends `body` unchanged.
+    """A successful reply, encoded; that of an environment is sent to the client unchanged.
 
     Attributes:
-        body: the encoded reply.
+        body: its bytes.
         media_type: its media type.
+        headers: further headers of HTTP; an environment gives none.
     """
 
     body: bytes
     media_type: str = JSON
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def within(self, limit: int) -> Reply:
         """Return this reply, or raise `ReplyTooLargeError` where its body is over `limit` bytes."""

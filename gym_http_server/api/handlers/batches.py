@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..content.negotiation import form_of
-from ..idempotency import named
-from ..responses import reply_response
 from .episodes import seed_of
 
 if TYPE_CHECKING:
     from ...instances.directory import Instances
-    from ...runtime.idempotency import IdempotencyKey
-    from ..responses import Response
-    from .options import OptionsCheck
+    from ...runtime.messages import Reply
+    from ..call import Call
+    from .lookups import OptionsCheck
 
 
 class BatchHandlers:
@@ -28,24 +25,20 @@ class BatchHandlers:
         self._options = options
         self._instances = instances
 
-    async def reset(
-        self, instance_id: str, body: Any = None, accept: str | None = None, once: IdempotencyKey | None = None
-    ) -> Response:
+    async def reset_batch(self, call: Call, instance_id: str, body: Any = None) -> Reply:
         """Start an episode in every lane."""
         asked = body if isinstance(body, dict) else {}
         await self._options.check(asked.get("options"))
         arguments = {name: asked.get(name) for name in ("options", "reset_mask")}
         arguments |= {name: seed_of(asked, name) for name in ("seed", "seeds")}
-        arguments |= {**form_of(accept), **named(once)}
+        arguments = call.arguments(**arguments)
         if asked.get("types"):
             arguments["types"] = True
-        return reply_response(await self._instances.get(instance_id).call("batch_reset", arguments))
+        return await self._instances.get(instance_id).call("batch_reset", arguments)
 
-    async def step(
-        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: IdempotencyKey | None = None
-    ) -> Response:
+    async def step_batch(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
         """Take an action in every lane."""
-        arguments = {"actions": body["actions"], **form_of(accept), **named(once)}
+        arguments = call.arguments(actions=body["actions"])
         if body.get("types"):
             arguments["types"] = True
-        return reply_response(await self._instances.get(instance_id).call("batch_step", arguments))
+        return await self._instances.get(instance_id).call("batch_step", arguments)

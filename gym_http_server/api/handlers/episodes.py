@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidValueError
 from ...runtime.messages import MSGPACK
-from ..content.negotiation import acceptable, form_of
-from ..idempotency import named
-from ..responses import reply_response
+from ..content.negotiation import acceptable
 
 if TYPE_CHECKING:
     from ...config import Settings
     from ...instances.directory import Instances
-    from ...runtime.idempotency import IdempotencyKey
-    from ..responses import Response
-    from .options import OptionsCheck
+    from ...runtime.messages import Reply
+    from ..call import Call
+    from .lookups import OptionsCheck
 
 FRAME_TYPES = ("image/png", "image/jpeg", "text/plain", MSGPACK)
 
@@ -34,41 +32,35 @@ class EpisodeHandlers:
         self._max_reply = settings.max_reply
         self._instances = instances
 
-    async def reset(
-        self, instance_id: str, body: Any = None, accept: str | None = None, once: IdempotencyKey | None = None
-    ) -> Response:
+    async def reset_env(self, call: Call, instance_id: str, body: Any = None) -> Reply:
         """Start an episode. Old clients send null, "", [] or nothing, which count as an empty object."""
         asked = body if isinstance(body, dict) else {}
         await self._options.check(asked.get("options"))
-        arguments = {"seed": seed_of(asked), "options": asked.get("options"), **form_of(accept), **named(once)}
+        arguments = call.arguments(seed=seed_of(asked), options=asked.get("options"))
         if asked.get("types"):
             arguments["types"] = True
-        return reply_response(await self._instances.get(instance_id).call("reset", arguments))
+        return await self._instances.get(instance_id).call("reset", arguments)
 
-    async def step(
-        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: IdempotencyKey | None = None
-    ) -> Response:
+    async def step_env(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
         """Take one action."""
-        arguments = {"action": body["action"], **form_of(accept), **named(once)}
+        arguments = call.arguments(action=body["action"])
         if body.get("types"):
             arguments["types"] = True
         if body.get("render") and "media_type" in arguments:
             # Not in JSON, where encoding the frame would take longer than everything else.
             arguments |= {"render": True, "limit": self._max_reply}
-        return reply_response(await self._instances.get(instance_id).call("step", arguments))
+        return await self._instances.get(instance_id).call("step", arguments)
 
-    async def rollout(
-        self, instance_id: str, body: dict[str, Any], accept: str | None = None, once: IdempotencyKey | None = None
-    ) -> Response:
+    async def rollout(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
         """Take many steps."""
         instance = self._instances.get(instance_id)
-        arguments = {"limit": self._max_reply, **rollout_arguments(body), **form_of(accept), **named(once)}
-        return reply_response(await instance.call("rollout", arguments))
+        arguments = call.arguments(limit=self._max_reply, **rollout_arguments(body))
+        return await instance.call("rollout", arguments)
 
-    async def render(self, instance_id: str, accept: str | None = None, lane: int | None = None) -> Response:
+    async def render_env(self, call: Call, instance_id: str, lane: int | None = None) -> Reply:
         """Return the current frame."""
-        arguments = {"media_types": acceptable(accept, FRAME_TYPES), "lane": lane}
-        return reply_response(await self._instances.get(instance_id).call("render", arguments))
+        arguments = {"media_types": acceptable(call.accept, FRAME_TYPES), "lane": lane}
+        return await self._instances.get(instance_id).call("render", arguments)
 
 
 def seed_of(body: dict[str, Any], name: str = "seed") -> Any:

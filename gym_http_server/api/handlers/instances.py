@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...instances.metadata import Metadata
 from ...runtime.idempotency import SharedReplyCache, compact
 from ...runtime.messages import CreateRequest
-from ..refusals import client_of
-from ..request import CURRENT
-from ..responses import json_response, void_response
+from ..replies import json_reply, void_reply
 from .episodes import seed_of
 
 if TYPE_CHECKING:
@@ -21,9 +19,9 @@ if TYPE_CHECKING:
     from ...instances.directory import Instances
     from ...instances.instance import Instance
     from ...results.kwargs import KwargsGuard, Note
-    from ...runtime.idempotency import IdempotencyKey
+    from ...runtime.messages import Reply
     from ...runtime.shared.traffic import Tally
-    from ..responses import Response
+    from ..call import Call
     from .lookups import Lookups
 
 
@@ -45,15 +43,15 @@ class InstanceHandlers:
         self._guard = guard
         self._lookups = lookups
         self._instances = instances
-        self._outcomes = SharedReplyCache()
+        self._reply_cache = SharedReplyCache()
 
-    async def create(self, body: dict[str, Any], once: IdempotencyKey | None = None) -> Response:
+    async def create_env(self, call: Call, body: dict[str, Any]) -> Reply:
         """Make an environment."""
-        if once is None:
-            return await self._create(body)
-        return await self._outcomes.of("", once, lambda: self._create(body))
+        if call.key is None:
+            return await self._create(call, body)
+        return await self._reply_cache.of("", call.key, lambda: self._create(call, body))
 
-    async def _create(self, body: dict[str, Any]) -> Response:
+    async def _create(self, call: Call, body: dict[str, Any]) -> Reply:
         metadata = Metadata().changed(body)
         wrappers = [{"name": each["name"], "kwargs": each.get("kwargs") or {}} for each in body.get("wrappers") or ()]
         if body.get("kwargs") or wrappers:
@@ -76,36 +74,36 @@ class InstanceHandlers:
         )
         instance = await self._instances.create(request, body.get("call_timeout"), metadata, body.get("lease"))
         made = instance.description
-        _log_created(instance)
+        _log_created(instance, call.client)
         headers = {"Warning": f'299 - "{_quotable(made.notice)}"'} if made.notice else None
-        reply = {"instance_id": instance.instance_id, "env_id": made.env_id, "library": made.library}
-        response = json_response(reply, headers)
-        return response._replace(body=compact(response.body))
+        told = {"instance_id": instance.instance_id, "env_id": made.env_id, "library": made.library}
+        reply = json_reply(told, headers)
+        return reply._replace(body=compact(reply.body))
 
     def _check(self, kwargs: dict[str, Any], wrappers: Sequence[dict[str, Any]], note: Note) -> None:
         self._guard.check(kwargs, note=note)
         for index, each in enumerate(wrappers):
             self._guard.check(each["kwargs"], f"the kwargs of wrappers[{index}]", note)
 
-    async def list(self) -> Response:
+    async def list_envs(self, call: Call) -> Reply:
         """List the live instances."""
         instances = self._instances.all()
         envs = {each.instance_id: each.description.env_id for each in instances}
         names = {each.instance_id: each.metadata.name for each in instances if each.metadata.name is not None}
         labels = {each.instance_id: each.metadata.labels for each in instances if each.metadata.labels}
-        return json_response({"envs": envs, "all_envs": envs, "names": names, "labels": labels})
+        return json_reply({"envs": envs, "all_envs": envs, "names": names, "labels": labels})
 
-    async def get(self, instance_id: str) -> Response:
+    async def get_env(self, call: Call, instance_id: str) -> Reply:
         """Describe an instance."""
         return _described(self._instances.get(instance_id))
 
-    async def update(self, instance_id: str, body: dict[str, Any]) -> Response:
+    async def update_env(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
         """Change name and labels of an instance, and describe it."""
         instance = self._instances.get(instance_id)
         instance.metadata = instance.metadata.changed(body)
         return _described(instance)
 
-    async def renew_leases(self, body: dict[str, Any]) -> Response:
+    async def renew_leases(self, call: Call, body: dict[str, Any]) -> Reply:
         """Renew the leases of instances; return the unknown ones."""
         unknown = []
         for instance_id in body["instance_ids"]:
@@ -114,20 +112,22 @@ class InstanceHandlers:
                 unknown.append(instance_id)
             else:
                 instance.renew_lease()
-        return json_response({"unknown": unknown})
+        return json_reply({"unknown": unknown})
 
-    async def close(self, instance_id: str, accept: str | None = None, once: IdempotencyKey | None = None) -> Response:
+    async def close_env(self, call: Call, instance_id: str) -> Reply:
         """Close an instance."""
-        if once is None:
+        key = call.key
+        if key is None:
             await self._instances.close(instance_id)
         else:
-            await self._outcomes.of(instance_id, once, lambda: self._instances.close(instance_id, once))
-        return void_response(accept)
+            await self._reply_cache.of(instance_id, key, lambda: self._instances.close(instance_id, key))
+        return void_reply(call.accept)
+
+    delete_env = close_env
 
 
-def _log_created(instance: Instance) -> None:
-    made, request = instance.description, CURRENT.get()
-    client = client_of(None if request is None else request.scope)
+def _log_created(instance: Instance, client: str | None) -> None:
+    made = instance.description
     logger.info(
         "instance %s is made: %s%s%s (%s) for %s",
         instance.instance_id,
@@ -140,9 +140,9 @@ def _log_created(instance: Instance) -> None:
     )
 
 
-def _described(instance: Instance) -> Response:
+def _described(instance: Instance) -> Reply:
     made = instance.description
-    return json_response(
+    return json_reply(
         {
             "instance_id": instance.instance_id,
             "name": instance.metadata.name,

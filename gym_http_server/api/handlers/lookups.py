@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from ...errors import FileSystemTimeoutError
 from ...support.threads import DaemonThreads
@@ -10,7 +10,7 @@ from ...support.threads import DaemonThreads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...results.kwargs import Note
+    from ...results.kwargs import KwargsGuard, Note
 
 T = TypeVar("T")
 Look: TypeAlias = "Callable[[Note], T]"
@@ -47,3 +47,30 @@ class Lookups:
             return await self._threads.within(self._seconds, look, note)
         except TimeoutError:
             raise FileSystemTimeoutError.of(latest, self._seconds) from None
+
+
+class OptionsCheck:
+    """Refuses options that name code, or a path outside the results roots.
+
+    Args:
+        guard: the rules.
+        lookups: runs the check in a thread; None to run it here, where nothing else is served.
+    """
+
+    def __init__(self, guard: KwargsGuard, lookups: Lookups | None) -> None:
+        self._guard = guard
+        self._lookups = lookups
+
+    async def check(self, options: Any) -> None:
+        """Check options; anything but a non-empty object is ignored.
+
+        Raises:
+            FileSystemTimeoutError: the file system did not answer in time.
+            InvalidValueError, ForbiddenDirectoryError: as `KwargsGuard.check`.
+        """
+        if not options or not isinstance(options, dict):
+            return
+        if self._lookups is None:
+            self._guard.check(options, "options")
+        else:
+            await self._lookups.within_time(lambda note: self._guard.check(options, "options", note))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidValueError
-from ..responses import reply_response, void_response
+from ..replies import void_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from ...instances.directory import Instances
     from ...results.kwargs import Note
-    from ..responses import Response
+    from ...runtime.messages import Reply
+    from ..call import Call
     from .lookups import Lookups
 
 
@@ -31,7 +32,7 @@ class MonitorHandlers:
         self._resolve = resolve
         self._lookups = lookups
 
-    async def start(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
+    async def start_monitor(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
         """Start recording."""
         instance = self._instances.get(instance_id)
         named = body["directory"]
@@ -47,16 +48,16 @@ class MonitorHandlers:
             "video_callable": body.get("video_callable", False),
         }
         await instance.call("monitor_start", arguments)
-        return void_response(accept)
+        return void_reply(call.accept)
 
-    async def close(self, instance_id: str, accept: str | None = None) -> Response:
+    async def close_monitor(self, call: Call, instance_id: str) -> Reply:
         """Stop recording."""
         await self._instances.get(instance_id).call("monitor_close", {})
-        return void_response(accept)
+        return void_reply(call.accept)
 
-    async def get(self, instance_id: str) -> Response:
+    async def get_monitor(self, call: Call, instance_id: str) -> Reply:
         """Return the state of the recording."""
-        return reply_response(await self._instances.get(instance_id).call("monitor", {}))
+        return await self._instances.get(instance_id).call("monitor", {})
 
 
 def flag(name: str, value: Any) -> bool:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..content.negotiation import form_of
-from ..idempotency import named
-from ..responses import encoded_response, reply_response
+from ..replies import encoded_reply
 
 if TYPE_CHECKING:
     from ...config import Settings
     from ...instances.directory import Instances
-    from ...runtime.idempotency import IdempotencyKey
-    from ..responses import Response
+    from ...runtime.messages import Reply
+    from ..call import Call
 
 
 class PlanningHandlers:
@@ -27,25 +25,25 @@ class PlanningHandlers:
         self._limit = settings.max_snapshots
         self._instances = instances
 
-    async def transitions(self, instance_id: str) -> Response:
+    async def get_transitions(self, call: Call, instance_id: str) -> Reply:
         """Return the tabular model."""
-        return reply_response(await self._instances.get(instance_id).call("transitions", {}))
+        return await self._instances.get(instance_id).call("transitions", {})
 
-    async def create(self, instance_id: str, accept: str | None = None, once: IdempotencyKey | None = None) -> Response:
+    async def create_snapshot(self, call: Call, instance_id: str) -> Reply:
         """Save the state."""
-        arguments = {"limit": self._limit, **form_of(accept), **named(once)}
-        return reply_response(await self._instances.get(instance_id).call("snapshot_create", arguments))
+        arguments = call.arguments(limit=self._limit)
+        return await self._instances.get(instance_id).call("snapshot_create", arguments)
 
-    async def list(self, instance_id: str) -> Response:
+    async def list_snapshots(self, call: Call, instance_id: str) -> Reply:
         """List the snapshots."""
-        return reply_response(await self._instances.get(instance_id).call("snapshot_list", {"limit": self._limit}))
+        return await self._instances.get(instance_id).call("snapshot_list", {"limit": self._limit})
 
-    async def restore(self, instance_id: str, snapshot_id: str, accept: str | None = None) -> Response:
+    async def restore_snapshot(self, call: Call, instance_id: str, snapshot_id: str) -> Reply:
         """Restore a snapshot."""
-        arguments = {"snapshot_id": snapshot_id, **form_of(accept)}
-        return reply_response(await self._instances.get(instance_id).call("snapshot_restore", arguments))
+        arguments = call.arguments(snapshot_id=snapshot_id)
+        return await self._instances.get(instance_id).call("snapshot_restore", arguments)
 
-    async def delete(self, instance_id: str, snapshot_id: str, accept: str | None = None) -> Response:
+    async def delete_snapshot(self, call: Call, instance_id: str, snapshot_id: str) -> Reply:
         """Delete a snapshot."""
         await self._instances.get(instance_id).call("snapshot_delete", {"snapshot_id": snapshot_id})
-        return encoded_response({}, accept)
+        return encoded_reply({}, call.accept)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from ...errors import InvalidValueError, UploadTargetError
 from ...support.threads import DaemonThreads
-from ..responses import json_response
+from ..replies import json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...results.scoreboard import Results
-    from ..responses import Response
+    from ...runtime.messages import Reply
+    from ..call import Call
 
 
 P = ParamSpec("P")
@@ -38,7 +39,7 @@ class ResultsHandlers:
         self._results = results
         self._threads = DaemonThreads(MAX_THREADS, "results")
 
-    async def upload(self, body: dict[str, Any]) -> Response:
+    async def upload_recording(self, call: Call, body: dict[str, Any]) -> Reply:
         """Make an evaluation of a recording."""
         training_dir, api_key = _needed(body, "training_dir"), _needed(body, "api_key")
         algorithm_id = _text(body, "algorithm_id")
@@ -47,18 +48,18 @@ class ResultsHandlers:
                 f"algorithm_id has more than {MAX_ALGORITHM_ID_CHARS} characters", parameter="algorithm_id"
             )
         evaluation = await self._within(UPLOAD_SECONDS, self._results.upload, training_dir, api_key, algorithm_id)
-        return json_response(evaluation.to_json())
+        return json_reply(evaluation.to_json())
 
-    async def list(
-        self, env_id: str | None = None, order: str = "newest", page: int = 1, page_size: int = 50
-    ) -> Response:
+    async def list_evaluations(
+        self, call: Call, env_id: str | None = None, order: str = "newest", page: int = 1, page_size: int = 50
+    ) -> Reply:
         """List a page of the evaluations."""
         found = await self._within(READ_SECONDS, self._results.evaluations, env_id, order)
         shown = found[(page - 1) * page_size : page * page_size]
         evaluations = [each.to_json() for each in shown]
-        return json_response({"total": len(found), "page": page, "page_size": page_size, "evaluations": evaluations})
+        return json_reply({"total": len(found), "page": page, "page_size": page_size, "evaluations": evaluations})
 
-    async def get(self, evaluation_id: str) -> Response:
+    async def get_evaluation(self, call: Call, evaluation_id: str) -> Reply:
         """Describe an evaluation, with its learning curve."""
         return await self._within(READ_SECONDS, self._get, evaluation_id)
 
@@ -71,10 +72,10 @@ class ResultsHandlers:
                 "be uploaded, is not reached; try again"
             ) from None
 
-    def _get(self, evaluation_id: str) -> Response:
+    def _get(self, evaluation_id: str) -> Reply:
         # In a thread, too: the curve of a million episodes takes long to encode.
         evaluation, curve = self._results.get(evaluation_id), self._results.curve(evaluation_id)
-        return json_response({**evaluation.to_json(), "curve": curve.to_json()})
+        return json_reply({**evaluation.to_json(), "curve": curve.to_json()})
 
 
 def _needed(body: dict[str, Any], name: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ... import __version__
-from ..responses import Response, json_response, void_response
+from ...runtime.messages import Reply
+from ..replies import json_reply, void_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...instances.directory import Instances
+    from ..call import Call
     from ..telemetry.metrics import Metrics
 
 
@@ -26,17 +28,17 @@ class ServerHandlers:
         self._instances = instances
         self._shut_down = shut_down
 
-    async def health(self) -> Response:
+    async def get_health(self, call: Call) -> Reply:
         """Return that the server is up."""
         engine = self._instances.engine.name
-        return json_response(
+        return json_reply(
             {"status": "ok", "version": __version__, "engine": engine, "instances": len(self._instances.all())}
         )
 
-    async def shutdown(self, accept: str | None = None) -> Response:
+    async def shutdown_server(self, call: Call) -> Reply:
         """Stop the server after this reply."""
         self._shut_down()
-        return void_response(accept)
+        return void_reply(call.accept)
 
 
 class MetricsHandlers:
@@ -49,6 +51,6 @@ class MetricsHandlers:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    async def get(self) -> Response:
+    async def get_metrics(self, call: Call) -> Reply:
         """Return the metrics."""
-        return Response(self._metrics.text(), self._metrics.media_type)
+        return Reply(self._metrics.text(), self._metrics.media_type)

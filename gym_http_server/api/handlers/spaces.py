@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from ...errors import InvalidValueError
 from ...support.deferred import np
 from ..content.bodies import parse_json
-from ..content.negotiation import form_of
 from ..problems import HttpProblem
-from ..responses import encoded_response, json_response, reply_response
+from ..replies import encoded_reply, json_reply
 
 if TYPE_CHECKING:
     from ...instances.directory import Instances
-    from ..responses import Response
+    from ...runtime.messages import Reply
+    from ..call import Call
 
 
 class SpaceHandlers:
@@ -26,19 +26,19 @@ class SpaceHandlers:
     def __init__(self, instances: Instances) -> None:
         self._instances = instances
 
-    async def action_space(self, instance_id: str) -> Response:
+    async def get_action_space(self, call: Call, instance_id: str) -> Reply:
         """Describe the action space."""
-        return json_response({"info": self._instances.get(instance_id).description.action_space})
+        return json_reply({"info": self._instances.get(instance_id).description.action_space})
 
-    async def observation_space(self, instance_id: str) -> Response:
+    async def get_observation_space(self, call: Call, instance_id: str) -> Reply:
         """Describe the observation space."""
-        return json_response({"info": self._instances.get(instance_id).description.observation_space})
+        return json_reply({"info": self._instances.get(instance_id).description.observation_space})
 
-    async def sample_action(self, instance_id: str, accept: str | None = None) -> Response:
+    async def sample_action(self, call: Call, instance_id: str) -> Reply:
         """Return a random action."""
-        return reply_response(await self._instances.get(instance_id).call("sample", form_of(accept)))
+        return await self._instances.get(instance_id).call("sample", call.arguments())
 
-    async def contains_action_text(self, instance_id: str, x: str, accept: str | None = None) -> Response:
+    async def action_space_contains_value(self, call: Call, instance_id: str, x: str) -> Reply:
         """Return whether the action space contains a value, given as JSON in the path."""
         instance = self._instances.get(instance_id)
         try:
@@ -48,22 +48,22 @@ class SpaceHandlers:
             raise InvalidValueError(
                 f"x is to be an action as URL-encoded JSON, such as 1 or %5B0.5%5D; {why}"
             ) from None
-        return reply_response(await instance.call("contains_action", {"action": action, **form_of(accept)}))
+        return await instance.call("contains_action", call.arguments(action=action))
 
-    async def contains_action(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
+    async def action_space_contains(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
         """Return whether the action space contains a value."""
-        arguments = {"action": body["action"], **form_of(accept)}
-        return reply_response(await self._instances.get(instance_id).call("contains_action", arguments))
+        arguments = call.arguments(action=body["action"])
+        return await self._instances.get(instance_id).call("contains_action", arguments)
 
-    async def contains_observation(self, instance_id: str, body: dict[str, Any], accept: str | None = None) -> Response:
+    async def observation_space_contains(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
         """Return whether the observation space contains a value, or its description has the members of the body."""
         instance = self._instances.get(instance_id)
         if "observation" in body:
-            arguments = {"observation": body["observation"], **form_of(accept)}
-            return reply_response(await instance.call("contains_observation", arguments))
+            arguments = call.arguments(observation=body["observation"])
+            return await instance.call("contains_observation", arguments)
         description = instance.description.observation_space
         member = all(key in description and _plain(body[key]) == description[key] for key in body)
-        return encoded_response({"member": member}, accept)
+        return encoded_reply({"member": member}, call.accept)
 
 
 def _plain(value: Any) -> Any:

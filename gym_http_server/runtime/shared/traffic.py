@@ -10,26 +10,11 @@ import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ..operations import HOT
 from .usage import MOST, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-OPERATIONS: Final = (
-    "resetEnv",
-    "stepEnv",
-    "rollout",
-    "resetBatch",
-    "stepBatch",
-    "sampleAction",
-    "actionSpaceContains",
-    "actionSpaceContainsValue",
-    "observationSpaceContains",
-    "createSnapshot",
-    "restoreSnapshot",
-    "deleteSnapshot",
-)
-"""The operationIds of what is counted for one environment: all that the contract marks as inside a training loop."""
 
 NONE: Final = "none"
 """In the place of an operationId: requests that were answered before their operation was known."""
@@ -45,8 +30,8 @@ _FIRST_STATUS: Final = 3
 _FIRST_BUCKET: Final = _FIRST_STATUS + len(STATUSES) + 1
 _ROW: Final = _FIRST_BUCKET + len(BOUNDS) + 1
 
-CELLS: Final = _ROW * len(OPERATIONS)
-"""How many cells `OPERATIONS` take."""
+CELLS: Final = _ROW * len(HOT)
+"""How many cells the operations of the hot path take."""
 _STATUS: Final = {status: _FIRST_STATUS + index for index, status in enumerate(STATUSES)}
 _NOTHING: Final = [0.0] * _ROW
 _OTHER: Final = _FIRST_BUCKET - 1
@@ -99,10 +84,10 @@ class Traffic:
 
     Args:
         cells: `CELLS` float64 that start as zeros, such as a part of shared memory; None for memory of its own.
-        operations: what is counted; others than `OPERATIONS` only in memory of its own.
+        operations: what is counted; others than those of the hot path only in memory of its own.
     """
 
-    def __init__(self, cells: memoryview[float] | None = None, operations: Sequence[str] = OPERATIONS) -> None:
+    def __init__(self, cells: memoryview[float] | None = None, operations: Sequence[str] = HOT) -> None:
         # A list where nobody else reads them, because that takes half as long.
         self._cells: memoryview[float] | list[float] = [0.0] * (_ROW * len(operations)) if cells is None else cells
         self._start = {name: index * _ROW for index, name in enumerate(operations)}

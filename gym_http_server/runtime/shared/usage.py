@@ -8,31 +8,12 @@ from __future__ import annotations
 import time
 from typing import Final
 
-OPERATIONS: Final = (
-    "reset",
-    "step",
-    "rollout",
-    "render",
-    "batch_reset",
-    "batch_step",
-    "claim",
-    "sample",
-    "contains_action",
-    "contains_observation",
-    "monitor_start",
-    "monitor_close",
-    "monitor",
-    "transitions",
-    "snapshot_create",
-    "snapshot_list",
-    "snapshot_restore",
-    "snapshot_delete",
-)
-"""Every operation, at the index that stands for it."""
+from ..operations import CALLS
 
 CELLS: Final = 8
 _STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION, _STEPS_BEFORE, _EPISODES_BEFORE = range(CELLS)
-_INDEX: Final = {name: float(index) for index, name in enumerate(OPERATIONS)}
+_NAMES: Final = tuple(CALLS)
+_INDEX: Final = {name: float(index) for index, name in enumerate(CALLS)}
 MOST: Final = float(1 << 53)
 """The largest value that is one."""
 
@@ -107,7 +88,7 @@ class Usage:
     @property
     def operation(self) -> str:
         """The operation of the latest call."""
-        return OPERATIONS[int(within(self._cells[_OPERATION])) % len(OPERATIONS)]
+        return _NAMES[int(within(self._cells[_OPERATION])) % len(_NAMES)]
 
 
 def within(value: float) -> float:

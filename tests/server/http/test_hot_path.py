@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gym_http_server import app as wiring
+from gym_http_server.api.call import Call
 from gym_http_server.api.hot_operations import HotOperations, draft4
 from gym_http_server.api.hot_path import HotPath
-from gym_http_server.api.responses import Response
 from gym_http_server.conformity.contract import DOCUMENT, inlined
+from gym_http_server.runtime.messages import Reply
 from gym_http_server.runtime.shared.traffic import Traffic
 from tests.support.live import SECONDS, LiveApp
 from tests.support.serving import Answer, Server
@@ -243,9 +244,9 @@ async def test_what_is_plain_and_valid_does_not_fall_through(operation_id: str, 
     """Every marked operation is served by the hot path itself, with or without the path's final slash."""
     called: list[dict[str, Any]] = []
 
-    async def handler(instance_id: str, body: Any = None, accept: str | None = None, **further: str) -> Any:
-        called.append({"instance_id": instance_id, **further, "body": body, "accept": accept})
-        return Response(b"{}")
+    async def handler(call: Call, instance_id: str, body: Any = None, **further: str) -> Any:
+        called.append({"instance_id": instance_id, **further, "body": body, "accept": call.accept})
+        return Reply(b"{}")
 
     async def fall_through(*_: Any) -> None:
         raise AssertionError("it fell through")
@@ -284,7 +285,7 @@ async def test_a_request_that_falls_through_brings_its_body() -> None:
     async def stack(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 -- ASGI's signature
         heard.extend([await receive() for _ in messages])
 
-    async def handler(instance_id: str, body: Any) -> Any:  # noqa: ARG001 -- the names that operations hand over
+    async def handler(call: Call, instance_id: str, body: Any) -> Any:  # noqa: ARG001 -- the names that operations hand over
         raise AssertionError("it was executed")
 
     hot = HotPath(compiled(handler), 10, stack, lambda _: Traffic())
@@ -340,9 +341,9 @@ async def test_a_body_that_an_operation_has_no_use_for_is_passed_over(body: byte
     """It is read to its end, whatever it is and of whatever type, and does not make the request fall through."""
     called: list[str] = []
 
-    async def handler(instance_id: str, once: Any = None) -> Any:  # noqa: ARG001 -- the names that operations hand over
+    async def handler(call: Call, instance_id: str) -> Any:  # noqa: ARG001 -- the names that operations hand over
         called.append(instance_id)
-        return Response(b"{}")
+        return Reply(b"{}")
 
     async def fall_through(*_: Any) -> None:
         raise AssertionError("it fell through")
@@ -366,7 +367,7 @@ async def test_a_body_that_an_operation_has_no_use_for_is_passed_over(body: byte
 async def test_a_body_that_is_passed_over_is_within_the_limit() -> None:
     """One over the limit falls through with all that was read, and nothing is executed."""
 
-    async def handler(instance_id: str) -> Any:  # noqa: ARG001 -- the names that operations hand over
+    async def handler(call: Call, instance_id: str) -> Any:  # noqa: ARG001 -- the names that operations hand over
         raise AssertionError("it was executed")
 
     heard: list[Any] = []

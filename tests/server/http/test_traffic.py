@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gym_http_server.conformity.contract import DOCUMENT, inlined
+from gym_http_server.runtime.operations import HOT
 from gym_http_server.runtime.shared import memory, usage
 from gym_http_server.runtime.shared import receive_buffer as inbox
-from gym_http_server.runtime.shared.traffic import BOUNDS, CELLS, OPERATIONS, STATUSES, Tally, Traffic, tallies
+from gym_http_server.runtime.shared.traffic import BOUNDS, CELLS, STATUSES, Tally, Traffic, tallies
 from tests.support.serving import Server, eventually, threads
 
 MARKED = [
@@ -25,7 +26,7 @@ MARKED = [
 
 def test_every_marked_operation_and_every_status_it_declares_is_told_apart() -> None:
     """What is inside a training loop is counted, and no status that it may have is lost among others."""
-    assert sorted(OPERATIONS) == sorted(operation["operationId"] for operation in MARKED)
+    assert sorted(HOT) == sorted(operation["operationId"] for operation in MARKED)
     declared = {int(status) for operation in MARKED for status in operation["responses"] if status.isdigit()}
     assert declared <= set(STATUSES)
 
@@ -38,7 +39,7 @@ def test_all_that_is_counted_has_room_in_the_first_page() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(OPERATIONS),
+            st.sampled_from(HOT),
             st.sampled_from((*STATUSES, 418)),
             st.floats(0, 1000),
             st.integers(0, 1 << 20),

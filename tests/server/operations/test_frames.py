@@ -15,7 +15,7 @@ from PIL import Image
 
 from gym_http_server.client import Client, RemoteEnv
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.operations import open_served
+from gym_http_server.runtime.opening import open_served
 from tests.conftest import KINDS, start
 from tests.support.serving import Server
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from gym_http_server.api import pages
+from gym_http_server.api.call import Call
 from gym_http_server.api.handlers import handler_table
 from gym_http_server.config import Settings
 from gym_http_server.errors import FileSystemTimeoutError
@@ -206,7 +207,7 @@ async def test_a_path_on_a_file_system_that_hangs_is_given_up_by_name(
     try:
         with pytest.raises(FileSystemTimeoutError, match=f"within 0.2 s about '{HANGING}'"):
             async with asyncio.timeout(SECONDS):
-                await handlers[name.partition(" ")[0]](**ON_A_HANGING_FILE_SYSTEM[name])
+                await handlers[name.partition(" ")[0]](call=Call(), **ON_A_HANGING_FILE_SYSTEM[name])
     finally:
         forever.set()
 

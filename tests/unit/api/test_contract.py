@@ -20,6 +20,9 @@ from gym_http_server.contract import METHODS, load_contract, resolve
 from gym_http_server.engines import make_engine
 from gym_http_server.instances.directory import Instances
 from gym_http_server.results.scoreboard import Results
+from gym_http_server.runtime import operations
+from gym_http_server.runtime.batch import Batch
+from gym_http_server.runtime.environment import Environment
 from gym_http_server.runtime.messages import MSGPACK
 from gym_http_server.runtime.registry.registry import Registry
 
@@ -51,9 +54,34 @@ def test_the_document_is_valid_openapi() -> None:
 
 def test_the_handler_table_has_exactly_the_operations_of_the_document() -> None:
     """No operation is without a handler, and no handler without an operation."""
-    ids = load_contract().operation_ids()
+    ids = [operation["operationId"] for _, _, operation in OPERATIONS]
     assert sorted(table()) == sorted(ids)
     assert len(set(ids)) == len(ids)
+
+
+def test_the_table_of_operations_says_what_the_document_says() -> None:
+    """Which operations there are, which belong to a training loop, and which take an Idempotency-Key."""
+    key = {"$ref": "#/components/parameters/IdempotencyKey"}
+    of_document = {
+        (operation["operationId"], bool(operation.get("x-hot-path")), key in operation.get("parameters", []))
+        for _, _, operation in OPERATIONS
+    }
+    assert {(each.operation_id, each.is_hot, each.is_keyed) for each in operations.OPERATIONS} == of_document
+
+
+def test_every_call_of_the_table_is_a_method_of_the_instances_it_is_for() -> None:
+    """Those for one kind only have advice for the other."""
+    assert len(operations.CALLS) > 10
+    for call, operation in operations.CALLS.items():
+        kinds = (
+            {Environment, Batch}
+            if operation.kind is None
+            else {Environment}
+            if operation.kind == "environment"
+            else {Batch}
+        )
+        assert {kind for kind in (Environment, Batch) if callable(getattr(kind, call, None))} == kinds
+        assert bool(operation.instead) == (operation.kind is not None)
 
 
 def test_each_tag_is_a_handler_module() -> None:

@@ -22,6 +22,7 @@ from gym_http_server.handover import gateway
 from gym_http_server.handover.gateway import FEW, LEAST_PATIENCE, MOST_PATIENCE, REQUEST_LINE, Habit
 from gym_http_server.handover.pipelining import unanswered
 from gym_http_server.runtime.frames import ADOPT, RECALL, RequestPacker, RequestReader, pack_returned, unpack_returned
+from gym_http_server.runtime.operations import CALLS
 from gym_http_server.runtime.shared import receive_buffer as inbox_module
 from gym_http_server.runtime.shared import usage as usage_module
 from gym_http_server.runtime.shared.memory import Memory
@@ -33,7 +34,7 @@ from gym_http_server.runtime.shared.receive_buffer import (
     WAITING,
     ReceiveBuffer,
 )
-from gym_http_server.runtime.shared.usage import OPERATIONS, Usage
+from gym_http_server.runtime.shared.usage import Usage
 from tests.support.handing import chunked, get, post
 
 SHUTDOWN = EnvironmentDiedError("it died")
@@ -202,7 +203,7 @@ def test_garbage_in_the_usage_is_read_without_a_failure(values: list[float]) -> 
     assert math.isfinite(usage.used_at)
     assert math.isfinite(usage.idle_since)
     assert usage.busy_since is None or 0 < usage.busy_since < math.inf
-    assert usage.operation in OPERATIONS
+    assert usage.operation in CALLS
     assert usage.of_rollout is None or min(usage.of_rollout) >= 0
 
 

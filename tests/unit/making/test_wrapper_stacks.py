@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from gym_http_server.client.values import observation_reader
 from gym_http_server.errors import EnvironmentRaisedError, InvalidValueError
 from gym_http_server.runtime.messages import MSGPACK, CreateRequest
-from gym_http_server.runtime.operations import Served, open_served
+from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served import Served
 from gym_http_server.runtime.values.codec import encoder
 from gym_http_server.runtime.values.packing import unpack
 from gym_http_server.runtime.values.spaces import rebuild

@@ -1,24 +1,54 @@
-"""The `Idempotency-Key` header: from the request's head to the call of the handler.
+"""What a handler is told of a request beside its parameters and body: Accept, Idempotency-Key, client.
 
-Format: draft-ietf-httpapi-idempotency-key-header; the value is compared verbatim, quoted or not.
+Format of the key: draft-ietf-httpapi-idempotency-key-header; the value is compared verbatim, quoted or not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..runtime.idempotency import ONCE, IdempotencyKey
 from .content.bodies import LARGE_BODY_BYTES, READERS
+from .content.negotiation import form_of
+from .refusals import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from .asgi import Scope
 
 HEADER: Final = "Idempotency-Key"
 NAME: Final = HEADER.lower().encode()
 
 _KNOWN: Final = frozenset(("type", "minLength", "maxLength", "pattern", "title", "description", "example"))
+
+
+class Call(NamedTuple):
+    """What every handler is told of its request.
+
+    Attributes:
+        accept: the Accept header; None without one.
+        key: identity of the request, from its Idempotency-Key; None without one.
+        scope: the ASGI scope; None in tests.
+    """
+
+    accept: str | None = None
+    key: IdempotencyKey | None = None
+    scope: Scope | None = None
+
+    @property
+    def client(self) -> str | None:
+        """The client's address; None if it is not known."""
+        return client_of(self.scope)
+
+    def arguments(self, **arguments: Any) -> dict[str, Any]:
+        """Return the arguments of an instance's call: those given, the media type of the reply and the key."""
+        arguments.update(form_of(self.accept))
+        if self.key is not None:
+            arguments[ONCE] = self.key
+        return arguments
 
 
 def key_pattern(parameters: Iterable[Mapping[str, Any]]) -> re.Pattern[bytes] | None:
@@ -43,8 +73,3 @@ async def idempotency_key_of(key: str, operation_id: str, body: bytes) -> Idempo
     if len(body) <= LARGE_BODY_BYTES:
         return IdempotencyKey.of(key, operation_id, body)
     return await asyncio.get_running_loop().run_in_executor(READERS, IdempotencyKey.of, key, operation_id, body)
-
-
-def named(once: IdempotencyKey | None) -> dict[str, Any]:
-    """Return the keyword argument for an environment's call; empty for a request without a key."""
-    return {} if once is None else {ONCE: once}

@@ -1,0 +1,394 @@
+"""What an instance serves: the base class of an environment and a batch, with the calls that both have.
+
+A call takes plain values and arrays and returns an encoded `Reply`: encoding happens beside the environment, and the server
+never looks inside an observation.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import (
+    EnvironmentRaisedError,
+    GymHttpServerError,
+    InstanceKindError,
+    InvalidActionError,
+    InvalidValueError,
+    RenderModeError,
+    ResetNeededError,
+)
+from .idempotency import ONCE, IdempotencyKey, ReplyCache
+from .making.blame import blame
+from .making.construct import render_modes
+from .messages import JSON, MSGPACK, Description, Reply
+from .operations import CALLS, Kind
+from .recording.monitor import NO_MONITOR, Camera, Monitor, schedule
+from .recording.writer import RecordingWriter
+from .shared.usage import Usage
+from .snapshots.snapshots import Snapshots
+from .values.codec import contains, encoder
+from .values.encoding import ENCODERS
+from .values.rendered_frame import encode_frame, goes_packed, packable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import gymnasium
+
+logger = logging.getLogger(__name__)
+
+
+class Served(abc.ABC):
+    """One live environment, or a batch of them.
+
+    Attributes:
+        KIND: the kind of instance.
+        STATE: names of attributes that are part of the state, beside the environment itself.
+        description: what was made.
+        is_broken: no further call can be served.
+        last_words: why not, where it is broken.
+        usage: how much it has been used.
+    """
+
+    KIND: ClassVar[Kind]
+    STATE: ClassVar[tuple[str, ...]]
+    _calls: ClassVar[Mapping[str, Callable[..., Reply]]]
+
+    is_broken = False
+    last_words = ""
+    _has_reset = False
+    _monitor: Monitor | None = None
+    _recorded: Mapping[str, Any] = NO_MONITOR
+    _environment: Any
+
+    def __init_subclass__(cls) -> None:
+        """Collect the methods that the table of operations names for this kind."""
+        cls._calls = {call: getattr(cls, call) for call, each in CALLS.items() if each.kind in (cls.KIND, None)}
+
+    def __init__(
+        self,
+        description: Description,
+        action_space: gymnasium.Space[Any],
+        observation_space: gymnasium.Space[Any],
+        seed: int | str | None,
+        usage: Usage | None,
+        *,
+        owns_process: bool,
+    ) -> None:
+        self.description = description
+        self.usage = usage or Usage()
+        self._action_space = action_space
+        self._observation_space = observation_space
+        self._encode_sample = encoder(action_space)
+        self._reply_cache = ReplyCache()
+        self._snapshots = Snapshots(owns_process=owns_process)
+        self._seed = None if seed is None else int(seed)
+        self._action_space.seed(self._seed)
+
+    def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
+        """Run a call of the table of operations and return its reply.
+
+        Args:
+            operation: the call.
+            arguments: its arguments; with an `IdempotencyKey` under `ONCE` it runs only once.
+
+        Raises:
+            UsageError, ConflictError: the call is refused.
+            KeyReusedError: the key is that of another call.
+            InstanceKindError: the call is for the other kind of instance.
+            EnvironmentRaisedError: the environment raised an exception.
+        """
+        serve = self._calls.get(operation)
+        if serve is None:
+            lanes = self.description.num_envs
+            what = "a single environment" if lanes is None else f"a batch of {lanes}"
+            raise InstanceKindError(f"this instance is {what}: {CALLS[operation].instead}", num_envs=lanes)
+        if ONCE in arguments:
+            others = dict(arguments)
+            key = IdempotencyKey(*others.pop(ONCE))
+            return self._reply_cache.of(key, lambda: self._serve(operation, serve, others))
+        return self._serve(operation, serve, arguments)
+
+    def _serve(self, operation: str, serve: Callable[..., Reply], arguments: Mapping[str, Any]) -> Reply:
+        self.usage.begin(operation)
+        try:
+            return serve(self, **arguments)
+        finally:
+            self.usage.end()
+
+    def sample(self, media_type: str = JSON) -> Reply:
+        """Draw from the action space; reply `{"action"}`."""
+        with calling("sample"):
+            action = self._action_space.sample()
+        return encoded({"action": self._encode_sample(action)}, media_type)
+
+    def claim(self) -> Reply:
+        """Reply `{}`, and reserve the idempotency key of a closing, which no other call may have."""
+        return encoded({}, JSON)
+
+    def contains_action(self, action: Any, media_type: str = JSON) -> Reply:
+        """Reply `{"member"}`: whether the action space contains the value."""
+        return encoded({"member": contains(self._action_space, action)}, media_type)
+
+    def contains_observation(self, observation: Any, media_type: str = JSON) -> Reply:
+        """Reply `{"member"}`: whether the observation space contains the value."""
+        return encoded({"member": contains(self._observation_space, observation)}, media_type)
+
+    def render(self, media_types: Sequence[str], lane: int | None = None) -> Reply:
+        """Reply the current frame of a lane in the first of the media types that the render mode can give.
+
+        In MessagePack it replies `{"frame"}`, or `{"frames"}` of all lanes of a batch where none is named.
+
+        Args:
+            media_types: the best first.
+            lane: of a batch, whose first lane it is otherwise; 0 for a single environment.
+
+        Raises:
+            RenderModeError: the environment has no render mode that gives a frame.
+            RenderFormatError: none of the media types can be made of the frame.
+            ResetNeededError: there has been no reset yet.
+            InvalidValueError: there is no such lane.
+        """
+        mode = filmable(self.description.render_mode, render_modes(self._environment))
+        if not self._has_reset:
+            raise ResetNeededError("render before the first reset: call reset first")
+        count = self.description.num_envs or 1
+        if lane is not None and lane >= count:
+            lanes = "only lane 0" if count == 1 else f"the lanes 0 to {count - 1}"
+            raise InvalidValueError(f"there is no lane {lane}: this instance has {lanes}")
+        with calling("render"):
+            if lane is None and self.description.num_envs is not None and goes_packed(mode, media_types):
+                frames = [packable(frame, mode) for frame in self._frames(range(count))]
+                return encoded({"frames": frames}, MSGPACK)
+            [frame] = self._frames((lane or 0,))
+            return Reply(*encode_frame(frame, mode, media_types))
+
+    def monitor_start(
+        self, directory: str, force: bool = False, resume: bool = False, video_callable: Any = False
+    ) -> Reply:
+        """Record from the next reset on, and close the monitor that is on; reply `{}`.
+
+        Args:
+            directory: where; an absolute path.
+            force: delete an earlier recording there.
+            resume: keep it.
+            video_callable: of which episodes a video is recorded (see `monitor.schedule`).
+
+        Raises:
+            InvalidValueError: `video_callable` is nothing that can be, or `directory` no directory.
+            RenderModeError: there is nothing to film.
+            MissingDependencyError: what encodes videos is not installed.
+            RecordingExistsError: there is an earlier recording.
+            RecordingFailedError: the system refuses to write there.
+        """
+        is_filmed = schedule(video_callable)
+        camera = None if is_filmed is None else self._camera(is_filmed)
+        made = self.description
+        recording = RecordingWriter(Path(directory), made.env_id, made.library, force=force, resume=resume)
+        if self._monitor is not None and force and recording.directory == self._monitor.directory:
+            self._monitor.discard()
+            self._monitor = None
+        self._close_monitor()
+        self._monitor = Monitor(recording, made.num_envs or 1, camera)
+        return encoded({}, JSON)
+
+    def monitor_close(self) -> Reply:
+        """Stop recording, where a monitor is on; reply `{}`.
+
+        Raises:
+            RecordingFailedError: it cannot be written; it is tried again with the next call.
+        """
+        self._close_monitor()
+        return encoded({}, JSON)
+
+    def monitor(self) -> Reply:
+        """Reply what the latest monitor has recorded."""
+        return encoded(self._recorded if self._monitor is None else self._monitor.state(), JSON)
+
+    def snapshot_create(self, limit: int, media_type: str = JSON) -> Reply:
+        """Save the state; reply `{"snapshot_id"}`.
+
+        Args:
+            limit: how many snapshots there may be.
+            media_type: the media type of the reply.
+
+        Raises:
+            ResetNeededError: there has been no reset yet.
+            TooManySnapshotsError: there are as many.
+            NotCopyableError: the environment cannot be copied.
+        """
+        if not self._has_reset:
+            raise ResetNeededError("snapshot before the first reset: call reset first")
+        with calling("snapshot"):
+            snapshot_id = self._snapshots.create(
+                {name: getattr(self, name) for name in self.STATE},
+                self._environment,
+                (self._action_space, self._observation_space),
+                render=self._frame_to_keep,
+                steps=self.usage.steps,
+                limit=limit,
+            )
+        # As after it is restored: a wrapper may draw another frame each time.
+        self._keep_frame(self._snapshots.get(snapshot_id).frame)
+        return encoded({"snapshot_id": snapshot_id}, media_type)
+
+    def snapshot_list(self, limit: int) -> Reply:
+        """Reply `{"snapshots", "limit"}`, the oldest first."""
+        return encoded({"snapshots": self._snapshots.told(), "limit": limit}, JSON)
+
+    def snapshot_restore(self, snapshot_id: str, media_type: str = JSON) -> Reply:
+        """Go back to a snapshot; reply what was observed then.
+
+        Raises:
+            UnknownSnapshotError: there is none of that id.
+            NotCopyableError: the state cannot be put back, and is as it was.
+        """
+        snapshot = self._snapshots.get(snapshot_id)
+        snapshot.saved.put_back()
+        for name, value in snapshot.own.items():
+            setattr(self, name, value)
+        if self._monitor is not None:
+            self._monitor.interrupt()
+        self._keep_frame(snapshot.frame)
+        return encoded(self._observed(), media_type)
+
+    def snapshot_delete(self, snapshot_id: str) -> Reply:
+        """Forget a snapshot; reply `{}`.
+
+        Raises:
+            UnknownSnapshotError: there is none of that id.
+        """
+        self._snapshots.delete(snapshot_id)
+        return encoded({}, JSON)
+
+    def close(self) -> None:
+        """Close what is served. What it raises is logged, for there is nobody left whom it concerns."""
+        try:
+            self._close_monitor()
+        except GymHttpServerError as error:
+            logger.warning("what was recorded of %s is lost: %s", self.description.env_id, error)
+        self._snapshots.clear()
+        try:
+            self._close()
+        except Exception:
+            logger.exception("closing %s failed", self.description.env_id)
+
+    def _close_monitor(self) -> None:
+        if self._monitor is not None:
+            self._monitor.close()
+            self._recorded = self._monitor.state()
+            self._monitor = None
+
+    def _camera(self, is_filmed: Callable[[int], bool]) -> Camera:
+        mode = filmable(self.description.render_mode, render_modes(self._environment))
+        from .recording import video
+
+        video.require(mode)
+        if self._has_reset:
+            try:
+                frames = self._frames((0,))
+            except (Exception, SystemExit) as error:
+                raise RenderModeError(
+                    f"the environment cannot be filmed: render raised {type(error).__name__}: {error}"
+                ) from error
+            if frames[0] is None:
+                raise RenderModeError(f"the environment cannot be filmed: render mode {mode!r} gives no frame")
+        rate = video.frames_per_second(self._metadata)
+        return Camera(self._frames, lambda base, episode_id: video.open_video(base, mode, rate, episode_id), is_filmed)
+
+    @property
+    @abc.abstractmethod
+    def _metadata(self) -> Mapping[str, Any]:
+        """What the library's own object tells of itself."""
+
+    @abc.abstractmethod
+    def _frames(self, lanes: Sequence[int]) -> Sequence[Any]:
+        """Return what `render()` gives of each of these lanes; a single environment has the lane 0."""
+
+    @abc.abstractmethod
+    def _observed(self) -> dict[str, Any]:
+        """Return the latest observation in plain values, as a reply has it."""
+
+    def _frame_to_keep(self) -> Any:
+        """Return the frame that a snapshot keeps, where it could not be drawn again; None for none."""
+        return None
+
+    def _keep_frame(self, frame: Any) -> None:  # noqa: B027 -- what is not rendered has none
+        """Show that frame until something is executed; None for what the environment itself draws."""
+
+    @abc.abstractmethod
+    def _close(self) -> None:
+        """Close the library's own object."""
+
+
+def filmable(mode: str | None, modes: Sequence[str] | None) -> str:
+    """Return a render mode that gives frames.
+
+    Args:
+        mode: of an instance.
+        modes: those that its environment has; None where it does not say.
+
+    Raises:
+        RenderModeError: this one does not.
+    """
+    if mode is None or mode == "human":
+        why = "has no render mode" if mode is None else "shows a window (render mode 'human')"
+        # A mode is advised only where the environment says that it has it.
+        has = [each for each in modes or () if each.removesuffix("_list") in ("rgb_array", "ansi", "depth_array")]
+        advice = f"create it with render_mode {' or '.join(map(repr, has))} for a frame"
+        if modes is None:
+            advice = "the environment does not say which render modes it has"
+        elif not has:
+            advice = "the environment has no render mode that gives a frame"
+        raise RenderModeError(f"this instance {why}: {advice}")
+    return mode
+
+
+def encoded(value: Any, media_type: str) -> Reply:
+    """Return a value as a reply in one of the media types of `encoding.ENCODERS`."""
+    return Reply(ENCODERS[media_type](value), media_type)
+
+
+@contextlib.contextmanager
+def calling(operation: str, refused: type[GymHttpServerError] | None = None) -> Iterator[None]:
+    """Turn whatever the environment raises into an error of ours; `refused` is the class where the caller's to blame."""
+    try:
+        yield
+    except GymHttpServerError:
+        raise
+    except (Exception, SystemExit) as error:
+        failure = blame(error, operation)
+        if refused is not None and isinstance(failure, EnvironmentRaisedError):
+            raise refused(failure.detail) from error
+        logger.exception("%s", failure.detail)
+        raise failure from error
+
+
+def outside(action: Any, space: gymnasium.Space[Any], reason: str | None) -> InvalidActionError:
+    """Return the error for an action that is not in its space."""
+    because = f" ({reason})" if reason else ""
+    return InvalidActionError(f"action {_short(action)} is not in the action space {_short(space)}{because}")
+
+
+def number(reward: Any) -> float:
+    """Return a reward as a float, whatever numeric type the environment gave."""
+    return float(reward) if isinstance(reward, (float, int, np.generic)) else float(np.asarray(reward).item())
+
+
+def as_object(info: Any) -> Any:
+    """Return what the environment tells as an object with names."""
+    if isinstance(info, dict):
+        return info
+    return {} if info is None else {"info": info}
+
+
+def _short(value: Any, limit: int = 200) -> str:
+    # Each item takes a character at least.
+    text = repr(value[: limit + 1] if isinstance(value, list | str | bytes) else value)
+    return text if len(text) <= limit else f"{text[:limit]}…"
