@@ -1,4 +1,4 @@
-"""A batch of environments that step together, and its operations; each lane is one environment."""
+"""A batch of environments that step together; each lane is one environment."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Batch(Served):
     """A batch of environments.
 
     Args:
-        request: what to make; `num_envs` is given.
-        may_fork: this process is an environment's own, which may have children.
-        usage: where to write how much it is used; None for memory of its own.
+        request: the request to make it, with `num_envs`.
+        may_fork: this process serves only this batch, so that lanes may run in child processes.
+        usage: its counters in shared memory; None for private memory.
 
     Raises:
-        UsageError: it cannot be made as asked.
+        UsageError: the request is invalid.
     """
 
     KIND = "batch"
@@ -50,7 +50,7 @@ class Batch(Served):
 
     def __init__(self, request: CreateRequest, *, may_fork: bool = True, usage: Usage | None = None) -> None:
         made = make_batch(request, may_fork=may_fork)
-        # Any: the base class names int alone as a seed, and its subclasses take lists.
+        # Any: the base class declares int as the seed; its subclasses take lists.
         self._environment = made.environment
         self._lanes = made.environment.num_envs
         action_space, observation_space = (
@@ -94,16 +94,16 @@ class Batch(Served):
         media_type: str = JSON,
         types: bool = False,
     ) -> Reply:
-        """Start an episode in every lane, or in those of the mask; reply `{"observations", "infos"}`.
+        """Start an episode in every lane, or in the lanes of the mask; reply `{"observations", "infos"}`.
 
         Args:
-            seed: seed of the batch; without one the first reset takes that of the creation. A string of decimal digits where
-                it is too large for the channel.
-            seeds: or one for each lane.
-            options: for the environments' own reset.
-            reset_mask: which lanes to reset; None for all.
+            seed: seed of the batch; None for the seed of the creation with the first reset, and for none later. A string of
+                decimal digits if it does not fit in 64 bits.
+            seeds: a seed for each lane, instead of `seed`.
+            options: the options of the environments' reset.
+            reset_mask: the lanes to reset; None for all.
             media_type: the media type of the reply.
-            types: reply `types` as well, where there are any to tell (see `value_types`).
+            types: reply `types` as well (see `value_types`).
         """
         options = dict(options or {})
         mask = self._mask(options.pop("reset_mask", None) if reset_mask is None else reset_mask)
@@ -127,7 +127,10 @@ class Batch(Served):
     def batch_step(self, actions: Any, media_type: str = JSON, types: bool = False) -> Reply:
         """Take an action in every lane; reply `{"observations", "rewards", "terminated", "truncated", "infos"}`.
 
-        With `types` also that, where there are any to tell (see `value_types`).
+        Args:
+            actions: an action for each lane, encoded.
+            media_type: the media type of the reply.
+            types: reply `types` as well (see `value_types`).
         """
         decoded = self._decoded(actions)
         if not self._has_reset:
@@ -172,7 +175,7 @@ class Batch(Served):
             note(as_object(infos), "/infos", types, packed)
             final = infos.get("final_obs") if isinstance(infos, dict) else None
             if _is_of_lanes(final):
-                # Each lane's is told in the form of the space, which the pointers into it have to follow.
+                # Each lane's final observation is encoded by its space, and the pointers into it must follow that.
                 inside = [pointer for pointer in types if pointer.startswith("/infos/final_obs/")]
                 for pointer in inside:
                     del types[pointer]
@@ -206,7 +209,7 @@ class Batch(Served):
         """Save the state of every lane; see `Served.snapshot_create`.
 
         Raises:
-            InstanceKindError: the lanes are processes of their own.
+            InstanceKindError: the lanes run in child processes.
         """
         if self.description.vectorization_mode == "async":
             raise InstanceKindError(
@@ -290,7 +293,7 @@ class Batch(Served):
             with calling(operation, refused):
                 yield
             return
-        # Gymnasium ends the processes of lanes that raise, and then cannot go on with the others.
+        # Gymnasium ends the process of a lane that raises, and cannot continue with the others.
         try:
             with calling(operation):
                 yield

@@ -1,4 +1,4 @@
-"""One environment and its operations: decode the arguments, call the environment, encode the reply."""
+"""A single environment: decode the arguments of a call, call the environment, encode the reply."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Environment(Served):
     """One live environment.
 
     Args:
-        request: what to make.
-        owns_process: this process is the environment's own.
-        usage: where to write how much it is used; None for memory of its own.
+        request: the request to make it.
+        owns_process: this process serves only this environment.
+        usage: its counters in shared memory; None for private memory.
 
     Raises:
-        UsageError: it cannot be made as asked.
+        UsageError: the request is invalid.
     """
 
     KIND = "environment"
@@ -82,13 +82,14 @@ class Environment(Served):
         media_type: str = JSON,
         types: bool = False,
     ) -> Reply:
-        """Start an episode; reply `{"observation", "info"}`. Without a seed the first one takes that of the creation.
+        """Start an episode; reply `{"observation", "info"}`.
 
         Args:
-            seed: a string of decimal digits where it is too large for the channel.
-            options: for the environment's own reset.
+            seed: the seed, as a string of decimal digits if it does not fit in 64 bits; None for the seed of the creation
+                with the first reset, and for none later.
+            options: the options of the environment's reset.
             media_type: the media type of the reply.
-            types: reply `types` as well, where there are any to tell (see `value_types`).
+            types: reply `types` as well (see `value_types`).
         """
         observation, info = self._reset(None if seed is None else int(seed), options)
         reply = {"observation": self._encode_observation(observation), "info": as_object(info)}
@@ -106,12 +107,15 @@ class Environment(Served):
     ) -> Reply:
         """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`.
 
-        With `types` also that, where there are any to tell (see `value_types`).
+        With autoreset, the call after the end of an episode resets the environment instead: the reward is 0.
 
-        With `render` also `frame`, an array of uint8 of shape (height, width, 3) or what the environment has, or a text; None
-        where there is none, and then `frame_error` says why; there is none that would take the reply over `limit` bytes.
-
-        With autoreset, after an episode's end, it starts the next one instead, and that is no step: the reward is 0.
+        Args:
+            action: the action, encoded.
+            media_type: the media type of the reply.
+            render: reply `frame` as well, usually uint8 of shape (height, width, 3), or a text. It is None, and `frame_error`
+                says why, if there is none or the reply would exceed `limit`.
+            limit: maximum size of a reply with a frame, in bytes.
+            types: reply `types` as well (see `value_types`).
         """
         decoded = self._decoded(action)
         noted: Types | None = {} if types else None
@@ -149,16 +153,16 @@ class Environment(Served):
         """Take many steps; reply the trajectory (see `RolloutBuffer`).
 
         Args:
-            limit: the largest reply, in bytes.
-            actions: the actions to take, in order; None for random ones.
-            steps: how many random ones to take.
-            episodes: or for how many episodes to take them.
-            seed: of a reset at the beginning and, for random actions, of the action space; digits as for `reset`.
+            limit: maximum size of the reply in bytes.
+            actions: the actions, in order; None for random ones.
+            steps: number of random actions.
+            episodes: number of episodes with random actions, instead of `steps`.
+            seed: seed of a reset before the first step and, for random actions, of the action space; as for `reset`.
             media_type: the media type of the reply.
 
         Raises:
-            ReplyTooLargeError: the trajectory is over the limit.
-            RolloutTimeoutError: it is not over in time.
+            ReplyTooLargeError: the trajectory exceeds the limit.
+            RolloutTimeoutError: the time limit is reached.
         """
         self.usage.begin_rollout()
         plan = (
@@ -194,12 +198,12 @@ class Environment(Served):
         whole = encoded(reply | self._shown(), media_type)
         if limit is None or len(whole.body) <= limit:
             return whole
-        # The step was taken: without its observation the client could not go on.
+        # The step was taken: the client needs its observation.
         error = f"with its frame {ReplyTooLargeError.of(len(whole.body), limit)}"
         return encoded({**reply, "frame": None, "frame_error": error}, media_type)
 
     def _shown(self) -> dict[str, Any]:
-        """Return the frame as members of a step's reply, or why there is none: the step was taken all the same."""
+        """Return `frame` of a step's reply, or why there is none: the step was taken all the same."""
         try:
             mode = filmable(self.description.render_mode, render_modes(self._environment))
             with calling("render"):
@@ -214,7 +218,7 @@ class Environment(Served):
         """Reply the tabular model (see `transitions.transition_model`).
 
         Raises:
-            NoTransitionModelError: the environment has none.
+            NoTransitionModelError: the environment has no tabular model.
         """
         with calling("transitions"):
             return encoded(transition_model(self._environment), JSON)
@@ -224,11 +228,11 @@ class Environment(Served):
         metadata: Mapping[str, Any] = self._environment.metadata
         return metadata
 
-    def _frames(self, lanes: Sequence[int]) -> Sequence[Any]:  # noqa: ARG002 -- there is one
+    def _frames(self, lanes: Sequence[int]) -> Sequence[Any]:  # noqa: ARG002 -- lane 0
         return (self._frame(),)
 
     def _frame(self) -> Any:
-        # Also where its frame is not shown: a wrapper may draw random numbers for it, which later steps depend on.
+        # Always called: a wrapper may draw random numbers here, and later steps depend on them.
         frame = self._environment.render()
         if self._kept_frame is not None and self._kept_frame[0] == self.usage.steps:
             return self._kept_frame[1]
@@ -281,7 +285,7 @@ class Environment(Served):
             reward, terminated, truncated = number(reward), bool(terminated), bool(truncated)
         except (Exception, SystemExit):
             self._kept_frame = None
-            # Only now, because a context manager takes as long as all the rest here.
+            # Only on failure: entering the context manager takes as long as the rest of this method.
             with calling("step"):
                 raise
         self._observation = observation

@@ -1,6 +1,6 @@
-"""Idempotency keys and reply caches: a request that is sent again with its key is not executed again.
+"""Idempotency keys and reply caches: a request that is repeated with its key is not executed again.
 
-Format of the key: the header of draft-ietf-httpapi-idempotency-key-header, whose text is taken as it is.
+Format of the key: draft-ietf-httpapi-idempotency-key-header; its text is compared verbatim.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ONCE: Final = "once"
-"""The name of the argument that is not the operation's."""
+"""Name of the argument of a call that holds its `IdempotencyKey`."""
 
-MOST_KEPT: Final = 64
-MOST_BYTES: Final = 16 << 20
-"""How many outcomes are kept beside an environment, and how large they may be together; the latest is kept always."""
+MAX_REPLIES: Final = 64
+MAX_REPLY_BYTES: Final = 16 << 20
+"""Maximum number and total size of the replies kept for one environment; the latest is always kept."""
 
-MOST_SHARED: Final = 4096
-"""How many outcomes are kept of operations that make and close environments."""
+MAX_SHARED_REPLIES: Final = 4096
+"""Maximum number of replies kept of operations that make and close environments."""
 
 _NOT_BEGUN: Final = (OutOfResourcesError, TooManyInstancesError, TooManyLanesError)
-"""Errors after which the same request may succeed, for nothing was done."""
+"""Errors before anything was done; a repeated request is executed."""
 
 
 class IdempotencyKey(NamedTuple):
@@ -45,7 +45,7 @@ class IdempotencyKey(NamedTuple):
 
     @classmethod
     def of(cls, key: str, operation_id: str, body: bytes) -> IdempotencyKey:
-        """Return that of a request, whose operation has no further arguments."""
+        """Return the identity of a request whose arguments are all in its body."""
         digest = hashlib.blake2b(b"%b\n" % operation_id.encode(), digest_size=16)
         digest.update(body)
         return cls(key, digest.digest())
@@ -58,38 +58,38 @@ class ReplyCache:
         self._kept: collections.OrderedDict[str, tuple[bytes, Reply | _Refusal]] = collections.OrderedDict()
         self._bytes = 0
 
-    def of(self, once: IdempotencyKey, call: Callable[[], Reply]) -> Reply:
-        """Return what `call` returned the first time; an error of ours that it raised is raised again.
+    def of(self, key: IdempotencyKey, call: Callable[[], Reply]) -> Reply:
+        """Return the reply of the first `call` with this key; a `GymHttpServerError` that it raised is raised again.
 
         Raises:
             KeyReusedError: the key is that of another request.
         """
-        kept = self._kept.get(once.key)
+        kept = self._kept.get(key.key)
         if kept is None:
             try:
                 reply = call()
             except GymHttpServerError as error:
-                self._keep(once, _Refusal(error.to_wire()))
+                self._keep(key, _Refusal(error.to_wire()))
                 raise
-            self._keep(once, reply._replace(body=compact(reply.body)))
+            self._keep(key, reply._replace(body=compact(reply.body)))
             return reply
         digest, outcome = kept
-        if digest != once.digest:
-            raise KeyReusedError.of(once.key)
+        if digest != key.digest:
+            raise KeyReusedError.of(key.key)
         if isinstance(outcome, _Refusal):
             raise GymHttpServerError.from_wire(outcome.error)
         return outcome
 
-    def _keep(self, once: IdempotencyKey, outcome: Reply | _Refusal) -> None:
-        self._kept[once.key] = once.digest, outcome
+    def _keep(self, key: IdempotencyKey, outcome: Reply | _Refusal) -> None:
+        self._kept[key.key] = key.digest, outcome
         self._bytes += _size(outcome)
-        while len(self._kept) > MOST_KEPT or (self._bytes > MOST_BYTES and len(self._kept) > 1):
+        while len(self._kept) > MAX_REPLIES or (self._bytes > MAX_REPLY_BYTES and len(self._kept) > 1):
             _, (_, oldest) = self._kept.popitem(last=False)
             self._bytes -= _size(oldest)
 
 
 def compact(body: bytes) -> bytes:
-    """Return the same bytes in as much memory as they need: orjson leaves each of its texts 4 kB or more."""
+    """Return a copy without spare memory: orjson allocates 4 kB or more for each text."""
     return bytes(memoryview(body))
 
 
@@ -98,33 +98,33 @@ def _size(outcome: Reply | _Refusal) -> int:
 
 
 class SharedReplyCache:
-    """The outcomes of keyed operations that run at the same time; a repeated one shares that of the first."""
+    """Replies to keyed operations that may run concurrently; a repeated request shares the reply of the first."""
 
     def __init__(self) -> None:
         self._kept: collections.OrderedDict[tuple[str, str], tuple[bytes, asyncio.Task[Any] | _Outcome]] = (
             collections.OrderedDict()
         )
 
-    async def of(self, scope: str, once: IdempotencyKey, run: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what `run` returned the first time, or raise what it raised; whoever goes away does not end it.
+    async def of(self, scope: str, key: IdempotencyKey, run: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return or raise the result of the first `run` with this key; it continues when a client disconnects.
 
         Args:
-            scope: what keys are told apart within, such as an instance.
-            once: which request it is.
-            run: executes it.
+            scope: the namespace of the key, such as an instance_id.
+            key: identity of the request.
+            run: executes the request.
 
         Raises:
             KeyReusedError: the key is that of another request.
         """
-        place = scope, once.key
+        place = scope, key.key
         if place in self._kept:
             digest, held = self._kept[place]
-            if digest != once.digest:
-                raise KeyReusedError.of(once.key)
+            if digest != key.digest:
+                raise KeyReusedError.of(key.key)
         else:
-            held = asyncio.get_running_loop().create_task(self._execute(place, once, run))
-            self._kept[place] = once.digest, held
-            if len(self._kept) > MOST_SHARED:
+            held = asyncio.get_running_loop().create_task(self._execute(place, key, run))
+            self._kept[place] = key.digest, held
+            if len(self._kept) > MAX_SHARED_REPLIES:
                 self._kept.popitem(last=False)
         outcome = held if isinstance(held, _Outcome) else await asyncio.shield(held)
         if isinstance(outcome.value, _Refusal):
@@ -132,7 +132,7 @@ class SharedReplyCache:
         return cast("T", outcome.value)
 
     async def _execute(
-        self, place: tuple[str, str], once: IdempotencyKey, run: Callable[[], Coroutine[Any, Any, T]]
+        self, place: tuple[str, str], key: IdempotencyKey, run: Callable[[], Coroutine[Any, Any, T]]
     ) -> _Outcome:
         try:
             outcome = _Outcome(await run())
@@ -144,18 +144,18 @@ class SharedReplyCache:
             self._kept.pop(place, None)
             raise
         if place in self._kept:
-            # In the task's stead, whose context holds the whole request: 12 kB each.
-            self._kept[place] = once.digest, outcome
+            # Replaces the task, whose context holds the whole request: 12 kB each.
+            self._kept[place] = key.digest, outcome
         return outcome
 
 
 class _Outcome(NamedTuple):
-    """What an operation returned, or how it was refused."""
+    """The result of an operation, or its `_Refusal`."""
 
     value: Any
 
 
 class _Refusal(NamedTuple):
-    """An error in its plain form, because it would hold all that lived where it was raised."""
+    """An error in its plain form: the exception would keep the frames of its traceback alive."""
 
     error: dict[str, Any]

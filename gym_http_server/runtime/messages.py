@@ -1,4 +1,4 @@
-"""The plain values that cross the seam between the server and an environment: what to make, what was made, replies."""
+"""Plain values exchanged between the server and an environment: `CreateRequest`, `Description`, `Reply`."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 
 FAR: Final = 1e100
-"""What stands for infinity in JSON, which has none."""
+"""Stands for infinity, which JSON lacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """What it takes to make one environment, or a batch of them.
+    """Request to make an environment or a batch.
 
     Attributes:
         env_id: the id to make, as the client wrote it.
-        seed: seed of the first reset and of the action space's sampling; None for fresh entropy. A string of decimal digits
-            where it is too large for a number of the channel.
+        seed: seed of the first reset and of the action space; None for fresh entropy. A string of decimal digits if it does
+            not fit in 64 bits.
         kwargs: keyword arguments for the environment's constructor; plain JSON values.
         max_episode_steps: steps after which an episode is truncated; None for the registered number.
         render_mode: render mode to make it with; None for `rgb_array` (else `ansi`) where the environment has it.
         library: `auto`, `gymnasium` or `gym`.
         strict_env_ids: refuse a retired id instead of serving its successor.
-        imports: names of the modules the server was started with (`--import`).
+        imports: modules that the server was started with (`--import`).
         num_envs: number of lanes of a batch; None for a single environment.
         vectorization_mode: how a batch is made: `auto`, `sync`, `async` or `vector_entry_point`.
-        autoreset_mode: `next_step`, `same_step` or `disabled`; None for what the batch's own way is.
-        wrappers: `name` and `kwargs` of each wrapper to put around it, the innermost first; plain JSON values.
-        autoreset: the step after an episode's end starts the next one; for a single environment.
-        call_timeout: seconds that a call may take, before which a rollout ends itself; None for any time.
+        autoreset_mode: `next_step`, `same_step` or `disabled`; None for the default of the vectorization mode.
+        wrappers: `name` and `kwargs` of each wrapper, the innermost first; plain JSON values.
+        autoreset: the step after the end of an episode resets a single environment.
+        call_timeout: time limit of a call in seconds, which a rollout keeps by itself; None for none.
     """
 
     env_id: str
@@ -54,33 +54,32 @@ class CreateRequest:
     call_timeout: float | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the form in which it is sent to an environment's process."""
-        # Not `asdict`, whose deep copies of many values take long.
+        """Return the form sent to an environment's process."""
+        # Not `asdict`: it copies every value.
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_wire(cls, message: dict[str, Any]) -> CreateRequest:
-        """Rebuild what `to_wire` returned."""
+        """Return the request that `to_wire` was called on."""
         return cls(**{**message, "imports": tuple(message["imports"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What was made.
+    """Description of a new environment or batch.
 
     Attributes:
-        env_id: the id really served; differs from the one asked for where that is retired.
+        env_id: the id that is served, which differs from a retired id in the request.
         library: library and version, such as `gymnasium 1.4.0`.
-        render_mode: the render mode it was made with, or None.
+        render_mode: its render mode, or None.
         action_space: descriptor of the action space (see `spaces.describe`).
         observation_space: descriptor of the observation space.
-        notice: what the caller should know, such as that the id is retired; or None.
+        notice: a warning for the client, such as that the id is retired; or None.
         num_envs: number of lanes of a batch, whose spaces above are those of one lane; None for a single environment.
-        vectorization_mode: how the batch was made, or None.
-        autoreset_mode: what the batch does with a lane whose episode has ended; `next_step` for a single environment with
-            `autoreset`, or None.
-        wrappers: the wrappers around it, or around each lane, as they were asked for.
-        told: what it tells of itself (see `told.Told.to_wire`).
+        vectorization_mode: of a batch; None for a single environment.
+        autoreset_mode: of a batch; `next_step` for a single environment with `autoreset`, else None.
+        wrappers: the wrappers of the request.
+        told: metadata of the environment (see `told.Told.to_wire`).
     """
 
     env_id: str
@@ -96,22 +95,22 @@ class Description:
     told: dict[str, Any] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the form in which it is sent to the server."""
+        """Return the form sent to the server."""
         return asdict(self)
 
     @classmethod
     def from_wire(cls, message: dict[str, Any]) -> Description:
-        """Rebuild what `to_wire` returned.
+        """Return the description that `to_wire` was called on.
 
         Raises:
-            ValueError: it is nothing that it can have returned.
+            ValueError: the message has another form.
         """
         try:
             description = cls(**message)
         except TypeError as error:
             raise ValueError(str(error)) from None
         for each in fields(cls):
-            is_right = FORMS.get(each.type)
+            is_right = FIELD_CHECKS.get(each.type)
             if is_right is not None and not is_right(getattr(description, each.name)):
                 raise ValueError(f"{each.name} is no {each.type}")
         if not all(
@@ -121,7 +120,7 @@ class Description:
         return description
 
 
-FORMS: Final[dict[Any, Callable[[Any], bool]]] = {
+FIELD_CHECKS: Final[dict[Any, Callable[[Any], bool]]] = {
     "str": lambda value: isinstance(value, str),
     "str | None": lambda value: value is None or isinstance(value, str),
     "bool": lambda value: isinstance(value, bool),
@@ -131,7 +130,7 @@ FORMS: Final[dict[Any, Callable[[Any], bool]]] = {
     "dict[str, Any] | None": lambda value: value is None or isinstance(value, dict),
     "list[dict[str, Any]]": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
 }
-"""Whether a value is of a type, by the annotation of the field of `Description` that it is to be."""
+"""Checks of the types of `Description`'s fields, by annotation."""
 
 
 class Reply(NamedTuple):
@@ -148,7 +147,11 @@ class Reply(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
     def within(self, limit: int) -> Reply:
-        """Return this reply, or raise `ReplyTooLargeError` where its body is over `limit` bytes."""
+        """Return this reply.
+
+        Raises:
+            ReplyTooLargeError: its body has more than `limit` bytes.
+        """
         if len(self.body) > limit:
             raise ReplyTooLargeError.of(len(self.body), limit)
         return self

@@ -1,4 +1,4 @@
-"""Opening: make the environment or batch that a request asks for."""
+"""Opening an environment or a batch, by the request."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ logger = logging.getLogger(__name__)
 
 
 def open_served(request: CreateRequest, *, may_fork: bool = True, usage: Usage | None = None) -> Served:
-    """Make what is asked for.
+    """Make an environment or a batch.
 
     Args:
-        request: what to make.
-        may_fork: this process is an environment's own, which may have children.
-        usage: where to write how much it is used; None for memory of its own.
+        request: the request to make it.
+        may_fork: this process serves only this instance, so that it may have child processes.
+        usage: its counters in shared memory; None for private memory.
 
     Raises:
-        UsageError: it cannot be made as asked.
+        UsageError: the request is invalid.
     """
     try:
         return _open(request, may_fork=may_fork, usage=usage)

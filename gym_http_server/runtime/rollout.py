@@ -1,4 +1,4 @@
-"""A trajectory: the steps of a rollout, gathered and stacked into arrays."""
+"""The steps of a rollout, collected and stacked into arrays."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 
 STEPS_SHARE: Final = 0.8
-"""The share of `call_timeout` that the steps of a rollout may take; the rest is for the last one and for the reply."""
+"""Share of `call_timeout` for the steps of a rollout; the rest is for the last step and the reply."""
 
 
 class RolloutBuffer:
     """The steps of a rollout.
 
     Args:
-        observation_space, action_space: the environment's.
-        limit: the largest reply, in bytes; what is known to be over it is refused.
-        call_timeout: seconds that the rollout may take; None for any time.
+        observation_space: the environment's observation space.
+        action_space: the environment's action space.
+        limit: maximum size of the reply in bytes.
+        call_timeout: time limit of the rollout in seconds; None for none.
     """
 
     def __init__(
@@ -62,21 +63,25 @@ class RolloutBuffer:
         return len(self._final_observations)
 
     def refuse_beyond(self, steps: int | None) -> None:
-        """Refuse a rollout of so many steps where that is known to be over the limit.
+        """Check that a rollout of this many steps may fit into the reply.
 
         Raises:
-            ReplyTooLargeError: it is.
+            ReplyTooLargeError: it has more bytes than the limit.
         """
         size = (steps or 0) * self._bytes_a_step
         if size > self._limit:
             raise ReplyTooLargeError.of(size, self._limit)
 
     def goes_on(self, steps: int | None, episodes: int | None) -> bool:
-        """Return whether there is a step to take.
+        """Return whether another step is to be taken.
+
+        Args:
+            steps: number of steps in all; None to count episodes.
+            episodes: number of episodes in all.
 
         Raises:
-            ReplyTooLargeError: the trajectory has come to the limit.
-            RolloutTimeoutError: there is, and no time for it.
+            ReplyTooLargeError: the trajectory reached the size limit.
+            RolloutTimeoutError: no time is left for the step.
         """
         self.refuse_beyond(self.steps)
         goes_on = self.steps < steps if steps is not None else self.episodes < (episodes or 0)
@@ -85,13 +90,13 @@ class RolloutBuffer:
         return goes_on
 
     def start(self, observation: Any) -> None:
-        """Begin with the observation that the first action is taken on."""
+        """Set the observation that the next action is taken on, at the start of an episode."""
         self._last = kept(observation)
 
     restart = start
 
     def add(self, action: Any, observation: Any, reward: float, *, terminated: bool, truncated: bool) -> None:
-        """Add a step: the action, and what it led to."""
+        """Add a step: an action and its outcome."""
         self._observations.append(self._last)
         self._last = kept(observation)
         self._actions.append(action)
@@ -105,9 +110,8 @@ class RolloutBuffer:
         """Return the trajectory of T steps and E ended episodes.
 
         Returns:
-            `observations` (T+1 of them: what each action was taken on, and the last), `actions` (T), `rewards`
-            (float64, T), `terminated` and `truncated` (bool, T), `final_observations` (E). Values of array-like spaces
-            are stacked along a new first axis; see `stacked`.
+            `observations` (T+1: before each action, and the last), `actions` (T), `rewards` (float64, T), `terminated` and
+            `truncated` (bool, T), `final_observations` (E). Values of array-like spaces are stacked; see `stacked`.
         """
         return {
             "observations": stacked(self._observation_space, [*self._observations, self._last]),
@@ -123,7 +127,7 @@ def planned(actions: Any) -> Iterator[tuple[int, Any]]:
     """Return the actions of a request with their positions; an array's first axis is time.
 
     Raises:
-        InvalidValueError: it is not a list of at least one action.
+        InvalidValueError: there is no list of at least one action.
     """
     is_row = isinstance(actions, list) or (isinstance(actions, np.ndarray) and actions.ndim > 0)
     if not is_row or len(actions) == 0:
@@ -132,7 +136,7 @@ def planned(actions: Any) -> Iterator[tuple[int, Any]]:
 
 
 def kept(observation: Any) -> Any:
-    """Return an observation that stays as it is when the environment writes the next one into the same array."""
+    """Return a copy of an observation: the environment may write the next one into the same array."""
     if isinstance(observation, np.ndarray):
         return observation.copy()
     if isinstance(observation, dict):

@@ -49,11 +49,11 @@ class Served(abc.ABC):
 
     Attributes:
         KIND: the kind of instance.
-        STATE: names of attributes that are part of the state, beside the environment itself.
-        description: what was made.
+        STATE: names of the attributes that a snapshot saves beside the environment.
+        description: description of the instance.
         is_broken: no further call can be served.
-        last_words: why not, where it is broken.
-        usage: how much it has been used.
+        last_words: the reason, if it is broken.
+        usage: its counters.
     """
 
     KIND: ClassVar[Kind]
@@ -141,19 +141,19 @@ class Served(abc.ABC):
         return encoded({"member": contains(self._observation_space, observation)}, media_type)
 
     def render(self, media_types: Sequence[str], lane: int | None = None) -> Reply:
-        """Reply the current frame of a lane in the first of the media types that the render mode can give.
+        """Reply the current frame of a lane, in the first of the media types that the render mode allows.
 
-        In MessagePack it replies `{"frame"}`, or `{"frames"}` of all lanes of a batch where none is named.
+        MessagePack holds `{"frame"}`, or `{"frames"}` of all lanes of a batch if `lane` is None.
 
         Args:
-            media_types: the best first.
-            lane: of a batch, whose first lane it is otherwise; 0 for a single environment.
+            media_types: the client's media types, the best first.
+            lane: the lane; None for the first one.
 
         Raises:
-            RenderModeError: the environment has no render mode that gives a frame.
-            RenderFormatError: none of the media types can be made of the frame.
-            ResetNeededError: there has been no reset yet.
-            InvalidValueError: there is no such lane.
+            RenderModeError: the render mode gives no frame.
+            RenderFormatError: the frame has none of the media types.
+            ResetNeededError: the first reset is missing.
+            InvalidValueError: the lane does not exist.
         """
         mode = filmable(self.description.render_mode, render_modes(self._environment))
         if not self._has_reset:
@@ -172,20 +172,20 @@ class Served(abc.ABC):
     def monitor_start(
         self, directory: str, force: bool = False, resume: bool = False, video_callable: Any = False
     ) -> Reply:
-        """Record from the next reset on, and close the monitor that is on; reply `{}`.
+        """Start a recording with the next reset, after closing the current one; reply `{}`.
 
         Args:
-            directory: where; an absolute path.
+            directory: absolute path of the recording.
             force: delete an earlier recording there.
-            resume: keep it.
-            video_callable: of which episodes a video is recorded (see `monitor.schedule`).
+            resume: continue an earlier recording.
+            video_callable: the episodes that are filmed (see `monitor.schedule`).
 
         Raises:
-            InvalidValueError: `video_callable` is nothing that can be, or `directory` no directory.
-            RenderModeError: there is nothing to film.
-            MissingDependencyError: what encodes videos is not installed.
-            RecordingExistsError: there is an earlier recording.
-            RecordingFailedError: the system refuses to write there.
+            InvalidValueError: `video_callable` or `directory` is invalid.
+            RenderModeError: the render mode gives no frame to film.
+            MissingDependencyError: the video encoder is not installed.
+            RecordingExistsError: the directory holds a recording, and neither `force` nor `resume` is given.
+            RecordingFailedError: the directory cannot be written to.
         """
         is_filmed = schedule(video_callable)
         camera = None if is_filmed is None else self._camera(is_filmed)
@@ -199,28 +199,28 @@ class Served(abc.ABC):
         return encoded({}, JSON)
 
     def monitor_close(self) -> Reply:
-        """Stop recording, where a monitor is on; reply `{}`.
+        """Stop the recording, if there is one; reply `{}`.
 
         Raises:
-            RecordingFailedError: it cannot be written; it is tried again with the next call.
+            RecordingFailedError: its last part cannot be written; the next call tries again.
         """
         self._close_monitor()
         return encoded({}, JSON)
 
     def monitor(self) -> Reply:
-        """Reply what the latest monitor has recorded."""
+        """Reply the state of the latest recording."""
         return encoded(self._recorded if self._monitor is None else self._monitor.state(), JSON)
 
     def snapshot_create(self, limit: int, media_type: str = JSON) -> Reply:
         """Save the state; reply `{"snapshot_id"}`.
 
         Args:
-            limit: how many snapshots there may be.
+            limit: maximum number of snapshots.
             media_type: the media type of the reply.
 
         Raises:
-            ResetNeededError: there has been no reset yet.
-            TooManySnapshotsError: there are as many.
+            ResetNeededError: the first reset is missing.
+            TooManySnapshotsError: the limit is reached.
             NotCopyableError: the environment cannot be copied.
         """
         if not self._has_reset:
@@ -234,7 +234,7 @@ class Served(abc.ABC):
                 steps=self.usage.steps,
                 limit=limit,
             )
-        # As after it is restored: a wrapper may draw another frame each time.
+        # The same frame as after restoring: a wrapper may draw another one each time.
         self._keep_frame(self._snapshots.get(snapshot_id).frame)
         return encoded({"snapshot_id": snapshot_id}, media_type)
 
@@ -243,11 +243,11 @@ class Served(abc.ABC):
         return encoded({"snapshots": self._snapshots.told(), "limit": limit}, JSON)
 
     def snapshot_restore(self, snapshot_id: str, media_type: str = JSON) -> Reply:
-        """Go back to a snapshot; reply what was observed then.
+        """Restore a snapshot; reply its latest observation.
 
         Raises:
-            UnknownSnapshotError: there is none of that id.
-            NotCopyableError: the state cannot be put back, and is as it was.
+            UnknownSnapshotError: the snapshot does not exist.
+            NotCopyableError: the state cannot be restored; it is unchanged.
         """
         snapshot = self._snapshots.get(snapshot_id)
         snapshot.saved.put_back()
@@ -259,16 +259,16 @@ class Served(abc.ABC):
         return encoded(self._observed(), media_type)
 
     def snapshot_delete(self, snapshot_id: str) -> Reply:
-        """Forget a snapshot; reply `{}`.
+        """Delete a snapshot; reply `{}`.
 
         Raises:
-            UnknownSnapshotError: there is none of that id.
+            UnknownSnapshotError: the snapshot does not exist.
         """
         self._snapshots.delete(snapshot_id)
         return encoded({}, JSON)
 
     def close(self) -> None:
-        """Close what is served. What it raises is logged, for there is nobody left whom it concerns."""
+        """Close the environment. Exceptions are logged: no client waits for them."""
         try:
             self._close_monitor()
         except GymHttpServerError as error:
@@ -305,41 +305,41 @@ class Served(abc.ABC):
     @property
     @abc.abstractmethod
     def _metadata(self) -> Mapping[str, Any]:
-        """What the library's own object tells of itself."""
+        """The environment's `metadata`."""
 
     @abc.abstractmethod
     def _frames(self, lanes: Sequence[int]) -> Sequence[Any]:
-        """Return what `render()` gives of each of these lanes; a single environment has the lane 0."""
+        """Return the result of `render()` for each lane; a single environment has lane 0."""
 
     @abc.abstractmethod
     def _observed(self) -> dict[str, Any]:
-        """Return the latest observation in plain values, as a reply has it."""
+        """Return the members of a reply that hold the latest observation."""
 
     def _frame_to_keep(self) -> Any:
-        """Return the frame that a snapshot keeps, where it could not be drawn again; None for none."""
+        """Return the frame to save in a snapshot; None if the environment draws it again."""
         return None
 
-    def _keep_frame(self, frame: Any) -> None:  # noqa: B027 -- what is not rendered has none
-        """Show that frame until something is executed; None for what the environment itself draws."""
+    def _keep_frame(self, frame: Any) -> None:  # noqa: B027 -- a batch keeps none
+        """Render this frame until the next step or reset; None to render the environment."""
 
     @abc.abstractmethod
     def _close(self) -> None:
-        """Close the library's own object."""
+        """Close the environment of the library."""
 
 
 def filmable(mode: str | None, modes: Sequence[str] | None) -> str:
-    """Return a render mode that gives frames.
+    """Return the render mode if it gives frames.
 
     Args:
-        mode: of an instance.
-        modes: those that its environment has; None where it does not say.
+        mode: the render mode of an instance.
+        modes: the render modes of its environment; None if they are unknown.
 
     Raises:
-        RenderModeError: this one does not.
+        RenderModeError: the mode is None or `human`.
     """
     if mode is None or mode == "human":
         why = "has no render mode" if mode is None else "shows a window (render mode 'human')"
-        # A mode is advised only where the environment says that it has it.
+        # Advise only modes that the environment declares.
         has = [each for each in modes or () if each.removesuffix("_list") in ("rgb_array", "ansi", "depth_array")]
         advice = f"create it with render_mode {' or '.join(map(repr, has))} for a frame"
         if modes is None:
@@ -357,7 +357,12 @@ def encoded(value: Any, media_type: str) -> Reply:
 
 @contextlib.contextmanager
 def calling(operation: str, refused: type[GymHttpServerError] | None = None) -> Iterator[None]:
-    """Turn whatever the environment raises into an error of ours; `refused` is the class where the caller's to blame."""
+    """Turn an exception of the environment into a `GymHttpServerError`.
+
+    Args:
+        operation: the call, for the text.
+        refused: the class of the error if the client's arguments are to blame.
+    """
     try:
         yield
     except GymHttpServerError:
@@ -371,24 +376,24 @@ def calling(operation: str, refused: type[GymHttpServerError] | None = None) -> 
 
 
 def outside(action: Any, space: gymnasium.Space[Any], reason: str | None) -> InvalidActionError:
-    """Return the error for an action that is not in its space."""
+    """Return the error for an action outside its space."""
     because = f" ({reason})" if reason else ""
     return InvalidActionError(f"action {_short(action)} is not in the action space {_short(space)}{because}")
 
 
 def number(reward: Any) -> float:
-    """Return a reward as a float, whatever numeric type the environment gave."""
+    """Return a reward of any numeric type as a float."""
     return float(reward) if isinstance(reward, (float, int, np.generic)) else float(np.asarray(reward).item())
 
 
 def as_object(info: Any) -> Any:
-    """Return what the environment tells as an object with names."""
+    """Return an `info` as a dict."""
     if isinstance(info, dict):
         return info
     return {} if info is None else {"info": info}
 
 
 def _short(value: Any, limit: int = 200) -> str:
-    # Each item takes a character at least.
+    # Cut first: each item takes at least one character.
     text = repr(value[: limit + 1] if isinstance(value, list | str | bytes) else value)
     return text if len(text) <= limit else f"{text[:limit]}…"

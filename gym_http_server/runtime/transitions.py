@@ -1,7 +1,7 @@
-"""The tabular model of an environment: what each action may lead to in each state, as environments of toy text have it in `P`.
+"""The tabular model of an environment, read from the attribute `P` that environments of toy text have.
 
-Form of `P`, since the first Gym: `P[state][action]` is a list of `(probability, next_state, reward, terminated)`, and
-`initial_state_distrib` tells where episodes begin. https://gymnasium.farama.org/environments/toy_text/frozen_lake/
+`P[state][action]` is a list of `(probability, next_state, reward, terminated)`; `initial_state_distrib` is the distribution of
+first states. https://gymnasium.farama.org/environments/toy_text/frozen_lake/
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _NONE: Final = object()
 
 
 def transition_model(environment: Any) -> dict[str, Any]:
-    """Return the model of an environment: the members of the contract's `TransitionModel`, in plain values.
+    """Return the model in the form of the contract's `TransitionModel`.
 
     Args:
-        environment: whatever wrappers it has; the model is that of the environment inside.
+        environment: the environment; its wrappers are ignored.
 
     Raises:
-        NoTransitionModelError: it has none, or one of another form.
+        NoTransitionModelError: it has no `P`, or one of another form.
     """
     inner = environment.unwrapped
     table = getattr(inner, "P", _NONE)
@@ -54,7 +54,7 @@ def transition_model(environment: Any) -> dict[str, Any]:
 
 
 def _rows(value: Any) -> list[Any]:
-    """Return the items of a list, or of a mapping from the integers from 0, in their order."""
+    """Return the items of a list, or of a mapping whose keys are 0, 1, 2, …, in order."""
     if isinstance(value, Mapping):
         if not all(index in value for index in range(len(value))):
             raise ValueError("there is a dict whose keys are not the integers from 0")

@@ -25,7 +25,7 @@ from gym_http_server.runtime.frames import (
     unpack_description,
     unpack_error,
 )
-from gym_http_server.runtime.messages import FORMS, Description
+from gym_http_server.runtime.messages import FIELD_CHECKS, Description
 from tests.conftest import start
 from tests.support.handing import TROUBLE, Client, post, step
 from tests.support.serving import Answer, Server, eventually
@@ -129,7 +129,7 @@ def test_a_description_of_the_wrong_form_is_a_502(forged: Server, described: Any
 
 def test_every_field_of_a_description_is_checked() -> None:
     """A field of a new type needs a line in the table of types."""
-    assert {each.type for each in fields(Description)} <= FORMS.keys()
+    assert {each.type for each in fields(Description)} <= FIELD_CHECKS.keys()
     assert unpack_description(json.dumps(DESCRIBED).encode()) == Description(**DESCRIBED)
 
 
