@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from ..conftest import start
-from ..support.handing import HEALTH, TROUBLE, Client, begin, handed, owner_of, post, release, settle, step
+from ..support.handing import HEALTH, TROUBLE, Client, begin, handed, look, owner_of, post, release, settle, step
 from ..support.serving import SECONDS, eventually, living
 
 HUGE = 20_000_000
@@ -150,6 +150,20 @@ def test_a_close_waits_for_the_request_in_a_process() -> None:
         assert client.answer().status == 200
         assert other.answer().status == 200
         assert client.ask(step(env, "x")).status == 400
+
+
+def test_a_close_behind_a_request_in_a_process_waits_no_longer_for_the_environment() -> None:
+    """The request has the time of a call; a `close` that hangs after it has no more than any other."""
+    with start("handover") as server, handed(server) as (client, env, pid), Client(server) as other:
+        process = psutil.Process(pid)
+        assert client.ask(step(env, "close_by hang")).status == 200
+        begin(server, client, env, pid, step(env, "await"))
+        other.send(post(f"{env}/close/", {}))
+        eventually(lambda: look(server, env)["state"] == "closed")
+        release(pid)
+        assert client.answer().status == 200
+        assert other.answer().status == 200
+        assert not living([process])
 
 
 def test_the_end_of_the_fork_server_gives_the_connections_back() -> None:

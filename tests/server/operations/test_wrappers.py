@@ -392,7 +392,8 @@ def test_an_argument_of_the_wrong_type_is_refused_at_creation_or_does_no_harm(na
     use = next(use for use in USES if use.name == name)
     *before, last = use.wire
     refusals = []
-    for argument in list(inspect.signature(getattr(gymnasium.wrappers, name)).parameters)[1:]:
+    arguments = list(inspect.signature(getattr(gymnasium.wrappers, name)).parameters)[1:]
+    for argument in arguments:
         for value in WRONG:
             wrappers = [*before, {"name": name, "kwargs": {**last["kwargs"], argument: value}}]
             request = CreateRequest(use.env_id, wrappers=wrappers, seed=1, max_episode_steps=3, **use.options)
@@ -409,6 +410,8 @@ def test_an_argument_of_the_wrong_type_is_refused_at_creation_or_does_no_harm(na
                 served.call("render", {"media_types": ["image/png"]})
             served.close()
     assert all(each.startswith(f"wrappers[{len(before)}], {name}: ") for each in refusals), refusals
+    # It makes a bool of whatever it is given.
+    assert bool(refusals) == (arguments not in ([], ["keep_dim"]))
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -487,7 +490,7 @@ def test_what_could_not_be_wrapped_is_closed(monkeypatch: pytest.MonkeyPatch) ->
         "gymnasium.envs.classic_control.PendulumEnv.close", lambda self: closed.append(self), raising=True
     )
     wrappers = [{"name": "FlattenObservation", "kwargs": {}}, {"name": "TimeLimit", "kwargs": {}}]
-    with pytest.raises(Exception, match="TimeLimit"):
+    with pytest.raises(InvalidValueError, match="TimeLimit"):
         open_served(CreateRequest("Pendulum-v1", wrappers=wrappers))
     assert len(closed) == 1
 
@@ -511,7 +514,9 @@ LIMITED = [
 @pytest.mark.parametrize(("env_id", "wrappers"), LIMITED)
 def test_no_wrapper_makes_a_space_that_nobody_could_be_told(env_id: str, wrappers: list[Any]) -> None:
     """A few bytes of request cannot have a server fill its memory: what is too large is refused before it is made."""
-    with pytest.raises(Exception, match=rf"wrappers\[{len(wrappers) - 1}\].* numbers is too large: {1 << 22} are"):
+    with pytest.raises(
+        InvalidValueError, match=rf"wrappers\[{len(wrappers) - 1}\].* numbers is too large: {1 << 22} are"
+    ):
         open_served(CreateRequest(env_id, wrappers=[{"name": name, "kwargs": kwargs} for name, kwargs in wrappers]))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gym_http_server.config import Settings
+from gym_http_server.errors import UnknownInstanceError
 from gym_http_server.instances.directory import REMEMBERED, Instances
 from gym_http_server.instances.idle import Reaper, seconds_between_looks
 from gym_http_server.instances.instance import Instance
@@ -148,7 +149,7 @@ def test_the_latest_that_were_closed_are_remembered() -> None:
         assert instances.totals.reaped == REMEMBERED + 1
         texts = []
         for each in (made[0], made[-1]):
-            with pytest.raises(Exception, match="unknown") as caught:
+            with pytest.raises(UnknownInstanceError) as caught:
                 instances.get(each.instance_id)
             texts.append("--idle-timeout" in str(caught.value))
         assert texts == [False, True]

@@ -79,14 +79,17 @@ def test_every_link_leads_somewhere(browser, path):
 
 def test_links_work_in_the_files_too():
     """As GitHub shows the README and the manual, relative links lead to files, and their anchors to headings."""
-    for path in DOCUMENTS:
-        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
-            name, _, anchor = target.partition("#")
-            linked = (path.parent / name).resolve() if name else path
-            assert linked.is_file(), (path.name, target)
-            if anchor:
-                headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
-                assert anchor in {slug(heading) for heading in headings}, (path.name, target)
+    found = [
+        (path, target) for path in DOCUMENTS for target in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text())
+    ]
+    assert found
+    for path, target in found:
+        name, _, anchor = target.partition("#")
+        linked = (path.parent / name).resolve() if name else path
+        assert linked.is_file(), (path.name, target)
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, (path.name, target)
 
 
 def test_navigation_leads_to_the_manual(browser):

@@ -242,6 +242,7 @@ def test_a_video_is_sent_as_what_it_is(results, browser, name, media_type, attac
         assert (reply.status_code, reply.data) == (304, b"")
     with browser.head(f"{PAGE}/videos/{name}") as reply:
         assert (reply.content_length, reply.data) == (10, b"")
+    assert results.opened
     assert all(file.closed for file in results.opened)
 
 
@@ -267,6 +268,7 @@ def test_a_part_of_a_video_is_sent(results, browser, monkeypatch, asked, status,
         assert reply.headers["Content-Range"] == content_range
         if body is not None:
             assert (reply.data, reply.content_length) == (body, len(body))
+    assert results.opened
     assert all(file.closed for file in results.opened)
 
 
