@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from ..runtime.making.dependencies import REQUIREMENTS, pip_command
-from .exchange import KEY_VARIABLE
-from .options import CANNOT_CHECK, Options
+from .exchange import KEY_VARIABLE, NoAnswer, Nonconformity, Request
+from .ledger import ENVS
+
+if TYPE_CHECKING:
+    from .implementation import Implementation
 
 GROUPS = ("schema", "sequences", "trajectories", "wire")
-_NEEDED = ("hypothesis", "jsonschema", "openapi_schema_validator", "pytest", "requests", "rich", "schemathesis")
+_NEEDED = ("hypothesis", "jsonschema", "openapi_schema_validator", "pytest", "requests", "schemathesis")
+_CANNOT_CHECK = 2
+_OK, _UNAUTHORIZED = 200, 401
 
 
 @click.command()
@@ -49,21 +55,48 @@ def check(
     if missing := [name for name in _NEEDED if not _is_installed(name)]:
         install = pip_command(*(REQUIREMENTS[name] for name in missing), python=sys.executable)
         return _cannot(f"check needs packages that are not installed ({', '.join(missing)}): {install}")
-    # Only now, for every start of a server loads this module.
+    # Imported here because `--help` of the server loads this module.
     from .implementation import Implementation
-    from .reach import reach
 
     try:
         with Implementation(url, api_key or None, timeout) as implementation:
-            health = reach(implementation)
+            health = _health(implementation)
     except ValueError as error:
         return _cannot(str(error))
 
     from .run import run
 
-    groups = tuple(each for each in GROUPS if each in (only or GROUPS))
-    options = Options(url, api_key or None, groups, examples, seed, with_uploads, timeout)
-    return run(options, health)
+    options = [f"--gym-examples={examples}", f"--gym-timeout={timeout}"]
+    options += [f"--gym-api-key={api_key}"] if api_key else []
+    options += ["--gym-with-uploads"] if with_uploads else []
+    return run(url, seed, [group for group in GROUPS if group in (only or GROUPS)], options, health)
+
+
+def _health(implementation: Implementation) -> str:
+    """Return what an implementation says of itself.
+
+    Raises:
+        ValueError: nothing answers there, something else does, or the key is wrong.
+    """
+    url = implementation.url
+    try:
+        health = implementation.ask(Request.of("GET", "/v1/health/")).answer
+        listed = implementation.ask(Request.of("GET", ENVS)).answer
+    except NoAnswer as error:
+        raise ValueError(f"cannot reach {url}: {error.came}; is the server running there?") from None
+    if _UNAUTHORIZED in (health.status, listed.status):
+        given = "another key than the one that was given" if implementation.key_headers else "a key"
+        raise ValueError(f"{url} requires {given}: --api-key, or the variable {KEY_VARIABLE}")
+    if _OK not in (health.status, listed.status):
+        raise ValueError(
+            f"what answers at {url} does not look like a gym-http-server: {ENVS} is answered with {listed.status}; "
+            "is the path of the URL right?"
+        )
+    try:
+        members = health.json
+        return f"it says: version {members['version']}, engine {members['engine']}, {members['instances']} instances"
+    except (Nonconformity, KeyError, TypeError):
+        return f"it says nothing of itself: /v1/health/ is answered with {health.status}"
 
 
 def _is_installed(name: str) -> bool:
@@ -76,4 +109,4 @@ def _is_installed(name: str) -> bool:
 
 def _cannot(text: str) -> int:
     click.echo(f"gym-http-server: {text}", err=True)
-    return CANNOT_CHECK
+    return _CANNOT_CHECK

@@ -1,45 +1,44 @@
-"""`Implementation`: the server under test. Every request of the kit passes through it.
+"""`Implementation`: the server under test, which is asked nothing that the ledger forbids.
 
-A deployment is somebody's. So what goes there is looked at first and what it makes is written down (`ledger.py`), and all of
-that is closed at the end, whatever happened in between.
+Whatever the kit creates there is closed at the end, also after a failure or a signal.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import signal
 import ssl
 import zlib
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..client.http.address import Address
 from .exchange import Answer, Exchange, NoAnswer, Request, Sent
-from .interrupt import whole
-from .ledger import ENVS, Ledger, is_creation
+from .ledger import ENVS, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BAD_REQUEST = 400
 _ZLIB = frozenset({"gzip", "deflate"})
-_ANY_HEADER = 47
-"""What makes zlib take gzip's format and its own."""
+_ANY_HEADER_WBITS = 47
+"""zlib's `wbits` that accepts gzip's header and its own."""
 
 
 class Implementation:
     """An implementation of the contract, at a URL.
 
     Args:
-        url: where it is; a path in it is put before every request's path.
-        api_key: sent with every request as `Authorization: Bearer …`; None sends none.
+        url: its URL; a path in it prefixes the path of every request.
+        api_key: sent with every request as `Authorization: Bearer …`; None for none.
         timeout: seconds to wait for an answer.
-        results: the directory on its machine to record below; one of its own under the first results root where it is None.
+        results: the directory on its machine for recordings; None for a new one below its first results root.
 
     Attributes:
-        address: what the URL says.
-        requests: how many were sent.
-        ledger: what was made there.
-        has_gone: it does not answer any more, so nothing is closed there.
+        address: the parts of the URL.
+        requests: number of requests sent, without closes at the end.
+        ledger: the instances and recordings that the kit created.
+        has_gone: the implementation stopped answering, so nothing can be closed.
 
     Raises:
         ValueError: `url` is not the address of a server, or `api_key` cannot be in a header.
@@ -56,6 +55,7 @@ class Implementation:
         self._kept = self._connection()
         self.ledger = Ledger(results)
         self.has_gone = False
+        self._signal: signal.Signals | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -65,53 +65,56 @@ class Implementation:
 
     @property
     def url(self) -> str:
-        """Where it is, without a final slash."""
+        """Its URL, without a final slash."""
         return self.address.url
 
     @property
     def key_headers(self) -> dict[str, str]:
-        """The header with the key, where there is one."""
+        """The header with the key; empty without a key."""
         return {} if self._api_key is None else {"Authorization": f"Bearer {self._api_key}"}
+
+    def interrupt(self, number: int, frame: Any) -> None:
+        """Handle a signal: the next request raises KeyboardInterrupt, so that no creation is left without its answer.
+
+        Raises:
+            KeyboardInterrupt: a second signal came, which does not wait.
+        """
+        if self._signal is not None:
+            signal.default_int_handler(number, frame)
+        self._signal = signal.Signals(number)
+
+    def admit(self, method: str, path: str) -> None:
+        """Check and count a request that is about to be sent.
+
+        Raises:
+            KeyboardInterrupt: a signal came.
+            PermissionError: the ledger forbids the request.
+        """
+        if self._signal is not None:
+            raise KeyboardInterrupt(f"stopped before the end by {self._signal.name}")
+        self.ledger.permit(method, path)
+        self.requests += 1
 
     def ask(self, request: Request) -> Exchange:
         """Send a request and return it with its answer.
 
         Raises:
-            NoAnswer: the connection failed, or no answer came in time.
+            NoAnswer: the connection failed, or the answer took too long.
         """
-        with self.sending(request.method, request.path):
-            try:
-                answer = self._answer(request)
-            except (OSError, http.client.HTTPException) as error:
-                self.ledger.note_silence(request)
-                reason = f"no answer within {self.timeout:g} s" if isinstance(error, TimeoutError) else _words(error)
-                raise NoAnswer("an answer", reason, self.sent(request)) from error
-            self.ledger.note(request, answer)
-        return Exchange(request, self._curl(request), answer)
-
-    @contextlib.contextmanager
-    def sending(self, method: str, path: str) -> Iterator[None]:
-        """Send a request within this: it may be sent, is counted, and what it makes is noted before anything else happens.
-
-        Raises:
-            PermissionError: it may not be sent.
-        """
-        self.ledger.permit(method, path)
-        self.requests += 1
-        with whole() if is_creation(method, path) else contextlib.nullcontext():
-            yield
+        self.admit(request.method, request.path)
+        return self._exchange(request)
 
     def abandon(self, request: Request) -> None:
-        """Send a request on a connection of its own, and close that before an answer can come."""
-        with self.sending(request.method, request.path):
-            connection = self._connection()
-            try:
-                self._send(connection, request)
-            finally:
-                connection.close()
+        """Send a request on a new connection and close that before an answer can come."""
+        self.admit(request.method, request.path)
+        connection = self._connection()
+        try:
+            self._send(connection, request)
+        finally:
+            connection.close()
 
     def sent(self, request: Request) -> Sent:
-        """Return a request with the command that sends it again."""
+        """Return a request with the curl command that repeats it."""
         return Sent(request, self._curl(request))
 
     def _curl(self, request: Request) -> str:
@@ -119,7 +122,7 @@ class Implementation:
 
     @contextlib.contextmanager
     def closing(self) -> Iterator[None]:
-        """Close at the end what was made meanwhile."""
+        """Close at the end the instances that were created meanwhile."""
         before = self.ledger.alive
         try:
             yield
@@ -127,31 +130,43 @@ class Implementation:
             self.close_instances(but=before)
 
     def close(self) -> None:
-        """Close every instance that the kit made, also those whose creation had no answer, and the connection."""
+        """Close the kit's instances, including those whose creation had no answer, and the connection."""
         if self.has_gone:
             self._kept.close()
             return
         unanswered, self.ledger.unanswered = self.ledger.unanswered, []
         try:
             with contextlib.suppress(NoAnswer):
-                for each in unanswered:
-                    self.ask(each)
+                for creation in unanswered:
+                    self._exchange(creation)
             self.close_instances()
         finally:
             self._kept.close()
 
     def close_instances(self, but: frozenset[str] = frozenset()) -> None:
-        """Close the instances that the kit made.
+        """Close the kit's instances.
 
         Args:
-            but: those to leave.
+            but: instances to leave open.
         """
-        for each in () if self.has_gone else self.ledger.alive - but:
-            # The others are to be closed, too; what is wrong with a close is what the checks tell.
+        for instance_id in () if self.has_gone else self.ledger.alive - but:
+            # The checks report what is wrong with a close; here the other instances have to be closed, too.
             with contextlib.suppress(NoAnswer):
-                answer = self.ask(Request("POST", f"{ENVS}{each}/close/")).answer
+                answer = self._exchange(Request("POST", f"{ENVS}{instance_id}/close/")).answer
                 if answer.status == _BAD_REQUEST:
-                    self.ledger.forget(each)
+                    self.ledger.forget(instance_id)
+
+    def _exchange(self, request: Request) -> Exchange:
+        try:
+            answer = self._answer(request)
+        except (OSError, http.client.HTTPException, KeyboardInterrupt) as error:
+            self.ledger.note_silence(request)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            reason = f"no answer within {self.timeout:g} s" if isinstance(error, TimeoutError) else _words(error)
+            raise NoAnswer("an answer", reason, self.sent(request)) from error
+        self.ledger.note(request, answer)
+        return Exchange(request, self._curl(request), answer)
 
     def _answer(self, request: Request) -> Answer:
         was_kept = self._kept.sock is not None
@@ -160,7 +175,7 @@ class Implementation:
         except ConnectionError:
             if not was_kept:
                 raise
-            # A server may close a connection that idles; the request that met that is sent once more, as browsers do.
+            # A server may close an idle connection: browsers, too, send such a request once more.
             return self._attempt(request)
 
     def _attempt(self, request: Request) -> Answer:
@@ -190,11 +205,11 @@ class Implementation:
 
 
 def _plain(body: bytes, headers: dict[str, str]) -> bytes:
-    """Return a body without its encoding; one that cannot be undone is left for the checks."""
+    """Return a decompressed body; a body that cannot be decompressed is left for the checks."""
     if headers.get("content-encoding", "").lower() not in _ZLIB:
         return body
     try:
-        return zlib.decompress(body, wbits=_ANY_HEADER)
+        return zlib.decompress(body, wbits=_ANY_HEADER_WBITS)
     except zlib.error:
         return body
 

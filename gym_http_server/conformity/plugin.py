@@ -1,4 +1,4 @@
-"""The pytest plugin: options, fixtures and report data of the suite.
+"""The pytest plugin: options, fixtures and reports of the suite.
 
 pytest -p gym_http_server.conformity.plugin --gym-url http://127.0.0.1:5000 --pyargs gym_http_server.conformity.suite
 """
@@ -6,54 +6,41 @@ pytest -p gym_http_server.conformity.plugin --gym-url http://127.0.0.1:5000 --py
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from hypothesis.errors import HypothesisException
 
 from .caller import Caller
-from .exchange import KEY_VARIABLE, NotServed
+from .exchange import KEY_VARIABLE, Nonconformity, NotServed
+from .generated.pool import Pool
+from .generated.schema import budget
+from .generated.session import KitSession
 from .implementation import Implementation
-from .pool import Pool
-from .schema import budget
-from .session import KitSession
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 SUITE = "gym_http_server.conformity.suite"
 PROFILE = "gym-http-server"
-"""The hypothesis profile that the suite's generated tests take."""
+"""The hypothesis profile of the suite's generated tests."""
 
 PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-"""Without shrinking: what is found is small enough, and to make it smaller takes a thousand requests."""
+"""Without shrinking, which takes a thousand requests and gains little."""
 
-STEPS = 12
-"""How many calls a sequence has."""
+SEQUENCE_STEPS = 12
+"""Calls of a sequence."""
 
 ENV_IDS = ("CartPole-v1", "Pendulum-v1", "Blackjack-v1")
-"""What generated requests are sent to: small environments of three kinds of spaces."""
+"""Small environments of three kinds of spaces, for generated requests."""
 
-EXAMPLES = 25
+DEFAULT_EXAMPLES = 25
+MAX_FINDINGS = 3
+"""Distinct failures of one test that are reported."""
 
 IMPLEMENTATION = pytest.StashKey[Implementation]()
-REQUESTS = pytest.StashKey[int]()
-
-
-@dataclass(frozen=True, slots=True)
-class ResultRow:
-    """The row of a test in the result table.
-
-    Attributes:
-        group: `schema`, `sequences`, `trajectories` or `wire`.
-        sentence: what the test holds.
-        case: of what it holds it, where that is one of several.
-    """
-
-    group: str
-    sentence: str
-    case: str = ""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--gym-api-key", metavar="KEY", help=f"its key; {KEY_VARIABLE} keeps it out of the list of processes"
     )
     group.addoption(
-        "--gym-examples", metavar="N", type=int, default=EXAMPLES, help="generated requests for each operation"
+        "--gym-examples", metavar="N", type=int, default=DEFAULT_EXAMPLES, help="generated requests for each operation"
     )
     group.addoption("--gym-seed", metavar="N", type=int, default=0, help="seed of the trajectories")
     group.addoption(
@@ -74,16 +61,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the options, before the suite's modules are imported."""
-    config.addinivalue_line("markers", "operation(operation_id): which operation of the contract a test is about")
-    # From hypothesis's own defaults: it has others where it finds itself in CI, and the same seed is to do the same.
+    """Read the options before the suite's modules are imported.
+
+    Raises:
+        UsageError: the URL is not the address of a server, or the key cannot be in a header.
+    """
+    # Based on hypothesis's default profile: it chooses another one in CI, and a seed has to repeat a run everywhere.
     defaults = hypothesis.settings.get_profile("default")
     settings = budget(
-        config.getoption("--gym-examples"), defaults, stateful_step_count=STEPS, database=None, phases=PHASES
+        config.getoption("--gym-examples"), defaults, stateful_step_count=SEQUENCE_STEPS, database=None, phases=PHASES
     )
     hypothesis.settings.register_profile(PROFILE, settings)
-    url = config.getoption("--gym-url")
-    if url:
+    if url := config.getoption("--gym-url"):
         try:
             implementation = Implementation(url, config.getoption("--gym-api-key"), config.getoption("--gym-timeout"))
         except ValueError as error:
@@ -92,43 +81,88 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse to run the suite against nothing."""
-    if IMPLEMENTATION not in config.stash and any(_row(item).group for item in items):
+    """Refuse to run the suite without an implementation."""
+    if IMPLEMENTATION not in config.stash and any(map(_is_of_suite, items)):
         raise pytest.UsageError("say which implementation to check: --gym-url http://127.0.0.1:5000")
+    for item in filter(_is_of_suite, items):
+        # Generated tests are found in schemathesis's file, which pytest would print beside their names.
+        item.location = (item.nodeid.partition("::")[0], *item.location[1:])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Count the requests of a test, and skip it where the implementation serves nothing that it could ask."""
+    """Count a test's requests; skip the test if the implementation does not serve what it needs."""
     implementation = item.config.stash.get(IMPLEMENTATION, None)
-    before = 0 if implementation is None else implementation.requests
+    if implementation is None or not _is_of_suite(item):
+        return (yield)
+    before = implementation.requests
     try:
         return (yield)
     except NotServed as error:
         pytest.skip(str(error))
     finally:
-        if implementation is not None:
-            item.stash[REQUESTS] = implementation.requests - before
+        item.user_properties.append(("requests", implementation.requests - before))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, pytest.TestReport]:
-    """Give a report of the suite its row, the error as it was raised, and how many requests there were."""
-    report: pytest.TestReport = yield
-    error = call.excinfo.value if call.excinfo is not None and not report.skipped else None
-    vars(report).update(row=_row(item), error=error, requests=item.stash.get(REQUESTS, 0))
-    return report
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    """Print the number of requests and seconds beside the result of a test."""
+    properties = dict(report.user_properties) if isinstance(report, pytest.TestReport) else {}
+    if report.when != "call" or report.skipped or "requests" not in properties:
+        return None
+    result = f"{report.outcome.upper()}, {properties['requests']:,} requests, {report.duration:.1f} s"
+    return report.outcome, "." if report.passed else "F", result
 
 
-def _row(item: pytest.Item) -> ResultRow:
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(
+    node: pytest.Item | pytest.Collector,
+    call: pytest.CallInfo[Any],
+    report: pytest.TestReport | pytest.CollectReport,
+) -> None:
+    """Report a failure as what was expected and what came, instead of as Python's traceback."""
+    if isinstance(node, pytest.Item) and _is_of_suite(node) and call.excinfo is not None:
+        findings = list(dict(map(_finding, _leaves(call.excinfo.value))).values())
+        sentence = inspect.getdoc(getattr(node, "obj", None)) or node.name
+        report.longrepr = "\n\n".join([sentence, *findings[:MAX_FINDINGS]])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print how many requests were sent and what is left on the implementation's machine."""
+    implementation = config.stash.get(IMPLEMENTATION, None)
+    if implementation is None:
+        return
+    ledger = implementation.ledger
+    terminalreporter.write_line(f"{implementation.requests:,} requests")
+    if ledger.has_recordings:
+        terminalreporter.write_line(f"recordings are left there below {ledger.results}")
+    if ledger.alive:
+        terminalreporter.write_line(f"these instances could not be closed: {', '.join(sorted(ledger.alive))}")
+    if ledger.unanswered:
+        terminalreporter.write_line(f"{len(ledger.unanswered)} creations had no answer: instances of them may be left")
+
+
+def _is_of_suite(item: pytest.Item) -> bool:
     module = getattr(item, "module", None)
-    if module is None or not module.__name__.startswith(SUITE):
-        return ResultRow("", "")
-    marker = item.get_closest_marker("operation")
-    callspec = getattr(item, "callspec", None)
-    case = marker.args[0] if marker is not None else callspec.id if callspec is not None else ""
-    sentence = inspect.getdoc(item.obj) if isinstance(item, pytest.Function) else None
-    return ResultRow(module.__name__.rpartition("test_")[2], sentence or item.name, case)
+    return module is not None and module.__name__.startswith(SUITE)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """Return the errors of a group and of the groups in it."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for nested in error.exceptions for leaf in _leaves(nested)]
+    return [error]
+
+
+def _finding(error: BaseException) -> tuple[str, str]:
+    """Return what is the same for errors of one cause, and the text to report."""
+    if isinstance(error, Nonconformity):
+        return f"{error.expected}\n{error.came}", str(error)
+    if isinstance(error, HypothesisException):
+        reason = str(error).partition("\n")[0]
+        text = "expected: the same answers when the same is sent again"
+        return text, f"{text}\ncame:     others, so that hypothesis stopped ({reason})"
+    frames = "".join(traceback.format_exception(error, limit=-2, chain=False))
+    return str(error), f"the kit itself failed, which is a defect of it:\n{frames}"
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ import requests
 from schemathesis import Case
 
 from gym_http_server.client import Client
-from gym_http_server.conformity.cases import accepted, aim, steer
-from gym_http_server.conformity.pool import Pool
-from gym_http_server.conformity.schema import budget, each_operation, is_hot, load_schema, packed
-from gym_http_server.conformity.sequences import load_linked_schema, run_sequences
+from gym_http_server.conformity.generated.cases import accepted, aim, steer
+from gym_http_server.conformity.generated.pool import Pool
+from gym_http_server.conformity.generated.schema import budget, each_operation, is_hot, load_schema, packed
+from gym_http_server.conformity.generated.sequences import load_linked_schema, run_sequences
 
 from ..conftest import start
 from ..support.live import LiveApp

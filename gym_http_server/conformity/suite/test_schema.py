@@ -9,26 +9,23 @@ import pytest
 
 from ...contract import METHODS, load_contract
 from ..caller import Caller
-from ..cases import accepted, aim
 from ..contract import DOCUMENT, example_path
 from ..exchange import Nonconformity, Request
+from ..generated.cases import UNEXPECTED_METHODS, accepted, aim, restrain
+from ..generated.schema import each_operation, load_schema
 from ..implementation import Implementation
-from ..ledger import NOBODY
+from ..ledger import UNKNOWN_ID
 from ..plugin import PROFILE
-from ..restraint import UNEXPECTED_METHODS, restrain
-from ..schema import each_operation, load_schema
 
 if TYPE_CHECKING:
-    from types import FunctionType
-
     from schemathesis import Case
 
-    from ..pool import Pool
-    from ..session import KitSession
+    from ..generated.pool import Pool
+    from ..generated.session import KitSession
 
 SCHEMA = load_schema(phases={"coverage": {"unexpected-methods": UNEXPECTED_METHODS}})
-UPLOADS = "uploadRecording"
-NEVER = "shutdownServer"
+UPLOAD = "uploadRecording"
+SHUTDOWN = "shutdownServer"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,9 +64,9 @@ def test_access(implementation: Implementation) -> None:
         for template, item in DOCUMENT["paths"].items():
             for method in (each for each in METHODS if each in item):
                 operation = item[method]
-                if operation["operationId"] == NEVER or operation.get("security", DOCUMENT["security"]) == []:
+                if operation["operationId"] == SHUTDOWN or operation.get("security", DOCUMENT["security"]) == []:
                     continue
-                path = example_path(template, instance_id=NOBODY)
+                path = example_path(template, instance_id=UNKNOWN_ID)
                 exchange = caller.exchange(Request.of(method.upper(), path, {} if method == "post" else None))
                 if exchange.answer.status == 200:
                     pytest.skip("it asks for no key")
@@ -77,21 +74,17 @@ def test_access(implementation: Implementation) -> None:
                     raise Nonconformity("401", str(exchange.answer.status), exchange)
 
 
-def _marked(test: FunctionType, operation_id: str) -> None:
-    pytest.mark.operation(operation_id)(test)
-    if operation_id == NEVER:
-        pytest.mark.skip("it would stop the server")(test)
-
-
-@each_operation(SCHEMA, hypothesis.settings.get_profile(PROFILE), named=_marked)
+@each_operation(SCHEMA, hypothesis.settings.get_profile(PROFILE))
 def test_operation(
     case: Case[Any], implementation: Implementation, session: KitSession, caller: Caller, pool: Pool, with_uploads: bool
 ) -> None:
     """Whatever is sent, the reply is one that the contract declares, and what it forbids is refused."""
     operation_id = case.operation.definition.raw["operationId"]
-    if operation_id == UPLOADS and not with_uploads:
+    if operation_id == SHUTDOWN:
+        pytest.skip("it would stop the server")
+    if operation_id == UPLOAD and not with_uploads:
         pytest.skip("it writes evaluations: --with-uploads")
     aim(case, pool, caller.sample)
-    restrain(case, implementation)
+    restrain(case, implementation.ledger)
     with implementation.closing():
-        session.hold(case, accepted(case))
+        session.validate(case, accepted(case))

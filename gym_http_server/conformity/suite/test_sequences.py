@@ -8,14 +8,13 @@ import hypothesis
 import pytest
 
 from ...contract import METHODS
-from ..cases import steer
 from ..contract import DOCUMENT, example_body, example_path
 from ..exchange import Nonconformity, NotServed, Request
-from ..ledger import NOBODY
-from ..lifecycle import live
+from ..generated.cases import restrain, steer
+from ..generated.sequences import load_linked_schema, run_sequences
+from ..ledger import UNKNOWN_ID
 from ..plugin import ENV_IDS, PROFILE
-from ..restraint import restrain
-from ..sequences import load_linked_schema, run_sequences
+from .lifecycle import live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from schemathesis import Case
 
     from ..caller import Caller
+    from ..generated.session import KitSession
     from ..implementation import Implementation
-    from ..session import KitSession
 
 SCHEMA = load_linked_schema()
 
@@ -35,7 +34,7 @@ def test_sequences(implementation: Implementation, caller: Caller, session: KitS
     SCHEMA.config.update(base_url=implementation.url)
 
     def prepare(case: Case[Any]) -> None:
-        restrain(case, implementation)
+        restrain(case, implementation.ledger)
         steer(case, served, caller.sample)
 
     with implementation.closing():
@@ -71,7 +70,7 @@ def test_lifecycle(implementation: Implementation, caller: Caller, env_id: str) 
 @pytest.mark.parametrize("state", ["closed", "never made"])
 def test_unknown(implementation: Implementation, caller: Caller, state: str) -> None:
     """An instance that is not there is a 400 that names the Instance_id, whatever is asked of it."""
-    instance_id = NOBODY
+    instance_id = UNKNOWN_ID
     if state == "closed":
         instance_id = caller.create_env(ENV_IDS[0])["instance_id"]
         caller.close_env(instance_id)

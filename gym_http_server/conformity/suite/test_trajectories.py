@@ -11,7 +11,7 @@ import pytest
 from ..caller import Caller
 from ..exchange import Nonconformity, Request
 from ..ledger import ENVS
-from ..trajectories import Trajectory, actions_for, go_on, play, play_batch, play_locally
+from .trajectories import Trajectory, actions_for, go_on, play, play_batch, play_locally
 
 if TYPE_CHECKING:
     from ..implementation import Implementation

@@ -9,7 +9,7 @@ import pytest
 from ..caller import LIMITS, REFUSALS
 from ..exchange import Nonconformity, NotServed, Request
 from ..ledger import ENVS, is_creation
-from ..replay import VOID_BODIES, replay, sessions
+from .replay import VOID_BODIES, replay, sessions
 
 if TYPE_CHECKING:
     from ..caller import Caller

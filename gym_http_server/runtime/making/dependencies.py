@@ -36,7 +36,6 @@ REQUIREMENTS: Final = {
     "pygame": "gymnasium[classic-control]>=1.1",
     "pytest": "pytest>=8.4",
     "requests": "requests>=2.32",
-    "rich": "rich>=13.7",
     "s3fs": "s3fs>=2024.6",
     "schemathesis": "schemathesis>=4.0",
     "shimmy": "shimmy",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from schemathesis.core.failures import FailureGroup
-
-from ..contract import load_contract, resolve
+from ...contract import load_contract, resolve
 from .schema import load_schema
 from .session import KitSession
 
@@ -21,19 +20,19 @@ if TYPE_CHECKING:
 
 
 def load_linked_schema() -> BaseSchema:
-    """Return createEnv and what follows on it along the contract's links, for good requests only.
+    """Return createEnv and the operations that its links lead to, for valid requests only.
 
-    What schemathesis makes of a request that is to be a bad one is not always the same when hypothesis plays a sequence
-    again; each operation has its bad requests by itself.
+    Schemathesis's invalid requests can differ when hypothesis replays a sequence; each operation is tested with invalid
+    requests by itself.
     """
     document = load_contract().document
-    operations = {each["operationId"]: each for each in load_contract().operations()}
-    found = ["createEnv"]
-    for operation_id in found:
+    operations = {operation["operationId"]: operation for operation in load_contract().operations()}
+    linked = ["createEnv"]
+    for operation_id in linked:
         for response in operations[operation_id]["responses"].values():
-            links = [resolve(document, each) for each in resolve(document, response).get("links", {}).values()]
-            found += sorted({each["operationId"] for each in links} - set(found))
-    return load_schema(generation={"mode": "positive"}).include(operation_id=found)
+            links = [resolve(document, link) for link in resolve(document, response).get("links", {}).values()]
+            linked += sorted({link["operationId"] for link in links} - set(linked))
+    return load_schema(generation={"mode": "positive"}).include(operation_id=linked)
 
 
 def run_sequences(
@@ -44,15 +43,15 @@ def run_sequences(
     finish: Callable[[], None] = lambda: None,
     **sending: Any,
 ) -> None:
-    """Make calls along the links of the contract: create, then whatever takes the new instance's id.
+    """Call createEnv, then operations of the new instance, along the contract's links.
 
     Args:
-        schema: what to call.
-        settings: how many sequences, and of how many steps (`stateful_step_count`).
-        prepare: is called with each request before it is sent.
-        session: to send by; one of the kit's explains what is found.
-        finish: is called after each sequence.
-        sending: how schemathesis is to send, at least the `base_url`.
+        schema: the operations to call.
+        settings: the number of sequences, and of their steps (`stateful_step_count`).
+        prepare: called with each request before it is sent.
+        session: sends the requests; a `KitSession` explains failures.
+        finish: called after each sequence.
+        sending: schemathesis's arguments for sending, at least `base_url`.
     """
 
     class Sequences(schema.as_state_machine()):  # type: ignore[misc]  # a class that schemathesis makes
@@ -63,12 +62,8 @@ def run_sequences(
             return {**sending, "session": session}
 
         def validate_response(self, response: Response, case: Case[Any], **options: Any) -> None:
-            try:
+            with session.explaining(response) if isinstance(session, KitSession) else contextlib.nullcontext():
                 super().validate_response(response, case, **options)
-            except FailureGroup as error:
-                if isinstance(session, KitSession):
-                    session.explain(error, response)
-                raise
 
         def teardown(self) -> None:
             finish()

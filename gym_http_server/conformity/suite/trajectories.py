@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from ..runtime.values.codec import decode, encode
-from ..runtime.values.spaces import rebuild
-from .exchange import Nonconformity, shown
+from ...runtime.values.codec import decode, encode
+from ...runtime.values.spaces import rebuild
+from ..exchange import Nonconformity, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .caller import Caller
+    from ..caller import Caller
 
 STEPS = 40
 

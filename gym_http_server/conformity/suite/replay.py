@@ -8,14 +8,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .caller import REFUSALS
-from .exchange import JSON, Answer, Exchange, Nonconformity, NotServed, Request, shown
-from .ledger import is_creation
+from ..caller import REFUSALS
+from ..exchange import JSON, Answer, Exchange, Nonconformity, NotServed, Request, shown
+from ..ledger import is_creation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .caller import Caller
+    from ..caller import Caller
 
 VOID_BODIES = (
     ("null", JSON),

@@ -16,8 +16,8 @@ import schemathesis
 from hypothesis import HealthCheck
 from schemathesis.config import SchemathesisConfig
 
-from ..contract import load_contract
-from .contract import unpacked
+from ...contract import load_contract
+from ..contract import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,6 @@ def each_operation(
     schema: BaseSchema,
     settings: hypothesis.settings,
     only: Callable[[dict[str, Any]], bool] = lambda _: True,
-    named: Callable[[FunctionType, str], None] = lambda *_: None,
 ) -> Callable[[Callable[..., None]], None]:
     """Make a test of its own for each operation, named after it: pytest takes what schemathesis makes of one for the same.
 
@@ -91,7 +90,6 @@ def each_operation(
         schema: the whole schema.
         settings: the budget of each.
         only: for which operations, by what the contract has of them.
-        named: is called with each test and its operation's id.
     """
 
     def make(function: Callable[..., None]) -> None:
@@ -105,7 +103,6 @@ def each_operation(
             test = FunctionType(function.__code__, function.__globals__, name)
             test.__annotations__, test.__doc__ = function.__annotations__, function.__doc__
             test.__module__ = function.__module__
-            named(test, operation_id)
             # Of the whole schema: what is included adds to what was.
             chosen = schema.include(operation_id=operation_id)
             function.__globals__[name] = chosen.parametrize()(settings(test))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .exchange import NotServed
+from ..exchange import NotServed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..client.operations import Operations
+    from ...client.operations import Operations
 
 LANES = 2
 _ENDS_IT = ("closeEnv", "deleteEnv")

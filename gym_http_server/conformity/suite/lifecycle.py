@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from .exchange import Nonconformity, Request
-from .ledger import ENVS
+from ..exchange import Nonconformity, Request
+from ..ledger import ENVS
 
 if TYPE_CHECKING:
     import hypothesis
 
-    from .caller import Caller
-    from .exchange import Answer
+    from ..caller import Caller
+    from ..exchange import Answer
 
 SEEDS = st.none() | st.integers(0, 2**31)
 
