@@ -45,8 +45,8 @@ def listing() -> flask.Response:
         found[begin : begin + ROWS],
         begin=begin,
         count=len(found),
-        installed=sum(each.installed for each in found),
-        pages=[each if 1 <= each <= last else None for each in (number - 1, number + 1)],
+        installed=sum(environment.installed for environment in found),
+        pages=[page if 1 <= page <= last else None for page in (number - 1, number + 1)],
     )
 
 

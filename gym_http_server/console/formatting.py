@@ -22,7 +22,7 @@ def age(span: timedelta) -> str:
 
 
 def since(moment: datetime) -> str:
-    """Return how long ago `moment` was, in the words of `age`."""
+    """Return how long ago `moment` was, formatted like `age`."""
     return age(datetime.now(UTC) - moment)
 
 
@@ -34,7 +34,7 @@ def duration(seconds: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return `value` with two decimals, or three significant digits where these would hide it or fill the line."""
+    """Return `value` with two decimals, or with three significant digits if it is very small or very large."""
     if math.isnan(value):
         return "not a number"
     if math.isinf(value):
@@ -47,7 +47,7 @@ def number(value: float) -> str:
 
 
 def threshold(value: float) -> str:
-    """Return `value`, which somebody chose, with as many digits as it was chosen with."""
+    """Return a threshold with all its digits, up to ten."""
     return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")
 
 

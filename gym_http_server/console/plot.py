@@ -1,4 +1,4 @@
-"""`learning_curve`: the coordinates of a learning curve's picture, which a template draws as SVG."""
+"""`learning_curve`: coordinates of a learning curve, which a template draws as SVG."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Indices = NDArray[np.intp]
 
-# So far from the largest float, the difference of two numbers is still one.
-_LARGEST = 1e150
-# A span so small beside the numbers is noise of their last digits.
-_SMALLEST_SPAN = 1e-9
+# The difference of two values within ±1e150 is finite.
+_MAX_VALUE = 1e150
+# A smaller span relative to the values is rounding noise.
+_MIN_RELATIVE_SPAN = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A size to draw for, in units of the view box.
+    """Dimensions of a picture.
 
     Attributes:
-        name: what the style sheet calls it.
-        width: of the view box.
-        height: of the view box.
-        intervals: about how many the horizontal axis is divided into.
-        most_points: of one line; of a longer one, the extremes of each stretch are drawn.
+        name: class in the style sheet.
+        width: width of the view box.
+        height: height of the view box.
+        intervals: approximate number of intervals of the horizontal axis.
+        max_points: maximum points of one line; a longer one is reduced to the extremes of its sections.
     """
 
     name: str
     width: int
     height: int
     intervals: int
-    most_points: int
+    max_points: int
 
 
-WIDE = Shape("wide", 960, 380, intervals=10, most_points=1000)
-NARROW = Shape("narrow", 360, 300, intervals=4, most_points=400)
+WIDE = Shape("wide", 960, 380, intervals=10, max_points=1000)
+NARROW = Shape("narrow", 360, 300, intervals=4, max_points=400)
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A place on an axis and its label."""
+    """A coordinate on an axis and its label."""
 
     at: float
     label: str
@@ -57,22 +57,22 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A picture of a learning curve.
+    """A picture of a learning curve, in coordinates of the view box.
 
     Attributes:
-        shape: what it was drawn for.
-        left: where the vertical axis is.
-        right: where the lines end.
-        top: where the highest tick is.
-        bottom: where the horizontal axis is.
-        x_ticks: on the horizontal axis.
-        y_ticks: on the vertical axis.
-        returns: path of the returns: a dot for each or, where they are too many, the outline of the band they lie in.
-        band: they are too many.
-        mean: path of the running mean.
-        threshold: height of the reward threshold; None where there is none.
-        summary: what is to be seen, for who does not see it.
-        left_out: returns that are not finite, which have no place.
+        shape: its dimensions.
+        left: x of the vertical axis.
+        right: x of the last episode.
+        top: y of the highest tick.
+        bottom: y of the horizontal axis.
+        x_ticks: ticks of the horizontal axis.
+        y_ticks: ticks of the vertical axis.
+        returns: SVG path of the returns: a dot for each, or the outline of their band.
+        band: whether `returns` is a band, because there are too many for dots.
+        mean: SVG path of the running mean.
+        threshold: y of the reward threshold; None if there is none.
+        summary: description in words, for screen readers.
+        left_out: number of returns that are not finite, which are not drawn.
     """
 
     shape: Shape
@@ -91,21 +91,21 @@ class Plot:
 
 
 def learning_curve(curve: Curve, threshold: float | None, shape: Shape = WIDE) -> Plot | None:
-    """Return the picture of `curve` with the line of `threshold`; None where nothing can be drawn.
+    """Return the picture of a learning curve; None if it has no finite value.
 
     Args:
         curve: the learning curve.
-        threshold: the reward threshold of the environment.
-        shape: the size to draw for.
+        threshold: the reward threshold of the environment, or None.
+        shape: dimensions of the picture.
     """
     returns, means = _clipped(curve.episode_returns), _clipped(curve.running_means)
-    seen, seen_means = returns[np.isfinite(returns)], means[np.isfinite(means)]
+    finite, finite_means = returns[np.isfinite(returns)], means[np.isfinite(means)]
     if threshold is not None and not math.isfinite(threshold):
         threshold = None
-    if not (seen.size or seen_means.size):
+    if not (finite.size or finite_means.size):
         return None
     limits = _clipped(() if threshold is None else (threshold,))
-    values = np.concatenate([seen, seen_means, limits])
+    values = np.concatenate([finite, finite_means, limits])
     y_scale = _ticks(float(values.min()), float(values.max()), 5)
     x_scale = [tick for tick in _ticks(0, returns.size, shape.intervals, least=1) if tick <= returns.size]
     x_labels, y_labels = _labels(x_scale), _labels(y_scale)
@@ -120,16 +120,16 @@ def learning_curve(curve: Curve, threshold: float | None, shape: Shape = WIDE) -
         return bottom - (bottom - top) * np.clip(share, 0, 1)
 
     def path(line: Floats, kept: Indices, begins: NDArray[np.bool]) -> str:
-        # A stretch of no length is a dot, with round ends: what stands alone between gaps is seen.
+        # A line of length 0 with round ends is a dot, so that a single value between gaps is visible.
         return "".join(
             f"M{x:.1f} {y:.1f}h0" if begin else f"L{x:.1f} {y:.1f}"
             for x, y, begin in zip(x_of(np.asarray(kept, np.float64) + 1), y_of(line[kept]), begins, strict=True)
         )
 
-    lowest, highest = _extremes(returns, shape.most_points)
-    band = seen.size > shape.most_points
+    lowest, highest = _extremes(returns, shape.max_points)
+    band = finite.size > shape.max_points
     outline = np.concatenate([highest, lowest[::-1]]) if band else np.flatnonzero(np.isfinite(returns))
-    course = np.union1d(*_extremes(means, shape.most_points))
+    course = np.union1d(*_extremes(means, shape.max_points))
     gaps = np.cumsum(~np.isfinite(means))[course]
     return Plot(
         shape=shape,
@@ -143,21 +143,21 @@ def learning_curve(curve: Curve, threshold: float | None, shape: Shape = WIDE) -
         band=band,
         mean=path(means, course, np.diff(gaps, prepend=-1) > 0),
         threshold=None if threshold is None else float(y_of(limits)[0]),
-        summary=_summary(seen, seen_means, threshold),
-        left_out=int(returns.size - seen.size),
+        summary=_summary(finite, finite_means, threshold),
+        left_out=int(returns.size - finite.size),
     )
 
 
 def _clipped(values: tuple[float, ...]) -> Floats:
     line = np.asarray(values, np.float64)
-    return np.where(np.isfinite(line), np.clip(line, -_LARGEST, _LARGEST), line)
+    return np.where(np.isfinite(line), np.clip(line, -_MAX_VALUE, _MAX_VALUE), line)
 
 
-def _extremes(line: Floats, most: int) -> tuple[Indices, Indices]:
+def _extremes(line: Floats, max_points: int) -> tuple[Indices, Indices]:
     finite = np.flatnonzero(np.isfinite(line))
-    if finite.size <= most:
+    if finite.size <= max_points:
         return finite, finite
-    edges = np.linspace(0, finite.size, most // 2 + 1).astype(int)
+    edges = np.linspace(0, finite.size, max_points // 2 + 1).astype(int)
     parts = [finite[start:stop] for start, stop in pairwise(edges)]
     lowest, highest = ([part[find(line[part])] for part in parts] for find in (np.argmin, np.argmax))
     return np.array(lowest), np.array(highest)
@@ -165,11 +165,11 @@ def _extremes(line: Floats, most: int) -> tuple[Indices, Indices]:
 
 def _ticks(low: float, high: float, intervals: int, least: float = 0) -> list[float]:
     size = max(abs(low), abs(high))
-    if high - low <= max(_SMALLEST_SPAN * size, 1 / _LARGEST):
+    if high - low <= max(_MIN_RELATIVE_SPAN * size, 1 / _MAX_VALUE):
         low, high = low - max(1, size / 10), high + max(1, size / 10)
     raw = (high - low) / intervals
     unit = 10.0 ** math.floor(math.log10(raw))
-    # The last one is for a quotient that rounding has made a little more than ten.
+    # 20, because rounding may make the quotient slightly more than 10.
     step = max(least, next(factor * unit for factor in (1, 2, 5, 10, 20) if factor * unit >= raw * 0.999))
     return [count * step for count in range(math.floor(low / step), math.ceil(high / step) + 1)]
 

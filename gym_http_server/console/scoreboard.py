@@ -29,11 +29,11 @@ scoreboard = flask.Blueprint("scoreboard", __name__)
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How good an evaluation is.
+    """The score of an evaluation.
 
     Attributes:
-        value: the best mean return of 100 consecutive episodes, or the mean of all where there are fewer; None for none.
-        short: there are fewer.
+        value: the best mean return of 100 consecutive episodes, else the mean of all; None without a completed episode.
+        short: whether there are fewer than 100 episodes.
     """
 
     value: float | None
@@ -41,14 +41,14 @@ class Score:
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> Score:
-        """Return the score of an evaluation."""
+        """Return an evaluation's score."""
         best = evaluation.best_mean_return
         return cls(evaluation.mean_return, short=True) if best is None else cls(best, short=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a table of evaluations; `rank` is None in a table that is no ranking."""
+    """A row of a table of evaluations; `rank` is None in a table without ranks."""
 
     evaluation: Evaluation
     score: Score
@@ -64,9 +64,9 @@ class Group:
 
     @property
     def threshold(self) -> float | None:
-        """At which score the environment counts as solved."""
+        """Score at which the environment counts as solved."""
         thresholds = (row.evaluation.reward_threshold for row in self.rows)
-        return next((each for each in thresholds if each is not None), None)
+        return next((threshold for threshold in thresholds if threshold is not None), None)
 
 
 @scoreboard.get("/scoreboard", strict_slashes=False)
@@ -89,25 +89,25 @@ def board() -> str:
 
 @scoreboard.get("/scoreboard/<evaluation_id>", strict_slashes=False)
 def evaluation(evaluation_id: str) -> str:
-    """One evaluation: its facts, its learning curve and its videos."""
-    found, curve = _results().get(evaluation_id), _results().curve(evaluation_id)
+    """An evaluation's scores, learning curve and videos."""
+    shown, curve = _results().get(evaluation_id), _results().curve(evaluation_id)
     columns = (curve.episode_returns, curve.running_means, curve.episode_lengths, curve.seconds)
     last = list(enumerate(zip(*columns, strict=True)))[-MAX_EPISODES:]
     return flask.render_template(
         "evaluation.html",
-        evaluation=found,
-        score=Score.of(found),
-        plots=[learning_curve(curve, found.reward_threshold, shape) for shape in (WIDE, NARROW)],
+        evaluation=shown,
+        score=Score.of(shown),
+        plots=[learning_curve(curve, shown.reward_threshold, shape) for shape in (WIDE, NARROW)],
         seconds=curve.seconds[-1] if curve.seconds else None,
         last=last[::-1],
-        videos=videos.in_order(found.videos),
+        videos=videos.in_order(shown.videos),
         max_preloaded=MAX_PRELOADED_VIDEOS,
     )
 
 
 @scoreboard.get("/scoreboard/<evaluation_id>/videos/<name>")
 def video(evaluation_id: str, name: str) -> flask.Response:
-    """The file of a video, or a part of it."""
+    """A video's file, or a range of it."""
     return videos.reply(evaluation_id, name, _results().open_file(evaluation_id, name))
 
 
@@ -121,9 +121,9 @@ def _groups(best: Iterable[Evaluation]) -> list[Group]:
 
 def _ranked(evaluations: Iterable[Evaluation]) -> list[Row]:
     rows: list[Row] = []
-    for place, each in enumerate(evaluations, 1):
-        score = Score.of(each)
-        # Many environments have a best possible score: those who reach it share a rank.
-        tied = bool(rows) and rows[-1].score == score
-        rows.append(Row(each, score, rows[-1].rank if tied else place))
+    for place, ranked in enumerate(evaluations, 1):
+        score = Score.of(ranked)
+        # Many environments have a maximum score: all that reach it share a rank.
+        is_tied = bool(rows) and rows[-1].score == score
+        rows.append(Row(ranked, score, rows[-1].rank if is_tied else place))
     return rows

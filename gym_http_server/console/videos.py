@@ -1,4 +1,4 @@
-"""Videos of an evaluation: parsing of their names, and range responses."""
+"""Videos of an evaluation: their file names, and responses to range requests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIEnvironment
 
-# A browser asks for all the rest of a video and stops reading when it has enough for now. A short piece is sent at once, so that
-# no file stays open for as long as a video is paused; the browser asks for the next.
+# A browser requests the whole rest of a video and stops reading while it has enough. It gets one piece, read at once, so that no
+# file stays open while a video is paused, and then requests the next.
 MAX_PIECE_BYTES = 1 << 20
 
 _EPISODE = re.compile(r"\.video(\d{1,15})\.(?:mp4|json)\Z", re.ASCII)
@@ -30,8 +30,8 @@ class VideoFile:
     """One video.
 
     Attributes:
-        name: its file's name.
-        episode: the number of its episode, counted from 0; None where the name does not tell.
+        name: file name.
+        episode: number of its episode, from 0; None if the name has none.
         kind: `film` for MP4, `cast` for an asciicast, `file` for anything else.
     """
 
@@ -41,25 +41,25 @@ class VideoFile:
 
     @classmethod
     def of(cls, name: str) -> VideoFile:
-        """Return the video in the file of that name."""
-        found = _EPISODE.search(name)
+        """Return the video of a file name."""
+        match = _EPISODE.search(name)
         kind = "film" if name.endswith(".mp4") else "cast" if name.endswith(".json") else "file"
-        return cls(name, int(found[1]) if found else None, kind)
+        return cls(name, int(match[1]) if match else None, kind)
 
     @property
     def title(self) -> str:
-        """What a page calls it."""
+        """Its caption."""
         return self.name if self.episode is None else f"Episode {self.episode:,}"
 
 
 def in_order(names: Iterable[str]) -> list[VideoFile]:
-    """Return the videos of these names by episode; those whose name tells none come last."""
+    """Return the videos of file names by episode, those without one last."""
     videos = [VideoFile.of(name) for name in names]
     return sorted(videos, key=lambda video: (video.episode is None, video.episode or 0, video.name))
 
 
 def reply(evaluation_id: str, name: str, file: BinaryIO) -> flask.Response:
-    """Return the response that sends `file`, or the part that the request under way asks for, and closes it."""
+    """Return the response that sends `file`, or the range of the current request, and closes it."""
     try:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
@@ -67,9 +67,9 @@ def reply(evaluation_id: str, name: str, file: BinaryIO) -> flask.Response:
         response = flask.Response(FileWrapper(file, MAX_PIECE_BYTES), content_type=_TYPES[kind])
         response.content_length = size
         if kind == "file":
-            # A browser would show HTML of a stranger's making as one of our pages.
+            # A browser would show an uploaded HTML file as a page of this server.
             response.headers.set("Content-Disposition", "attachment", filename=name)
-        # An evaluation never changes, so its name and the file's are as good as the bytes.
+        # Evaluations never change, so the names identify the bytes.
         response.set_etag(hashlib.sha256(f"{evaluation_id}/{name}/{size}".encode()).hexdigest()[:32])
         response.cache_control.private = True
         response.cache_control.max_age = 86400
@@ -83,9 +83,9 @@ def reply(evaluation_id: str, name: str, file: BinaryIO) -> flask.Response:
 
 
 def _bounded(environ: WSGIEnvironment, size: int) -> WSGIEnvironment:
-    asked = parse_range_header(environ.get("HTTP_RANGE"))
-    span = asked.range_for_length(size) if asked else None
-    # What is no single range of the file is for werkzeug to judge.
+    requested = parse_range_header(environ.get("HTTP_RANGE"))
+    span = requested.range_for_length(size) if requested else None
+    # werkzeug handles anything but a single valid range.
     if span is None:
         return environ
     start, stop = span

@@ -1,7 +1,6 @@
 """`Evaluation` and `Curve`: scores and learning curve of a recording, and their JSON form.
 
-A return that is not a number counts as -1e100 and an infinite one as ±1e100: JSON has neither, and an algorithm whose
-returns are not numbers must not lead the scoreboard.
+A return of NaN counts as -1e100 and ±infinity as ±1e100: JSON has neither, and NaN must not lead the scoreboard.
 """
 
 from __future__ import annotations
@@ -21,32 +20,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WINDOW: Final = 100
-"""Consecutive episodes whose mean return is a score, as on Gym's scoreboard."""
+"""Number of consecutive episodes whose mean return is a score, as on Gym's scoreboard."""
 
 EVALUATION_ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{8}")
 ENV_ID: Final = re.compile(r"(?:[\w:-]+/)?[\w:-][\w:.-]*")
-"""What gym and Gymnasium register, but for a name that begins with a dot. An id is a folder of the upload target."""
+"""Ids of gym and Gymnasium, except names with a leading dot: an id is a folder of the upload target."""
 FILE: Final = re.compile(r"openaigym\.[^/\\\0-\x1f\x7f]+")
-"""Names of the files of a recording."""
+"""File names of a recording."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A recording and how good it is.
+    """The scores of a recording.
 
     Attributes:
-        evaluation_id: its name: the moment it was made, and 8 hex digits.
+        evaluation_id: time of creation and 8 hex digits.
         env_id: the environment.
-        library: library and version that made the environment.
-        algorithm_id: what the algorithm is called, or None.
-        created_at: moment in UTC, to the millisecond.
+        library: library and version of the environment.
+        algorithm_id: name of the algorithm, or None.
+        created_at: time in UTC, to the millisecond.
         episodes: number of completed episodes.
-        total_steps: their steps.
-        mean_return: mean of their returns, or None where there is no completed episode.
-        best_mean_return: best mean return of 100 consecutive episodes, or None where there are fewer.
+        total_steps: their total number of steps.
+        mean_return: mean of their returns, or None without a completed episode.
+        best_mean_return: best mean return of 100 consecutive episodes, or None if there are fewer.
         reward_threshold: mean return of 100 consecutive episodes at which the environment counts as solved, or None.
-        episodes_to_threshold: episodes before the first 100 consecutive ones that reached it, or None where none did.
-        seconds_to_threshold: seconds from the first reset to the end of those before; 0 where there are none before.
+        episodes_to_threshold: number of episodes before the first 100 consecutive ones that reached it, or None.
+        seconds_to_threshold: seconds from the first reset to the end of these episodes, 0 if there are none; or None.
         videos: names of the videos, the earliest first.
     """
 
@@ -66,53 +65,50 @@ class Evaluation:
 
     @property
     def score(self) -> float | None:
-        """What the scoreboard shows: the best mean return of 100 consecutive episodes, else the mean of all.
-
-        None where there is no completed episode.
-        """
+        """The best mean return of 100 consecutive episodes, else the mean of all; None without a completed episode."""
         return self.mean_return if self.best_mean_return is None else self.best_mean_return
 
     @property
     def rank(self) -> tuple[bool, float, float]:
-        """A key that grows with how good it is; what has a hundred episodes comes before what has not, none comes last."""
-        score, mean = (-math.inf if each is None else each for each in (self.score, self.mean_return))
+        """Sort key, the best is the largest: with 100 episodes before fewer, then by score, then by the mean of all."""
+        score, mean = (-math.inf if value is None else value for value in (self.score, self.mean_return))
         return self.best_mean_return is not None, score, mean
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the contract's `Evaluation`, in plain JSON values."""
+        """Return the contract's `Evaluation` as plain JSON values."""
         created_at = self.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {**asdict(self), "created_at": created_at, "videos": list(self.videos)}
 
     @classmethod
     def from_json(cls, value: Any) -> Evaluation:
-        """Rebuild what `to_json` returned; further members are ignored.
+        """Rebuild an evaluation from the value of `to_json`; unknown members are ignored.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: it is not such a value.
         """
         if not isinstance(value, dict):
-            raise ValueError("it is no JSON object")  # noqa: TRY004 -- one class for all that it may be
-        made = {name: _checked(name, value.get(name), kinds) for name, kinds in _KINDS.items()}
-        if not EVALUATION_ID.fullmatch(made["evaluation_id"]) or not ENV_ID.fullmatch(made["env_id"]):
+            raise ValueError("it is no JSON object")  # noqa: TRY004 -- callers catch ValueError
+        members = {name: _checked(name, value.get(name), kinds) for name, kinds in _KINDS.items()}
+        if not EVALUATION_ID.fullmatch(members["evaluation_id"]) or not ENV_ID.fullmatch(members["env_id"]):
             raise ValueError("its ids are none")
-        if not all(isinstance(each, str) and FILE.fullmatch(each) for each in made["videos"]):
+        if not all(isinstance(name, str) and FILE.fullmatch(name) for name in members["videos"]):
             raise ValueError("videos are no names of files of a recording")
-        if made["episodes"] > 0 and made["mean_return"] is None:
+        if members["episodes"] > 0 and members["mean_return"] is None:
             raise ValueError("mean_return is to be a number")
-        created_at = datetime.fromisoformat(made["created_at"])
+        created_at = datetime.fromisoformat(members["created_at"])
         if created_at.tzinfo is None:
             raise ValueError("created_at has no time zone")
-        return cls(**{**made, "created_at": created_at.astimezone(UTC), "videos": tuple(made["videos"])})
+        return cls(**{**members, "created_at": created_at.astimezone(UTC), "videos": tuple(members["videos"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A learning curve: an entry for each completed episode, in the order of their ends.
+    """A learning curve: an entry for each completed episode, in the order in which they ended.
 
     Attributes:
         episode_returns: sum of the rewards.
         episode_lengths: number of steps.
-        running_means: mean return of the episode and the up to 99 before it.
+        running_means: mean return of the episode and up to 99 before it.
         seconds: seconds from the first reset to the end of the episode.
     """
 
@@ -123,30 +119,30 @@ class Curve:
 
     @classmethod
     def of(cls, results: Mapping[str, Any]) -> Curve:
-        """Return the curve of what `load_results` returned.
+        """Return the curve of the value of `load_results`.
 
         Raises:
-            ValueError, TypeError, OverflowError: there is something else than numbers.
+            ValueError, TypeError, OverflowError: a value is not a plausible number.
         """
-        returns = tuple(_finite(float(each)) for each in results["episode_rewards"])
-        ends = [float(each) for each in results["timestamps"]]
+        returns = tuple(_finite(float(reward)) for reward in results["episode_rewards"])
+        ends = [float(timestamp) for timestamp in results["timestamps"]]
         start = float(results["initial_reset_timestamp"])
-        if not all(abs(each) < _FAR_FUTURE for each in [start, *ends]):
+        if not all(abs(timestamp) < _IMPLAUSIBLE for timestamp in [start, *ends]):
             raise ValueError("timestamps are to be seconds since 1970")
-        lengths = tuple(int(each) for each in results["episode_lengths"])
-        if not all(0 <= each < _FAR_FUTURE for each in lengths):
+        lengths = tuple(int(length) for length in results["episode_lengths"])
+        if not all(0 <= length < _IMPLAUSIBLE for length in lengths):
             raise ValueError("episode lengths are to be numbers of steps")
         return cls(
             episode_returns=returns,
             episode_lengths=lengths,
             running_means=running_means(returns),
-            # A clock can be set back.
+            # The clock may have been set back.
             seconds=tuple(max(0.0, end - start) for end in ends),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the contract's `LearningCurve`."""
-        # `asdict` copies each number, which takes seconds for a million episodes.
+        """Return the contract's `LearningCurve` as plain JSON values."""
+        # `asdict` would take seconds for a million episodes.
         return {
             "episode_returns": list(self.episode_returns),
             "episode_lengths": list(self.episode_lengths),
@@ -156,9 +152,9 @@ class Curve:
 
 
 def running_means(returns: tuple[float, ...]) -> tuple[float, ...]:
-    """Return for each entry the mean of it and the up to 99 before it.
+    """Return for each entry the mean of it and up to 99 before it.
 
-    Each is summed by itself: in differences of one running sum, an early 1e100 would swallow all that comes after it.
+    Each window has its own sum: differences of one running sum would lose all digits after an entry of 1e100.
     """
     sums = itertools.accumulate(returns[: WINDOW - 1])
     means = [total / count for count, total in enumerate(sums, 1)]
@@ -177,7 +173,7 @@ def evaluate(
     reward_threshold: float | None,
     videos: tuple[str, ...],
 ) -> Evaluation:
-    """Return the evaluation of a recording; see `Evaluation` for the arguments."""
+    """Return a new evaluation; see `Evaluation` for the arguments."""
     now = datetime.now(UTC)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
     full = curve.running_means[WINDOW - 1 :]
@@ -205,8 +201,8 @@ def _finite(value: float) -> float:
     return -FAR if math.isnan(value) else min(max(value, -FAR), FAR)
 
 
-_FAR_FUTURE: Final = 1e12
-"""Seconds after which nobody records, and steps that no episode has: what is beyond is not what it says it is."""
+_IMPLAUSIBLE: Final = 1e12
+"""Timestamps in seconds and episode lengths in steps must be smaller."""
 
 _NONE = type(None)
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
@@ -228,7 +224,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 
 def _checked(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
     if isinstance(value, bool) or not isinstance(value, kinds):
-        raise ValueError(f"{name} is to be of another type")  # noqa: TRY004 -- one class for all that it may be
+        raise ValueError(f"{name} is to be of another type")  # noqa: TRY004 -- callers catch ValueError
     if float not in kinds or value is None:
         return value
     number = float(cast("float", value))

@@ -1,8 +1,8 @@
-"""Reading recordings: the files that Gym's `Monitor` wrote from 0.7 to 0.21, and that this server's monitor writes.
+"""Reading of recordings: the files of Gym's `Monitor` (gym 0.7 to 0.21) and of this server's monitor.
 
 Format: gym/wrappers/monitor.py and gym/wrappers/monitoring/stats_recorder.py of gym 0.9.7. A directory has manifests
-`openaigym.manifest.<infix>.manifest.json`, each with the name of its statistics and of its complete videos, so that one
-directory holds several recordings of one environment (`resume=True`), which are merged in the order of the episodes' ends.
+`openaigym.manifest.<infix>.manifest.json`, each with the names of its statistics and of its complete videos. So one directory
+may hold several recordings of one environment (`resume=True`), which are merged in the order in which episodes ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NoRecordingError
 from ..support.deferred import np
-from ..support.files import read_regular
+from ..support.files import read_regular, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,11 +25,10 @@ FILE_PREFIX = "openaigym."
 MANIFEST_PREFIX = FILE_PREFIX + "manifest."
 MANIFEST_SUFFIX = ".manifest.json"
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError)
-"""What values of other types and shapes than the format has raise."""
+"""Errors of reading values that do not have the types and shapes of the format."""
 
-
-READINGS = 3
-"""How often a file of episodes is read that looks damaged."""
+MAX_READS = 3
+"""Maximum reads of a file of episodes that looks damaged."""
 
 
 def load_results(training_dir: str | os.PathLike[str]) -> dict[str, Any]:
@@ -40,43 +39,42 @@ def load_results(training_dir: str | os.PathLike[str]) -> dict[str, Any]:
 
     Returns:
         `manifests`: their paths. `env_info`: `env_id` and `gym_version`. With an entry for each completed episode, in the
-        order of their ends: `timestamps` (seconds since 1970), `episode_lengths` (steps), `episode_rewards` (returns),
-        `episode_types` (`t` for training, `e` for evaluation; None where none are recorded) and `data_sources` (index of
+        order in which they ended: `timestamps` (seconds since 1970), `episode_lengths` (steps), `episode_rewards` (returns),
+        `episode_types` (`t` for training, `e` for evaluation; None if none are recorded) and `data_sources` (index of
         the manifest). `initial_reset_timestamps`: of each manifest with episodes; `initial_reset_timestamp`: the earliest,
         or 0. `videos`: pairs of paths, a video and its metadata.
 
     Raises:
-        NoRecordingError: there is no such directory or no manifest in it, a file is damaged or absent, or the manifests
-            are of several environments or versions of the library. Gym logged the first two and returned None.
+        NoRecordingError: the directory does not exist or has no manifest, a file is damaged or missing, or the manifests
+            are of several environments or library versions. In the first two cases Gym logged that and returned None.
     """
     directory = os.fspath(training_dir)
     return read_recording(directory, names_in(directory), lambda name: read_regular(Path(directory, name))).results
 
 
 def names_in(directory: str | os.PathLike[str]) -> list[str]:
-    """Return the names of what is in a directory, in the system's order.
+    """Return the names of a directory's entries, in the system's order.
 
     Raises:
-        NoRecordingError: it is not there, or cannot be read.
+        NoRecordingError: it does not exist or cannot be read.
     """
     try:
         return os.listdir(directory)  # noqa: PTH208 -- names are what is wanted
     except FileNotFoundError:
         raise NoRecordingError(f"training directory {str(directory)!r} not found") from None
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise NoRecordingError(f"training directory {str(directory)!r} cannot be read: {why}") from None
+        raise NoRecordingError(f"training directory {str(directory)!r} cannot be read: {reason(error)}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording as it stood when it was read.
+    """A recording at the time of reading.
 
     Attributes:
-        manifests: the manifests' bytes, by name.
-        stats: the statistics' bytes, by name.
-        videos: names of the complete videos and of their metadata, those of the earliest recording first.
-        results: as `load_results` returns them.
+        manifests: bytes of the manifests, by name.
+        stats: bytes of the statistics, by name.
+        videos: names of the complete videos and of their metadata, in the order in which the recordings began.
+        results: what `load_results` returns.
     """
 
     manifests: dict[str, bytes]
@@ -86,26 +84,26 @@ class Recording:
 
 
 def read_recording(directory: str, names: Iterable[str], read: Callable[[str], bytes]) -> Recording:
-    """Read a recording, each file once and the manifests first, so that it is whole even while a monitor writes.
+    """Read a recording: the manifests first and each file once, so that it is consistent even while a monitor writes.
 
     Args:
-        directory: what the paths in `results` begin with.
-        names: what is in the directory.
-        read: returns the bytes of the file of that name.
+        directory: prefix of the paths in `results`.
+        names: the directory's entries.
+        read: returns the bytes of a file of that name.
 
     Raises:
         NoRecordingError: see `load_results`.
     """
-    # Old Gym left files with a further `~` behind where it was killed as it wrote.
-    found = [name for name in names if name.startswith(MANIFEST_PREFIX) and name.endswith(MANIFEST_SUFFIX)]
-    if not found:
+    # A Gym that was killed while it wrote left files whose names end with `~`.
+    manifest_names = [name for name in names if name.startswith(MANIFEST_PREFIX) and name.endswith(MANIFEST_SUFFIX)]
+    if not manifest_names:
         raise NoRecordingError(f"no manifests of a recording found in training directory {directory!r}")
-    files = {name: _bytes(directory, name, read) for name in found}
+    files = {name: _bytes(directory, name, read) for name in manifest_names}
     try:
-        contents = [_parsed(name, data) for name, data in files.items()]
-        videos = [[(str(video), str(meta)) for video, meta in each["videos"]] for each in contents]
-        env_info = _only(directory, [each["env_info"] for each in contents])
-        sources = [str(each["stats"]) for each in contents]
+        manifests = [_parsed(name, data) for name, data in files.items()]
+        videos = [[(str(video), str(meta)) for video, meta in manifest["videos"]] for manifest in manifests]
+        env_info = _only(directory, [manifest["env_info"] for manifest in manifests])
+        sources = [str(manifest["stats"]) for manifest in manifests]
         stats = {name: _episodes(directory, name, read) for name in dict.fromkeys(sources)}
         batches = [_parsed(name, stats[name]) for name in sources]
         results = {
@@ -114,14 +112,13 @@ def read_recording(directory: str, names: Iterable[str], read: Callable[[str], b
             **_merged(batches),
             "videos": [
                 tuple(os.path.join(directory, name) for name in pair)  # noqa: PTH118 -- texts, as Gym returns them
-                for each in videos
-                for pair in each
+                for pairs in videos
+                for pair in pairs
             ],
         }
-        begun = [each["initial_reset_timestamp"] or 0 for each in batches]
-        in_order = [
-            pair for _, each in sorted(zip(begun, videos, strict=True), key=lambda pair: pair[0]) for pair in each
-        ]
+        begins = [batch["initial_reset_timestamp"] or 0 for batch in batches]
+        by_begin = sorted(zip(begins, videos, strict=True), key=lambda entry: entry[0])
+        in_order = [pair for _, pairs in by_begin for pair in pairs]
     except DAMAGE as error:
         raise NoRecordingError(
             f"the recording in {directory!r} is damaged: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -133,13 +130,14 @@ def _bytes(directory: str, name: str, read: Callable[[str], bytes]) -> bytes:
     try:
         return read(name)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise NoRecordingError(f"the recording in {directory!r} has no readable file {name!r}: {why}") from None
+        raise NoRecordingError(
+            f"the recording in {directory!r} has no readable file {name!r}: {reason(error)}"
+        ) from None
 
 
 def _episodes(directory: str, name: str, read: Callable[[str], bytes]) -> bytes:
-    """Return the bytes of a file of episodes; read again where a monitor had gone round its spare files meanwhile."""
-    for _ in range(READINGS - 1):
+    """Return the bytes of a file of episodes. A monitor that reuses its spare files may have changed it during a read."""
+    for _ in range(MAX_READS - 1):
         data = _bytes(directory, name, read)
         with contextlib.suppress(*DAMAGE):
             batch = _parsed(name, data)
@@ -175,7 +173,7 @@ def _merged(batches: list[dict[str, Any]]) -> dict[str, Any]:
     episode_types: list[Any] = []
     first_resets: list[float] = []
     for index, batch in enumerate(batches):
-        # Without an episode the moment of the first reset may be null.
+        # Without an episode the time of the first reset may be null.
         if len(batch["timestamps"]) == 0:
             continue
         data_sources += [index] * len(batch["timestamps"])
@@ -184,8 +182,8 @@ def _merged(batches: list[dict[str, Any]]) -> dict[str, Any]:
         episode_types += batch.get("episode_types", [])
         first_resets.append(batch["initial_reset_timestamp"])
     order = np.argsort(columns["timestamps"])
-    # Gym's own arrays, so that mixed integers and floats become what they became there. A type is noted when an episode
-    # begins, so there may be more of them; where a part of the recording has none, no episode has one here.
+    # NumPy arrays as in Gym, so that mixed integers and floats are converted alike. A type is noted when an episode begins,
+    # so there may be more types than episodes; if a part of the recording has none, no episode has one here.
     has_types = len(episode_types) >= len(order) > 0
     return {
         "data_sources": np.array(data_sources)[order].tolist(),

@@ -24,66 +24,67 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-READERS = 16
-"""How many evaluations are read at once: of a far target each takes tens of milliseconds."""
+MAX_READERS = 16
+"""Maximum number of concurrent reads: each takes tens of milliseconds from a remote target."""
 READ_SECONDS = 60.0
-"""How long the target may take over those that are new."""
+"""Time limit for reading all new evaluations."""
 
 
 class Results:
-    """Where recordings become evaluations, and evaluations are kept; safe to use from several threads.
+    """Recordings and evaluations of a server. Thread-safe.
 
     Args:
-        settings: the server's settings: `results_root`, `upload_to` and `imports`.
+        settings: the server's settings: `results_root`, `upload_to`, `imports` and `pass_variable`.
 
     Attributes:
-        roots: the directories that recordings lie under.
-        target: where evaluations are kept.
+        roots: the directories that may contain recordings.
+        target: the storage of evaluations.
 
     Raises:
-        TargetUnavailableError: they cannot be kept where the settings say.
+        TargetUnavailableError: the target of the settings cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.roots = Roots(settings.results_root)
         self.target = Target(settings.upload_to or str(self.roots.paths[0] / "evaluations"))
         if settings.upload_to:
-            # Where nothing can be recorded, such as under a root that is read-only, the usual one is not asked for either.
+            # Not for the default target: under a read-only root nothing can be recorded either.
             self.target.check_writable()
         self._thresholds = Thresholds(settings.imports, pass_variable=settings.pass_variable)
-        # Evaluations never change, so one that was read need not be read again. By path.
+        # By path. Evaluations never change, so each is read once.
         self._known: dict[str, Evaluation] = {}
         self._refused: set[str] = set()
         self._lock = threading.Lock()
-        self._readers = DaemonThreads(READERS, "evaluations")
+        self._readers = DaemonThreads(MAX_READERS, "evaluations")
 
     def recording_directory(self, directory: str) -> Path:
-        """Return the absolute path of a directory that may be recorded in; it need not exist.
+        """Return the absolute path of a directory for a recording; it need not exist.
 
         Raises:
-            ForbiddenDirectoryError: it is outside the roots, or where evaluations are kept.
+            ForbiddenDirectoryError: it is outside the roots, or in the upload target.
             InvalidValueError: no directory can have that name.
         """
         path = self.roots.resolve(directory)
-        kept = self.target.directory
-        if kept is not None and path.is_relative_to(kept):
+        target = self.target.directory
+        if target is not None and path.is_relative_to(target):
             raise ForbiddenDirectoryError(
-                f"directory {directory!r} is where evaluations are kept ({kept}): choose one outside", roots=[str(kept)]
+                f"directory {directory!r} is where evaluations are kept ({target}): choose one outside",
+                roots=[str(target)],
             )
         return path
 
     def upload(self, training_dir: str, api_key: str, algorithm_id: str | None) -> Evaluation:
-        """Make an evaluation of a recording as it stands, and write both to the target, the evaluation last.
+        """Evaluate a recording, which may be unfinished, and write both to the target, the evaluation last.
 
         Args:
             training_dir: the directory of the recording, under one of the roots.
-            api_key: handed to a target that takes a token; neither kept nor logged.
-            algorithm_id: what the algorithm is called, or None.
+            api_key: passed to a target that takes a token; neither kept nor logged.
+            algorithm_id: name of the algorithm, or None.
 
         Raises:
-            ForbiddenDirectoryError: the directory, or a file of the recording, is outside the roots.
-            InvalidValueError: no directory can have that name, or the target can take no such token.
-            NoRecordingError: there is no recording, or it is damaged.
+            ForbiddenDirectoryError: the directory or a file of the recording is outside the roots.
+            InvalidValueError: no directory can have that name, or `api_key` cannot be a token of the target.
+            NoRecordingError: the directory has no recording, or it is damaged.
             UploadTargetError: the target refuses.
         """
         directory = self.roots.resolve(training_dir)
@@ -119,41 +120,39 @@ class Results:
         """Return the evaluations of the target.
 
         Args:
-            env_id: only those of this environment; None for all.
-            order: `newest` first, or `best` first: by the best mean of 100 episodes, then by the mean of all.
+            env_id: only evaluations of this environment; None for all.
+            order: `newest` first, or `best` first, see `Evaluation.rank`.
 
         Raises:
             UploadTargetError: the target cannot be reached.
         """
-        found = [each for each in self._all().values() if env_id is None or each.env_id == env_id]
-        found.sort(key=lambda each: (each.created_at, each.evaluation_id), reverse=True)
+        evaluations = [each for each in self._all().values() if env_id in (None, each.env_id)]
+        evaluations.sort(key=lambda each: (each.created_at, each.evaluation_id), reverse=True)
         if order == "best":
-            found.sort(key=lambda each: each.rank, reverse=True)
-        return found
+            evaluations.sort(key=lambda each: each.rank, reverse=True)
+        return evaluations
 
     def best(self) -> list[Evaluation]:
-        """Return the best evaluation of each algorithm in each environment, by environment and then the best first.
+        """Return the best evaluation of each algorithm in each environment, by environment, the best first.
 
-        Of equals it is the earliest. One without a completed episode ranks nowhere.
+        Of equal evaluations the earliest is taken. Evaluations without a completed episode are left out.
 
         Raises:
             UploadTargetError: the target cannot be reached.
         """
         best: dict[tuple[str, str | None], Evaluation] = {}
-        for each in reversed(self.evaluations()):
-            key = each.env_id, each.algorithm_id
-            if each.score is None:
-                continue
-            if key not in best or each.rank > best[key].rank:
-                best[key] = each
-        found = sorted(best.values(), key=lambda each: each.rank, reverse=True)
-        return sorted(found, key=lambda each: each.env_id)
+        for evaluation in reversed(self.evaluations()):
+            key = evaluation.env_id, evaluation.algorithm_id
+            if evaluation.score is not None and (key not in best or evaluation.rank > best[key].rank):
+                best[key] = evaluation
+        by_rank = sorted(best.values(), key=lambda each: each.rank, reverse=True)
+        return sorted(by_rank, key=lambda each: each.env_id)
 
     def get(self, evaluation_id: str) -> Evaluation:
         """Return an evaluation.
 
         Raises:
-            UnknownEvaluationError: there is none of that id.
+            UnknownEvaluationError: no evaluation has that id.
             UploadTargetError: the target cannot be reached.
         """
         if EVALUATION_ID.fullmatch(evaluation_id):
@@ -168,11 +167,11 @@ class Results:
         )
 
     def curve(self, evaluation_id: str) -> Curve:
-        """Return the learning curve of an evaluation, from the recording that was uploaded with it.
+        """Return the learning curve of an evaluation, read from its recording in the target.
 
         Raises:
-            UnknownEvaluationError: there is none of that id.
-            UploadTargetError: the target cannot be reached, or the recording there is damaged.
+            UnknownEvaluationError: no evaluation has that id.
+            UploadTargetError: the target cannot be reached, or the recording is damaged.
         """
         folder = _folder(self.get(evaluation_id))
 
@@ -184,7 +183,11 @@ class Results:
         try:
             return _curve(read_recording(folder, self.target.names(folder), read), folder)
         except FileNotFoundError:
-            raise self._gone(folder, evaluation_id) from None
+            with self._lock:
+                self._known.pop(f"{folder}/{EVALUATION_FILE}", None)
+            raise UnknownEvaluationError(
+                f"evaluation {evaluation_id!r} is there no more: list them", evaluation_id=evaluation_id
+            ) from None
         except NoRecordingError as error:
             raise UploadTargetError(f"{self.target.shown}: {error.detail}") from None
 
@@ -196,7 +199,7 @@ class Results:
             name: one of its `videos`.
 
         Raises:
-            UnknownEvaluationError: there is no evaluation of that id, or it has no such video.
+            UnknownEvaluationError: no evaluation has that id, or it has no such video.
             UploadTargetError: the target cannot be reached.
         """
         evaluation = self.get(evaluation_id)
@@ -210,11 +213,11 @@ class Results:
         )
 
     def _file_of(self, directory: Path, name: str) -> Path:
-        """Return the path of a file of a recording that a client named.
+        """Return the path of a file of a recording.
 
         Raises:
-            ForbiddenDirectoryError: it is a link out of the roots.
-            ValueError: it is not a file of a recording.
+            ForbiddenDirectoryError: it is a link to a file outside the roots.
+            ValueError: it cannot be a file of a recording.
         """
         if not FILE.fullmatch(name):
             raise ValueError("it is not called as a file of a recording")
@@ -225,55 +228,48 @@ class Results:
         return path
 
     def _videos(self, directory: Path, recording: Recording) -> dict[str, bool]:
-        """Return the names of the videos and of their metadata, as far as they are there, and which are videos."""
-        found: dict[str, bool] = {}
+        """Return the names of the existing videos and of their metadata, each with whether it is a video."""
+        names: dict[str, bool] = {}
         for video, meta in recording.videos:
             for name, is_video in ((meta, False), (video, True)):
                 try:
                     if self._file_of(directory, name).is_file():
-                        found[name] = is_video
+                        names[name] = is_video
                 except ValueError as error:
                     logger.warning("a video of the recording in %s is passed over: %r: %s", directory, name, error)
-        return found
+        return names
 
     def _all(self) -> dict[str, Evaluation]:
         paths = self.target.evaluations()
         with self._lock:
-            found = {path: self._known[path] for path in paths if path in self._known}
-        new = [path for path in paths if path not in found]
+            known = {path: self._known[path] for path in paths if path in self._known}
+        new = [path for path in paths if path not in known]
         if new:
             try:
-                read = list(zip(new, self._readers.map(self._read, new, timeout=READ_SECONDS), strict=True))
+                read = list(self._readers.map(self._read, new, timeout=READ_SECONDS))
             except TimeoutError:
                 raise UploadTargetError(
                     f"cannot read {self.target.shown}: it did not answer within {READ_SECONDS:g} s"
                 ) from None
-            found |= {path: each for path, each in read if each is not None}
+            known |= {path: each for path, each in zip(new, read, strict=True) if each is not None}
         with self._lock:
-            self._known = found
-        return found
+            self._known = known
+        return known
 
     def _read(self, path: str) -> Evaluation | None:
         try:
             evaluation = Evaluation.from_json(json.loads(self.target.read(path)))
             if f"{_folder(evaluation)}/{EVALUATION_FILE}" != path:
-                raise ValueError("it is the evaluation of another folder")  # noqa: TRY301 -- handled as the others are
+                raise ValueError("it is the evaluation of another folder")  # noqa: TRY301 -- handled below
         except FileNotFoundError:
             return None
         except (ValueError, RecursionError, UploadTargetError) as error:
-            # Once, and not with every look at the scoreboard.
+            # Logged once, not with every listing.
             if path not in self._refused:
                 self._refused.add(path)
                 logger.warning("%r in the upload target is no evaluation and is passed over: %s", path, error)
             return None
         return evaluation
-
-    def _gone(self, folder: str, evaluation_id: str) -> UnknownEvaluationError:
-        with self._lock:
-            self._known.pop(f"{folder}/{EVALUATION_FILE}", None)
-        return UnknownEvaluationError(
-            f"evaluation {evaluation_id!r} is there no more: list them", evaluation_id=evaluation_id
-        )
 
 
 def _folder(evaluation: Evaluation) -> str:
@@ -288,5 +284,5 @@ def _curve(recording: Recording, where: str) -> Curve:
 
 
 def _library(gym_version: str) -> str:
-    """Return library and version; Gym before 0.26 wrote its version alone."""
+    """Return library and version; Gym before 0.26 wrote only its version."""
     return f"gym {gym_version}" if re.match(r"\d", gym_version) else gym_version

@@ -1,11 +1,11 @@
 """`Target`: the storage of evaluations, a directory or any URL that fsspec supports (`--upload-to`).
 
-Everything below the target is untrusted when it is read: others may write there as well. Names are built from checked ids,
-links in a local target are not followed, and what is no evaluation is passed over.
+Others may write to the target, so everything read from it is untrusted: names are built from checked ids, links in a local
+target are not followed, and files that are not evaluations are ignored.
 
-Credentials are the target's own affair (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN and so on), with one
-exception: `hf://` takes a token that is a plain secret, so an upload there uses the caller's `api_key`. `s3://` has a key of
-three parts, and what `gs://` calls a token may name a file of the server's, so neither is given it.
+The file systems read credentials from their own variables (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN and so
+on). Only an upload to `hf://` uses the caller's `api_key`, because its token is a plain secret. A key of `s3://` has three
+parts, and a token of `gs://` may name a file on the server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import InvalidValueError, TargetUnavailableError, UploadTargetError
 from ..runtime.making.dependencies import pip_command, requirement_of
-from ..support.files import open_regular, read_regular
+from ..support.files import open_regular, read_regular, reason
 from .evaluation import ENV_ID, EVALUATION_ID
 
 if TYPE_CHECKING:
@@ -37,33 +37,37 @@ logger = logging.getLogger(__name__)
 COPY_BYTES = 1 << 20
 EVALUATION_FILE = "evaluation.json"
 MODULES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
-"""The module that a protocol needs."""
+"""Modules that protocols need."""
 
 TOKEN_OPTIONS = {"hf": "token"}
-"""The option of a protocol's file system that takes the caller's `api_key`."""
+"""Options of file systems that take the caller's `api_key`, by protocol."""
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
-"""Those without directories; asked to make one, they make a bucket."""
+"""Protocols without directories, where `makedirs` would make a bucket."""
 
 
 class Target:
-    """A place that evaluations are kept in, at `<env_id>/<evaluation_id>/`; safe to use from several threads.
+    """Storage of evaluations in folders `<env_id>/<evaluation_id>/`. Thread-safe.
+
+    Paths and folders in its methods are relative to the target and built from checked ids.
 
     Args:
-        url: a path, or a URL that fsspec knows.
+        url: a path, or a URL that fsspec supports.
 
     Attributes:
-        shown: the URL without what is secret in it.
+        shown: the URL without its secrets.
 
     Raises:
-        TargetUnavailableError: a package for it is not installed, or it cannot be a target.
+        TargetUnavailableError: a package is missing, or the URL cannot be a target.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self.shown = re.sub(r"://[^/@]*@", "://", url).partition("?")[0] if "://" in url else url
         self._protocol = url.partition("://")[0] if "://" in url else "file"
-        self._secrets = [part for each in re.findall(r"://([^/@]*)@", url) for part in (each, *each.split(":")) if part]
+        self._secrets = [
+            part for login in re.findall(r"://([^/@]*)@", url) for part in (login, *login.split(":")) if part
+        ]
         self._fs, root = self._connect()
         self._root = root.rstrip("/")
         self._is_local = isinstance(self._fs, LocalFileSystem)
@@ -73,10 +77,10 @@ class Target:
             raise TargetUnavailableError(f"--upload-to {self.shown} is no directory")
 
     def check_writable(self) -> None:
-        """See to it that a target that is a directory of this machine exists and can be written to.
+        """Create a target on this machine if it does not exist, and check that it is writable.
 
         Raises:
-            TargetUnavailableError: it cannot.
+            TargetUnavailableError: it cannot be written to.
         """
         directory = self.directory
         if directory is None:
@@ -93,25 +97,25 @@ class Target:
             return cast("tuple[Any, str]", fsspec.core.url_to_fs(self._url))
         except ImportError as error:
             requirement = requirement_of(MODULES.get(self._protocol, ""))
-            # fsspec says what the other protocols need.
+            # For other protocols fsspec's message names the package.
             install = (
                 "" if requirement is None else f"; install it with: {pip_command(requirement, python=sys.executable)}"
             )
             raise TargetUnavailableError(
-                f"--upload-to {self.shown} needs a package that is not installed: {_reason(error, self._secrets)}{install}"
+                f"--upload-to {self.shown} needs a package that is not installed: {_public_reason(error, self._secrets)}{install}"
             ) from None
-        except Exception as error:  # noqa: BLE001 -- each of fsspec's file systems has errors of its own
+        except Exception as error:  # noqa: BLE001 -- every file system of fsspec has its own errors
             raise TargetUnavailableError(
-                f"--upload-to {self.shown} cannot be used: {_reason(error, self._secrets)}"
+                f"--upload-to {self.shown} cannot be used: {_public_reason(error, self._secrets)}"
             ) from None
 
     @property
     def directory(self) -> Path | None:
-        """Where it is, where it is a directory of this machine."""
+        """Its absolute path if it is on this machine, else None."""
         return Path(self._root or "/").resolve() if self._is_local else None
 
     def evaluations(self) -> list[str]:
-        """Return the paths, relative to the target, of all files that may be evaluations.
+        """Return the sorted paths of all files that may be evaluations.
 
         Raises:
             UploadTargetError: they cannot be listed.
@@ -124,7 +128,7 @@ class Target:
         root = Path(self._root or "/")
         if not root.exists():
             return
-        # The deepest are <namespace>/<name>/<evaluation_id>; os.walk follows no links.
+        # The deepest folders are <namespace>/<name>/<evaluation_id>; os.walk follows no links.
         for folder, below, files in os.walk(root, onerror=_raise_of(root)):
             parts = Path(folder).relative_to(root).parts
             if len(parts) >= 3:
@@ -135,7 +139,7 @@ class Target:
     def _remote_paths(self) -> Iterator[str]:
         self._fs.invalidate_cache()
         try:
-            # `find` takes what cannot be reached for empty.
+            # `find` returns nothing if the target cannot be reached.
             self._fs.ls(self._root or self._fs.root_marker, detail=False)
         except FileNotFoundError:
             return
@@ -144,13 +148,10 @@ class Target:
                 yield path[len(self._root) + 1 :]
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the files of a folder.
-
-        Args:
-            folder: relative to the target, of checked parts, as everywhere here.
+        """Return the file names of a folder.
 
         Raises:
-            FileNotFoundError: there is no such folder.
+            FileNotFoundError: the folder does not exist.
             UploadTargetError: it cannot be listed.
         """
         with self._asking("list", folder, absence=True):
@@ -161,7 +162,7 @@ class Target:
         """Return the bytes of a file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: it does not exist.
             UploadTargetError: it cannot be read.
         """
         with self._asking("read", path, absence=True):
@@ -172,7 +173,7 @@ class Target:
         """Open a file for reading, seekable.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: it does not exist.
             UploadTargetError: it cannot be opened.
         """
         with self._asking("read", path, absence=True):
@@ -180,15 +181,15 @@ class Target:
         return file
 
     def save(self, folder: str, files: Sequence[tuple[str, bytes | Path]], api_key: str) -> None:
-        """Write files into a new folder, in their order; where one fails, take those before it away again.
+        """Write files into a new folder, in order; if one fails, remove the folder.
 
         Args:
-            folder: relative to the target.
-            files: name and contents: bytes, or a file of this machine.
-            api_key: handed to a target that takes a token, for this call only.
+            folder: the new folder.
+            files: names and contents: bytes, or the path of a file on this machine.
+            api_key: passed to a target that takes a token, and not kept.
 
         Raises:
-            InvalidValueError: the target takes a token, and this can be none.
+            InvalidValueError: the target takes a token, and `api_key` cannot be one.
             UploadTargetError: the target refuses.
         """
         fs, hidden = self._fs, self._secrets
@@ -198,7 +199,7 @@ class Target:
             hidden = [*hidden, api_key]
         with self._asking("write to", folder, hidden=hidden):
             if self._protocol in TOKEN_OPTIONS:
-                # Its file systems are kept by their arguments, the token among them, if they are not told not to.
+                # fsspec caches file systems by their arguments, which would keep the token.
                 token = {TOKEN_OPTIONS[self._protocol]: api_key}
                 fs = fsspec.filesystem(self._protocol, skip_instance_cache=True, **token)
             path = self._path(folder)
@@ -218,7 +219,7 @@ class Target:
             with open_regular(contents) as source, fs.open(path, "wb") as copy:
                 shutil.copyfileobj(source, copy, COPY_BYTES)
         elif self._is_local:
-            # Elsewhere a file is there as a whole or not at all; here one that is half written could be read.
+            # On other targets writes are atomic; here a reader could see a part of the file.
             unfinished = Path(f"{path}.{secrets.token_hex(4)}~")
             unfinished.write_bytes(contents)
             unfinished.replace(path)
@@ -235,17 +236,17 @@ class Target:
     def _asking(
         self, what: str, path: str = "", *, absence: bool = False, hidden: Sequence[str] | None = None
     ) -> Iterator[None]:
-        """Turn whatever a file system raises into an `UploadTargetError`, but, with `absence`, FileNotFoundError."""
+        """Convert the errors of a file system to `UploadTargetError`; with `absence`, keep FileNotFoundError."""
         try:
             yield
         except InvalidValueError:
             raise
-        except Exception as error:  # noqa: BLE001 -- each of fsspec's file systems has errors of its own
+        except Exception as error:  # noqa: BLE001 -- every file system of fsspec has its own errors
             if absence and isinstance(error, FileNotFoundError):
                 raise FileNotFoundError(path) from None
             where = f"{self.shown.rstrip('/')}/{path}" if path else self.shown
-            reason = _reason(error, self._secrets if hidden is None else hidden)
-            raise UploadTargetError(f"cannot {what} {where}: {reason}") from None
+            why = _public_reason(error, self._secrets if hidden is None else hidden)
+            raise UploadTargetError(f"cannot {what} {where}: {why}") from None
 
 
 def _may_be_evaluation(path: str) -> bool:
@@ -266,10 +267,9 @@ def _raise_of(root: Path) -> Any:
     return on_error
 
 
-def _reason(error: BaseException, hidden: Sequence[str]) -> str:
-    """Return why something failed, in one line, or its class alone where its words hold a secret."""
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    why = " ".join(why.split())
-    if not why or any(each in why or repr(each)[1:-1] in why for each in hidden):
+def _public_reason(error: BaseException, hidden: Sequence[str]) -> str:
+    """Return the text of an error in one line, or only its class if the text contains a secret."""
+    why = " ".join(reason(error).split())
+    if not why or any(secret in why or repr(secret)[1:-1] in why for secret in hidden):
         return type(error).__name__
     return why if len(why) <= 300 else why[:300] + "…"

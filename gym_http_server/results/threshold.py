@@ -1,8 +1,7 @@
-"""The mean return at which an environment counts as solved: `reward_threshold` of its registered specification.
+"""`Thresholds`: the mean return at which an environment counts as solved, `reward_threshold` of its specification.
 
-The registry is in the library's process, and packages that register environments are third-party code, which the server
-does not run. So what Gymnasium itself does not register is asked of a process that lives for the one question
-(`runtime/registry/subprocess_query.py`): this module, run with `python -m`.
+Packages that register environments are third-party code, which the server does not run. So the thresholds of all but
+Gymnasium's own environments are read by a short-lived process (`runtime/registry/subprocess_query.py`) that runs this module.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MODULE: Final = "gym_http_server.results.threshold"
-"""This one; what runs with `python -m` is called otherwise."""
+"""Name of this module, which is `__main__` in the process."""
 
 MAX_THRESHOLDS = 4096
-"""How many environments are remembered."""
+"""Maximum number of remembered environments."""
 
 
 class Thresholds:
@@ -31,8 +30,8 @@ class Thresholds:
 
     Args:
         imports: modules that register environments (`--import`).
-        pass_variable: variables that the process sees though their names are those of secrets.
-        seconds: how long a process may take.
+        pass_variable: variables to pass to the process although their names look like secrets.
+        seconds: time limit of a process.
     """
 
     def __init__(
@@ -47,29 +46,29 @@ class Thresholds:
         self._known: dict[tuple[str, str], float | None] = {}
 
     def of(self, env_id: str, library: str) -> float | None:
-        """Return the threshold of an environment, or None where it has none, or nothing registers exactly that id.
+        """Return the threshold of an environment, or None if it has none or exactly that id is not registered.
 
         Args:
             env_id: the id.
-            library: library and version that made the environment, such as `gymnasium 1.4.0`.
+            library: library and version of the environment, such as `gymnasium 1.4.0`.
         """
         name = library.partition(" ")[0]
         key = env_id, name if name in ("gym", "gymnasium") else "auto"
         if key not in self._known:
             try:
-                found = self._find(*key)
+                threshold = self._find(*key)
             except InquiryFailedError as error:
                 logger.warning("the reward threshold of %r cannot be looked up: %s", env_id, error.detail)
                 return None
             if len(self._known) >= MAX_THRESHOLDS:
                 self._known.clear()
-            self._known[key] = found
+            self._known[key] = threshold
         return self._known[key]
 
     def _find(self, env_id: str, library: str) -> float | None:
         from gymnasium.envs.registration import registry
 
-        # A look into a dict, where `gymnasium.spec` would import what an id such as `module:Env-v0` names.
+        # `gymnasium.spec` would import the module of an id such as `module:Env-v0`.
         if library != "gym" and (specification := registry.get(env_id)) is not None:
             return finite(specification.reward_threshold)
         if library == "gymnasium" and not self._imports:
@@ -78,7 +77,7 @@ class Thresholds:
         return finite(self._inquirer.ask(MODULE, question))
 
 
-def _answer(question: dict[str, Any], progress: Progress) -> float | None:  # noqa: ARG001 -- nothing is left to import
+def _answer(question: dict[str, Any], progress: Progress) -> float | None:  # noqa: ARG001 -- the imports are done
     from ..errors import UnknownEnvironmentError
     from ..runtime.making.ids import find
     from ..runtime.messages import CreateRequest
@@ -90,7 +89,7 @@ def _answer(question: dict[str, Any], progress: Progress) -> float | None:  # no
         found = find(request)
     except UnknownEnvironmentError:
         return None
-    # A successor is another environment, with another threshold.
+    # A notice means that a successor was found: another environment, with another threshold.
     return None if found.notice is not None else finite(found.specification.reward_threshold)
 
 

@@ -1,4 +1,4 @@
-"""Opening of untrusted files: only regular ones, because a FIFO would block for ever."""
+"""Opening of untrusted files: only regular ones, because a FIFO would block for ever; texts of file errors."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
+def reason(error: BaseException) -> str:
+    """Return the text of an error, of an `OSError` without its number and path."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file for reading.
 
@@ -24,9 +29,9 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """
     descriptor = os.open(path, os.O_RDONLY | _NON_BLOCKING)
     try:
-        # fstat of the open file: the path may be replaced between a stat and an open.
+        # Not `stat` of the path, which may be replaced before it is opened.
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))  # noqa: TRY301 -- closed as for any other
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))  # noqa: TRY301 -- closed below
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

@@ -26,7 +26,7 @@ def with_working_directory_last(path: list[str]) -> list[str]:
     Python puts the working directory first for `python -m` and at a prompt. A source tree of this package keeps its place.
     """
     here = working_directory()
-    first = [each for each in path if each == PACKAGE_PARENT or each not in ("", ".", here)]
+    first = [entry for entry in path if entry == PACKAGE_PARENT or entry not in ("", ".", here)]
     # The path, not an empty entry: a child may have another working directory.
     return first + ([here] if here is not None and len(first) < len(path) else [])
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import queue
 import threading
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,10 +61,8 @@ class DaemonThreads(Executor):
             TimeoutError: it did not return within `seconds`; the thread is abandoned.
         """
         context = contextvars.copy_context()
-        made: Callable[[], Any] = functools.partial(context.run, functools.partial(call, *args, **kwargs))
         async with asyncio.timeout(seconds):
-            result: T = await asyncio.wrap_future(self.submit(made))
-            return result
+            return await asyncio.wrap_future(self.submit(context.run, call, *args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 -- the signature of executors
         """End the threads after their current calls, without waiting for them."""

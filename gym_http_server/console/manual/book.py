@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 CONTENTS = "README"
-"""Name of the contents, which GitHub shows below the folder's files; its links give the order of the pages."""
+"""Name of the contents page, which GitHub shows below the folder's files; its links define the order of the pages."""
 
 _PAGE_LINK = re.compile(r"(?P<name>[\w-]+)\.md(?P<anchor>#.*)?")
 _FILE_LINK = re.compile(r"\.\./static/(?P<name>[\w-]+\.\w+)")
@@ -68,7 +68,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A section that a search found, and the part of it to show: pairs of a text and whether it is a searched word."""
+    """A section found by a search, with an excerpt: pairs of a text and whether it matches."""
 
     section: Section
     page_title: str
@@ -98,15 +98,15 @@ class Book:
 
         Args:
             page: the page.
-            page_url: returns the address of the page of a name.
-            file_url: returns the address of a file in the console's `static` folder.
+            page_url: returns the URL of the page of a name.
+            file_url: returns the URL of a file in the console's `static` folder.
         """
         env = {"page_url": page_url, "file_url": file_url}
         html: str = self._markdown.renderer.render(page.tokens, self._markdown.options, env)
         return html
 
-    def search(self, query: str, most: int) -> list[Hit]:
-        """Return the sections that have all words of `query`, best first: words in the heading count most."""
+    def search(self, query: str, max_hits: int) -> list[Hit]:
+        """Return the sections with all words of `query`, the best first: words in the heading count most."""
         words = list(dict.fromkeys(_plain(query).split()))
         if not words:
             return []
@@ -118,7 +118,7 @@ class Book:
                     ranked.append((rank, section, page.title))
         # Stable: equal sections stay in the order of the contents.
         ranked.sort(key=lambda entry: entry[0], reverse=True)
-        return [Hit(section, title, _excerpt(section, words)) for _, section, title in ranked[:most]]
+        return [Hit(section, title, _excerpt(section, words)) for _, section, title in ranked[:max_hits]]
 
 
 @cache
@@ -128,7 +128,7 @@ def book() -> Book:
 
 
 def _markdown() -> MarkdownIt:
-    # Imported here: a server starts without it.
+    # Imported here because a server starts faster without it.
     from markdown_it import MarkdownIt
 
     markdown = MarkdownIt("commonmark").enable("table")
@@ -176,12 +176,12 @@ def _sections(page: str, tokens: Sequence[Token]) -> list[Section]:
 
 
 def _text(inline: Token) -> str:
-    parts = [" " if each.type in ("softbreak", "hardbreak") else each.content for each in inline.children or ()]
+    parts = [" " if child.type in ("softbreak", "hardbreak") else child.content for child in inline.children or ()]
     return "".join(parts).strip()
 
 
 def _plain(text: str) -> str:
-    """Return a text as it is compared: `time-out` finds `timeout`, and the reverse."""
+    """Return a text for comparison, without case and hyphens: `time-out` equals `timeout`."""
     return text.casefold().replace("-", "")
 
 
@@ -237,7 +237,7 @@ def _image(_: RendererHTML, tokens: Sequence[Token], index: int, __: Any, env: A
 
 
 def _fence(_: RendererHTML, tokens: Sequence[Token], index: int, *__: Any) -> str:
-    # What scrolls is reached by the keyboard, and says what it is.
+    # A scrollable element must be reachable by keyboard and have a label.
     token = tokens[index]
     language = _LANGUAGES.get(token.info, token.info)
     label = f"{language} code".strip()
@@ -253,7 +253,7 @@ def _table_close(*_: Any) -> str:
 
 
 def _cell_open(_: RendererHTML, tokens: Sequence[Token], index: int, *__: Any) -> str:
-    # The policy of the pages forbids the style attribute that the library writes.
+    # The pages' Content-Security-Policy forbids the library's style attribute.
     token = tokens[index]
     number = ' class="number"' if "right" in str(token.attrs.get("style", "")) else ""
     scope = ' scope="col"' if token.tag == "th" else ""
@@ -274,5 +274,5 @@ _RULES: dict[str, Callable[..., str]] = {
     "table_close": _table_close,
     "th_open": _cell_open,
     "td_open": _cell_open,
-    "html_block": _no_html,  # comments: marks of the tests and of what is generated
+    "html_block": _no_html,  # comments, which mark tests and generated parts
 }

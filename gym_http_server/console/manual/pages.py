@@ -15,7 +15,7 @@ manual = flask.Blueprint("manual", __name__, url_prefix="/manual")
 
 @manual.get("", strict_slashes=False)
 def contents() -> str:
-    """The contents, or what a search finds."""
+    """The contents, or the hits of a search."""
     query = flask.request.args.get("q", "")[:MAX_QUERY_CHARACTERS].strip()
     if query:
         hits = book().search(query, MAX_HITS)
@@ -31,20 +31,20 @@ def page(name: str) -> str:
 
 @manual.get("/<name>.md")
 def markdown(name: str) -> flask.Response:
-    """A topic as its Markdown file, for programs that read."""
-    found = book().contents if name == CONTENTS else _find(name)
-    return flask.Response(found.source, content_type="text/markdown; charset=utf-8")
+    """The Markdown file of a topic, for programs."""
+    shown = book().contents if name == CONTENTS else _find(name)
+    return flask.Response(shown.source, content_type="text/markdown; charset=utf-8")
 
 
 def _find(name: str) -> Page:
-    found = book().pages.get(name)
-    if found is None:
+    shown = book().pages.get(name)
+    if shown is None:
         flask.abort(404, f"The manual has no page {name!r}: '/manual' lists them")
-    return found
+    return shown
 
 
 def _show(shown: Page) -> str:
-    # The files are this package's own.
+    # Safe: the files belong to this package.
     html = Markup(book().render(shown, _page_url, _file_url))  # noqa: S704
     return flask.render_template("manual.html", **_frame(shown, ""), html=html)
 

@@ -67,8 +67,8 @@ def test_the_number_of_points_is_bounded(count, seed, shape):
     returns = [float((n * 7919 + seed) % 1009) for n in range(count)]
     plot = learning_curve(raw(returns), None, shape)
     holds(plot)
-    assert len(points(plot.returns)) <= shape.most_points
-    assert len(points(plot.mean)) <= shape.most_points
+    assert len(points(plot.returns)) <= shape.max_points
+    assert len(points(plot.mean)) <= shape.max_points
     low, high = (float(plot.y_ticks[n].label.replace("\N{MINUS SIGN}", "-").replace(",", "")) for n in (0, -1))
     expected = [plot.bottom - (plot.bottom - plot.top) * (end(returns) - low) / (high - low) for end in (max, min)]
     for path in (plot.returns, plot.mean):
