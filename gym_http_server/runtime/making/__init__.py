@@ -1,1 +1,1 @@
-"""Making environments: ids, libraries, wrappers, vectors."""
+"""Makes environments: resolves ids, calls the libraries, adds wrappers, makes batches."""

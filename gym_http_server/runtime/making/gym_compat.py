@@ -1,9 +1,11 @@
-"""gym 0.26, unmaintained since 2022, on a current numpy: loaded when it is needed, mended, and its spaces turned into Gymnasium's.
+"""gym 0.26, unmaintained since 2022, on NumPy 2: loaded on first use, patched, its spaces converted to Gymnasium's.
 
-The mends, each for an environment that fails without it: `np.bool8` and `np.float_`, which numpy 2 removed (Acrobot's
-integrator uses one, the environment checker the other); and actions of float64, because numpy 2 no longer promotes a
-float32 scalar to the precision of Python's floats (NEP 50), which Box2D and pygame refuse (CarRacing, Pendulum's
-rendering). gym's continuous lunar lander narrows its action to float32 again by itself, and so gets one that stays wide.
+Two patches, without which environments fail:
+
+- `np.bool8` and `np.float_`, which NumPy 2 removed: the environment checker and Acrobot's integrator use them.
+- Actions as float64. NumPy 2 no longer promotes a float32 scalar to the precision of Python's floats (NEP 50), and Box2D
+  and pygame refuse float32 (CarRacing, Pendulum's rendering). gym's continuous lunar lander narrows its action to float32
+  itself, so it gets an array that stays float64.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from ...errors import MissingDependencyError
@@ -26,24 +29,24 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 REMOVED = {"bool8": np.bool_, "float_": np.float64}
-"""Names that numpy 2 removed and gym 0.26 uses."""
+"""Names that NumPy 2 removed and gym 0.26 uses."""
 
-ERRORS_ONLY = 40
-"""gym's own level for errors (`gym.logger.ERROR`)."""
+ERROR_LEVEL = 40
+"""`gym.logger.ERROR`."""
 
 
 @functools.cache
 def load() -> ModuleType:
-    """Return the module gym, mended.
+    """Return the patched module gym.
 
     Raises:
-        MissingDependencyError: it is not installed.
+        MissingDependencyError: gym is not installed.
     """
     for name, value in REMOVED.items():
         if name not in np.__dict__:
             setattr(np, name, value)
     try:
-        # It would print, at each start of an environment, that it is unmaintained: whoever asks for it knows.
+        # Otherwise gym prints at each start that it is unmaintained.
         importlib.import_module("gym_notices.notices").notices.clear()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -52,65 +55,64 @@ def load() -> ModuleType:
         raise MissingDependencyError(
             f"gym is not installed ({error}); install it with: {pip_command(REQUIREMENTS['gym'])}", package="gym"
         ) from None
-    gym.logger.set_level(ERRORS_ONLY)
+    gym.logger.set_level(ERROR_LEVEL)
     return gym
 
 
 def available() -> bool:
-    """Return whether gym is installed; does not import it."""
+    """Return whether gym is installed, without importing it."""
     return importlib.util.find_spec("gym") is not None
 
 
 def convert_space(space: Any) -> gymnasium.Space[Any]:
-    """Return gym's space as the equal one of Gymnasium; one that is Gymnasium's already comes back as it is.
+    """Return Gymnasium's equal of a space of gym; a space of Gymnasium is returned unchanged.
 
     Raises:
-        TypeError: it is of a kind that gym 0.26 does not have.
+        TypeError: gym 0.26 has no such kind of space.
     """
     if isinstance(space, gymnasium.Space):
         return space
-    made = gymnasium.spaces
-    # A subclass is what the class of gym's is that it comes from.
+    # The class of gym that a subclass derives from.
     kinds = (cls.__name__ for cls in type(space).__mro__ if cls.__module__.startswith("gym.spaces."))
     match next(kinds, None):
         case "Box":
-            return made.Box(space.low, space.high, space.shape, space.dtype.type)
+            return spaces.Box(space.low, space.high, space.shape, space.dtype.type)
         case "Discrete":
-            return made.Discrete(int(space.n), start=int(space.start))
+            return spaces.Discrete(int(space.n), start=int(space.start))
         case "MultiDiscrete":
-            return made.MultiDiscrete(space.nvec, dtype=space.dtype.type)
+            return spaces.MultiDiscrete(space.nvec, dtype=space.dtype.type)
         case "MultiBinary":
-            return made.MultiBinary(list(space.n) if isinstance(space.n, (tuple, list, np.ndarray)) else int(space.n))
+            return spaces.MultiBinary(list(space.n) if isinstance(space.n, (tuple, list, np.ndarray)) else int(space.n))
         case "Text":
-            return made.Text(
+            return spaces.Text(
                 int(space.max_length), min_length=int(space.min_length), charset="".join(sorted(space.character_set))
             )
         case "Tuple":
-            return made.Tuple([convert_space(each) for each in space.spaces])
+            return spaces.Tuple(map(convert_space, space.spaces))
         case "Dict":
-            return made.Dict([(key, convert_space(each)) for key, each in space.spaces.items()])
+            return spaces.Dict([(key, convert_space(part)) for key, part in space.spaces.items()])
         case "Sequence":
-            return made.Sequence(convert_space(space.feature_space))
+            return spaces.Sequence(convert_space(space.feature_space))
         case "Graph":
             edges = None if space.edge_space is None else convert_space(space.edge_space)
-            return made.Graph(convert_space(space.node_space), edges)
+            return spaces.Graph(convert_space(space.node_space), edges)
     raise TypeError(f"gym's space {space!r} of the class {type(space).__name__} has no counterpart")
 
 
 class _Wide(np.ndarray[Any, Any]):
-    """An action that stays float64 when an environment narrows it."""
+    """An action that stays float64 when an environment converts it to float32."""
 
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
         return super().astype(np.float64 if dtype == np.float32 else dtype, *args, **kwargs)
 
 
 class Adapted(gymnasium.Env[Any, Any]):
-    """An environment of gym as one of Gymnasium, so that it can be a lane of Gymnasium's batches, and be wrapped.
+    """An environment of gym with Gymnasium's interface, for batches and wrappers.
 
     Args:
-        environment: what gym made.
+        environment: the environment of gym.
         env_id: its id.
-        max_episode_steps: steps after which gym truncates an episode, or None; some wrappers want to know.
+        max_episode_steps: steps after which gym truncates an episode, or None; some wrappers read it.
 
     Raises:
         TypeError: one of its spaces has no counterpart.
@@ -127,13 +129,13 @@ class Adapted(gymnasium.Env[Any, Any]):
 
     @property
     def unwrapped(self) -> Any:
-        """The environment inside, which is gym's."""
+        """The innermost environment, which is gym's."""
         return self.environment.unwrapped
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
         super().reset(seed=seed)  # wrappers draw from this generator
-        observation, info = self.environment.reset(seed=seed, options=options)
+        observation, info = self.environment.reset(seed=seed, options=options)  # raises for another number of values
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -153,16 +155,16 @@ class Adapted(gymnasium.Env[Any, Any]):
 
 
 def narrows(environment: Any) -> bool:
-    """Return whether an environment turns its action into float32 itself and then gives parts of it to Box2D."""
+    """Return whether an environment itself converts its action to float32 and passes it to Box2D."""
     return type(environment.unwrapped).__module__ == "gym.envs.box2d.lunar_lander"
 
 
 def prepare_action_for(space: gymnasium.Space[Any], *, narrows: bool = False) -> Callable[[Any], Any] | None:
-    """Return what makes an action of the space fit for gym's environments: its float arrays as float64. None if nothing does.
+    """Return the function that converts the float arrays of an action to float64; None if there are none.
 
     Args:
         space: the action space.
-        narrows: the environment would turn them into float32 again, and is kept from it.
+        narrows: the environment would convert them back to float32; the arrays prevent it.
     """
     match space:
         case gymnasium.spaces.Box() if narrows:
@@ -170,15 +172,15 @@ def prepare_action_for(space: gymnasium.Space[Any], *, narrows: bool = False) ->
         case gymnasium.spaces.Box() if np.issubdtype(space.dtype, np.floating) and space.dtype != np.float64:
             return lambda action: action.astype(np.float64)
         case gymnasium.spaces.Tuple():
-            inner = [prepare_action_for(each) for each in space.spaces]
-            if any(inner):
+            prepares = [prepare_action_for(part) for part in space.spaces]
+            if any(prepares):
                 return lambda action: tuple(
-                    each(part) if each else part for each, part in zip(inner, action, strict=True)
+                    prepare(part) if prepare else part for prepare, part in zip(prepares, action, strict=True)
                 )
         case gymnasium.spaces.Dict():
-            named = {key: prepare_action_for(each) for key, each in space.spaces.items()}
+            named = {key: prepare_action_for(part) for key, part in space.spaces.items()}
             if any(named.values()):
                 return lambda action: {
-                    key: each(action[key]) if (each := named[key]) else action[key] for key in action
+                    key: prepare(part) if (prepare := named[key]) else part for key, part in action.items()
                 }
     return None

@@ -1,4 +1,4 @@
-"""What an environment tells of itself: its metadata, its specification, and the seeds of its random generators."""
+"""`Told`: what an environment declares, as JSON values: metadata, specification, seeds of its random generators."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MAX_METADATA_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an environment tells of itself, in plain JSON values.
+    """What an environment declares, as plain JSON values.
 
     Attributes:
-        metadata: the library's `metadata`; without what is over `MAX_METADATA_BYTES`.
+        metadata: the environment's `metadata`; beyond `MAX_METADATA_BYTES` only render modes and frame rate.
         specification: `id`, `max_episode_steps`, `reward_threshold` and `nondeterministic` of its registration.
-        np_random_seeds: what each random generator was seeded with, in decimal digits, or None where it is unknown: one of a
-            single environment or a vector implementation of the environment's own, otherwise one for each lane.
+        np_random_seeds: the seed of each random generator in decimal digits, or None if it is unknown. One for a single
+            environment or a vector entry point, otherwise one per lane.
     """
 
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -33,11 +33,11 @@ class Told:
 
     @classmethod
     def by(cls, environment: Any, env_id: str, request: CreateRequest) -> Told:
-        """Ask an environment or a batch. Never raises, whatever third-party code does."""
+        """Return what an environment or a batch declares. Never raises."""
         return cls(_metadata(environment), _specification(environment, env_id, request), _seeds(environment))
 
     def to_wire(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the attributes by name."""
         return asdict(self)
 
 
@@ -56,11 +56,11 @@ def _metadata(environment: Any) -> dict[str, Any]:
 def _specification(environment: Any, env_id: str, request: CreateRequest) -> dict[str, Any]:
     try:
         spec = environment.spec
-    except Exception:  # noqa: BLE001 -- Gymnasium's wrappers copy the specification, whose arguments may refuse
+    except Exception:  # noqa: BLE001 -- Gymnasium's wrappers copy the specification, whose arguments may raise
         spec = getattr(getattr(environment, "unwrapped", None), "spec", None)
     limits = [getattr(spec, "max_episode_steps", None), request.max_episode_steps]
     if request.num_envs is not None:
-        limits.reverse()  # the specification of a batch has that of the registration
+        limits.reverse()  # the specification of a batch has the registration's limit, not the requested one
     limit = limits[0] or limits[1]
     threshold = getattr(spec, "reward_threshold", None)
     return {
@@ -73,9 +73,9 @@ def _specification(environment: Any, env_id: str, request: CreateRequest) -> dic
 
 def _seeds(environment: Any) -> list[str | None]:
     try:
-        # Reading it seeds a generator that is not yet, with fresh entropy, as its first use would.
+        # Reading the seed makes the generator if there is none yet, as its first use would.
         seeds = environment.unwrapped.np_random_seed
-    except Exception:  # noqa: BLE001 -- environments of gym have none, and third-party code may raise anything
+    except Exception:  # noqa: BLE001 -- gym's environments have none, and third-party code may raise anything
         return [None]
     return [_digits(seed) for seed in seeds] if isinstance(seeds, tuple | list) else [_digits(seeds)]
 

@@ -1,1 +1,1 @@
-"""Snapshots: the state of an environment saved and put back."""
+"""Saves the state of an environment, and restores it in place."""

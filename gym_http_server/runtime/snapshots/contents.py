@@ -1,6 +1,6 @@
-"""The content of objects of Python itself and of NumPy: how it is saved, and how it is put back in its place.
+"""Visits of Python's and NumPy's own classes: each saves the content of an object, and a `_put_` function restores it.
 
-The methods of containers are called by their own classes, because a subclass may have another idea of them.
+Methods of containers are called on the base class, because a subclass may override them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ MIN_SHARED_BYTES: Final = 1 << 16
 
 
 def refusing(why: str) -> Visit:
-    """Return what is done about objects that cannot be saved."""
+    """Return the visit that raises `NotWalkableError`."""
 
-    def visit(value: Any, builder: SavedBuilder) -> None:  # noqa: ARG001 -- a visit's signature
+    def visit(value: Any, builder: SavedBuilder) -> None:  # noqa: ARG001 -- the signature of a visit
         raise NotWalkableError(f"cannot copy {type(value).__name__!r} object: {why}")
 
     return visit
@@ -108,7 +108,7 @@ def _put_deque(value: collections.deque[Any], saved: list[Any]) -> None:
 
 
 def _bytes(value: bytearray | array.array[Any], builder: SavedBuilder) -> None:
-    # It may refuse another length, where others see its memory.
+    # In `foreign`: it refuses another length while a memoryview exports its memory.
     builder.foreign.append((_put_bytes, _save_bytes, value, _save_bytes(value)))
 
 
@@ -131,7 +131,7 @@ def _cell(value: types.CellType, builder: SavedBuilder) -> None:
     try:
         saved = value.cell_contents
     except ValueError:
-        return  # it is empty, and will be filled before it is used
+        return  # it is empty, and is filled before its first use
     builder.entries.append((_put_cell, value, saved))
     builder.todo.append(saved)
 
@@ -162,7 +162,7 @@ def _memory(value: memoryview[Any], builder: SavedBuilder) -> None:
 
 def _array(value: np.ndarray[Any, Any], builder: SavedBuilder) -> None:
     if not value.flags.writeable:
-        # What can change it is the array that it is a view of.
+        # It can change only through the array that it is a view of.
         if isinstance(value.base, np.ndarray):
             builder.todo.append(value.base)
         return
@@ -193,7 +193,7 @@ def _seed_sequence(value: np.random.SeedSequence, builder: SavedBuilder) -> None
 
 def _put_seed_sequence(value: np.random.SeedSequence, saved: Any) -> None:
     if value.n_children_spawned != saved["n_children_spawned"]:
-        value.__init__(**saved)  # type: ignore[misc]  # how many it has spawned can be set in no other way
+        value.__init__(**saved)  # type: ignore[misc]  # the number of spawned children is read-only
 
 
 def _random_state(value: np.random.RandomState, builder: SavedBuilder) -> None:
@@ -205,7 +205,7 @@ def _put_random_state(value: np.random.RandomState, saved: Any) -> None:
 
 
 def _random(value: random.Random, builder: SavedBuilder) -> None:
-    if not isinstance(value, random.SystemRandom):  # which has no state
+    if not isinstance(value, random.SystemRandom):  # it has no state
         builder.entries.append((_put_random, value, random.Random.getstate(value)))
 
 
@@ -214,7 +214,7 @@ def _put_random(value: random.Random, saved: Any) -> None:
 
 
 def _text_file(value: io.TextIOWrapper, builder: SavedBuilder) -> None:
-    if not any(value is each for each in (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
+    if not any(value is stream for stream in (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
         refusing("it is an open file")(value, builder)
 
 
@@ -257,7 +257,7 @@ KNOWN: Final[dict[type, Visit | None]] = {
     np.random.Generator: _generator,
     np.random.SeedSequence: _seed_sequence,
     np.random.RandomState: _random_state,
-    random.Random.__mro__[1]: _random,  # which Python's own is a subclass of
+    random.Random.__mro__[1]: _random,  # `_random.Random`
     io.TextIOWrapper: _text_file,
     io.StringIO: _buffer,
     io.BytesIO: _buffer,
@@ -275,7 +275,7 @@ KNOWN: Final[dict[type, Visit | None]] = {
         )
     ),
 }
-"""What is saved of instances of these classes; None where they have no content that could change."""
+"""The visits of these classes; None for classes whose instances never change."""
 
 FAMILIES: Final[dict[type, Visit | None]] = {
     np.random.BitGenerator: _bit_generator,
@@ -284,4 +284,4 @@ FAMILIES: Final[dict[type, Visit | None]] = {
     BaseException: None,
     dt.tzinfo: None,
 }
-"""The same of classes whose subclasses, in an extension too, hold no more than they say."""
+"""The visits of classes and all their subclasses, including those of extensions."""

@@ -1,9 +1,9 @@
-"""The Arcade Learning Environment with sticky actions: the action that it repeats is part of no state that it clones.
+"""Sticky actions of the Arcade Learning Environment: saves the action that ALE repeats, which its cloned state lacks.
 
-With a probability, `repeat_action_probability`, ALE takes the action before instead of the one it is given. Which that was it
-keeps beside its state, so that a state that was restored might go on with an action of another time. Here the actions are
-remembered, and the generator tells which of them were taken: it is a `std::mt19937` at the end of the state, in the form that
-C++'s libraries for Linux write, and draws one number for each action. (Seen with ale-py 0.12.1, and held by the tests.)
+With probability `repeat_action_probability` ALE repeats the action that it took last instead of the given one. That action is
+not in the cloned state, so a restored state could repeat an action of another time. Here the given actions are remembered, and
+ALE's generator shows which of them were taken: it is a `std::mt19937` at the end of the state, in the text form of C++
+libraries for Linux, and draws one number per action. (Seen with ale-py 0.12.1; the tests check it.)
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 PROBABILITY: Final = "repeat_action_probability"
 
-REMEMBERED: Final = 256
-"""How many actions are remembered; that as many are not taken one after another happens nowhere."""
+MAX_REMEMBERED_ACTIONS: Final = 256
+"""More repetitions in a row do not happen in practice."""
 
 NOOP: Final = (0, 1.0)
-"""What is repeated before the first action."""
+"""The action, and its paddle strength, that is repeated before the first one."""
 
 _WORDS: Final = 624
 _GENERATOR: Final = re.compile(rb"\x00\x00((?:\d{1,10} ){624}\d{1,3})")
-_TAIL: Final = 8192
-"""Bytes at the end of a state that the generator of sticky actions is in, and no other as a whole."""
+_TAIL_BYTES: Final = 8192
+"""Bytes at the end of a state that contain this generator, and no other one completely."""
 
 
 class State(NamedTuple):
-    """A whole state of an emulator.
+    """The complete state of an emulator.
 
     Attributes:
-        cloned: what ALE clones.
-        recent: the actions that it was given before, the latest last.
-        repeated: the action that it repeats next, where it does.
-        wait: how many actions from then on are needed for one to be taken.
+        cloned: ALE's own state.
+        recent: the actions given before, the latest last.
+        repeated: the action that it would repeat next, or None.
+        wait: how many more actions until one is taken.
     """
 
     cloned: Any
@@ -51,19 +51,19 @@ class State(NamedTuple):
 
 
 class Emulator:
-    """An `ale_py.ALEInterface` that remembers the actions it is given; it has the methods of one.
+    """Stands in for an `ale_py.ALEInterface` and remembers the actions given to it.
 
     Args:
-        interface: what it stands for, with a ROM that was given no action yet.
+        interface: the real one, with a ROM that was given no action yet.
     """
 
     def __init__(self, interface: Any) -> None:
         for name in dir(interface):
             if not name.startswith("__"):
                 setattr(self, name, getattr(interface, name))
-        self._interface = interface  # as long as this lives, its id is no other's
+        self._interface = interface  # keeps its id from being reused
         _EMULATORS[id(interface)] = self
-        self._recent = recent = collections.deque((NOOP,), maxlen=REMEMBERED)
+        self._recent = recent = collections.deque((NOOP,), maxlen=MAX_REMEMBERED_ACTIONS)
         self._restore, self._repeat = interface.restoreState, interface.act
         act, load = interface.act, interface.loadROM
 
@@ -81,15 +81,15 @@ class Emulator:
         self.loadROM: Any = forgetting
 
     def save(self) -> State:
-        """Return the state; it stays as it is.
+        """Return the state, without changing it.
 
         Raises:
-            NotWalkableError: it cannot be told which action is repeated.
+            NotWalkableError: the repeated action cannot be found out.
         """
         cloned = self.cloneState(include_rng=True)  # type: ignore[attr-defined]
         recent = tuple(self._recent)
         probability = self.getFloat(PROBABILITY)  # type: ignore[attr-defined]
-        if not 0 < probability < 1:  # what is repeated never matters, or never changes
+        if not 0 < probability < 1:  # the repeated action never matters, or never changes
             return State(cloned, recent, None, 0)
         draws = _Draws(cloned)
         wait = draws.until(probability)
@@ -97,7 +97,7 @@ class Emulator:
         return State(cloned, recent, repeated, wait)
 
     def load(self, state: State) -> None:
-        """Go back to a state."""
+        """Restore a state."""
         if state.repeated is not None:
             self._restore(state.cloned)
             for _ in range(state.wait):
@@ -108,20 +108,20 @@ class Emulator:
 
 
 _EMULATORS: Final[weakref.WeakValueDictionary[int, Emulator]] = weakref.WeakValueDictionary()
-"""Those that there are, by the id of what they stand for."""
+"""All emulators, by the id of the interface."""
 
 
-def standing_for(interface: Any) -> Emulator | None:
-    """Return the emulator that stands for an `ALEInterface`, which wrappers may know by itself; None for none."""
+def emulator_of(interface: Any) -> Emulator | None:
+    """Return the emulator that stands in for an `ALEInterface`, to which wrappers may hold a reference, or None."""
     return _EMULATORS.get(id(interface))
 
 
 class _Draws:
-    """The numbers that the generator in a state draws, and has drawn."""
+    """The past and future numbers of the generator in a state."""
 
     def __init__(self, cloned: Any) -> None:
-        found = _GENERATOR.search(bytes(cloned.serialize())[-_TAIL:])
-        numbers = np.fromstring(found[1], np.int64, sep=" ") if found else np.empty(0, np.int64)
+        match = _GENERATOR.search(bytes(cloned.serialize())[-_TAIL_BYTES:])
+        numbers = np.fromstring(match[1], np.int64, sep=" ") if match else np.empty(0, np.int64)
         if len(numbers) != _WORDS + 1 or numbers[-1] % 2 or numbers[-1] > _WORDS:
             raise NotWalkableError(
                 f"cannot tell which action ALE repeats: create it with {PROBABILITY} 0 to save its state"
@@ -131,7 +131,7 @@ class _Draws:
         self._block = _doubles(_tempered(self._key))
 
     def until(self, probability: float) -> int:
-        """Return how many actions from now on are needed for one to be taken."""
+        """Return how many more actions until one is taken."""
         taken = self._block[self._at :] >= probability
         if not taken.any():
             generator = np.random.MT19937()
@@ -140,38 +140,38 @@ class _Draws:
         return _first(taken)
 
     def since(self, probability: float, count: int) -> int:
-        """Return how many actions ago one was taken last; of so many there have been, the first counts as taken."""
+        """Return how many actions ago one was taken last; of all `count` remembered actions the first counts as taken."""
         taken = self._block[: self._at][::-1] >= probability
         if not taken.any() and len(taken) < count - 1:
             taken = np.concatenate((taken, _doubles(_tempered(_untwisted(self._key)))[::-1] >= probability))
-        if count < REMEMBERED:
+        if count < MAX_REMEMBERED_ACTIONS:
             taken = np.append(taken[: count - 1], True)
         return _first(taken)
 
 
 def _first(taken: np.ndarray[Any, Any]) -> int:
-    if not taken[:REMEMBERED].any():
+    if not taken[:MAX_REMEMBERED_ACTIONS].any():
         raise NotWalkableError("cannot tell which action ALE repeats, for it has repeated too many")
     return int(np.argmax(taken)) + 1
 
 
 def _doubles(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the numbers between 0 and 1 that are made of two words each, the first of which counts for more."""
-    made: np.ndarray[Any, Any] = (words[0::2].astype(np.float64) * 2.0**32 + words[1::2]) / 2.0**64
-    return made
+    """Return numbers from 0 to 1, each made of two words, the high one first."""
+    doubles: np.ndarray[Any, Any] = (words[0::2].astype(np.float64) * 2.0**32 + words[1::2]) / 2.0**64
+    return doubles
 
 
 def _tempered(key: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the words that MT19937 makes of its state."""
+    """Return the output words of a state of MT19937."""
     y = key ^ (key >> np.uint32(11))
     y = y ^ ((y << np.uint32(7)) & np.uint32(0x9D2C5680))
     y = y ^ ((y << np.uint32(15)) & np.uint32(0xEFC60000))
-    made: np.ndarray[Any, Any] = y ^ (y >> np.uint32(18))
-    return made
+    words: np.ndarray[Any, Any] = y ^ (y >> np.uint32(18))
+    return words
 
 
 def _untwisted(key: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the state of MT19937 that another one follows."""
+    """Return the state of MT19937 before the given one."""
     upper, lower, matrix = 0x80000000, 0x7FFFFFFF, 0x9908B0DF
     words: list[int] = key.tolist()
     for i in reversed(range(_WORDS)):
@@ -187,7 +187,7 @@ def _untwisted(key: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def remember_actions(environment: Any) -> None:
-    """Have an environment of ALE with sticky actions remember those that it is given; leave any other as it is."""
+    """Replace the interface of an ALE environment with sticky actions by an `Emulator`; other environments stay unchanged."""
     inner = environment.unwrapped
     interface = getattr(inner, "ale", None)
     if interface is not None and type(interface).__name__ == "ALEInterface" and interface.getFloat(PROBABILITY) > 0:

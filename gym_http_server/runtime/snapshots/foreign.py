@@ -1,6 +1,6 @@
-"""Objects of other libraries whose state Python does not see, and what becomes of them when it is saved.
+"""Visits of other libraries' classes, whose state lies outside of Python objects.
 
-All by name, because a process has loaded few of these libraries.
+Classes are given by name, because few of these libraries are loaded in a process.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ KEPT: Final = (
     *("gymnasium.envs.mujoco.mujoco_rendering.", "mujoco.renderer.", "mujoco.egl.", "mujoco.glfw.", "mujoco.osmesa."),
     *("OpenGL.", "glfw.", "pyglet.", "numba.", "logging.", "gymnasium.envs.registration.", "gym.envs.registration."),
 )
-"""Beginnings of the full names of classes whose instances stay as they are, because they are no part of the state: what is
-drawn with, code, logs, and what an environment was made of."""
+"""Prefixes of the full names of classes that are no part of the state and are not saved: rendering, compiled code, logs,
+registrations."""
 
 OUTSIDE: Final = {
     "ctypes.CDLL": "a library in C",
@@ -39,10 +39,10 @@ OUTSIDE: Final = {
     "http.client.HTTPConnection": "a connection",
     "asyncio.events.AbstractEventLoop": "an event loop",
 }
-"""Classes that look like any of Python's, by full name, and where the state lies that they lead to."""
+"""Where the state of these Python classes lies, by full name; their instances are refused."""
 
 HANDLES: Final = frozenset(("pybullet",))
-"""Modules that are their own state, in a library in C: where code uses one of them, Python does not see it."""
+"""Modules with a global state in a C library: code that uses one of them is refused."""
 
 
 def _save_ale(interface: Any) -> Any:
@@ -54,15 +54,15 @@ def _load_ale(interface: Any, saved: Any) -> None:
 
 
 def _visit_ale(interface: Any, builder: SavedBuilder) -> None:
-    if (remembering := emulator.standing_for(interface)) is not None:
-        builder.todo.append(remembering)
+    if (stand_in := emulator.emulator_of(interface)) is not None:
+        builder.todo.append(stand_in)
         return
     if interface.getFloat(emulator.PROBABILITY) > 0:
         raise NotWalkableError(
             f"cannot tell which action ALE repeats: create it with {emulator.PROBABILITY} 0 to save its state"
         )
     builder.foreign.append((_load_ale, _save_ale, interface, _save_ale(interface)))
-    # Its screen is not part of its state: it shows another frame until the next step.
+    # ALE's state lacks the screen: after a restore it shows the wrong frame until the next step.
     builder.needs_frame = True
 
 
@@ -85,17 +85,17 @@ def _save_model(model: Any) -> np.ndarray[Any, Any]:
 
 
 def _load_model(model: Any, saved: np.ndarray[Any, Any]) -> None:
-    """Put back a model that was changed, which some environments do at each reset.
+    """Restore a model; some environments change it at each reset.
 
     Raises:
-        ValueError: it was changed in what cannot be set.
+        ValueError: a part was changed that cannot be set.
     """
     current = _save_model(model)
     if np.array_equal(current, saved):
         return
     before, since = (
-        sys.modules["mujoco"].MjModel.from_binary_path("model.mjb", {"model.mjb": each.tobytes()})
-        for each in (saved, current)
+        sys.modules["mujoco"].MjModel.from_binary_path("model.mjb", {"model.mjb": model_bytes.tobytes()})
+        for model_bytes in (saved, current)
     )
     _copy_fields(model, before)
     if not np.array_equal(_save_model(model), saved):
@@ -109,13 +109,13 @@ def _copy_fields(target: Any, source: Any) -> None:
             continue
         value = getattr(source, name)
         if isinstance(value, np.ndarray):
-            found = getattr(target, name)
-            if found.flags.writeable:
-                found[...] = value
+            array = getattr(target, name)
+            if array.flags.writeable:
+                array[...] = value
         elif type(value).__module__ == "mujoco._structs":
             _copy_fields(getattr(target, name), value)
         elif isinstance(value, int | float) and getattr(target, name) != value:
-            with contextlib.suppress(AttributeError):  # a size of the memory that it takes
+            with contextlib.suppress(AttributeError):  # sizes of memory are read-only
                 setattr(target, name, value)
 
 
@@ -139,13 +139,13 @@ def _update(value: Any, saved: tuple[Any, ...]) -> None:
 
 
 WHOLE: Final[dict[str, Visit]] = {"gym_http_server.runtime.snapshots.emulator.Emulator": emulator.visit}
-"""What is saved of instances of these classes instead of their attributes, by full name."""
+"""Visits, by full name of the class, that replace the visit of the attributes."""
 
 VISITS: Final[dict[str, Visit | None]] = {
     "ale_py._ale_py.ALEInterface": _visit_ale,
     "mujoco._structs.MjData": _visit_data,
     "mujoco._structs.MjModel": _visit_model,
-    # What is drawn with is no part of the state: the next frame is drawn anew.
+    # No part of the state: the next frame is drawn anew.
     "pygame.surface.Surface": None,
     "pygame.time.Clock": None,
     "pygame.font.Font": None,
@@ -159,4 +159,4 @@ VISITS: Final[dict[str, Visit | None]] = {
     "pygame.math.Vector3": _in_place(tuple, _update),
     "pygame.color.Color": _in_place(tuple, _update),
 }
-"""What is saved of instances of these classes, by full name; None for nothing."""
+"""Visits, by full name of the class, beside the visit of the attributes; None for nothing to save."""

@@ -1,8 +1,8 @@
-"""Which code is the environment's own, and what one piece of it leads to.
+"""`OwnCode`: the classes, modules and functions that belong to an environment, and those that each of them names.
 
-A library that an environment uses has a life of its own: caches, pools, what was initialized once. To turn that back would do
-more harm than good, and to look through it takes long. So its own are the packages that its classes come from, and modules that
-nobody has installed: those of the working directory, of PYTHONPATH and of a source tree.
+Own code are the packages of the environment's classes, and modules that are not installed: those of the working directory,
+of PYTHONPATH and of a source tree. Installed libraries are left out: they have caches, pools and one-time initializations that
+must not be undone, and searching them takes long.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ENVIRONMENTS: Final = frozenset(("gymnasium.core.Env", "gym.core.Env", "gymnasi
 
 
 class OwnCode:
-    """What of all code is an environment's own.
+    """Decides which code belongs to an environment.
 
     Args:
         spaces: classes and modules that the walk through the environment has met.
@@ -33,21 +33,21 @@ class OwnCode:
 
     def __init__(self, spaces: Iterable[type | types.ModuleType]) -> None:
         self._packages = {
-            _package(each.__module__) for each in spaces if isinstance(each, type) and _is_environment(each)
+            _package(space.__module__) for space in spaces if isinstance(space, type) and _is_environment(space)
         }
 
     def has(self, space: type | types.ModuleType) -> bool:
-        """Return whether a class or a module is its own."""
+        """Return whether a class or a module belongs to the environment."""
         module = sys.modules.get(str(space.__module__)) if isinstance(space, type) else space
         if module is None:
             return False
-        name, file = (vars(module).get(each) for each in ("__name__", "__file__"))
+        name, file = (vars(module).get(attribute) for attribute in ("__name__", "__file__"))
         if not isinstance(name, str) or _package(name) in LIBRARIES or name == "__main__":
             return False
         return _package(name) in self._packages or (isinstance(file, str) and _is_loose(file))
 
     def led_to(self, space: type | types.ModuleType) -> Iterator[Code]:
-        """Yield the classes, modules and functions of its own that a class or module names, and the modules of these."""
+        """Yield the own classes, modules and functions that a class or module names, and their modules."""
         for value in list(vars(space).values()):
             if isinstance(value, type | types.ModuleType):
                 if self.has(value):
@@ -55,7 +55,7 @@ class OwnCode:
                     if isinstance(value, type):
                         yield sys.modules[value.__module__]
             elif (function := _function(value)) is not None:
-                # Not its `__module__`, which a decorator of a library copies.
+                # A function's `__module__` may have been copied by a library's decorator.
                 module = sys.modules.get(str(function.__globals__.get("__name__")))
                 if module is not None and vars(module) is function.__globals__ and self.has(module):
                     yield function
@@ -63,9 +63,9 @@ class OwnCode:
 
 
 def held_by(function: types.FunctionType) -> Iterator[Any]:
-    """Yield what a function holds: its closure, its defaults and its attributes."""
+    """Yield the objects that a function refers to: its closure, its defaults and its attributes."""
     if function.__closure__:
-        # `super()` has the class in one, which never changes.
+        # `__class__`, the cell of `super()`, never changes.
         names = function.__code__.co_freevars
         yield from (cell for name, cell in zip(names, function.__closure__, strict=True) if name != "__class__")
     yield from function.__defaults__ or ()
@@ -83,7 +83,7 @@ def _function(value: Any) -> types.FunctionType | None:
 
 
 def _is_environment(cls: type) -> bool:
-    return any(f"{each.__module__}.{each.__qualname__}" in _ENVIRONMENTS for each in cls.__mro__)
+    return any(f"{base.__module__}.{base.__qualname__}" in _ENVIRONMENTS for base in cls.__mro__)
 
 
 def _package(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The snapshots of one instance: whole states of it, by their ids."""
+"""`Snapshots`: the saved states of an instance, by id."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Snapshot:
 
     Attributes:
         created_at: that moment, in UTC.
-        steps: how many steps the instance had taken.
-        own: what the instance itself holds beside its environment, by name.
-        saved: the content of all that can be reached from both.
-        frame: the frame of that moment, where it cannot be drawn from that; or None.
+        steps: number of steps that the instance had taken.
+        own: attributes of the instance itself, by name.
+        saved: the contents of all objects reachable from `own` and the environment.
+        frame: the frame of that moment if it cannot be rendered from the contents, or None.
     """
 
     created_at: datetime
@@ -37,18 +37,18 @@ class Snapshot:
 
 
 class Snapshots:
-    """All of one instance.
+    """The snapshots of an instance.
 
     Args:
-        owns_process: this process is the environment's own, and so are the random generators of the process.
+        owns_process: no other environment runs in this process, so that its global state belongs to the environment.
     """
 
     def __init__(self, *, owns_process: bool) -> None:
         self._owns_process = owns_process
-        self._kinds = Visitors()
-        self._kinds_beside = Visitors()
-        self._kept: dict[str, Snapshot] = {}
-        self._made = 0
+        self._visitors = Visitors()
+        self._code_visitors = Visitors()
+        self._snapshots: dict[str, Snapshot] = {}
+        self._count = 0
 
     def create(
         self,
@@ -60,24 +60,24 @@ class Snapshots:
         steps: int,
         limit: int,
     ) -> str:
-        """Save a state; return the id of the snapshot, 8 hex digits. The state itself stays as it is.
+        """Save the state, without changing it; return the id of the snapshot, 8 hex digits.
 
         Args:
-            own: what the instance holds beside its environment, by name.
+            own: attributes of the instance itself, by name.
             environment: the environment.
             spaces: spaces whose random generators are part of the state.
             render: returns the current frame.
-            steps: how many steps the instance has taken.
-            limit: how many snapshots there may be.
+            steps: number of steps that the instance has taken.
+            limit: maximum number of snapshots.
 
         Raises:
-            TooManySnapshotsError: there are as many.
-            NotCopyableError: something in the state cannot be copied.
+            TooManySnapshotsError: the limit is reached.
+            NotCopyableError: a part of the state cannot be copied.
         """
-        if len(self._kept) >= limit:
+        if len(self._snapshots) >= limit:
             raise TooManySnapshotsError.of(limit)
-        latest = next(reversed(self._kept.values()), None)
-        walk = Walk(self._kinds, {} if latest is None else latest.saved.large)
+        latest = next(reversed(self._snapshots.values()), None)
+        walk = Walk(self._visitors, {} if latest is None else latest.saved.large)
         if not self._owns_process:
             walk.pass_over(PROCESS_WIDE)
         try:
@@ -85,7 +85,7 @@ class Snapshots:
         except NotWalkableError as error:
             raise NotCopyableError(f"the environment cannot be copied: {self._place(environment)}{error}") from None
         if self._owns_process:
-            walk.go_through_code(self._kinds_beside)
+            walk.go_through_code(self._code_visitors)
         saved = walk.finish()
         frame = None
         if saved.needs_frame:
@@ -93,54 +93,54 @@ class Snapshots:
                 frame = render()
             finally:
                 saved.undo_drawing()
-        self._made += 1
-        snapshot_id = f"{self._made:08x}"
-        self._kept[snapshot_id] = Snapshot(datetime.now(UTC), steps, own, saved, frame)
+        self._count += 1
+        snapshot_id = f"{self._count:08x}"
+        self._snapshots[snapshot_id] = Snapshot(datetime.now(UTC), steps, own, saved, frame)
         return snapshot_id
 
     def get(self, snapshot_id: str) -> Snapshot:
         """Return a snapshot.
 
         Raises:
-            UnknownSnapshotError: there is none of that id.
+            UnknownSnapshotError: there is no snapshot with this id.
         """
         try:
-            return self._kept[snapshot_id]
+            return self._snapshots[snapshot_id]
         except KeyError:
             raise UnknownSnapshotError.of(snapshot_id) from None
 
     def delete(self, snapshot_id: str) -> None:
-        """Forget a snapshot.
+        """Delete a snapshot.
 
         Raises:
-            UnknownSnapshotError: there is none of that id.
+            UnknownSnapshotError: there is no snapshot with this id.
         """
         self.get(snapshot_id)
-        del self._kept[snapshot_id]
+        del self._snapshots[snapshot_id]
 
     def clear(self) -> None:
-        """Forget all of them."""
-        self._kept.clear()
+        """Delete all snapshots."""
+        self._snapshots.clear()
 
     def told(self) -> list[dict[str, Any]]:
-        """Return what there is to tell of each, the oldest first: the members of the contract's `Snapshot`."""
+        """Return the members of the contract's `Snapshot` for each, the oldest first."""
         return [
             {
                 "snapshot_id": snapshot_id,
-                "created_at": each.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                "steps": each.steps,
+                "created_at": snapshot.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "steps": snapshot.steps,
             }
-            for snapshot_id, each in self._kept.items()
+            for snapshot_id, snapshot in self._snapshots.items()
         ]
 
     def _place(self, environment: Any) -> str:
-        """Return where in an environment that is which cannot be copied, as the beginning of a sentence."""
+        """Return the attribute that cannot be copied, for an error text: `Class.name: `, or an empty text."""
         layers = [environment]
         while (inner := getattr(layers[-1], "env", None)) is not None and len(layers) < 100:
             layers.append(inner)
         for layer in reversed(layers):
             for name, value in list(vars(layer).items()):
-                walk = Walk(self._kinds, {})
+                walk = Walk(self._visitors, {})
                 walk.pass_over(layers)
                 try:
                     walk.go((value,))

@@ -1,7 +1,7 @@
-"""The kinds of objects: what is saved of an instance of each class.
+"""`Visitors`: finds the visit of each class.
 
-What is not known here is refused, and whatever holds it cannot be saved: an object of an extension may share its state with
-its copy, as those of Box2D do, which Python copies without a word.
+A class of an extension that is not known here is refused, and so is an environment that holds an instance: a copy may share its
+state, as with Box2D, whose objects `copy.deepcopy` copies without an error.
 """
 
 from __future__ import annotations
@@ -26,43 +26,43 @@ CODE: Final = (
     *(types.ModuleType, type, types.FunctionType, types.BuiltinFunctionType, staticmethod, classmethod, property),
     *(types.MemberDescriptorType, types.GetSetDescriptorType, functools.cached_property, types.GenericAlias),
 )
-"""What classes and modules hold that is no state."""
+"""Types of attributes of classes and modules that are no state."""
 
 LIBRARIES: Final = sys.stdlib_module_names | {
     *("gymnasium", "gym", "gym_http_server", "numpy", "ale_py", "mujoco", "pygame"),
 }
-"""Packages whose classes and modules hold no state of an environment, and which draw no random numbers from the generators
-of the process."""
+"""Packages whose classes and modules hold no state of an environment, and which do not use the random generators of the
+process."""
 
 _SPACES: Final = frozenset(("gymnasium.spaces.space.Space", "gym.spaces.space.Space"))
 _MAKE_GENERATORS: Final = frozenset(
     ("gymnasium.core.Env", "gym.core.Env", "gymnasium.vector.vector_env.VectorEnv", *_SPACES),
 )
-"""Classes whose instances make their random generator at its first use."""
+"""Classes whose instances make their random generator on first use."""
 
 _CONSTANTS: Final = {
     f"{library}.envs.toy_text.{name}": frozenset(("P",))
     for library in ("gymnasium", "gym")
     for name in ("frozen_lake.FrozenLakeEnv", "taxi.TaxiEnv", "cliffwalking.CliffWalkingEnv")
 }
-"""Attributes that never change, and take long to look through."""
+"""Large attributes that never change, by class."""
 
 _CYTHON: Final = "cython_function_or_method"
-"""Functions that Cython compiled; each of its versions has a class of its own by that name."""
+"""Name of the class of functions compiled by Cython; each version of Cython has its own such class."""
 
 _UNSET: Final = object()
 
 _POINTER: Final = struct.calcsize("P")
 _MANAGED_WEAKREF: Final = 1 << 3
 _MANAGED_DICT: Final = 1 << 4
-"""Flags of classes whose `__weakref__` and `__dict__` lie before the object (`Include/object.h`)."""
+"""Flags of classes whose `__weakref__` or `__dict__` lies before the object (`Include/object.h`)."""
 
 
 class Visitors(dict[type, "Visit | None"]):
-    """What is saved of the instances of each class; None for those that have no content that could change.
+    """The visit of each class; None for classes whose instances never change.
 
     Attributes:
-        spaces: the classes and modules that code was met of, but for those of `LIBRARIES`.
+        spaces: the classes and modules met so far, without those of `LIBRARIES`.
     """
 
     def __init__(self) -> None:
@@ -77,20 +77,20 @@ class Visitors(dict[type, "Visit | None"]):
     def _of(self, cls: type) -> Visit | None:
         if issubclass(cls, type | types.ModuleType) or isinstance(cls, enum.EnumType) or cls.__name__ == _CYTHON:
             return None
-        names = [_name(each) for each in cls.__mro__]
+        names = list(map(_name, cls.__mro__))
         if any(name.startswith(foreign.KEPT) for name in names):
             return None
         if names[0] in foreign.WHOLE:
             return foreign.WHOLE[names[0]]
         if where := next((foreign.OUTSIDE[name] for name in names if name in foreign.OUTSIDE), None):
             return refusing(f"its state is that of {where}")
-        for base in _line(cls):
+        for base in _bases(cls):
             if _name(base) in foreign.VISITS:
                 return _instance(cls, foreign.VISITS[_name(base)])
             if base in KNOWN:
                 return _instance(cls, KNOWN[base])
             if not is_plain(base):
-                family = next((each for each in FAMILIES if issubclass(base, each)), None)
+                family = next((family for family in FAMILIES if issubclass(base, family)), None)
                 return (
                     refusing("Python does not see what is in it")
                     if family is None
@@ -100,40 +100,40 @@ class Visitors(dict[type, "Visit | None"]):
         return None
 
     def note_module(self, name: str | None) -> None:
-        """Note a module that code was met of.
+        """Note the module of code that was met.
 
         Raises:
-            NotWalkableError: the code uses what is not seen by Python.
+            NotWalkableError: the module uses one of `HANDLES`.
         """
         if name is None or name in self._noted:
             return
         module = sys.modules.get(name)
         if module is not None and name.split(".")[0] not in LIBRARIES:
-            used = [each.__name__ for each in list(vars(module).values()) if isinstance(each, types.ModuleType)]
-            if handle := next((each for each in used if each in foreign.HANDLES), None):
+            used = [value.__name__ for value in list(vars(module).values()) if isinstance(value, types.ModuleType)]
+            if handle := next((module_name for module_name in used if module_name in foreign.HANDLES), None):
                 raise NotWalkableError(f"{name} uses {handle}, whose state lies outside of Python")
             self.spaces.append(module)
         self._noted.add(name)
 
     def _note(self, cls: type) -> None:
-        """Note a class and where its methods come from; raises as `note_module`."""
+        """Note a class, and the modules of its methods; raises as `note_module`."""
         if cls in self._noted:
             return
-        for each in list(vars(cls).values()):
-            if isinstance(each, types.FunctionType):
-                self.note_module(each.__module__)
+        for value in list(vars(cls).values()):
+            if isinstance(value, types.FunctionType):
+                self.note_module(value.__module__)
         self.note_module(_module(cls))
         if _module(cls).split(".")[0] not in LIBRARIES:
             self.spaces.append(cls)
         self._noted.add(cls)
 
 
-def _line(cls: type) -> list[type]:
-    """Return a class and those that the layout of its instances comes from."""
-    line = [cls]
-    while (base := line[-1].__base__) is not None:
-        line.append(base)
-    return line
+def _bases(cls: type) -> list[type]:
+    """Return a class and the bases that determine the memory layout of its instances."""
+    bases = [cls]
+    while (base := bases[-1].__base__) is not None:
+        bases.append(base)
+    return bases
 
 
 def _name(cls: type) -> str:
@@ -141,18 +141,18 @@ def _name(cls: type) -> str:
 
 
 def _module(cls: type) -> str:
-    return str(getattr(cls, "__module__", ""))  # some of extensions have none
+    return str(getattr(cls, "__module__", ""))  # some classes of extensions have none
 
 
 def _instance(cls: type, inner: Visit | None) -> Visit | None:
-    """Return what saves an instance of a class: what its base has, its attributes and its slots."""
+    """Return the visit of a class: the visit `inner` of its base, its attributes and its slots."""
     slots = all_slots(cls)
     has_attributes = cls.__dictoffset__ != 0
     if not has_attributes and not slots:
         return inner
-    is_space = any(_name(each) in _SPACES for each in cls.__mro__)
+    is_space = any(_name(base) in _SPACES for base in cls.__mro__)
     constants = _CONSTANTS.get(_name(cls))
-    generator = _made_at_first_use(cls)
+    generator = _lazy_generator(cls)
 
     def visit(value: Any, builder: SavedBuilder) -> None:
         if inner is not None:
@@ -160,14 +160,14 @@ def _instance(cls: type, inner: Visit | None) -> Visit | None:
         if has_attributes:
             attributes = object.__getattribute__(value, "__dict__")
             if generator is not None and attributes.get("_np_random") is None:
-                generator.__get__(value)  # later it would be another one each time
+                generator.__get__(value)  # made after the snapshot, it would differ after each restore
             saved = attributes.copy()
             builder.entries.append((_put_attributes, value, saved))
             if is_space:
-                # Its bounds never change, and those of pictures are large.
-                builder.todo += [each for each in saved.values() if type(each) is not np.ndarray]
+                # Bounds never change, and those of images are large.
+                builder.todo += [item for item in saved.values() if type(item) is not np.ndarray]
             elif constants is not None:
-                builder.todo += [each for name, each in saved.items() if name not in constants]
+                builder.todo += [item for name, item in saved.items() if name not in constants]
             else:
                 builder.todo += saved.values()
         if slots:
@@ -178,17 +178,17 @@ def _instance(cls: type, inner: Visit | None) -> Visit | None:
     return visit
 
 
-def _made_at_first_use(cls: type) -> property | None:
-    owner = next((each for each in cls.__mro__ if "np_random" in vars(each)), None)
+def _lazy_generator(cls: type) -> property | None:
+    owner = next((base for base in cls.__mro__ if "np_random" in vars(base)), None)
     if owner is None or _name(owner) not in _MAKE_GENERATORS:
         return None
-    made = vars(owner)["np_random"]
-    return made if isinstance(made, property) else None
+    generator = vars(owner)["np_random"]
+    return generator if isinstance(generator, property) else None
 
 
 def _put_attributes(value: Any, saved: dict[str, Any]) -> None:
     attributes = object.__getattribute__(value, "__dict__")
-    # The same names are left where they are: an emptied `__dict__` would make every later use of them slower.
+    # Not cleared if the names are the same: clearing a `__dict__` makes every later access slower.
     if attributes.keys() != saved.keys():
         attributes.clear()
     attributes.update(saved)
@@ -210,7 +210,11 @@ def _put_slots(value: Any, saved: tuple[list[types.MemberDescriptorType], list[A
 
 
 def is_plain(cls: type) -> bool:
-    """Return whether the instances of a class hold nothing but what its base has, a `__dict__` and slots."""
+    """Return whether a class adds nothing to the instances of its base but a `__dict__` and slots.
+
+    The sizes show it: CPython stores an object's fields one after another, those of its base first. A class of an
+    extension may add fields that Python cannot see.
+    """
     base = cls.__base__
     if base is None:
         return True
@@ -223,13 +227,13 @@ def is_plain(cls: type) -> bool:
 
 
 def own_slots(cls: type) -> list[types.MemberDescriptorType]:
-    """Return the slots that a class itself adds; members of a class of an extension are none."""
+    """Return the slots that a class itself defines; members of a class of an extension do not count."""
     members = vars(cls)
     if "__slots__" not in members:
         return []
-    return [each for each in members.values() if type(each) is types.MemberDescriptorType]
+    return [member for member in members.values() if type(member) is types.MemberDescriptorType]
 
 
 def all_slots(cls: type) -> list[types.MemberDescriptorType]:
-    """Return the slots that instances of a class have."""
-    return [slot for each in cls.__mro__ for slot in own_slots(each)]
+    """Return the slots of a class and its bases."""
+    return [slot for base in cls.__mro__ for slot in own_slots(base)]

@@ -1,4 +1,4 @@
-"""Arrays of a space's values: from nested lists or arrays of a client, and whether their elements are members."""
+"""Arrays of values: decoded from a client's nested lists or arrays, and checked against bounds."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 _REAL: Final = frozenset((int, float))
 _WHOLE: Final = frozenset((int,))
-_MAX_DEPTH: Final = 64  # dimensions of an array of numpy
-_FEW: Final = 16  # elements up to which a loop over Python floats is faster than numpy
+_MAX_DEPTH: Final = 64  # dimensions of a NumPy array
+_MAX_LOOP_SIZE: Final = 16  # elements up to which a loop over Python floats is faster than NumPy
 
 
 def array_decoder(shape: tuple[int, ...], dtype: np.dtype[Any], *, booleans: bool, batch: bool) -> Convert:
-    """Return the decoder for arrays of `shape`, or for a batch: of one dimension more, of any length, before it."""
+    """Return the decoder of arrays of `shape`, or with `batch` of shape `(n, *shape)` for any n."""
     size = math.prod(shape)
     length = size if len(shape) == 1 and not batch and dtype.kind in "iuf" else 0
     usual = _REAL if dtype.kind == "f" else _WHOLE
     least, most = limits(dtype)
 
     def decode(value: Any) -> Any:
-        # The usual case, a flat list of numbers, in a fifth of the time.
+        # The usual case, a flat list of numbers, takes a fifth of the time of the general one.
         if (
             length
             and type(value) is list
@@ -79,7 +79,7 @@ def _to_array(value: Any, dtype: np.dtype[Any], *, booleans: bool) -> Array:
 
 
 def _flatten(value: Any) -> tuple[list[int], list[Any]]:
-    """Return the shape of nested lists and their leaves in C order; one level at a time, each in C code."""
+    """Return the shape of nested lists, and their leaves in C order."""
     level: list[Any] = [value]
     shape: list[int] = []
     while True:
@@ -129,10 +129,10 @@ def _integers(leaves: list[Any], dtype: np.dtype[Any]) -> Array:
 
 
 def integer(value: Any) -> int:
-    """Return an integer that a client sent as one, or as a float without a fraction.
+    """Return the integer for an integer or an integral float.
 
     Raises:
-        ValueError: it is anything else, a boolean included.
+        ValueError: it is anything else, including a boolean.
     """
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
@@ -142,13 +142,13 @@ def integer(value: Any) -> int:
 
 
 def beyond(dtype: np.dtype[Any]) -> str:
-    """Return the words for a value that `dtype` cannot hold."""
+    """Return the error text for a value that `dtype` cannot hold."""
     least, most = limits(dtype)
     return f"a value is out of the range of {dtype} ({least} to {most})"
 
 
 def limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """Return the least and greatest value that `dtype` holds; for floats, that stays finite."""
+    """Return the least and greatest value that `dtype` holds; for floats the greatest below 1e100, which means infinity."""
     if dtype.kind == "b":
         return 0, 1
     if dtype.kind == "f":
@@ -158,7 +158,7 @@ def limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
 
 
 def value_range(space: Box[Any] | Discrete[Any] | MultiDiscrete[Any] | MultiBinary) -> tuple[np.dtype[Any], Any, Any]:
-    """Return the dtype and the least and greatest members of an array-like space."""
+    """Return the dtype, and the least and greatest values of an array-like space."""
     dtype = np.dtype(space.dtype)
     if isinstance(space, Box):
         return dtype, space.low, space.high
@@ -170,17 +170,17 @@ def value_range(space: Box[Any] | Discrete[Any] | MultiDiscrete[Any] | MultiBina
 
 
 def has_booleans(space: Space[Any]) -> bool:
-    """Return whether booleans are values of the space's elements."""
+    """Return whether the elements of the space may be booleans."""
     return isinstance(space, MultiBinary) or np.dtype(space.dtype).kind == "b"
 
 
 def within(low: Array, high: Array) -> Check:
-    """Return a function that says whether a decoded array lies between two arrays of its own shape and dtype."""
+    """Return the function that checks a decoded array against bounds of the same shape and dtype."""
     if low.dtype.kind in "biu":
         least, most = limits(low.dtype)
         if (low == least).all() and (high == most).all():
             return lambda _: True
-    if low.size <= _FEW:
+    if low.size <= _MAX_LOOP_SIZE:
         floor, ceiling = low.ravel().tolist(), high.ravel().tolist()
         return lambda value: all(
             least <= item <= most for least, item, most in zip(floor, value.ravel().tolist(), ceiling, strict=True)
@@ -189,7 +189,7 @@ def within(low: Array, high: Array) -> Check:
 
 
 def encode_array(value: Any) -> Any:
-    """Return a value as an array of numbers or booleans where it is one; otherwise as it is."""
+    """Return a value as an array of numbers or booleans if possible, otherwise unchanged."""
     if type(value) is np.ndarray:
         return value
     array = np.asarray(value)
@@ -197,8 +197,8 @@ def encode_array(value: Any) -> Any:
 
 
 def show(value: Any) -> str:
-    """Return a value in a few words, for a message."""
+    """Return an abbreviated value for an error text."""
     try:
         return reprlib.repr(value)
-    except ValueError:  # Python writes no integer of more than 4300 digits
+    except ValueError:  # Python does not format integers of more than 4300 digits
         return "an integer of thousands of digits"

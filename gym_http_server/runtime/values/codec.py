@@ -1,12 +1,11 @@
-"""Values of a space, to and from the plain values that cross the wire.
+"""Conversion between the values of a space and the plain values of requests and replies.
 
-`decoder(space)`, `checker(space)` and `encoder(space)` compile a space once into functions; that is what a training
-loop calls. Decoding converts and judges structure and type; the checker says whether what was decoded is a member.
-It agrees with `space.contains` on decoded values and is several times faster, because it need not look at their shape
-and dtype again. A subclass with a `contains` of its own is asked itself, except for the values of a batch.
+`decoder(space)`, `checker(space)` and `encoder(space)` compile a space once into functions for a training loop. A decoder
+converts, and checks structure and type; a checker then checks membership. It agrees with `space.contains` and is several
+times faster, because shape and dtype are known. A subclass's own `contains` is called, except for the values of a batch.
 
-A batch of a space's values, as a stacked Sequence or the nodes of a Graph have it, is arrays for array-like spaces, a
-dict or tuple of batches for Dict and Tuple, and a tuple of values for every other kind.
+A batch of values, in a stacked Sequence or a Graph, is an array for array-like spaces, a dict or tuple of batches for Dict
+and Tuple, and a tuple of values for every other kind.
 """
 
 from __future__ import annotations
@@ -49,38 +48,30 @@ from .arrays import (
 
 
 def decoder(space: Space[Any]) -> Convert:
-    """Return the function that `decode` is, compiled for `space`.
+    """Return `decode` compiled for `space`.
 
     Raises:
-        TypeError: for a kind of space that has no codec.
+        TypeError: this kind of space has no codec; so do the other functions.
     """
     return _codec(space).decode
 
 
 def checker(space: Space[Any]) -> Check:
-    """Return a function that says whether a decoded value is a member of `space`.
-
-    Raises:
-        TypeError: for a kind of space that has no codec.
-    """
+    """Return the function that checks whether a decoded value is a member of `space`."""
     return _codec(space).check
 
 
 def encoder(space: Space[Any]) -> Convert:
-    """Return the function that `encode` is, compiled for `space`.
-
-    Raises:
-        TypeError: for a kind of space that has no codec.
-    """
+    """Return `encode` compiled for `space`."""
     return _codec(space).encode
 
 
 def decode(space: Space[Any], value: Any) -> Any:
-    """Return what code of an environment expects where a client sent `value`; arrays may stand for nested lists.
+    """Return the value of `space` for the plain `value` that a client sent; arrays may stand for nested lists.
 
-    Integers pass for floats and integral floats for integers, a scalar or a list of one for an array of one element,
-    booleans for a MultiBinary (nowhere else: they are no numbers), ±1e100 for an infinity and null for NaN in a float
-    Box. Membership is not checked.
+    Accepted conversions: integers for floats, integral floats for integers, a scalar or a list of one for an array of one
+    element, booleans only for a MultiBinary, and in a float Box ±1e100 for an infinity and null for NaN. Membership is
+    not checked.
 
     Returns:
         Discrete: a numpy integer of its dtype. Box, MultiDiscrete, MultiBinary: a new array of its shape and dtype.
@@ -88,18 +79,13 @@ def decode(space: Space[Any], value: Any) -> Any:
         Graph: GraphInstance. OneOf: tuple of np.int64 and the value.
 
     Raises:
-        ValueError: where the structure or a type cannot be the space's, or an integer is beyond the dtype.
-        TypeError: for a kind of space that has no codec.
+        ValueError: the structure or a type does not fit the space, or an integer is out of the range of the dtype.
     """
     return decoder(space)(value)
 
 
 def contains(space: Space[Any], value: Any) -> bool:
-    """Return whether `value`, as a client sent it, is a member of `space`. Raises and warns for no value.
-
-    Raises:
-        TypeError: for a kind of space that has no codec.
-    """
+    """Return whether the plain `value` is a member of `space`. Never raises or warns for a value."""
     codec = _codec(space)
     try:
         return bool(codec.check(codec.decode(value)))
@@ -108,24 +94,21 @@ def contains(space: Space[Any], value: Any) -> bool:
 
 
 def encode(space: Space[Any], value: Any) -> Any:
-    """Return the plain form of `value`, which an environment returned for `space`. Never raises for a value.
+    """Return the plain form of an environment's `value`. Never raises for a value.
 
-    What does not fit the space, as a whole or in a part, stays as it is.
+    Values, or parts of them, that do not fit the space stay unchanged.
 
     Returns:
-        Discrete: int. Box, MultiDiscrete, MultiBinary: array, of the dtype that the value has. Text: str. Tuple and
-        Sequence: list (a stacked Sequence: batch). Dict: dict in the space's order. Graph: dict of `nodes`, and
-        `edges` and `edge_links` where it has edges. OneOf: [int, value].
-
-    Raises:
-        TypeError: for a kind of space that has no codec.
+        Discrete: int. Box, MultiDiscrete, MultiBinary: array of the value's dtype. Text: str. Tuple and Sequence: list (a
+        stacked Sequence: batch). Dict: dict in the space's order. Graph: dict of `nodes`, and of `edges` and `edge_links`
+        if it has edges. OneOf: [int, value].
     """
     return encoder(space)(value)
 
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """The functions for one space; `length` is the number of values in a decoded batch."""
+    """The functions of a space; `length` returns the number of values in a decoded batch."""
 
     decode: Convert
     check: Check
@@ -253,7 +236,7 @@ def _dict_batch(space: Dict[Any]) -> _Codec:
 
 
 def _named(parts: dict[Any, _Codec], own: Check | None = None) -> _Codec:
-    # On the wire a key is a string, as JSON has no others; in the environment it is what the space says.
+    # Keys are strings in requests and replies, and as in the space for the environment.
     names = {key: str(key) for key in parts}
     expected = set(names.values())
 

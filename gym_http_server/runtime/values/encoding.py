@@ -1,14 +1,13 @@
-"""Bytes: whatever an environment returns, as plain JSON or MessagePack.
+"""Encoding of replies as JSON or MessagePack, for any value that an environment returns.
 
-An environment is third-party code, and what it puts into `info` can be anything. Nothing here raises: what has no JSON
-form becomes its text. Two ways lead to the same bytes:
+Environments are third-party code, and `info` may contain anything. Nothing here raises: a value without a JSON form becomes
+its text. For JSON there are two ways, with equal results:
 
-- orjson encodes the value as it is, in one pass. That is right for what nearly every step returns.
-- Where orjson refuses the value, or its output shows that it may have met what it writes otherwise than this module
-  promises (it writes infinities as null, NaT as a date, and leaves a bracket open in an array of dates that it cannot
-  write), the value is first made plain.
+- orjson encodes the value in one pass, which suffices for nearly every step.
+- If orjson refuses the value, or its output may contain a form that this module does not use (null for infinities, a date
+  for NaT, an open bracket in an array of dates), the value is first converted to plain types.
 
-How a format writes the leaves is in one `_Form`; a further format is a further form over the same walk.
+`_Form` has what differs between formats.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from ..messages import FAR, JSON, MSGPACK
 from .packing import packed_array
 
 MAX_DEPTH: Final = 128
-"""Containers nested deeper than this become text; orjson goes to 254, an array of numpy has up to 64 of its own."""
+"""Containers nested deeper than this become text; orjson's limit is 254, and a NumPy array has up to 64 dimensions."""
 
 _NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
 _NAT_IN_DAYS: Final = b"1970-01-01T00:00:00"
@@ -42,17 +41,17 @@ _FAR_TEXT: Final = {math.inf: orjson.dumps(FAR), -math.inf: orjson.dumps(-FAR)}
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return `value` as UTF-8 JSON. Never raises, whatever `value` is.
+    """Return `value` as UTF-8 JSON. Never raises.
 
-    - Arrays of any dtype and shape become nested lists, a 0-d array its element. float16, float32 and float64 are
-      written in the shortest form that reads back as the same number of that dtype.
+    - Arrays of any dtype and shape become nested lists, a 0-d array its element. float16, float32 and float64 get the
+      shortest form that reads back as the same number of that dtype.
     - NaN, NaT and masked elements become null, ±inf becomes ±1e100.
-    - Keys that are no strings become their text; where two keys have the same text, the last one stays.
-    - Integers of any size are written in full, except those of more than 4300 digits: a string in hexadecimal.
-    - Tuples, sets (sorted where that is possible) and deques become lists, dataclasses objects, enums their value,
-      bytes the text they hold, dates their ISO form. Anything with `__array__` is taken as that array.
-    - Anything else, what contains itself, and what is nested deeper than about a hundred levels becomes its `str`, and
-      where that raises `<ClassName object>`.
+    - Keys become strings; of two keys with the same text the last one stays.
+    - Integers of any size are written in full; of more than 4300 digits, as a hexadecimal string.
+    - Tuples, sets (sorted if possible) and deques become lists, dataclasses objects, enums their value, bytes text, dates
+      their ISO form. Objects with `__array__` are encoded as that array.
+    - Other objects, cycles, and values nested deeper than about a hundred levels become their `str`, or
+      `<ClassName object>` if that raises.
     """
     try:
         encoded = orjson.dumps(value, option=_NUMPY)
@@ -65,12 +64,12 @@ def json_bytes(value: Any) -> bytes:
 
 @functools.cache
 def _taken_as_they_are() -> frozenset[np.dtype[Any]]:
-    """Return the dtypes whose arrays, in this machine's byte order, every format takes as they are."""
+    """Return the dtypes whose arrays, in this machine's byte order, both formats encode directly."""
     return frozenset(map(np.dtype, "?bBhHiIlLqQefd"))
 
 
 def _is_open(encoded: bytes) -> bool:
-    # Seen with orjson 3.13.0 for datetime64 arrays of two or more dimensions.
+    # A defect of orjson 3.13.0 with datetime64 arrays of two or more dimensions.
     return b"[[" in encoded and encoded.count(b"[") != encoded.count(b"]")
 
 
@@ -82,10 +81,10 @@ def _plain_bytes(value: Any) -> bytes:
 
 
 def msgpack_bytes(value: Any) -> bytes:
-    """Return `value` as MessagePack. Never raises, whatever `value` is.
+    """Return `value` as MessagePack. Never raises.
 
-    As `json_bytes`, but for this: arrays of numbers and booleans become what `packing.packed_array` gives, NaN and
-    infinities are themselves, and integers beyond 64 bits are their text.
+    As `json_bytes`, except that arrays of numbers and booleans become `packing.packed_array`, NaN and infinities stay
+    floats, and integers beyond 64 bits become text.
     """
     try:
         packed: bytes = msgpack.packb(_Walk(_MSGPACK).plain(value))
@@ -95,7 +94,7 @@ def msgpack_bytes(value: Any) -> bytes:
 
 
 class _Form(NamedTuple):
-    """How one format writes the leaves that formats differ in."""
+    """Conversions of leaves that differ between formats."""
 
     array: Callable[[np.ndarray[Any, Any]], Any]
     real: Callable[[Any], Any]
@@ -103,14 +102,14 @@ class _Form(NamedTuple):
 
 
 class _Walk:
-    """One pass through a value, making it plain for `form`."""
+    """Converts a value to plain types for a format."""
 
     def __init__(self, form: _Form) -> None:
         self._form = form
         self._path: set[int] = set()
 
     def plain(self, value: Any) -> Any:
-        """Return `value` in types that the format's encoder takes."""
+        """Return `value` in types that the format's encoder accepts."""
         kind = type(value)
         if value is None or kind is bool:
             return value
@@ -121,7 +120,7 @@ class _Walk:
         if kind is int:
             return self._form.integer(value)
         try:
-            # The exact types first: asking for abstract ones takes several times as long.
+            # Exact types first: checks for abstract types take several times as long.
             if kind is dict or kind is list or kind is tuple:
                 return self._nested(value, self._mapping if kind is dict else self._row)
             if kind is np.ndarray and value.dtype in _taken_as_they_are() and value.flags.c_contiguous:
@@ -158,7 +157,7 @@ class _Walk:
             return self._nested(value, self._row)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return self._nested(value, self._fields)
-        # Looked up on the class: an object that answers to every name, such as a mock, is no array.
+        # On the class: an object with every attribute, such as a mock, is no array.
         if hasattr(type(value), "__array__"):
             return self._nested(value, lambda holder: self._array(np.asarray(holder)))
         return _text(value)
@@ -170,7 +169,7 @@ class _Walk:
         return [self.plain(item) for item in value]
 
     def _fields(self, value: Any) -> Any:
-        # orjson leaves out what starts with an underscore; both ways must write the same.
+        # orjson leaves out names that start with an underscore; both ways must encode the same.
         names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
         return {name: self.plain(getattr(value, name)) for name in names}
 
@@ -190,7 +189,7 @@ class _Walk:
 
     def _elements(self, array: np.ndarray[Any, Any]) -> Any:
         if array.dtype.kind in "mM" and not isinstance(array, np.ma.MaskedArray):
-            # Not tolist: it makes integers of what Python's datetime and timedelta cannot hold.
+            # Not tolist, which returns integers for values that datetime and timedelta cannot hold.
             plain = np.empty(array.size, object)
             plain[:] = [self.plain(moment) for moment in array.flat]
             return plain.reshape(array.shape).tolist()
@@ -223,7 +222,7 @@ def _json_array(array: np.ndarray[Any, Any]) -> Any:
         return _json_real(array[()]) if array.dtype.kind == "f" else array.item()
     if array.dtype.kind != "f" or not np.isinf(array).any():
         return array
-    # 1e100 fits neither float16 nor float32, so it replaces the nulls that orjson writes, which come in C order.
+    # 1e100 does not fit float16 and float32, so it replaces orjson's nulls, which are in C order.
     pieces = orjson.dumps(array, option=_NUMPY).split(b"null")
     words = [_FAR_TEXT.get(number, b"null") for number in array[~np.isfinite(array)].tolist()] + [b""]
     return orjson.Fragment(b"".join(piece + word for piece, word in zip(pieces, words, strict=True)))
@@ -241,7 +240,7 @@ def _json_integer(value: int) -> Any:
     try:
         return orjson.Fragment(int.__repr__(value))
     except ValueError:
-        # Python refuses to write so many digits; there is no such limit on hexadecimal ones.
+        # Python limits the number of decimal digits, but not of hexadecimal ones.
         return hex(value)
 
 
@@ -254,7 +253,7 @@ def _packed_integer(value: int) -> Any:
 
 
 ENCODERS: Final[dict[str, Callable[[Any], bytes]]] = {JSON: json_bytes, MSGPACK: msgpack_bytes}
-"""The encoder of each media type in which replies are given."""
+"""The encoder of each media type of replies."""
 
 _MSGPACK: Final = _Form(array=_packed_array, real=float, integer=_packed_integer)
 _JSON: Final = _Form(array=_json_array, real=_json_real, integer=_json_integer)

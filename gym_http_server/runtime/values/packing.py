@@ -1,7 +1,7 @@
-"""MessagePack with arrays: how values cross to an environment's process, and the media type `application/msgpack`.
+"""MessagePack with arrays, for the channel to an environment's process and the media type `application/msgpack`.
 
-An array is a map of exactly `dtype` (NumPy's name of the type, such as `<f4`), `shape` (a list) and `data` (a bin of the
-elements in C order, little-endian). No other value of a space has such a form, for none is a bin.
+An array is a map of exactly `dtype` (NumPy's name, such as `<f4`), `shape` (a list) and `data` (a bin of the elements in C
+order, little-endian). No other value of a space contains a bin.
 
 Format: https://github.com/msgpack/msgpack/blob/master/spec.md
 """
@@ -18,7 +18,7 @@ from ...support.deferred import np
 
 _FIRST_BUFFER: Final = 1024
 _ARRAY: Final = frozenset(("dtype", "shape", "data"))
-_MAX_AXES: Final = 64  # of an array of numpy
+_MAX_AXES: Final = 64  # NumPy's limit
 _DTYPES: Final = frozenset(("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8"))
 _NO_SHAPE: Final = "the shape of an array is not a list of non-negative integers"
 
@@ -27,19 +27,19 @@ def pack(value: Any) -> bytes:
     """Return plain values and arrays of numbers or booleans as MessagePack.
 
     Raises:
-        TypeError, ValueError, OverflowError: a value has no form there.
+        TypeError, ValueError, OverflowError: a value cannot be packed.
     """
     packed: bytes = msgpack.packb(value, default=_pack_numpy)
     return packed
 
 
 def packer() -> msgpack.Packer:
-    """Return a packer of the same values, for one who packs many and can keep its buffer. It is for one thread."""
+    """Return a packer of the same values, which reuses its buffer; not thread-safe."""
     return msgpack.Packer(default=_pack_numpy, buf_size=_FIRST_BUFFER)
 
 
 def packed_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Return the map that an array of numbers or booleans becomes; a longdouble is narrowed to a double."""
+    """Return the map for an array of numbers or booleans; longdouble becomes double."""
     if array.dtype.itemsize > np.dtype(np.float64).itemsize:
         with np.errstate(over="ignore", under="ignore"):
             array = array.astype(np.float64)
@@ -49,11 +49,11 @@ def packed_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
 
 
 def unpack(data: bytes | bytearray | memoryview) -> Any:
-    """Return the value of a MessagePack; arrays come as read-only arrays.
+    """Return the value of a MessagePack; arrays are read-only, a timestamp becomes seconds.
 
     Raises:
-        ValueError: it is not MessagePack, a key is not a string, a map that is to be an array is not one, or it holds
-            an extension other than a timestamp, which is read as seconds.
+        ValueError: it is not MessagePack, a key is not a string, the map of an array is invalid, or there is another
+            extension than a timestamp.
     """
     try:
         return msgpack.unpackb(data, object_hook=_unpack_map, ext_hook=_refuse_extension, timestamp=1)
@@ -87,7 +87,7 @@ def _unpack_array(dtype: Any, shape: Any, data: bytes) -> np.ndarray[Any, Any]:
     for length in shape:
         if type(length) is not int or length < 0:
             raise ValueError(_NO_SHAPE)
-    # Before the product: that of a hundred thousand lengths takes minutes.
+    # Checked before the product, which takes minutes for a hundred thousand lengths.
     if len(shape) > _MAX_AXES:
         raise ValueError(f"an array has {len(shape)} axes and the limit is {_MAX_AXES}")
     kind = np.dtype(dtype)

@@ -1,4 +1,4 @@
-"""Frames: what `render()` returns, as a picture or a text."""
+"""Frames of `render()`, encoded as an image, a text or MessagePack."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PNG, JPEG, TEXT = "image/png", "image/jpeg", "text/plain; charset=utf-8"
-
-PICTURES = {"image/png": PNG, "image/jpeg": JPEG}
+IMAGES = (PNG, JPEG)
 
 
 def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[bytes, str]:
     """Encode a frame.
 
     Args:
-        frame: what `render()` returned: an array of shape (height, width, 3) or (height, width, 4), of uint8 or what
-            `as_uint8` makes it of, an array of shape (height, width), a text, or a list of frames of which the last counts.
+        frame: the result of `render()`: an array of shape (height, width), (height, width, 3) or (height, width, 4), of
+            uint8 or a type that `as_uint8` converts, a text, or a list of frames, of which the last is encoded.
         mode: the render mode.
-        media_types: the media types that will do, the best first.
+        media_types: the acceptable media types, the preferred first.
 
     Returns:
         The bytes and their media type.
 
     Raises:
         RenderModeError: there is no frame.
-        RenderFormatError: none of the media types can be made of it.
+        RenderFormatError: the frame has none of the media types.
     """
     frame = latest(frame, mode)
     if frame is None:
@@ -43,8 +42,8 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
             return msgpack_bytes({"frame": packable(frame, mode)}), MSGPACK
         if is_text and media_type == "text/plain":
             return frame.encode("utf-8", "backslashreplace"), TEXT
-        if not is_text and media_type in PICTURES:
-            return _encode_picture(np.asarray(frame), mode, media_type), media_type
+        if not is_text and media_type in IMAGES:
+            return _encode_image(np.asarray(frame), mode, media_type), media_type
     if is_text:
         raise RenderFormatError(f"render mode {mode!r} gives text/plain or {MSGPACK}, and Accept allows neither")
     raise RenderFormatError(
@@ -53,19 +52,19 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
 
 
 def goes_packed(mode: str, media_types: Sequence[str]) -> bool:
-    """Return whether MessagePack is the first of the media types that a frame of this render mode can be."""
-    file_types = ("text/plain",) if mode.startswith("ansi") else tuple(PICTURES)
-    return next((each for each in media_types if each == MSGPACK or each in file_types), None) == MSGPACK
+    """Return whether MessagePack is the first of the media types that a frame of this render mode can have."""
+    possible = (MSGPACK, "text/plain") if mode.startswith("ansi") else (MSGPACK, *IMAGES)
+    return next((media_type for media_type in media_types if media_type in possible), None) == MSGPACK
 
 
 def packable(frame: Any, mode: str) -> Any:
-    """Return what a reply in MessagePack has of what `render()` gave: an array of uint8 or a text; None where there is none."""
+    """Return the frame for a MessagePack reply: an array of uint8, a text, or None if there is no frame."""
     frame = latest(frame, mode)
     return frame if frame is None or isinstance(frame, str) else as_uint8(np.asarray(frame), mode)
 
 
 def latest(frame: Any, mode: str) -> Any:
-    """Return the frame that counts of what `render()` gave, a text as `str`; None where there is none."""
+    """Return the current frame of a result of `render()`, a text as `str`, or None if there is no frame."""
     if isinstance(frame, (list, tuple)) and frame and (isinstance(frame[0], str) or not np.isscalar(frame[0])):
         frame = frame[0] if mode.endswith("_tuple") else frame[-1]
     if isinstance(frame, (list, tuple)) and not frame:
@@ -74,19 +73,16 @@ def latest(frame: Any, mode: str) -> Any:
 
 
 def as_uint8(pixels: np.ndarray[Any, Any], mode: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return pixels of any real type as uint8, the same array where they are uint8 already.
+    """Return pixels of any real type as uint8; an array of uint8 is returned unchanged.
 
-    Of another type they are taken for what they most likely are, the same in every frame of an episode:
-
-    - booleans are black and white;
-    - integers of which none is outside 0 to 255 are those bytes;
-    - real numbers of which none is outside 0 to 1 are fractions of white, as in Matplotlib, and others of which none is outside
-      0 to 255 are rounded; what is not finite counts as 0;
-    - everything else, and a `depth_array` whatever its values are, is stretched: its least value is black, its greatest white.
+    - Booleans are black and white.
+    - Integers from 0 to 255 are unchanged.
+    - Floats from 0 to 1 are fractions of white, as in Matplotlib; floats from 0 to 255 are rounded. Infinities and NaN are 0.
+    - Other values, and every `depth_array`, are scaled: the least value is black, the greatest white.
 
     Args:
         pixels: an array of any shape.
-        mode: the render mode that gave it.
+        mode: the render mode.
     """
     if pixels.dtype == np.uint8:
         return pixels
@@ -100,7 +96,6 @@ def as_uint8(pixels: np.ndarray[Any, Any], mode: str) -> np.ndarray[Any, np.dtyp
         if kind == "f" and not is_depth and _is_within(shown, 255):
             shown = np.rint(shown * 255 if _is_within(shown, 1) else shown)
         else:
-            # A depth image has distances of any range: the nearest is drawn black and the farthest white.
             span = float(np.ptp(shown)) or 1.0
             shown = (shown - shown.min()) / span * 255
     as_bytes: np.ndarray[Any, np.dtype[np.uint8]] = shown.astype(np.uint8)
@@ -111,7 +106,7 @@ def _is_within(pixels: np.ndarray[Any, Any], greatest: int) -> bool:
     return bool(pixels.min() >= 0 and pixels.max() <= greatest)
 
 
-def _encode_picture(pixels: np.ndarray[Any, Any], mode: str, media_type: str) -> bytes:
+def _encode_image(pixels: np.ndarray[Any, Any], mode: str, media_type: str) -> bytes:
     from PIL import Image
 
     pixels = as_uint8(pixels, mode)
@@ -122,6 +117,6 @@ def _encode_picture(pixels: np.ndarray[Any, Any], mode: str, media_type: str) ->
     if media_type == JPEG:
         image.convert("RGB").save(out, "JPEG", quality=90)
     else:
-        # Level 1: a frame is made to be sent once; a smaller file costs more time here than it saves on the way.
+        # Level 1: compressing more costs more time than the smaller reply saves.
         image.save(out, "PNG", compress_level=1)
     return out.getvalue()

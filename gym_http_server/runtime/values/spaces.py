@@ -1,8 +1,7 @@
-"""Descriptors: a space as plain JSON values, and back.
+"""Descriptors: spaces as plain JSON values, and back.
 
-The keys that the v1 contract had come first (`name`, `n`, `shape`, flat `low` and `high`), then what it takes to
-rebuild the space. No key has the value None, infinities are written as ±1e100, and a Dict's order is repeated in
-`keys` because some JSON libraries lose the order of an object's members.
+First the keys of the v1 contract (`name`, `n`, `shape`, flat `low` and `high`), then those needed to rebuild the space. No
+value is null, infinities are ±1e100, and `keys` repeats the order of a Dict, because some JSON libraries lose it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from gymnasium.spaces import (
 
 from ..messages import FAR
 
-# The type that NumPy itself makes, `l`, after the other one of 64 bits.
+# Of the codes with the same name the last stays: `l`, NumPy's default, after `q`.
 _DTYPES: Final = {np.dtype(code).name: np.dtype(code) for code in "?bhiqlBHIQLefdg"}
 
 
@@ -37,11 +36,11 @@ _DTYPES: Final = {np.dtype(code).name: np.dtype(code) for code in "?bhiqlBHIQLef
 def describe(space: Space[Any]) -> dict[str, Any]:
     """Return the descriptor of `space`: plain JSON values, nested as the space is.
 
-    Bounds of a Box are flat lists in C order; ints where its dtype is an integer or bool, floats elsewhere, with
-    ±1e100 for whatever is infinite. Keys of a Dict become strings.
+    Bounds of a Box are flat lists in C order: ints if the dtype is an integer or bool, otherwise floats, with ±1e100 for
+    infinities. Keys of a Dict become strings.
 
     Raises:
-        TypeError: for a kind of space that has no descriptor.
+        TypeError: this kind of space has no descriptor.
     """
     raise TypeError(f"a space of type {type(space).__module__}.{type(space).__qualname__} has no descriptor")
 
@@ -64,7 +63,7 @@ def _describe_box(space: Box[Any]) -> dict[str, Any]:
 
 
 def _open_sides(space: Box[Any]) -> dict[str, Any]:
-    """Return which bounds of integers are none: Gymnasium samples such a side otherwise than up to the end of the dtype."""
+    """Return the sides that an integer Box declares unbounded: Gymnasium samples them differently from the dtype's limits."""
     if np.dtype(space.dtype).kind not in "iu":
         return {}
     sides = {"unbounded_below": ~space.bounded_below, "unbounded_above": ~space.bounded_above}
@@ -85,7 +84,7 @@ def _describe_multi_discrete(space: MultiDiscrete[Any]) -> dict[str, Any]:
 @describe.register(MultiBinary)
 def _describe_multi_binary(space: MultiBinary) -> dict[str, Any]:
     shape = _shape(space)
-    # Clients in typed languages read `n` as an int: where it would be a list, only `shape` says it.
+    # No `n` if it would be a list: clients in typed languages read it as an int.
     size = {"n": shape[0]} if len(shape) == 1 else {}
     is_list = {"n_is_list": True} if size and not isinstance(space.n, int) else {}
     return {"name": "MultiBinary", **size, **is_list, "shape": shape, "dtype": _dtype_name(space)}
@@ -130,7 +129,7 @@ def _describe_one_of(space: OneOf[Any]) -> dict[str, Any]:
 
 
 def element_count(space: Space[Any]) -> int:
-    """Return the number of elements of a value, those of its parts together; 1 for kinds that are no arrays."""
+    """Return the number of elements of a value, including those of its parts; 1 for spaces without a fixed size."""
     if isinstance(space, Dict):
         return sum(map(element_count, space.spaces.values()))
     if isinstance(space, Tuple):
@@ -160,13 +159,12 @@ def _bounds(bounds: np.ndarray[Any, Any]) -> list[Any]:
 
 
 def rebuild(descriptor: Mapping[str, Any]) -> Space[Any]:
-    """Return the space that `descriptor` describes: `rebuild(describe(space)) == space`.
+    """Return the space of a descriptor: `rebuild(describe(space)) == space`.
 
-    What a descriptor does not tell apart comes back in its plainest form: a bound of ±1e100 as an infinity, and keys of a
-    Dict that are neither strings nor integers as strings.
+    A bound of ±1e100 becomes an infinity, and keys of a Dict that are neither strings nor integers become strings.
 
     Raises:
-        ValueError: where `descriptor` is not one, with what was wrong with it.
+        ValueError: it is not a descriptor; the text says what is wrong.
     """
     name = descriptor.get("name") if isinstance(descriptor, Mapping) else None
     build = _BUILDERS.get(name) if isinstance(name, str) else None
@@ -182,7 +180,7 @@ def rebuild(descriptor: Mapping[str, Any]) -> Space[Any]:
 
 def _rebuild_discrete(descriptor: Mapping[str, Any]) -> Space[Any]:
     dtype = _dtype(descriptor)
-    # Gymnasium before 1.2 knows no dtype but int64 here, and has no argument for it.
+    # Gymnasium before 1.2 has no argument for the dtype, which is int64.
     kind: dict[str, Any] = {} if dtype == np.int64 else {"dtype": dtype}
     return Discrete(descriptor["n"], start=descriptor["start"], **kind)
 
@@ -196,21 +194,9 @@ def _rebuild_box(descriptor: Mapping[str, Any]) -> Space[Any]:
     return box
 
 
-def _rebuild_multi_discrete(descriptor: Mapping[str, Any]) -> Space[Any]:
-    return MultiDiscrete(_array(descriptor, "nvec"), dtype=_dtype(descriptor), start=_array(descriptor, "start"))
-
-
 def _rebuild_multi_binary(descriptor: Mapping[str, Any]) -> Space[Any]:
     shape = _dimensions(descriptor)
     return MultiBinary(shape[0] if len(shape) == 1 and not descriptor.get("n_is_list") else shape)
-
-
-def _rebuild_text(descriptor: Mapping[str, Any]) -> Space[Any]:
-    return Text(descriptor["max_length"], min_length=descriptor["min_length"], charset=descriptor["characters"])
-
-
-def _rebuild_tuple(descriptor: Mapping[str, Any]) -> Space[Any]:
-    return Tuple([rebuild(part) for part in descriptor["spaces"]])
 
 
 def _rebuild_dict(descriptor: Mapping[str, Any]) -> Space[Any]:
@@ -218,23 +204,15 @@ def _rebuild_dict(descriptor: Mapping[str, Any]) -> Space[Any]:
     keys = descriptor.get("keys", list(spaces))
     if sorted(keys) != sorted(spaces):
         raise ValueError(f"`keys` lists {sorted(keys)} where `spaces` has {sorted(spaces)}")
-    # A list of pairs keeps its order; Gymnasium sorts the keys of a plain dict.
+    # A list of pairs, because Gymnasium sorts the keys of a dict.
     integers = set(descriptor.get("integer_keys", ()))
     parts: list[tuple[Any, Space[Any]]] = [(int(key) if key in integers else key, rebuild(spaces[key])) for key in keys]
     return Dict(parts)
 
 
-def _rebuild_sequence(descriptor: Mapping[str, Any]) -> Space[Any]:
-    return Sequence(rebuild(descriptor["space"]), stack=bool(descriptor["stacked"]))
-
-
 def _rebuild_graph(descriptor: Mapping[str, Any]) -> Space[Any]:
     edges = descriptor.get("edge_space")
     return Graph(rebuild(descriptor["node_space"]), None if edges is None else rebuild(edges))
-
-
-def _rebuild_one_of(descriptor: Mapping[str, Any]) -> Space[Any]:
-    return OneOf([rebuild(part) for part in descriptor["spaces"]])
 
 
 _BUILDERS: Final[dict[str, Callable[[Mapping[str, Any]], Space[Any]]]] = {
@@ -243,17 +221,17 @@ _BUILDERS: Final[dict[str, Callable[[Mapping[str, Any]], Space[Any]]]] = {
     "Discrete": _rebuild_discrete,
     "Graph": _rebuild_graph,
     "MultiBinary": _rebuild_multi_binary,
-    "MultiDiscrete": _rebuild_multi_discrete,
-    "OneOf": _rebuild_one_of,
-    "Sequence": _rebuild_sequence,
-    "Text": _rebuild_text,
-    "Tuple": _rebuild_tuple,
+    "MultiDiscrete": lambda of: MultiDiscrete(_array(of, "nvec"), dtype=_dtype(of), start=_array(of, "start")),
+    "OneOf": lambda of: OneOf([rebuild(part) for part in of["spaces"]]),
+    "Sequence": lambda of: Sequence(rebuild(of["space"]), stack=bool(of["stacked"])),
+    "Text": lambda of: Text(of["max_length"], min_length=of["min_length"], charset=of["characters"]),
+    "Tuple": lambda of: Tuple([rebuild(part) for part in of["spaces"]]),
 }
 
 
 def _dtype(descriptor: Mapping[str, Any]) -> np.dtype[Any]:
     name = descriptor["dtype"]
-    # Looked up, not parsed: numpy would read a great many more strings than names of dtypes.
+    # numpy.dtype would accept many more strings.
     if not isinstance(name, str) or name not in _DTYPES:
         raise ValueError(f"unknown dtype {name!r}")
     return _DTYPES[name]

@@ -1,7 +1,7 @@
-"""Value types: what NumPy's and Python's types were, where JSON and MessagePack do not tell.
+"""Value types: the NumPy and Python types that JSON and MessagePack lose, noted by the server and restored by the client.
 
-The server notes them beside a reply, by JSON pointer (RFC 6901), and the client makes the values of those types again. Only
-what differs from what a client has anyway is noted: the plain value, or for an observation what `codec.decoder` makes.
+A reply has them by JSON pointer (RFC 6901), only where the type differs from the plain value's, or for an observation from that
+of `codec.decoder`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ..messages import FAR
 
 Types: TypeAlias = dict[str, str]
 Note: TypeAlias = Callable[[Any, str, Types, bool], None]
-"""Notes the types in a value: the value, its pointer, where to write them, and whether the reply is in MessagePack."""
+"""Notes the types in a value: the value, its pointer, the notes to add to, and whether the reply is in MessagePack."""
 
-_MAX_DEPTH: Final = 128  # what is nested deeper, replies have as text
+_MAX_DEPTH: Final = 128  # as in `encoding`: values nested deeper become text
 _PLAIN: Final = frozenset((type(None), bool, int, str))
 _NAMES: Final = {int: "int", float: "float", bool: "bool", list: "list", tuple: "tuple"}
 _TYPES: Final[dict[str, type]] = {name: kind for kind, name in _NAMES.items()}
@@ -30,7 +30,7 @@ _SCALAR: Final = re.compile(r"[<|][biuf][0-9]+")
 
 
 def note(value: Any, pointer: str, types: Types, packed: bool) -> None:
-    """Note the types in a value of any kind. Never raises, whatever it is."""
+    """Note the types in any value. Never raises."""
     kind = type(value)
     if kind in _PLAIN or (kind is dict and not value):
         return
@@ -61,7 +61,7 @@ def _note(value: Any, pointer: str, types: Types, packed: bool, path: set[int]) 
 
 def _note_numpy(value: Any, pointer: str, types: Types, packed: bool, path: set[int]) -> None:
     name = _type_of(value)
-    if name is None or (packed and _tells_itself(value)):
+    if name is None or (packed and _keeps_type(value)):
         return
     types[pointer] = name
     if value.dtype.kind == "O" and isinstance(value, np.ndarray):
@@ -71,8 +71,8 @@ def _note_numpy(value: Any, pointer: str, types: Types, packed: bool, path: set[
                 _note(item, _joined(pointer, *index), types, packed, path)
 
 
-def _tells_itself(value: Any) -> bool:
-    """Return whether MessagePack has the type of an array beside it."""
+def _keeps_type(value: Any) -> bool:
+    """Return whether a value is an array that MessagePack encodes with its type."""
     return (
         isinstance(value, np.ndarray)
         and value.ndim > 0
@@ -83,7 +83,7 @@ def _tells_itself(value: Any) -> bool:
 
 
 def _type_of(value: Any) -> str | None:
-    """Return the name of a type; None where there is none for it."""
+    """Return the name of a value's type, or None if it cannot be restored."""
     if isinstance(value, np.ndarray):
         name = f"{value.dtype.str}[{','.join(map(str, value.shape))}]"
         return name if _ARRAY.fullmatch(name) and not isinstance(value, np.ma.MaskedArray) else None
@@ -97,7 +97,7 @@ def _joined(pointer: str, *keys: Any) -> str:
 
 
 def note_outcome(value: Any, pointer: str, types: Types) -> None:
-    """Note the type of a reward or an end, which a reply has as a plain number or boolean."""
+    """Note the type of a reward, `terminated` or `truncated`, which a reply has as a plain number or boolean."""
     name = _type_of(value)
     if name is not None:
         types[pointer] = name
@@ -105,12 +105,12 @@ def note_outcome(value: Any, pointer: str, types: Types) -> None:
 
 @singledispatch
 def observation_note(space: Space[Any]) -> Note:  # noqa: ARG001 -- the signature of all kinds
-    """Return the function that notes the types in a value of `space` which `codec.decoder(space)` would not restore."""
+    """Return the function that notes the types in a value of `space` that `codec.decoder(space)` does not restore."""
 
-    def nothing(value: Any, pointer: str, types: Types, packed: bool) -> None:
-        """The decoder makes such a value as it was."""
+    def note_nothing(value: Any, pointer: str, types: Types, packed: bool) -> None:
+        """Do nothing: the decoder restores the type."""
 
-    return nothing
+    return note_nothing
 
 
 @observation_note.register(Box)
@@ -197,10 +197,10 @@ def _row_note(parts: list[Note]) -> Note:
 
 
 class Retyper:
-    """Makes the values of a reply those that the server had, by the types beside them.
+    """Restores the noted types in a reply.
 
     Args:
-        types: by pointer, as a reply has them.
+        types: names of types by pointer, from the reply.
     """
 
     def __init__(self, types: Mapping[str, str]) -> None:
@@ -216,15 +216,15 @@ class Retyper:
 
         Args:
             member: its name.
-            raw: the member as it came.
-            value: what was made of it.
+            raw: its plain value.
+            value: its decoded value.
         """
         node = self._root.parts.get(member)
         return value if node is None else _retyped(node, raw, value)
 
 
 class _Node:
-    """The type of a value, and of what is in it."""
+    """The type of a value, and the nodes of its parts."""
 
     __slots__ = ("name", "parts")
 
@@ -245,7 +245,7 @@ def _retyped(node: _Node, raw: Any, value: Any) -> Any:
             return _array(node, raw, value, array[1], [int(length) for length in array[2].split(",") if length])
         return np.dtype(node.name).type(_real(raw)) if _SCALAR.fullmatch(node.name) else value
     except (TypeError, ValueError, OverflowError, KeyError, IndexError):
-        return value  # types that are not this value's
+        return value  # the types do not fit the value
 
 
 def _container(node: _Node, raw: Any, value: Any) -> Any:
@@ -266,10 +266,10 @@ def _container(node: _Node, raw: Any, value: Any) -> Any:
 
 def _array(node: _Node, raw: Any, value: Any, dtype: str, shape: list[int]) -> Any:
     if dtype.endswith("O"):
-        made = np.empty(shape, object)
+        array = np.empty(shape, object)
         for index in np.ndindex(*shape):
-            made[index] = _at(raw, value, node, index)
-        return made
+            array[index] = _at(raw, value, node, index)
+        return array
     if dtype[1] == "f":
         wide = np.array(raw, np.float64)
         wide[np.abs(wide) == FAR] *= np.inf

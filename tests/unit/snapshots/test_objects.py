@@ -31,7 +31,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gym_http_server.errors import NotCopyableError, TooManySnapshotsError, UnknownSnapshotError
-from gym_http_server.runtime.snapshots.emulator import REMEMBERED, Emulator, _tempered, _untwisted, remember_actions
+from gym_http_server.runtime.snapshots.emulator import (
+    MAX_REMEMBERED_ACTIONS,
+    Emulator,
+    _tempered,
+    _untwisted,
+    remember_actions,
+)
 from gym_http_server.runtime.snapshots.saved import NotWalkableError
 from gym_http_server.runtime.snapshots.snapshots import Snapshots
 from gym_http_server.runtime.snapshots.visitors import Visitors, is_plain
@@ -748,7 +754,7 @@ def test_an_action_that_cannot_be_told_is_a_refusal() -> None:
         save(env)
     env.unwrapped.ale.cloneState = kept
     env.unwrapped.ale.getFloat = lambda _: 1 - 1e-12
-    for _ in range(REMEMBERED):
+    for _ in range(MAX_REMEMBERED_ACTIONS):
         env.step(0)
     with pytest.raises(NotWalkableError, match="too many"):
         save(env)
