@@ -1,1 +1,1 @@
-"""What a monitor writes: episodes, videos, terminal casts."""
+"""Records episodes and videos in the files of Gym's monitor."""

@@ -1,7 +1,7 @@
-"""Videos of text frames: asciicast v1, a JSON file of terminal output, as old Gym's TextEncoder wrote it.
+"""Videos of text frames: asciicast v1, a JSON file of terminal output, as Gym's TextEncoder wrote it.
 
-https://docs.asciinema.org/manual/asciicast/v1/ and, for the part file, https://docs.asciinema.org/manual/asciicast/v2/:
-v1 begins with the size of the largest frame, which is known only at the end; v2 is written line by line.
+https://docs.asciinema.org/manual/asciicast/v1/. The part file is an asciicast v2, which is written line by line
+(https://docs.asciinema.org/manual/asciicast/v2/): v1 begins with the size of the largest frame, known only at the end.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 CLEAR = "\x1b[2J\x1b[1;1H"
 
-SECONDS = 0.5
-"""Each frame is shown, whatever the environment's frame rate: old Gym's choice, for a text takes time to read."""
+FRAME_SECONDS = 0.5
+"""Duration of a frame whatever the environment's frame rate, as in Gym: a text takes time to read."""
 
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-"""Control sequences of a terminal (ECMA-48), which take no room on the screen."""
+"""Control sequences of a terminal (ECMA-48), which have no width."""
 
 
 class Asciicast(Video):
-    """One episode's texts; the arguments are those of `open_video`."""
+    """An asciicast of an episode; the arguments are those of `open_video`."""
 
     content_type = "video/vnd.openai.ansivid"
 
@@ -42,19 +42,19 @@ class Asciicast(Video):
         text = latest(frame, self._mode)
         if not isinstance(text, str):
             raise VideoError(f"render mode {self._mode!r} gave {type(text).__name__}, not a text")
-        # A lone surrogate has no place in JSON that others are to read.
+        # Many parsers of JSON refuse lone surrogates.
         lines = text.encode("utf-8", "backslashreplace").decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
-        # A line more and two columns, as old Gym has it: players cut the last ones off.
+        # One line and two columns more, as in Gym: players cut off the last ones.
         height, width = len(lines) + 1, max(map(_columns, lines)) + 2
         self._height, self._width = max(self._height, height), max(self._width, width)
         if self._file is None:
-            # Line by line, so that a process that is killed leaves all frames.
+            # Line-buffered: the part file of a killed process has all frames.
             self._file = self._part.open("w", encoding="utf-8", newline="\n", buffering=1)
             self._file.write(json.dumps({"version": 2, "width": width, "height": height}) + "\n")
-        # First, for the file keeps what the disk refuses and tries again with the next frame.
+        # Before the write, because the file's buffer keeps a frame that the disk refuses, and writes it with the next.
         self._frames += 1
         shown = CLEAR + "".join(f"{line}\r\n" for line in lines)
-        self._file.write(json.dumps([self._frames * SECONDS, "o", shown]) + "\n")
+        self._file.write(json.dumps([self._frames * FRAME_SECONDS, "o", shown]) + "\n")
 
     def _finish(self) -> dict[str, Any] | None:
         if self._file is None:
@@ -64,7 +64,7 @@ class Asciicast(Video):
             "version": 1,
             "width": self._width,
             "height": self._height,
-            "duration": self._frames * SECONDS,
+            "duration": self._frames * FRAME_SECONDS,
             "command": "-",
             "title": "gym VideoRecorder episode",
             "env": {},
@@ -73,7 +73,7 @@ class Asciicast(Video):
             final.write(json.dumps(header)[:-1] + ', "stdout": [')
             next(part)
             for number, line in enumerate(part):
-                final.write((", " if number else "") + json.dumps([SECONDS, json.loads(line)[2]]))
+                final.write((", " if number else "") + json.dumps([FRAME_SECONDS, json.loads(line)[2]]))
             final.write("]}")
         return {"backend": "TextEncoder", "version": 1}
 
@@ -85,4 +85,4 @@ class Asciicast(Video):
 
 def _columns(line: str) -> int:
     visible = ESCAPE.sub("", line)
-    return len(visible) + sum(unicodedata.east_asian_width(each) in "WF" for each in visible if not each.isascii())
+    return len(visible) + sum(unicodedata.east_asian_width(char) in "WF" for char in visible if not char.isascii())

@@ -1,13 +1,13 @@
-"""The monitor of an instance: it records the return and length of each episode, and videos of some.
+"""`Monitor`: records the return and length of each episode of an instance, and videos of some episodes.
 
-It sits beside the environment and is told of each reset and step; an episode that was under way when it began is not
-recorded, nor one that a reset cuts short or that a snapshot is restored into. What it cannot write it keeps, and tries again with the next episode: a full disk
-is no reason to lose a step that was taken.
+Not recorded: an episode that was under way when the monitor started, that a reset cut short, or that a snapshot was restored
+into. If the disk is full, steps go on: what cannot be written is kept and tried again with the next episode.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -30,14 +30,14 @@ CAPPED_CUBIC: Final = "capped_cubic"
 
 
 def schedule(video_callable: Any) -> Callable[[int], bool] | None:
-    """Return the function that tells of which episodes, counted from 0, a video is recorded; None for none.
+    """Return the function that decides whether an episode, counted from 0, is filmed; None to film none.
 
     Args:
         video_callable: False or None for none, an integer N for every Nth, True or `capped_cubic` for 0, 1, 8, 27, … up to
             1000 and then each 1000th (gym's `capped_cubic_video_schedule`).
 
     Raises:
-        InvalidValueError: it is something else.
+        InvalidValueError: another value.
     """
     if video_callable is True or video_callable == CAPPED_CUBIC:
         return _is_capped_cubic
@@ -58,64 +58,62 @@ def _is_capped_cubic(episode_id: int) -> bool:
     return root**3 == episode_id
 
 
+@dataclass(frozen=True, slots=True)
 class Camera:
-    """Films episodes.
+    """The functions that film episodes.
 
-    Args:
-        render: returns the current frames of some lanes.
-        open_video: begins a video of an episode, at a path without extension.
-        is_filmed: tells of which episodes.
+    Attributes:
+        render: returns the current frames of lanes.
+        open_video: returns a new video, given its path without suffix and the number of the episode.
+        is_filmed: whether an episode is filmed.
     """
 
-    def __init__(
-        self,
-        render: Callable[[Sequence[int]], Sequence[Any]],
-        open_video: Callable[[Path, int], Video],
-        is_filmed: Callable[[int], bool],
-    ) -> None:
-        self.render = render
-        self.open_video = open_video
-        self.is_filmed = is_filmed
+    render: Callable[[Sequence[int]], Sequence[Any]]
+    open_video: Callable[[Path, int], Video]
+    is_filmed: Callable[[int], bool]
 
 
 class Monitor:
     """Records the episodes of all lanes of an instance; a single environment has one lane.
 
     Args:
-        recording: where to write.
-        lanes: how many lanes there are.
-        camera: what films; None for no videos.
+        recording: the files.
+        lanes: number of lanes.
+        camera: films episodes; None for no videos.
     """
 
     def __init__(self, recording: RecordingWriter, lanes: int, camera: Camera | None) -> None:
         self._recording = recording
         self._camera = camera
+        self._is_on = True
+        # The current episode of each lane.
         self._returns = np.zeros(lanes)
         self._lengths = np.zeros(lanes, np.int64)
         self._is_recorded = np.zeros(lanes, np.bool_)
-        # The same of a lane that is alone, because an array takes as long as all the rest of a step.
+        # The same for a single environment: an operation on an array takes as long as the rest of a step.
         self._return, self._length, self._is_recorded_alone = 0.0, 0, False
+        # Totals of all lanes.
         self._begun = 0
         self._episodes, self._total_return, self._total_length = 0, 0.0, 0
         self._last: tuple[float, int] | None = None
+        # Videos by lane, names of complete ones, and the latest errors.
         self._videos: dict[int, Video] = {}
         self._complete_videos: list[str] = []
         self._error: str | None = None
         self._video_error: str | None = None
-        self._is_on = True
 
     @property
     def directory(self) -> Path:
-        """Where it records."""
+        """Directory of the recording."""
         return self._recording.directory
 
     def began(self) -> None:
-        """Note that an episode has begun in the only lane."""
+        """Record that an episode began, in a single environment."""
         self._return, self._length, self._is_recorded_alone = 0.0, 0, True
         self._begin((0,))
 
     def stepped(self, reward: float, *, ended: bool) -> None:
-        """Note a step of the only lane."""
+        """Record a step of a single environment."""
         if not self._is_recorded_alone:
             return
         self._return += reward
@@ -127,19 +125,19 @@ class Monitor:
             self._complete(((0, self._return, self._length),))
 
     def lanes_began(self, lanes: Flags) -> None:
-        """Note that episodes have begun in some lanes."""
+        """Record that episodes began in some lanes of a batch."""
         self._returns[lanes] = 0.0
         self._lengths[lanes] = 0
         self._is_recorded[lanes] = True
         self._begin(np.flatnonzero(lanes).tolist())
 
     def lanes_stepped(self, rewards: np.ndarray[Any, Any], ended: Flags, reset: Flags | None) -> None:
-        """Note a step of all lanes.
+        """Record a step of all lanes of a batch.
 
         Args:
             rewards: of shape (lanes,).
-            ended: in which lanes an episode ended.
-            reset: in which lanes an episode has begun instead, by an automatic reset; None for none.
+            ended: lanes in which an episode ended.
+            reset: lanes in which the step was an automatic reset; None for none.
         """
         stepped = self._is_recorded if reset is None else self._is_recorded & ~reset
         self._returns[stepped] += rewards[stepped]
@@ -155,7 +153,7 @@ class Monitor:
             self.lanes_began(reset)
 
     def interrupt(self) -> None:
-        """Drop the episodes under way and their videos; each lane is recorded again from its next episode on."""
+        """Drop the current episodes and their videos; each lane is recorded again from its next episode on."""
         self._is_recorded_alone = False
         self._is_recorded[:] = False
         for video in self._videos.values():
@@ -163,10 +161,10 @@ class Monitor:
         self._videos.clear()
 
     def close(self) -> None:
-        """Finish every video and write all there is. Does nothing the second time.
+        """Finish all videos and files. Does nothing the second time.
 
         Raises:
-            RecordingFailedError: it cannot be written; the next call tries again.
+            RecordingFailedError: the files cannot be written; the next call tries again.
         """
         if not self._is_on:
             return
@@ -181,14 +179,14 @@ class Monitor:
         self._error = None
 
     def discard(self) -> None:
-        """Stop recording, and write no more: what was recorded is deleted."""
+        """Stop recording without writing, because the recording was deleted."""
         for video in self._videos.values():
             video.discard()
         self._recording.discard()
         self._is_on = False
 
     def state(self) -> dict[str, Any]:
-        """Return what has been recorded: the members of the contract's `MonitorState`."""
+        """Return the members of the contract's `MonitorState`."""
         last_return, last_length = self._last or (None, None)
         return {
             "enabled": self._is_on,
@@ -215,25 +213,25 @@ class Monitor:
         self._film(opened)
 
     def _film(self, lanes: Sequence[int]) -> None:
-        """Take a frame of some lanes, all of which are filmed."""
+        """Add a frame to the videos of some lanes."""
         if not lanes or self._camera is None:
             return
         try:
             frames = self._camera.render(lanes)
             for lane, frame in zip(lanes, frames, strict=True):
                 self._videos[lane].add(frame)
-        except Exception as error:  # noqa: BLE001 -- whatever the environment's rendering raises
-            # An episode goes on without its video: the client asked for a step.
-            self._give_up_videos(lanes, error)
+        except Exception as error:  # noqa: BLE001 -- the environment's render() may raise anything
+            # The client asked for a step: the episode goes on without a video.
+            self._give_up([self._videos.pop(lane) for lane in lanes], error)
 
-    def _give_up_videos(self, lanes: Sequence[int], error: Exception) -> None:
+    def _give_up(self, videos: Iterable[Video], error: Exception) -> None:
         self._video_error = f"a video was given up: {type(error).__name__}: {error}"
         logger.warning("%s", self._video_error)
-        for lane in lanes:
-            self._videos.pop(lane).discard()
+        for video in videos:
+            video.discard()
 
     def _complete(self, episodes: Sequence[tuple[int, float, int]]) -> None:
-        """Record episodes that ended with one step: lane, return and length of each."""
+        """Record the episodes that ended in a step, given lane, return and length of each."""
         for _, total, length in episodes:
             self._episodes += 1
             self._total_return += total
@@ -253,10 +251,8 @@ class Monitor:
         video = self._videos.pop(lane)
         try:
             is_filmed = video.close()
-        except Exception as error:  # noqa: BLE001 -- whatever the encoder raises
-            video.discard()
-            self._video_error = f"a video was given up: {type(error).__name__}: {error}"
-            logger.warning("%s", self._video_error)
+        except Exception as error:  # noqa: BLE001 -- the encoder may raise anything
+            self._give_up((video,), error)
             return
         if is_filmed:
             self._complete_videos.append(video.path.name)
@@ -278,4 +274,4 @@ NO_MONITOR: Final[dict[str, Any]] = {
     "videos": [],
     "error": None,
 }
-"""The state of an instance that has had no monitor."""
+"""`Monitor.state()` of an instance that never had a monitor."""

@@ -1,13 +1,12 @@
-"""Videos of pictures: H.264 in MP4, which every browser plays, through PyAV.
+"""Videos of image frames: H.264 in MP4, which every browser plays, encoded with PyAV.
 
-PyAV and not imageio-ffmpeg, because it encodes in this process: there is no second process to start, feed and reap for
-each episode, an error is an exception, and its wheels (one for all versions of CPython, with libx264, for Linux, macOS
-and Windows) are half as large as those that carry the program ffmpeg.
+PyAV instead of imageio-ffmpeg, because it encodes in this process: no second process to start, feed and reap for each
+episode, and errors are exceptions. Its wheels (libx264 included, for Linux, macOS and Windows) are half as large.
 
-One thread, the caller's: environments share the cores, and a fork leaves no encoder's thread behind. With the preset
-`veryfast` tuned for `zerolatency` a frame of CartPole, 600x400, takes 1.4 ms, half of it for the conversion to YUV, and 180
-bytes. `ultrafast` saves a tenth of the time and doubles the file; with lookahead the file is a third to a half smaller and
-takes a quarter more time. Without it the encoder holds no frame back, so that what led to a crash is on disk.
+Encoding uses the caller's thread: environments share the cores, and a fork would lose the encoder's threads. With preset
+`veryfast` and tune `zerolatency` a frame of CartPole (600x400) takes 1.4 ms, half of it for the conversion to YUV, and 180
+bytes. `ultrafast` saves a tenth of the time and doubles the file. Lookahead would make the file a third to a half smaller
+and take a quarter more time, but would delay frames: without it, the frames before a crash are on disk.
 """
 
 from __future__ import annotations
@@ -31,29 +30,29 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 PIXEL_FORMATS = {1: "gray", 3: "rgb24", 4: "rgba"}
-"""By the number of channels."""
+"""FFmpeg's names, by the number of channels."""
 
 OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "crf": "23"}
 
-SECONDS_BETWEEN_KEYFRAMES = 2
-"""A browser seeks to key frames; x264's own choice, 250 frames, is eight seconds."""
+KEYFRAME_INTERVAL_SECONDS = 2
+"""A browser seeks to key frames; x264's default, 250 frames, is eight seconds."""
 
 BT601 = 6
-"""AVCOL_SPC_SMPTE170M. Its matrix is what players assume that do not read how a small video is to be shown."""
+"""AVCOL_SPC_SMPTE170M, which players assume for small videos if they do not read the metadata."""
 
 FRAGMENTED = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
-"""A fragment of each frame, not of each group: they are remuxed anyway, and the last seconds before a crash count most."""
+"""A fragment per frame: the file is remuxed anyway, and after a crash the last frames are wanted most."""
 
 
 class Mp4(Video):
-    """One episode's pictures; the arguments are those of `open_video`."""
+    """An MP4 of an episode; the arguments are those of `open_video`."""
 
     content_type = "video/mp4"
 
     def __init__(self, base: Path, mode: str, fps: float, episode_id: int) -> None:
         super().__init__(base, ".mp4", episode_id)
         self._mode = mode
-        self._rate = Fraction(fps).limit_denominator(1001)  # the denominator of 29.97 and its like
+        self._rate = Fraction(fps).limit_denominator(1001)  # 29.97 is 30000/1001
         self._encoder: _Encoder | None = None
         self._command: list[str] = []
 
@@ -84,7 +83,7 @@ class Mp4(Video):
 
 
 class _Encoder:
-    """Writes pictures of one size to a file; the size is even, as libx264 wants it."""
+    """Writes frames of one size to a file. Width and height are even, as libx264 requires."""
 
     def __init__(self, path: Path, width: int, height: int, rate: Fraction) -> None:
         self._container = av.open(_url(path), "w", format="mp4", options=FRAGMENTED)
@@ -101,8 +100,8 @@ class _Encoder:
         self._frames = 0
 
     def add(self, pixels: np.ndarray[Any, Any]) -> None:
-        # Where a later frame has another size, it is scaled to the first's: a video has one size.
-        picture = self._reformatter.reformat(
+        # Also scales later frames of another size to the size of the first.
+        image = self._reformatter.reformat(
             self._paint(pixels),
             width=self._stream.width,
             height=self._stream.height,
@@ -111,10 +110,10 @@ class _Encoder:
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )
-        picture.pts, picture.duration, picture.time_base = self._frames, 1, self._time_base
-        # First, for the encoder has the frame's time even where the disk refuses the frame: times only go up.
+        image.pts, image.duration, image.time_base = self._frames, 1, self._time_base
+        # Before the write: times must increase, and the encoder has this one even if the disk refuses the frame.
         self._frames += 1
-        self._container.mux(self._stream.encode(picture))
+        self._container.mux(self._stream.encode(image))
 
     def close(self) -> None:
         try:
@@ -123,7 +122,7 @@ class _Encoder:
             self._container.close()
 
     def _paint(self, pixels: np.ndarray[Any, Any]) -> av.VideoFrame:
-        """Return the pixels as a frame of even size: the last row and column are repeated."""
+        """Return the pixels as a frame of even size, repeating the last row or column."""
         height, width, channels = pixels.shape
         shape = (_even(height), _even(width), channels)
         canvas = self._canvas
@@ -151,7 +150,7 @@ def _add_stream(container: OutputContainer, width: int, height: int, rate: Fract
 
 
 def _gop_size(rate: Fraction) -> int:
-    return min(250, max(10, round(SECONDS_BETWEEN_KEYFRAMES * rate)))
+    return min(250, max(10, round(KEYFRAME_INTERVAL_SECONDS * rate)))
 
 
 def _even(length: int) -> int:
@@ -175,7 +174,7 @@ def _pixels(frame: Any, mode: str) -> np.ndarray[Any, Any]:
 
 
 def _remux(part: Path, final: Path) -> None:
-    """Copy what is encoded into one piece with the index at the front: a browser plays it at once, and seeks in it."""
+    """Copy the stream of the part file to a file with its index at the front, so that browsers start at once and seek."""
     with (
         av.open(_url(part), "r", format="mp4") as source,
         av.open(_url(final), "w", format="mp4", options={"movflags": "faststart"}) as target,
@@ -189,12 +188,12 @@ def _remux(part: Path, final: Path) -> None:
 
 
 def _url(path: Path) -> str:
-    # FFmpeg would take what stands before a colon in a path for a protocol.
+    # FFmpeg reads the part of a path before a colon as a protocol.
     return f"file:{path.absolute()}"
 
 
 def _command(name: str, width: int, height: int, pixel_format: str, rate: Fraction) -> list[str]:
-    """Return the command that would encode the same frames, all of the first one's size, from its standard input."""
+    """Return the ffmpeg command that encodes the same frames from standard input, for the metadata."""
     bottom, right = height % 2, width % 2
     pad = [f"pad={_even(width)}:{_even(height)}", f"fillborders=right={right}:bottom={bottom}:mode=smear"]
     filters = [*(pad if bottom or right else []), "scale=out_color_matrix=bt601:out_range=tv", "format=yuv420p"]

@@ -1,7 +1,7 @@
-"""Partial files of recordings: those of a live recording are locked, those that a kill left are removed.
+"""Partial files of recordings: locked while the recording is live, removed if a killed process left them.
 
-They are named `openaigym.partial.….<infix>.…`, where `<infix>` is `<number>.<pid>`. A live recording holds a lock (flock) on
-`openaigym.partial.lock.<infix>`: the system gives it back however the process ends, and another process may have the pid by then.
+Their names are `openaigym.partial.….<infix>.…`, where `<infix>` is `<number>.<pid>`. A live recording holds a lock (flock) on
+`openaigym.partial.lock.<infix>`, which ends with the process. The pid alone proves nothing, because pids are reused.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ INFIX: Final = re.compile(r"\.(\d+\.(\d+))(?:\.|$)")
 
 
 class Lock:
-    """The lock of one live recording.
+    """The lock of a live recording.
 
     Args:
-        directory: where it records.
-        infix: of its files.
+        directory: the directory of the recording.
+        infix: the infix of its files.
     """
 
     def __init__(self, directory: Path, infix: str) -> None:
         self._path = directory / f"{LOCK}{infix}"
         self._descriptor: int | None = None
-        # A file system without locks: the pid tells.
+        # On a file system without locks the pid decides.
         with contextlib.suppress(OSError):
             self._descriptor = _locked(self._path, os.O_CREAT)
 
     def release(self) -> None:
-        """Give it back, and remove its file. Does nothing the second time."""
+        """Release the lock and remove its file. Does nothing the second time."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -45,7 +45,7 @@ class Lock:
 
 
 def remove_left(directory: Path) -> None:
-    """Remove the partial files of recordings that are over; what cannot be removed stays."""
+    """Remove the partial files of ended recordings; errors are ignored."""
     parts: dict[tuple[str, int], list[Path]] = {}
     for path in directory.iterdir():
         if path.name.startswith(PREFIX) and (match := INFIX.search(path.name)):
@@ -61,7 +61,7 @@ def _is_over(lock: Path, pid: int) -> bool:
     try:
         descriptor = _locked(lock, 0)
     except FileNotFoundError:
-        descriptor = None  # an earlier version of this server made no lock
+        descriptor = None  # earlier versions of this server had no lock
     except OSError:
         return False  # another process has the lock
     if descriptor is not None:
@@ -71,7 +71,7 @@ def _is_over(lock: Path, pid: int) -> bool:
 
 
 def _locked(path: Path, flags: int) -> int | None:
-    """Open a file and lock it; return its descriptor, or None where the system has no such locks."""
+    """Open and lock a file; return its descriptor, or None on a system without flock."""
     if sys.platform == "win32":
         return None
     import fcntl
@@ -87,7 +87,7 @@ def _locked(path: Path, flags: int) -> int | None:
 
 def _is_alive(pid: int) -> bool:
     if sys.platform == "win32":
-        return True  # there it cannot be asked without ending the process
+        return True  # os.kill(pid, 0) would end the process
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,9 +1,8 @@
-"""A file that is replaced as a whole again and again, so that a kill at any moment leaves one state of it.
+"""Files that are replaced atomically and often, so that a kill at any moment leaves a complete version.
 
-To write a new file and rename it over the old one takes 250 µs on ext4, which hands a new file's data to the disk before
-that. So there are a few spare files, whose blocks exist: the one that was longest out of place is overwritten and linked in
-the place of the current one, in 20 µs. A reader that opens the file reads one state of it, if it does not take as long as
-`SPARES` replacements to read it; that of `results/` reads again where it did.
+Writing a new file and renaming it takes 250 µs on ext4, which flushes the data of a new file before the rename. Overwriting
+a spare file, whose blocks exist, and linking it in place of the current one takes 20 µs; `SPARES` files take turns. A reader
+sees one version unless it takes as long as `SPARES` replacements; `results/` reads again in that case.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ SPARES: Final = 8
 
 
 class ReplacedFile:
-    """The file; what it holds never gets shorter.
+    """A file whose content never gets shorter.
 
     Args:
         path: its path.
-        spare: path of the spare files, to which something is added.
+        spare: the path of the spare files without their suffix.
     """
 
     def __init__(self, path: Path, spare: Path) -> None:
@@ -34,21 +33,21 @@ class ReplacedFile:
         self._has_links = hasattr(os, "link")
 
     def replace(self, data: bytes) -> None:
-        """Have the file hold this.
+        """Replace the content.
 
         Raises:
-            OSError: it cannot be written; it holds what it held.
+            OSError: it cannot be written; the file is unchanged.
         """
         if self._has_links:
             spare = self._spares[self._count % SPARES]
-            # Later on they are not truncated, for that would give their blocks back.
+            # Truncated on first use only: it would free the blocks.
             _overwrite(spare, data, os.O_TRUNC if self._count < SPARES else 0)
             self._count += 1
             try:
                 self._link.unlink(missing_ok=True)
                 self._link.hardlink_to(spare)
             except OSError:
-                self._has_links = False  # some file systems have none
+                self._has_links = False  # the file system has no hard links
                 self.close()
             else:
                 self._link.replace(self._path)
@@ -63,10 +62,10 @@ class ReplacedFile:
 
 
 def write_and_rename(path: Path, partial: Path, data: bytes) -> None:
-    """Replace a file by way of another one in the same directory.
+    """Replace the content of a file by renaming a partial file in the same directory.
 
     Raises:
-        OSError: it cannot be written; it holds what it held.
+        OSError: it cannot be written; the file is unchanged.
     """
     partial.write_bytes(data)
     partial.replace(path)

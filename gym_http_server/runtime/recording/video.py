@@ -1,7 +1,7 @@
-"""Videos of episodes, in the files of old Gym's monitor: MP4 of pictures, asciicast of texts, each with its metadata.
+"""Choice of the video format for a render mode: MP4 for images, asciicast for texts, in the files of Gym's monitor.
 
-An episode's frames go to disk one by one, into `<name>.part`; the video gets its name when it is complete. What a killed
-process leaves is the part file, which plays up to the last frame but one: an MP4 in fragments, or an asciicast v2.
+Frames are written one by one to `<name>.part`, and the video gets its name when it is complete. A killed process leaves the
+part file, a fragmented MP4 or an asciicast v2, which plays up to the last frame but one.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 DEFAULT_FPS = 30.0
 
-SLOWEST, FASTEST = 0.01, 1000.0
-"""Frames per second. Outside of these an environment did not mean it, and the time base of an MP4 cannot express it."""
+MIN_FPS, MAX_FPS = 0.01, 1000.0
+"""Other frame rates are mistakes, and the time base of an MP4 cannot express them."""
 
 
 def open_video(base: Path, mode: str, fps: float, episode_id: int) -> Video:
-    """Return a video that has no frame, and no file, yet.
+    """Return a video without frames; its files are made with the first frame.
 
     Args:
-        base: the path without suffix; the directory exists.
-        mode: the render mode that the frames are of.
+        base: the path without suffix, in an existing directory.
+        mode: the render mode of the frames.
         fps: frames per second.
-        episode_id: for the metadata.
+        episode_id: number of the episode, for the metadata.
 
     Raises:
         MissingDependencyError: the encoder is not installed.
@@ -47,13 +47,13 @@ def open_video(base: Path, mode: str, fps: float, episode_id: int) -> Video:
 
 
 def require(mode: str) -> None:
-    """Raise MissingDependencyError where the encoder for a render mode is not installed."""
+    """Raise MissingDependencyError if the encoder for a render mode is not installed."""
     if _is_text(mode):
         return
     try:
         import av
     except ImportError as error:
-        # It is a dependency, but a platform may have no build of it, or a library that it is linked to is gone.
+        # A dependency, but some platforms have no build of it, and a system library may be missing.
         install = f"install it with: {pip_command(REQUIREMENTS['av'])}"
         raise MissingDependencyError(
             f"videos need PyAV, which cannot be loaded ({error}); {install}", package="av"
@@ -67,7 +67,7 @@ def require(mode: str) -> None:
 
 
 def frames_per_second(metadata: Mapping[str, Any]) -> float:
-    """Return the frame rate that an environment's metadata names, 30 where it names none."""
+    """Return the frame rate in an environment's metadata, or 30."""
     for key in ("render_fps", "video.frames_per_second"):
         if _is_rate(metadata.get(key)):
             return float(metadata[key])
@@ -81,7 +81,7 @@ def _is_rate(value: Any) -> bool:
         rate = float(value)
     except (TypeError, ValueError, OverflowError):
         return False
-    return math.isfinite(rate) and SLOWEST <= rate <= FASTEST
+    return math.isfinite(rate) and MIN_FPS <= rate <= MAX_FPS
 
 
 def _is_text(mode: str) -> bool:

@@ -1,4 +1,4 @@
-"""`Video`: the file of one episode's frames, whatever its format, and its metadata."""
+"""`Video`: base class of the formats, with the files of an episode's video and its metadata."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 
 class VideoError(Exception):
-    """A frame cannot be taken, or the video cannot be written."""
+    """A frame does not fit the video, or the video cannot be written."""
 
 
 class Video(abc.ABC):
-    """One episode's video.
+    """The video of an episode.
 
     Args:
         base: the path without suffix.
-        suffix: of the video's file.
-        episode_id: for the metadata.
+        suffix: the suffix of the video.
+        episode_id: number of the episode, for the metadata.
 
     Attributes:
-        path: the video; it exists after `close`.
-        meta_path: its metadata; likewise.
+        path: the video; exists after `close`.
+        meta_path: its metadata; exists after `close`.
     """
 
     content_type: str
 
     def __init__(self, base: Path, suffix: str, episode_id: int) -> None:
-        # The base has dots of its own, which Path.with_suffix would take for a suffix.
+        # Not Path.with_suffix, because the name contains dots.
         self.path = Path(f"{base}{suffix}")
         self.meta_path = Path(f"{base}.meta.json")
         self._part = Path(f"{self.path}.part")
@@ -44,7 +44,7 @@ class Video(abc.ABC):
         """Append a frame.
 
         Raises:
-            VideoError: it is no frame of this video's kind, or cannot be written; the video goes on without it.
+            VideoError: the frame does not fit the format, or cannot be written; further frames can be added.
         """
         if self._closed is not None:
             raise VideoError("the video is closed")
@@ -52,7 +52,7 @@ class Video(abc.ABC):
             self._add(frame)
 
     def close(self) -> bool:
-        """Finish the video; return False, and leave no file, where no frame was added.
+        """Finish the video. Return False, and leave no file, if it has no frame.
 
         Raises:
             VideoError: it cannot be written; the part file stays until `discard`.
@@ -66,7 +66,7 @@ class Video(abc.ABC):
         return self._closed
 
     def discard(self) -> None:
-        """Remove all files of the video, complete or not."""
+        """Remove all files of the video."""
         self._closed = False
         self._abandon()
         for path in (self.path, self.meta_path, self._part, self._final):
@@ -79,11 +79,11 @@ class Video(abc.ABC):
 
     @abc.abstractmethod
     def _finish(self) -> dict[str, Any] | None:
-        """Make the final file of the part; return the encoder's version, or None where there was no frame."""
+        """Make the final file from the part file; return the encoder's version, or None if there is no frame."""
 
     @abc.abstractmethod
     def _abandon(self) -> None:
-        """Let go of the part file; never fails."""
+        """Close the part file; never raises."""
 
     def _complete(self, version: dict[str, Any]) -> None:
         meta = {"episode_id": self._episode_id, "content_type": self.content_type, "encoder_version": version}

@@ -1,16 +1,16 @@
-"""A recording on disk: the files that Gym's `Monitor` wrote, which its `load_results` and that of `results/` read.
+"""`RecordingWriter`: writes the files of Gym's `Monitor`, which Gym's `load_results` and `results/` read.
 
 The format is that of gym 0.7 to 0.21 (`gym/wrappers/monitoring/`, `gym/wrappers/monitor.py`). A recording is any number of
-manifests in a directory, each with one file of episodes:
+manifests in a directory, each with a file of episodes:
 
     openaigym.manifest.<infix>.manifest.json      {"stats": name, "videos": [[name, meta name], …], "env_info": {…}}
     openaigym.episode_batch.<infix>.stats.json    {"initial_reset_timestamp", "timestamps", "episode_lengths",
                                                    "episode_rewards", "episode_types"}
     openaigym.video.<infix>.video000000.mp4       and its …video000000.meta.json
 
-`<infix>` is `<number>.<pid>`. Each file is replaced as a whole, so that whoever reads it at any moment, also after the end of
-this process, reads all completed episodes. So that this takes no longer the more there are, a file of episodes that is full
-is followed by another with a manifest of its own; readers merge them by time.
+`<infix>` is `<number>.<pid>`. Each file is replaced atomically after every episode, so that a reader always sees all complete
+episodes, also after a crash. A full file of episodes is followed by another with its own manifest, so that the time of a write
+stays bounded; readers merge them by time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "openaigym."
 MANIFEST: Final = PREFIX + "manifest."
 TRAINING: Final = "t"
-"""The type of an episode; Gym's others were for evaluation on its site."""
+"""The type of every episode; Gym's other types were for its evaluation site."""
 
 EPISODES_PER_FILE: Final = 1000
 
@@ -41,18 +41,18 @@ _COLUMNS: Final = ("timestamps", "episode_lengths", "episode_rewards", "episode_
 
 
 class RecordingWriter:
-    """Writes a recording, beside what the directory holds already.
+    """Writes a recording to a directory.
 
     Args:
-        directory: absolute; made where it does not exist.
-        env_id: the environment.
+        directory: absolute path; created if it does not exist.
+        env_id: id of the environment.
         version: library and version.
         force: delete an earlier recording.
-        resume: keep it.
+        resume: keep an earlier recording.
 
     Raises:
-        RecordingExistsError: there is an earlier one, and it is to be neither deleted nor kept.
-        InvalidValueError: there cannot be such a directory.
+        RecordingExistsError: there is an earlier recording, and neither `force` nor `resume`.
+        InvalidValueError: the path is that of a file, or too long.
         RecordingFailedError: the system refuses to write there.
     """
 
@@ -75,22 +75,22 @@ class RecordingWriter:
             raise failed(directory, error) from None
 
     def begins(self) -> None:
-        """Note that an episode begins."""
+        """Record that an episode begins."""
         if self._part.began_at is None:
             self._part.began_at = time.time()
 
     def add(self, *episodes: tuple[float, int]) -> None:
-        """Add completed episodes, and write them.
+        """Add complete episodes, and write them.
 
         Args:
-            *episodes: the return of each, and how many steps it took.
+            *episodes: return and length of each.
 
         Raises:
-            OSError: they cannot be written; the next call, or `flush`, tries again.
+            OSError: they cannot be written; the next call, or `close`, tries again.
         """
         for total, length in episodes:
             if self._part.count >= EPISODES_PER_FILE:
-                # Where that fails, the full file takes more.
+                # If that fails, the full file grows.
                 with contextlib.suppress(OSError):
                     full, self._part = self._part, self._follow(self._part)
                     full.close()
@@ -98,38 +98,30 @@ class RecordingWriter:
         self._write(self._part)
 
     def video_base(self, episode_id: int) -> Path:
-        """Return the path of an episode's video without its extension."""
+        """Return the path of an episode's video without its suffix."""
         return self.directory / f"{PREFIX}video.{self._part.infix}.video{episode_id:06}"
 
     def add_video(self, path: Path, meta_path: Path) -> None:
-        """Add a complete video, and write that.
+        """Add a complete video to the manifest.
 
         Raises:
-            OSError: it cannot be written; the next call of `flush` tries again.
+            OSError: it cannot be written; the next call, or `close`, tries again.
         """
         self._part.videos.append((path.name, meta_path.name))
         self._part.is_manifest_true = False
         self._write_manifest(self._part)
 
-    def flush(self) -> None:
-        """Write what could not be written before.
+    def close(self) -> None:
+        """Write what could not be written before, and remove the partial files.
 
         Raises:
             OSError: it still cannot be written.
         """
         self._write(self._part)
-
-    def close(self) -> None:
-        """Write what could not be written before, and remove what is of no use any more.
-
-        Raises:
-            OSError: it still cannot be written.
-        """
-        self.flush()
         self._part.close()
 
     def discard(self) -> None:
-        """Write no more."""
+        """Remove the partial files without writing."""
         self._part.close()
 
     def _follow(self, full: _Part) -> _Part:
@@ -141,7 +133,7 @@ class RecordingWriter:
         while True:
             part = _Part(self.directory, f"{number}.{os.getpid()}", began_at)
             try:
-                # Whoever makes this file has the infix: the process may have the id of one that recorded here before.
+                # Creating this file claims the infix: an earlier process with the same pid may have recorded here.
                 part.stats.touch(exist_ok=False)
             except FileExistsError:
                 number += 1
@@ -152,7 +144,7 @@ class RecordingWriter:
 
     def _write(self, part: _Part) -> None:
         self._try(lambda: part.file.replace(part.data()))
-        # Somebody may have deleted it, with force.
+        # Another recording with `force` may have deleted the manifest.
         if not (part.is_manifest_true and part.manifest.exists()):
             self._write_manifest(part)
 
@@ -165,18 +157,18 @@ class RecordingWriter:
         try:
             write()
         except FileNotFoundError:
-            # Somebody has deleted the directory; what is in memory is not lost with it.
+            # The directory was deleted: write the recording again from memory.
             self.directory.mkdir(parents=True, exist_ok=True)
             write()
 
 
 class _Part:
-    """One manifest and its file of episodes.
+    """A manifest and its file of episodes.
 
     Args:
-        directory: where it lies.
-        infix: what tells it from the others there.
-        began_at: Unix time of the first reset; None before that.
+        directory: the directory of the recording.
+        infix: unique in the directory.
+        began_at: Unix time of the first reset; None before it.
     """
 
     def __init__(self, directory: Path, infix: str, began_at: float | None) -> None:
@@ -190,7 +182,7 @@ class _Part:
         self.count = 0
         self.videos: list[tuple[str, str]] = []
         self.is_manifest_true = False
-        # As they are written: to make the text anew of all numbers takes a hundred times as long.
+        # The columns as JSON, because encoding all numbers for every episode takes a hundred times as long.
         self._texts = [bytearray() for _ in _COLUMNS]
 
     def add(self, total: float, length: int) -> None:
@@ -209,7 +201,7 @@ class _Part:
             self.lock.release()
 
     def data(self) -> bytes:
-        """Return what the file of episodes holds."""
+        """Return the content of the file of episodes."""
         data = b'{"initial_reset_timestamp": ' + json.dumps(self.began_at).encode()
         for name, text in zip(_COLUMNS, self._texts, strict=True):
             data += b', "' + name.encode() + b'": [' + text + b"]"
@@ -222,7 +214,7 @@ def failed(directory: Path, error: OSError) -> RecordingFailedError:
 
 
 def _spare(path: Path) -> Path:
-    # Gym takes all that begins with `openaigym.manifest.` for manifests.
+    # Gym reads every file whose name begins with `openaigym.manifest.` as a manifest.
     return path.with_name(path.name.replace(PREFIX, f"{PREFIX}partial.", 1))
 
 
@@ -233,11 +225,11 @@ def _clear(directory: Path) -> None:
 
 
 def _refuse_second(directory: Path) -> None:
-    found = sorted(path.name for path in directory.iterdir() if path.name.startswith(MANIFEST))
-    if found:
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    manifests = sorted(path.name for path in directory.iterdir() if path.name.startswith(MANIFEST))
+    if manifests:
+        more = f" and {len(manifests) - 1} more" if len(manifests) > 1 else ""
         raise RecordingExistsError(
-            f"{directory} holds a recording already ({found[0]}{more}): choose another directory, or give force to delete "
-            "it, or resume to keep it and record beside it",
-            manifests=found[:10],
+            f"{directory} holds a recording already ({manifests[0]}{more}): choose another directory, or give force to "
+            "delete it, or resume to keep it and record beside it",
+            manifests=manifests[:10],
         )
