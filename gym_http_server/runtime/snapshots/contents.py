@@ -26,6 +26,8 @@ import numpy as np
 from .saved import NotWalkableError, put_set
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from .saved import SavedBuilder, Visit
 
 MIN_SHARED_BYTES: Final = 1 << 16
@@ -37,6 +39,15 @@ def refusing(why: str) -> Visit:
 
     def visit(value: Any, builder: SavedBuilder) -> None:  # noqa: ARG001 -- the signature of a visit
         raise NotWalkableError(f"cannot copy {type(value).__name__!r} object: {why}")
+
+    return visit
+
+
+def _references(referred: Callable[[Any], Iterable[Any]]) -> Visit:
+    """Return the visit of a class whose instances never change, but refer to other objects."""
+
+    def visit(value: Any, builder: SavedBuilder) -> None:
+        builder.todo += referred(value)
 
     return visit
 
@@ -53,10 +64,6 @@ def _put_list(value: list[Any], saved: list[Any]) -> None:
 
 def _tuple(value: tuple[Any, ...], builder: SavedBuilder) -> None:
     builder.todo += tuple.__iter__(value)
-
-
-def _frozenset(value: frozenset[Any], builder: SavedBuilder) -> None:
-    builder.todo += frozenset.__iter__(value)
 
 
 def _dict(value: dict[Any, Any], builder: SavedBuilder) -> None:
@@ -108,12 +115,8 @@ def _put_deque(value: collections.deque[Any], saved: list[Any]) -> None:
 
 
 def _bytes(value: bytearray | array.array[Any], builder: SavedBuilder) -> None:
-    # In `foreign`: it refuses another length while a memoryview exports its memory.
-    builder.foreign.append((_put_bytes, _save_bytes, value, _save_bytes(value)))
-
-
-def _save_bytes(value: bytearray | array.array[Any]) -> Any:
-    return value[:]
+    # It refuses another length while a memoryview exports its memory.
+    builder.add_foreign(value, lambda value: value[:], _put_bytes)
 
 
 def _put_bytes(value: bytearray | array.array[Any], saved: Any) -> None:
@@ -140,26 +143,6 @@ def _put_cell(value: types.CellType, saved: Any) -> None:
     value.cell_contents = saved
 
 
-def _method(value: types.MethodType, builder: SavedBuilder) -> None:
-    builder.todo += (value.__self__, value.__func__)
-
-
-def _builtin(value: types.BuiltinFunctionType | types.MethodWrapperType, builder: SavedBuilder) -> None:
-    builder.todo.append(value.__self__)
-
-
-def _partial(value: functools.partial[Any], builder: SavedBuilder) -> None:
-    builder.todo += (value.func, value.args, value.keywords)
-
-
-def _proxy(value: types.MappingProxyType[Any, Any], builder: SavedBuilder) -> None:
-    builder.todo += gc.get_referents(value)
-
-
-def _memory(value: memoryview[Any], builder: SavedBuilder) -> None:
-    builder.todo.append(value.obj)
-
-
 def _array(value: np.ndarray[Any, Any], builder: SavedBuilder) -> None:
     if not value.flags.writeable:
         # It can change only through the array that it is a view of.
@@ -172,10 +155,6 @@ def _array(value: np.ndarray[Any, Any], builder: SavedBuilder) -> None:
     elif saved.nbytes >= MIN_SHARED_BYTES:
         saved = builder.shared(value, saved)
     builder.arrays.append((value, saved))
-
-
-def _generator(value: np.random.Generator, builder: SavedBuilder) -> None:
-    builder.todo.append(value.bit_generator)
 
 
 def _bit_generator(value: np.random.BitGenerator, builder: SavedBuilder) -> None:
@@ -220,11 +199,7 @@ def _text_file(value: io.TextIOWrapper, builder: SavedBuilder) -> None:
 
 def _buffer(value: io.StringIO | io.BytesIO, builder: SavedBuilder) -> None:
     if not value.closed:
-        builder.foreign.append((_put_buffer, _save_buffer, value, _save_buffer(value)))
-
-
-def _save_buffer(value: io.StringIO | io.BytesIO) -> tuple[Any, int]:
-    return value.getvalue(), value.tell()
+        builder.add_foreign(value, lambda value: (value.getvalue(), value.tell()), _put_buffer)
 
 
 def _put_buffer(value: Any, saved: tuple[Any, int]) -> None:
@@ -241,20 +216,20 @@ KNOWN: Final[dict[type, Visit | None]] = {
     collections.defaultdict: _default_dict,
     collections.OrderedDict: _ordered_dict,
     set: _set,
-    frozenset: _frozenset,
+    frozenset: _references(frozenset.__iter__),
     collections.deque: _deque,
     bytearray: _bytes,
     array.array: _bytes,
     np.ndarray: _array,
     types.FunctionType: _function,
     types.CellType: _cell,
-    types.MethodType: _method,
-    types.BuiltinFunctionType: _builtin,
-    types.MethodWrapperType: _builtin,
-    functools.partial: _partial,
-    types.MappingProxyType: _proxy,
-    memoryview: _memory,
-    np.random.Generator: _generator,
+    types.MethodType: _references(lambda method: (method.__self__, method.__func__)),
+    types.BuiltinFunctionType: _references(lambda function: (function.__self__,)),
+    types.MethodWrapperType: _references(lambda method: (method.__self__,)),
+    functools.partial: _references(lambda partial: (partial.func, partial.args, partial.keywords)),
+    types.MappingProxyType: _references(gc.get_referents),
+    memoryview: _references(lambda view: (view.obj,)),
+    np.random.Generator: _references(lambda generator: (generator.bit_generator,)),
     np.random.SeedSequence: _seed_sequence,
     np.random.RandomState: _random_state,
     random.Random.__mro__[1]: _random,  # `_random.Random`

@@ -194,11 +194,7 @@ def remember_actions(environment: Any) -> None:
         inner.ale = Emulator(interface)
 
 
-def _load(emulator: Emulator, state: State) -> None:
-    emulator.load(state)
-
-
 def visit(emulator: Emulator, builder: SavedBuilder) -> None:
     """Save an emulator."""
-    builder.foreign.append((_load, Emulator.save, emulator, emulator.save()))
+    builder.add_foreign(emulator, Emulator.save, Emulator.load)
     builder.needs_frame = True

@@ -15,8 +15,6 @@ from . import emulator
 from .saved import NotWalkableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .saved import SavedBuilder, Visit
 
 KEPT: Final = (
@@ -45,14 +43,6 @@ HANDLES: Final = frozenset(("pybullet",))
 """Modules with a global state in a C library: code that uses one of them is refused."""
 
 
-def _save_ale(interface: Any) -> Any:
-    return interface.cloneState(include_rng=True)
-
-
-def _load_ale(interface: Any, saved: Any) -> None:
-    interface.restoreState(saved)
-
-
 def _visit_ale(interface: Any, builder: SavedBuilder) -> None:
     if (stand_in := emulator.emulator_of(interface)) is not None:
         builder.todo.append(stand_in)
@@ -61,7 +51,11 @@ def _visit_ale(interface: Any, builder: SavedBuilder) -> None:
         raise NotWalkableError(
             f"cannot tell which action ALE repeats: create it with {emulator.PROBABILITY} 0 to save its state"
         )
-    builder.foreign.append((_load_ale, _save_ale, interface, _save_ale(interface)))
+    builder.add_foreign(
+        interface,
+        lambda interface: interface.cloneState(include_rng=True),
+        lambda interface, saved: interface.restoreState(saved),
+    )
     # ALE's state lacks the screen: after a restore it shows the wrong frame until the next step.
     builder.needs_frame = True
 
@@ -127,15 +121,8 @@ def _visit_model(model: Any, builder: SavedBuilder) -> None:
     builder.foreign.append((_load_model, _save_model, model, builder.shared(model, _save_model(model))))
 
 
-def _in_place(save: Callable[[Any], Any], load: Callable[[Any, Any], None]) -> Visit:
-    def visit(value: Any, builder: SavedBuilder) -> None:
-        builder.foreign.append((load, save, value, save(value)))
-
-    return visit
-
-
-def _update(value: Any, saved: tuple[Any, ...]) -> None:
-    value.update(*saved)
+def _visit_tuple_like(value: Any, builder: SavedBuilder) -> None:
+    builder.add_foreign(value, tuple, lambda value, saved: value.update(*saved))
 
 
 WHOLE: Final[dict[str, Visit]] = {"gym_http_server.runtime.snapshots.emulator.Emulator": emulator.visit}
@@ -153,10 +140,10 @@ VISITS: Final[dict[str, Visit | None]] = {
     "pygame.mixer.Sound": None,
     "pygame.mixer.Channel": None,
     "pygame.event.Event": None,
-    "pygame.rect.Rect": _in_place(tuple, _update),
-    "pygame.rect.FRect": _in_place(tuple, _update),
-    "pygame.math.Vector2": _in_place(tuple, _update),
-    "pygame.math.Vector3": _in_place(tuple, _update),
-    "pygame.color.Color": _in_place(tuple, _update),
+    "pygame.rect.Rect": _visit_tuple_like,
+    "pygame.rect.FRect": _visit_tuple_like,
+    "pygame.math.Vector2": _visit_tuple_like,
+    "pygame.math.Vector3": _visit_tuple_like,
+    "pygame.color.Color": _visit_tuple_like,
 }
 """Visits, by full name of the class, beside the visit of the attributes; None for nothing to save."""

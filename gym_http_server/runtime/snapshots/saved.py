@@ -123,6 +123,10 @@ class SavedBuilder:
         self.large: dict[int, tuple[Any, Array]] = {}
         self.needs_frame = False
 
+    def add_foreign(self, value: Any, save: Callable[[Any], Any], put: Put) -> None:
+        """Save an object of `Saved.foreign`."""
+        self.foreign.append((put, save, value, save(value)))
+
     def shared(self, value: Any, content: Array) -> Array:
         """Return the content of an object, or the equal copy of the snapshot before."""
         before = self._before.get(id(value))

@@ -97,7 +97,7 @@ def _joined(pointer: str, *keys: Any) -> str:
 
 
 def note_outcome(value: Any, pointer: str, types: Types) -> None:
-    """Note the type of a reward, `terminated` or `truncated`, which a reply has as a plain number or boolean."""
+    """Note the type of a single value, such as a reward, which a reply has as a plain number or boolean."""
     name = _type_of(value)
     if name is not None:
         types[pointer] = name
@@ -122,9 +122,7 @@ def _array_note(space: Box[Any] | MultiBinary | MultiDiscrete[Any]) -> Note:
     def note_array(value: Any, pointer: str, types: Types, packed: bool) -> None:
         if type(value) is np.ndarray and value.dtype == dtype and value.shape == shape:
             return
-        name = _type_of(value)
-        if name is not None:
-            types[pointer] = name
+        note_outcome(value, pointer, types)
         if isinstance(value, list | tuple):
             note(value, pointer, types, packed)
 
@@ -137,9 +135,7 @@ def _discrete_note(space: Discrete[Any]) -> Note:
 
     def note_scalar(value: Any, pointer: str, types: Types, packed: bool) -> None:  # noqa: ARG001 -- a Note
         if type(value) is not scalar:
-            name = _type_of(value)
-            if name is not None:
-                types[pointer] = name
+            note_outcome(value, pointer, types)
 
     return note_scalar
 
