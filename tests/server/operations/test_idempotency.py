@@ -21,8 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gym_http_server.client import Client
 from gym_http_server.errors import EnvironmentRaisedError, GymHttpServerError, KeyReusedError
 from gym_http_server.runtime.idempotency import (
-    MOST_BYTES,
-    MOST_KEPT,
+    MAX_REPLIES,
+    MAX_REPLY_BYTES,
     IdempotencyKey,
     ReplyCache,
     SharedReplyCache,
@@ -306,14 +306,14 @@ def test_keys_are_forgotten_one_day() -> None:
 
         return len(outcomes.of(IdempotencyKey(key, b""), execute).body)
 
-    for number in range(MOST_KEPT + 1):
+    for number in range(MAX_REPLIES + 1):
         call(str(number))
     call("1")
     assert calls.count("1") == 1
     call("0")
     assert calls.count("0") == 2
-    call("large", MOST_BYTES + 1)
-    assert call("large") == MOST_BYTES + 1
+    call("large", MAX_REPLY_BYTES + 1)
+    assert call("large") == MAX_REPLY_BYTES + 1
     assert calls.count("large") == 1
     call("2")
     assert calls.count("2") == 2
@@ -334,8 +334,8 @@ def test_the_bytes_of_outcomes_that_are_dropped_are_free_again() -> None:
         outcomes.of(IdempotencyKey(key, b""), execute)
 
     for index in range(5):
-        call(f"large {index}", MOST_BYTES // 2 + 1)
-    small = [str(index) for index in range(MOST_KEPT - 1)]
+        call(f"large {index}", MAX_REPLY_BYTES // 2 + 1)
+    small = [str(index) for index in range(MAX_REPLIES - 1)]
     for _ in range(2):
         for key in small:
             call(key, 1)
