@@ -10,32 +10,30 @@ from urllib.parse import unquote
 from ..client.http.body import msgpack_body, msgpack_value
 from ..client.operations import Operations
 from .contract import check_reply
-from .exchange import JSON, Answer, Exchange, Nonconformity, NotServed, Request, shown
+from .exchange import JSON, MSGPACK, Answer, Exchange, Nonconformity, NotServed, Request, shown
 from .ledger import ENVS, KEY, is_creation
 
 if TYPE_CHECKING:
     from .implementation import Implementation
 
-MSGPACK = "application/msgpack"
+LIMITS = {413: "over a limit there", 429: "no room there"}
+"""Statuses of an implementation's limits."""
+
+REFUSALS = {400: "not served there", **LIMITS}
+"""Statuses of creations that an implementation refuses."""
 
 _OK = 200
 
-LIMITS = {413: "over a limit there", 429: "no room there"}
-"""What an implementation answers that has a limit, as the contract has it, in words."""
-
-REFUSALS = {400: "not served there", **LIMITS}
-"""What it answers where it does not make what it is asked for."""
-
 
 class Caller(Operations):
-    """One method per operation of the contract, as the Python client has them.
+    """One method per operation of the contract, named as in the Python client.
 
-    Each raises `Nonconformity` where the reply is not one that the contract declares, or an error; `NotServed` where an
-    environment is not to be had, or a limit of the implementation stands in the way.
+    Each raises `Nonconformity` if the contract does not declare the reply or the reply is an error, and `NotServed` if the
+    environment is not available or a limit of the implementation prevents the call.
 
     Args:
-        implementation: whom to ask.
-        packed: speak MessagePack in the operations of a training loop.
+        implementation: answers the requests.
+        packed: use MessagePack in the operations of a training loop.
     """
 
     def __init__(self, implementation: Implementation, *, packed: bool = False) -> None:
@@ -43,18 +41,18 @@ class Caller(Operations):
         self._packed = packed
 
     def exchange(self, request: Request) -> Exchange:
-        """Send a request; return it with its answer, which is one that the contract declares."""
+        """Send a request, validate its answer against the contract, and return both."""
         exchange = self._implementation.ask(request)
         answer, path = exchange.answer, unquote(request.path.partition("?")[0])
         try:
-            _hold_encoding(request, answer)
+            _check_encoding(request, answer)
             check_reply(request.method, path, answer.status, answer.headers, answer.body)
         except Nonconformity as error:
             raise Nonconformity(error.expected, error.came, exchange) from None
         return exchange
 
     def sample(self, instance_id: str) -> Any:
-        """Return an action of an instance, or None where there is none of that id."""
+        """Return a sampled action of an instance, or None if its id is unknown."""
         answer = self.exchange(Request.of("GET", f"{ENVS}{instance_id}/action_space/sample")).answer
         return answer.json["action"] if answer.status == _OK else None
 
@@ -65,17 +63,17 @@ class Caller(Operations):
         body: dict[str, Any] | None = None,
         *,
         hot: bool = False,
-        repeatable: bool = False,  # noqa: ARG002 -- nothing is sent again here
+        repeatable: bool = False,  # noqa: ARG002 -- requests are not repeated
         keyed: bool = False,  # noqa: ARG002 -- as above
     ) -> dict[str, Any]:
         request = _request(method, path, body, packed=hot and self._packed)
         if is_creation(method, path):
-            # Without an answer it can be asked for again, to close what it made.
+            # With a key the creation can be repeated if it has no answer, to close its instance.
             request.headers[KEY] = str(uuid.uuid4())
         return self.members(request)
 
     def members(self, request: Request) -> dict[str, Any]:
-        """Send a request and return the members of the reply, which is to be a 200."""
+        """Send a request and return the members of its reply with status 200."""
         exchange = self.exchange(request)
         answer = exchange.answer
         if answer.status != _OK:
@@ -89,7 +87,7 @@ class Caller(Operations):
         return self.exchange(Request("GET", path, {"Accept": media_type})).answer.body
 
 
-def _hold_encoding(request: Request, answer: Answer) -> None:
+def _check_encoding(request: Request, answer: Answer) -> None:
     encoding = answer.headers.get("content-encoding", "identity")
     if encoding != "identity" and "Accept-Encoding" not in request.headers:
         raise Nonconformity("nothing compressed, for no Accept-Encoding was sent", f"Content-Encoding: {encoding}")

@@ -19,12 +19,12 @@ from .exchange import Nonconformity, shown
 
 CONTRACT = load_contract()
 DOCUMENT = CONTRACT.document
-EDGE_STATUSES = {404, 405}
-"""Answered before there is an operation, so that no operation declares them; they are problems all the same."""
+UNDECLARED_STATUSES = {404, 405}
+"""Statuses for requests without an operation, so no operation declares them; their bodies are problems, too."""
 
 
 def inlined(node: Any) -> Any:
-    """Return a part of the document with every reference replaced by what it points at."""
+    """Return a part of the document with its references resolved."""
     if isinstance(node, dict):
         node = resolve(DOCUMENT, node)
         return {key: inlined(value) for key, value in node.items()}
@@ -33,7 +33,7 @@ def inlined(node: Any) -> Any:
 
 @functools.cache
 def validator(*pointer: str) -> OAS30ReadValidator:
-    """Return the validator of the schema at a pointer into the document."""
+    """Return the validator of the schema to which the keys of `pointer` lead in the document."""
     node: Any = DOCUMENT
     for key in pointer:
         node = resolve(DOCUMENT, node)[key]
@@ -41,27 +41,20 @@ def validator(*pointer: str) -> OAS30ReadValidator:
 
 
 def example_path(template: str, **parameters: str) -> str:
-    """Return a path of the contract, with its examples for the parameters that are not given."""
+    """Return a path of the contract, with the contract's examples for parameters that are not given."""
     declared = DOCUMENT["components"]["parameters"].values()
-    values = {each["name"]: each["example"] for each in declared if each["in"] == "path"} | parameters
-    return re.sub(r"\{(\w+)\}", lambda found: quote(values[found[1]], safe=""), template)
+    values = {item["name"]: item["example"] for item in declared if item["in"] == "path"} | parameters
+    return re.sub(r"\{(\w+)\}", lambda match: quote(values[match[1]], safe=""), template)
 
 
 def example_body(operation: dict[str, Any]) -> Any:
-    """Return a good body for an operation, or None where it takes none."""
+    """Return the example of an operation's body, or None if it has no body."""
     content = resolve(DOCUMENT, operation.get("requestBody", {})).get("content", {})
     return content["application/json"]["example"] if content else None
 
 
 def check_reply(method: str, path: str, status: int, headers: dict[str, str], body: bytes) -> None:
-    """Hold a reply against what the contract declares for such a request.
-
-    Args:
-        method: the request's HTTP method.
-        path: its path, decoded.
-        status: the reply's HTTP status.
-        headers: its headers, by lower-case name.
-        body: its body.
+    """Validate the reply to a request of a method and a decoded path; its headers have lower-case names.
 
     Raises:
         Nonconformity: the contract declares no such reply.
@@ -72,8 +65,8 @@ def check_reply(method: str, path: str, status: int, headers: dict[str, str], bo
         if body:
             raise Nonconformity("no content in a reply to HEAD", _text(body))
     found = CONTRACT.match(path)
-    if found is None or method not in found[0].operations or status in EDGE_STATUSES:
-        if status not in EDGE_STATUSES:
+    if found is None or method not in found[0].operations or status in UNDECLARED_STATUSES:
+        if status not in UNDECLARED_STATUSES:
             raise Nonconformity(f"404 or 405, for {method} {path} is no operation", f"{status} {_text(body)}")
         _expect_type(["application/problem+json"], status, media_type)
         if not is_head:
@@ -91,10 +84,10 @@ def check_reply(method: str, path: str, status: int, headers: dict[str, str], bo
 
 
 def unpacked(body: bytes) -> Any:
-    """Return the value of a MessagePack as JSON Schema can judge it: a bin as text, no NaN and no infinities.
+    """Return the value of a MessagePack for JSON Schema: bin as text, NaN as None, infinities as ±1e100.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the body is not MessagePack.
     """
     return _as_json(msgpack.unpackb(body))
 

@@ -1,4 +1,4 @@
-"""`Request`, `Answer`, `Exchange` of the two: HTTP messages of the kit, and the curl command that repeats a request."""
+"""`Request`, `Answer` and `Exchange`: the kit's HTTP messages, with the curl command that repeats a request."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from typing import Any
 
 KEY_VARIABLE = "GYM_HTTP_SERVER_API_KEY"
 JSON = "application/json"
+MSGPACK = "application/msgpack"
 MAX_TEXT_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request.
-
-    Attributes:
-        method: the HTTP method.
-        path: the path below the implementation's URL, percent-encoded.
-        headers: all headers but `Host`, `Content-Length` and that of the key.
-        body: its bytes.
-    """
+    """A request: its path is percent-encoded, its headers lack `Host`, `Content-Length` and `Authorization`."""
 
     method: str
     path: str
@@ -30,24 +24,24 @@ class Request:
 
     @classmethod
     def of(cls, method: str, path: str, value: Any = None, **headers: str) -> Request:
-        """Return a request with a value as JSON, or without a body where it is None."""
+        """Return a request with a value as its JSON body; None for no body."""
         named = {name.replace("_", "-"): text for name, text in headers.items()}
         if value is None:
             return cls(method, path, {"Accept": JSON, **named})
         return cls(method, path, {"Content-Type": JSON, "Accept": JSON, **named}, json.dumps(value).encode())
 
     def header(self, name: str) -> str | None:
-        """Return a header, whatever the case of its name."""
-        return next((value for each, value in self.headers.items() if each.lower() == name.lower()), None)
+        """Return a header, by its name in any case, or None."""
+        return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
 
     def curl(self, url: str, *, has_key: bool) -> str:
-        """Return the curl command that sends it to the implementation at a URL; it does not show the key."""
+        """Return the curl command for an implementation's URL; a variable stands for the key."""
         words = ["curl -i"]
         if self.method != "GET":
             words.append(f"-X {self.method}")
-        # curl has that of its own.
+        # curl sends `Accept: */*` itself.
         headers = (f"{name}: {value}" for name, value in self.headers.items() if (name, value) != ("Accept", "*/*"))
-        words += [f"-H {shlex.quote(each)}" for each in headers]
+        words += [f"-H {shlex.quote(header)}" for header in headers]
         if has_key:
             words.append(f'-H "Authorization: Bearer ${KEY_VARIABLE}"')
         if self.body:
@@ -61,13 +55,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back.
-
-    Attributes:
-        status: the HTTP status.
-        headers: by lower-case name.
-        body: its bytes, as they were sent.
-    """
+    """The answer to a request, with lower-case names of headers and a decompressed body."""
 
     status: int
     headers: dict[str, str]
@@ -75,15 +63,15 @@ class Answer:
 
     @property
     def media_type(self) -> str:
-        """Its media type, without parameters."""
+        """The media type, without parameters."""
         return self.headers.get("content-type", "").split(";")[0].strip()
 
     @property
     def json(self) -> Any:
-        """The value of its body.
+        """The value of a JSON body.
 
         Raises:
-            Nonconformity: it is no JSON.
+            Nonconformity: the body is not JSON.
         """
         try:
             return json.loads(self.body)
@@ -97,19 +85,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request that was sent.
-
-    Attributes:
-        request: what was sent.
-        curl: the command that sends it again.
-    """
+    """A request that was sent, and the curl command that repeats it."""
 
     request: Request
     curl: str
 
     @property
     def summary(self) -> str:
-        """What was asked."""
+        """Method and path."""
         return f"{self.request.method} {self.request.path}"
 
     def __str__(self) -> str:
@@ -118,17 +101,13 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Exchange(Sent):
-    """A request and its answer.
-
-    Attributes:
-        answer: what came back.
-    """
+    """A request and its answer."""
 
     answer: Answer
 
     @property
     def summary(self) -> str:
-        """What was asked and answered."""
+        """Method, path and answer."""
         return f"{self.request.method} {self.request.path} answered {self.answer}"
 
 
@@ -137,8 +116,8 @@ class Nonconformity(AssertionError):
 
     Args:
         expected: what the contract says.
-        came: what the implementation did instead.
-        sent: the request, with its answer where one came, where it was one request.
+        came: what the implementation did.
+        sent: the request, with its answer if there was one; None if several requests were compared.
     """
 
     def __init__(self, expected: str, came: str, sent: Sent | None = None) -> None:
@@ -153,14 +132,14 @@ class Nonconformity(AssertionError):
 
 
 class NoAnswer(Nonconformity):
-    """An implementation gave no answer: the connection failed, or it took too long."""
+    """The connection failed, or the answer took too long."""
 
 
 class NotServed(Exception):
-    """The implementation does not serve what a check needs, and says so as the contract has it."""
+    """The implementation does not serve what a check needs, and refuses it as the contract says."""
 
 
 def shown(value: object) -> str:
-    """Return a value as one line that is not too long to read."""
+    """Return a value as one line of at most `MAX_TEXT_CHARACTERS`."""
     text = " ".join(str(value).split()) if isinstance(value, str) else repr(value)
     return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"

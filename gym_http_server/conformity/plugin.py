@@ -154,7 +154,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 
 def _finding(error: BaseException) -> tuple[str, str]:
-    """Return what is the same for errors of one cause, and the text to report."""
+    """Return a key, equal for errors of one cause, and the text to report."""
     if isinstance(error, Nonconformity):
         return f"{error.expected}\n{error.came}", str(error)
     if isinstance(error, HypothesisException):
@@ -167,16 +167,16 @@ def _finding(error: BaseException) -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def implementation(request: pytest.FixtureRequest) -> Iterator[Implementation]:
-    """The implementation under test; what was made there is closed at the end."""
-    with request.config.stash[IMPLEMENTATION] as under_test:
-        yield under_test
+    """The implementation under test; its instances are closed at the end."""
+    with request.config.stash[IMPLEMENTATION] as implementation:
+        yield implementation
 
 
 @pytest.fixture(scope="session")
 def session(implementation: Implementation) -> Iterator[KitSession]:
-    """The session that generated requests are sent by."""
-    with KitSession(implementation) as kept:
-        yield kept
+    """The session for generated requests."""
+    with KitSession(implementation) as session:
+        yield session
 
 
 @pytest.fixture(scope="session")
@@ -187,14 +187,14 @@ def caller(implementation: Implementation) -> Caller:
 
 @pytest.fixture(scope="module")
 def pool(implementation: Implementation, caller: Caller) -> Iterator[Pool]:
-    """Live instances for generated requests; they are closed before other checks need the room."""
+    """Live instances for the generated requests of a module."""
     with implementation.closing():
         yield Pool(caller, ENV_IDS)
 
 
 @pytest.fixture
 def closed(implementation: Implementation) -> Iterator[None]:
-    """Close at the end of a test what it made."""
+    """Close the instances of a test at its end."""
     with implementation.closing():
         yield
 
@@ -202,8 +202,7 @@ def closed(implementation: Implementation) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def seed(request: pytest.FixtureRequest) -> int:
     """The seed of the run."""
-    seed: int = request.config.getoption("--gym-seed")
-    return seed
+    return int(request.config.getoption("--gym-seed"))
 
 
 @pytest.fixture(scope="session")

@@ -80,15 +80,7 @@ class Ending:
 
 
 def run(url: str, seed: int | None, groups: Sequence[str], options: Sequence[str], health: str) -> int:
-    """Run the checks and return the exit status.
-
-    Args:
-        url: the implementation to check.
-        seed: the seed of the run; None for a random one.
-        groups: the groups of checks.
-        options: further options of the plugin.
-        health: what the implementation says of itself.
-    """
+    """Run groups of checks with further options of the plugin, and return the exit status; None is a random seed."""
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     ending = Ending()
     arguments = ["-c", str(_INI), "--rootdir", str(_INI.parent), f"--gym-url={url}", f"--gym-seed={seed}"]

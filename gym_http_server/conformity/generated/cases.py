@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from schemathesis import GenerationMode
 
+from ..exchange import MSGPACK
 from ..ledger import KEY, UNKNOWN_ID
 from .pool import LANES
-from .schema import MSGPACK, is_hot
+from .schema import is_hot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,13 +85,7 @@ def renew_key(case: Case[Any]) -> None:
 
 
 def aim(case: Case[Any], pool: Pool, sample: Callable[[str], Any]) -> None:
-    """Address a valid request to a live instance, and renew its key.
-
-    Args:
-        case: the request.
-        pool: the live instances.
-        sample: returns an action of an instance, or None.
-    """
+    """Address a valid request to a live instance with an action of `sample`, and renew its key."""
     if is_positive(case) and "instance_id" in (case.path_parameters or {}):
         operation = case.operation.definition.raw
         instance_id = case.path_parameters["instance_id"] = pool.take(operation)
@@ -103,12 +98,7 @@ def aim(case: Case[Any], pool: Pool, sample: Callable[[str], Any]) -> None:
 def steer(case: Case[Any], env_ids: Sequence[str], sample: Callable[[str], Any]) -> None:
     """Make a valid request of a sequence succeed more often.
 
-    Three of four createEnv get an environment that is served, and arguments for it: generated ones hardly ever exist.
-
-    Args:
-        case: the request.
-        env_ids: environments that are served.
-        sample: returns an action of an instance, or None.
+    Three of four createEnv get one of `env_ids` and arguments for it: generated environments hardly ever exist.
     """
     renew_key(case)
     if not is_positive(case):

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from ...client.operations import Operations
 
 LANES = 2
-_ENDS_IT = ("closeEnv", "deleteEnv")
+_CLOSING_OPERATIONS = ("closeEnv", "deleteEnv")
 
 
 class Pool:
-    """Live instances for the operations that need one, each made when it is first asked for.
+    """Live instances for the operations that need one, created on first use.
 
     Args:
-        operations: makes them; raises `NotServed` where there is no such environment.
-        env_ids: what to make instances of.
+        operations: creates the instances; raises `NotServed` for environments that are not served.
+        env_ids: the environments of the instances.
     """
 
     def __init__(self, operations: Operations, env_ids: tuple[str, ...]) -> None:
@@ -32,20 +32,20 @@ class Pool:
         self._taken = 0
 
     def take(self, operation: dict[str, Any]) -> str:
-        """Return an instance that the operation can be asked of, in turn; a new one where that ends it.
+        """Return the next instance for an operation; a new one for an operation that closes it.
 
         Raises:
             NotServed: no environment of the pool is served.
         """
-        if operation["operationId"] in _ENDS_IT:
-            return next(self._made())
+        if operation["operationId"] in _CLOSING_OPERATIONS:
+            return next(self._create())
         kind = "batches" if "batches" in operation["tags"] else "environments"
         if kind in self._failures:
-            # Not tried again for each request: what was made in the attempt is still there.
+            # Not repeated for each request: the instances of the first attempt are still open.
             raise self._failures[kind]
         if kind not in self._ids:
             try:
-                self._ids[kind] = list(self._made(LANES if kind == "batches" else None))
+                self._ids[kind] = list(self._create(LANES if kind == "batches" else None))
             except Exception as error:
                 self._failures[kind] = error
                 raise
@@ -53,10 +53,10 @@ class Pool:
         return self._ids[kind][self._taken % len(self._ids[kind])]
 
     def snapshot(self, instance_id: str, operation: dict[str, Any]) -> str:
-        """Return a snapshot of an instance; a new one where the operation ends it.
+        """Return a snapshot of an instance; a new one for an operation that deletes it.
 
         Raises:
-            NotServed: none is kept there.
+            NotServed: the implementation keeps no snapshots.
         """
         if operation["operationId"] == "deleteSnapshot":
             return self._new_snapshot(instance_id)
@@ -65,18 +65,18 @@ class Pool:
         return self._snapshots[instance_id]
 
     def _new_snapshot(self, instance_id: str) -> str:
-        """Make a snapshot; where the instance has as many as it may, the oldest goes."""
+        """Create a snapshot; delete the oldest ones if the instance is at its limit."""
         listed = self._operations.list_snapshots(instance_id)
-        kept, limit = [each["snapshot_id"] for each in listed["snapshots"]], listed["limit"]
+        kept, limit = [snapshot["snapshot_id"] for snapshot in listed["snapshots"]], listed["limit"]
         if limit == 0:
             raise NotServed("no snapshots are kept there: the limit is 0")
-        for each in kept[: max(0, len(kept) + 1 - limit)]:
-            self._operations.delete_snapshot(instance_id, each)
-            if self._snapshots.get(instance_id) == each:
+        for snapshot_id in kept[: max(0, len(kept) + 1 - limit)]:
+            self._operations.delete_snapshot(instance_id, snapshot_id)
+            if self._snapshots.get(instance_id) == snapshot_id:
                 del self._snapshots[instance_id]
         return self._operations.create_snapshot(instance_id)
 
-    def _made(self, lanes: int | None = None) -> Iterator[str]:
+    def _create(self, lanes: int | None = None) -> Iterator[str]:
         refused: list[NotServed] = []
         for env_id in self._env_ids:
             try:

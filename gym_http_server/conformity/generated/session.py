@@ -27,11 +27,7 @@ _SCHEMA = re.compile(r"\n\n(Validated against|Schema at) .*", re.DOTALL)
 
 
 class KitSession(requests.Session):
-    """A session with one implementation.
-
-    Args:
-        implementation: admits the requests and notes what they create.
-    """
+    """A session with one implementation, which admits the requests and notes what they create."""
 
     _CLIENT_HEADERS: ClassVar = {
         "accept-encoding",

@@ -1,1 +1,1 @@
-"""The suite: a module for each group of checks, a test for each thing that the contract says."""
+"""The suite: a test module for each group of checks, and what only these modules use."""

@@ -16,18 +16,12 @@ if TYPE_CHECKING:
     from ..caller import Caller
     from ..exchange import Answer
 
-SEEDS = st.none() | st.integers(0, 2**31)
-
+_SEEDS = st.none() | st.integers(0, 2**31)
 _OK, _BAD_REQUEST, _CONFLICT = 200, 400, 409
 
 
 class Lifecycle(RuleBasedStateMachine):
-    """Calls of one instance in any order; what each is to be answered depends on those before it.
-
-    Args:
-        caller: whom to ask.
-        env_id: what to make an instance of.
-    """
+    """Calls of one instance in any order; the expected status of a call depends on those before it."""
 
     def __init__(self, caller: Caller, env_id: str) -> None:
         super().__init__()
@@ -40,10 +34,10 @@ class Lifecycle(RuleBasedStateMachine):
 
     @initialize()
     def create(self) -> None:
-        """Make the instance."""
+        """Create the instance."""
         self._instance_id = self._caller.create_env(self._env_id)["instance_id"]
 
-    @rule(seed=SEEDS)
+    @rule(seed=_SEEDS)
     def reset(self, seed: int | None) -> None:
         """Start an episode."""
         self._post("reset/", {"seed": seed}, _OK)
@@ -51,7 +45,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule()
     def step(self) -> None:
-        """Take a random action, and reset where that ended the episode."""
+        """Step with a sampled action; reset at the end of an episode."""
         action = self._caller.sample(self._instance_id)
         answer = self._post("step/", {"action": action}, _OK if self._is_reset else _CONFLICT)
         if answer.status == _OK:
@@ -60,34 +54,34 @@ class Lifecycle(RuleBasedStateMachine):
                 self.reset(None)
 
     @rule()
-    def step_outside(self) -> None:
-        """Take an action that is none."""
+    def step_invalid(self) -> None:
+        """Step with an invalid action."""
         self._post("step/", {"action": "none"}, _BAD_REQUEST, *(() if self._is_reset else (_CONFLICT,)))
 
-    @rule(steps=st.integers(1, 20), seed=SEEDS)
+    @rule(steps=st.integers(1, 20), seed=_SEEDS)
     def rollout(self, steps: int, seed: int | None) -> None:
-        """Take some random actions, after a reset where there was none."""
+        """Take random actions; a rollout resets the instance if needed."""
         if self._post("rollout/", {"policy": "random", "steps": steps, "seed": seed}, _OK).status == _OK:
             self._steps += steps
         self._is_reset = True
 
     @rule()
     def describe(self) -> None:
-        """Ask how many steps were taken."""
+        """Compare the number of steps."""
         answer = self._exchange(Request.of("GET", f"{ENVS}{self._instance_id}/"), _OK)
         if answer.status == _OK and answer.json["steps"] != self._steps:
             raise Nonconformity(f"steps {self._steps}, for so many were taken", f"steps {answer.json['steps']}")
 
-    # Not before something was done with it: hypothesis would close most at once.
+    # After a step, because hypothesis would close most instances at once.
     @precondition(lambda self: self._steps > 0)
     @rule()
     def close(self) -> None:
-        """Close it, and it is unknown."""
+        """Close the instance; later calls find it unknown."""
         self._post("close/", {}, _OK)
         self._is_closed = True
 
     def teardown(self) -> None:
-        """Close it where that was not done."""
+        """Close the instance if no rule did."""
         if self._instance_id and not self._is_closed:
             self._caller.close_env(self._instance_id)
 
@@ -105,11 +99,5 @@ class Lifecycle(RuleBasedStateMachine):
 
 
 def live(caller: Caller, env_id: str, settings: hypothesis.settings) -> None:
-    """Hold many lives of an instance against the model.
-
-    Args:
-        caller: whom to ask.
-        env_id: what to make instances of.
-        settings: how many lives, and of how many calls (`stateful_step_count`).
-    """
+    """Run the model's calls against new instances, as many as the settings have examples."""
     run_state_machine_as_test(lambda: Lifecycle(caller, env_id), settings=settings)  # type: ignore[arg-type]  # any factory

@@ -1,4 +1,4 @@
-"""Replay of recorded sessions of the fourteen v1 clients, with what each needs from every reply."""
+"""Replays recorded sessions of the fourteen v1 clients, and checks what each client needs of a reply."""
 
 from __future__ import annotations
 
@@ -26,51 +26,49 @@ VOID_BODIES = (
     ("", None),
     ("", "application/x-www-form-urlencoded"),
 )
-"""What the clients send where there is nothing to say, and its type."""
+"""The clients' bodies without a value, and their media types."""
 
 _TYPES = {"str": str, "object": dict, "array": list, "int": int, "float": float, "bool": bool}
 _OK = 200
 
 _SUCCESSORS = {f'"{name}-v0"': f'"{name}-v1"' for name in ("CartPole", "FrozenLake", "Pendulum")}
-"""By which ids an implementation may ask for what the clients name: it need not serve ids that are retired."""
+"""Successors of the clients' environment ids: an implementation need not serve retired ids."""
 
 
 @functools.cache
 def sessions() -> dict[str, list[dict[str, Any]]]:
-    """Return the session of each client, by its name."""
+    """Return the sessions by client."""
     text = (Path(__file__).parent / "wire-requests.json").read_text(encoding="utf-8")
-    return {each["client"]: each["session"] for each in json.loads(text)["clients"]}
+    return {client["client"]: client["session"] for client in json.loads(text)["clients"]}
 
 
 def replay(client: str, caller: Caller, directory: Callable[[], str]) -> None:
-    """Send a client's session, and hold each reply against the contract and against what the client needs of it.
+    """Send a client's session; check each reply against the contract and the client's needs.
 
-    Args:
-        client: its name.
-        caller: whom to ask.
-        directory: returns a directory to record in; the clients' own may hold somebody's recording, which they delete.
+    `directory` returns a new directory to record in: in the session's own a client would delete a recording.
 
     Raises:
-        Nonconformity: a reply is not what it needs.
-        NotServed: an environment that it makes is not to be had, nor its successor.
+        Nonconformity: a reply is not what the client needs.
+        NotServed: neither the session's environment nor its successor is served.
     """
     instance_id = ""
-    for each in sessions()[client]:
-        request = _request(each, instance_id, directory)
-        is_made = is_creation(request.method, request.path) and each["need"]["status"] == _OK
-        exchange = _make(caller, request) if is_made else caller.exchange(request)
+    for entry in sessions()[client]:
+        need = entry["need"]
+        request = _request(entry, instance_id, directory)
+        creates = is_creation(request.method, request.path) and need["status"] == _OK
+        exchange = _create(caller, request) if creates else caller.exchange(request)
         answer = exchange.answer
         try:
-            _hold_status(each["need"]["status"], answer)
+            _check_status(need["status"], answer)
             if answer.status == _OK and answer.media_type == JSON:
                 instance_id = answer.json.get("instance_id", instance_id)
-            _hold(each["need"], answer, instance_id)
+            _check(need, answer, instance_id)
         except Nonconformity as error:
-            raise Nonconformity(f"{each['op']}: {error.expected}", error.came, exchange) from None
+            raise Nonconformity(f"{entry['op']}: {error.expected}", error.came, exchange) from None
 
 
-def _make(caller: Caller, request: Request) -> Exchange:
-    """Send a request that makes an environment, and one that makes its successor where it is not served."""
+def _create(caller: Caller, request: Request) -> Exchange:
+    """Create an environment, or its successor if it is not served."""
     exchange = caller.exchange(request)
     if exchange.answer.status not in REFUSALS:
         return exchange
@@ -83,23 +81,23 @@ def _make(caller: Caller, request: Request) -> Exchange:
     return exchange
 
 
-def _request(each: dict[str, Any], instance_id: str, directory: Callable[[], str]) -> Request:
-    body = each["body"].replace("{id}", instance_id)
+def _request(entry: dict[str, Any], instance_id: str, directory: Callable[[], str]) -> Request:
+    body = entry["body"].replace("{id}", instance_id)
     if '"directory"' in body:
-        body = re.sub(r'("directory": )"[^"]*"', lambda found: found[1] + json.dumps(directory()), body)
-    # That of the place where the implementation is.
-    headers = {name: value for name, value in each["headers"].items() if name != "Host"}
-    return Request(each["method"], each["path"].replace("{id}", instance_id), headers, body.encode())
+        body = re.sub(r'("directory": )"[^"]*"', lambda match: match[1] + json.dumps(directory()), body)
+    # The recorded `Host` is that of the recording server.
+    headers = {name: value for name, value in entry["headers"].items() if name != "Host"}
+    return Request(entry["method"], entry["path"].replace("{id}", instance_id), headers, body.encode())
 
 
-def _hold_status(needed: int | list[int], answer: Answer) -> None:
+def _check_status(needed: int | list[int], answer: Answer) -> None:
     statuses = needed if isinstance(needed, list) else [needed]
     if answer.status not in statuses:
         raise Nonconformity(" or ".join(map(str, statuses)), str(answer.status))
 
 
-def _hold(need: dict[str, Any], answer: Answer, instance_id: str) -> None:
-    """Hold an answer against what a client needs of it; the file of the sessions says what each need means."""
+def _check(need: dict[str, Any], answer: Answer, instance_id: str) -> None:
+    """Check an answer against a client's needs, which `wire-requests.json` explains."""
     known = {"type", "json", "keys", "all_values", "info", "no_null", "no_key", "message_has", "raw_has"}
     if unknown := need.keys() - known - {"status", "contains_id"}:
         raise ValueError(f"what is needed is not known: {unknown}")
@@ -116,7 +114,7 @@ def _hold(need: dict[str, Any], answer: Answer, instance_id: str) -> None:
         if need.get("contains_id"):
             _need(instance_id in value[key], f"the new instance in {key}", value[key])
     if "all_values" in need:
-        _need(all(_has_type(each, need["all_values"]) for each in value.values()), "strings only", value)
+        _need(all(_has_type(item, need["all_values"]) for item in value.values()), "strings only", value)
     info = value.get("info")
     for key, expected in need.get("info", {}).items():
         _need(isinstance(info, dict) and info.get(key) == expected, f"{key} {expected!r} in info", info)
@@ -131,7 +129,7 @@ def _hold(need: dict[str, Any], answer: Answer, instance_id: str) -> None:
 
 
 def _has_type(value: Any, name: str) -> bool:
-    # A bool is an int to Python only.
+    # Python's bool is an int; JSON's is not.
     return isinstance(value, _TYPES[name]) and not (name == "int" and isinstance(value, bool))
 
 

@@ -30,7 +30,7 @@ SHUTDOWN = "shutdownServer"
 
 @pytest.fixture(scope="module", autouse=True)
 def _there(implementation: Implementation) -> None:
-    """Tell schemathesis the URL: what it makes of an answer depends on the path that the operations lie below."""
+    """Give schemathesis the URL: its checks need the base path of the operations."""
     SCHEMA.config.update(base_url=implementation.url)
 
 
@@ -47,7 +47,7 @@ def test_document(implementation: Implementation) -> None:
         for operation in item.values()
         if isinstance(operation, dict)
     }
-    missing = [each for each in contract.operation_ids() if each not in served]
+    missing = [operation_id for operation_id in contract.operation_ids() if operation_id not in served]
     if missing:
         raise Nonconformity("every operation of this contract", f"none of {', '.join(missing)}")
     here, there = contract.document["info"]["version"], document["info"]["version"]
@@ -62,7 +62,7 @@ def test_access(implementation: Implementation) -> None:
     with Implementation(implementation.url, None, implementation.timeout) as anonymous:
         caller = Caller(anonymous)
         for template, item in DOCUMENT["paths"].items():
-            for method in (each for each in METHODS if each in item):
+            for method in (method for method in METHODS if method in item):
                 operation = item[method]
                 if operation["operationId"] == SHUTDOWN or operation.get("security", DOCUMENT["security"]) == []:
                     continue

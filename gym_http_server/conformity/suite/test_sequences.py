@@ -1,4 +1,4 @@
-"""Calls along the links of the contract, and what is left of an instance that was closed."""
+"""Calls along the links of the contract, and calls of unknown instances."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_unknown(implementation: Implementation, caller: Caller, state: str) -> 
     for template, item in DOCUMENT["paths"].items():
         if "{instance_id}" not in template:
             continue
-        for method in (each for each in METHODS if each in item):
+        for method in (method for method in METHODS if method in item):
             path = example_path(template, instance_id=instance_id)
             value = example_body(item[method])
             if value is not None and "directory" in value:

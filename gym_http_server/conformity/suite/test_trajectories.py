@@ -1,4 +1,4 @@
-"""Seeds, and that a trajectory is the same however it is asked for."""
+"""Seeds, and equal trajectories by steps, rollouts, batches, MessagePack and snapshots."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_seed_of_create(caller: Caller, seed: int, env_id: str) -> None:
 def test_samples(caller: Caller, seed: int, env_id: str) -> None:
     """The seed of createEnv makes sampled actions repeatable."""
     samples: list[list[Any]] = []
-    for each in (seed, seed, seed + 1):
-        instance_id = caller.create_env(env_id, seed=each)["instance_id"]
+    for env_seed in (seed, seed, seed + 1):
+        instance_id = caller.create_env(env_id, seed=env_seed)["instance_id"]
         samples.append([caller.sample_action(instance_id) for _ in range(20)])
     if samples[0] != samples[1]:
         raise Nonconformity(f"the samples {samples[0]} again", str(samples[1]))

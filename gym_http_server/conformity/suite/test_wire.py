@@ -1,4 +1,4 @@
-"""What the unmodified clients of the v1 contract send, and what they need back."""
+"""The requests of unmodified v1 clients, and what they need of the replies."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_upload(implementation: Implementation, caller: Caller, with_uploads: bo
     caller.close_monitor(instance_id)
     evaluation = caller.upload_recording(directory, api_key="conformity", algorithm_id="conformity")
     listed = caller.list_evaluations(env_id=ENV_ID)["evaluations"]
-    if evaluation["evaluation_id"] not in [each["evaluation_id"] for each in listed]:
+    if evaluation["evaluation_id"] not in [listed_one["evaluation_id"] for listed_one in listed]:
         raise Nonconformity(f"{evaluation['evaluation_id']} among the newest evaluations", str(listed))
     curve = caller.get_evaluation(evaluation["evaluation_id"])["curve"]
     if len(curve["episode_returns"]) != 1:

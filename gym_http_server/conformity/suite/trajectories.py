@@ -1,7 +1,8 @@
-"""Trajectories of environments as plain values, and their comparison."""
+"""`Trajectory`: observations, rewards and ends of steps as plain values, and functions that record one."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from dataclasses import dataclass, field
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
     from ..caller import Caller
 
-STEPS = 40
+DEFAULT_STEPS = 40
 
 
 @dataclass(slots=True)
 class Trajectory:
-    """A row for each reset and each step of an environment, with its outcome."""
+    """A row for each reset and each step."""
 
     rows: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -33,22 +34,22 @@ class Trajectory:
         self.rows.append(("reset", {"observation": plain(observation)}))
 
     def step(self, reply: dict[str, Any]) -> None:
-        """Add a step, by the members of its reply."""
+        """Add a step by its reply."""
         members = {name: plain(reply[name]) for name in ("observation", "reward", "terminated", "truncated")}
         self.rows.append(("step", members))
 
     @classmethod
     def of_rollout(cls, reply: dict[str, Any], steps: int) -> Trajectory:
-        """Return the trajectory of a rollout that began with a reset, as steps one at a time have it."""
-        made = cls()
+        """Return the trajectory of a rollout that began with a reset, as single steps have it."""
+        trajectory = cls()
         observations = _rows(reply, "observations", steps + 1)
         rewards, terminated, truncated = (_rows(reply, name, steps) for name in ("rewards", "terminated", "truncated"))
         ends = sum(any(flags) for flags in zip(terminated, truncated, strict=True))
         final = iter(_rows(reply, "final_observations", ends))
-        made.reset(observations[0])
+        trajectory.reset(observations[0])
         for number in range(steps):
             is_over = terminated[number] or truncated[number]
-            made.step(
+            trajectory.step(
                 {
                     "observation": next(final) if is_over else observations[number + 1],
                     "reward": rewards[number],
@@ -57,22 +58,22 @@ class Trajectory:
                 }
             )
             if is_over and number + 1 < steps:
-                made.reset(observations[number + 1])
-        return made
+                trajectory.reset(observations[number + 1])
+        return trajectory
 
     def first_episode(self) -> Trajectory:
-        """Return its first episode."""
+        """Return the first episode."""
         ends = (number for number, (_, row) in enumerate(self.rows) if row.get("terminated") or row.get("truncated"))
         return Trajectory(self.rows[: next(ends, len(self.rows)) + 1])
 
     def expect(self, other: Trajectory, here: str, there: str, *, is_close: bool = False) -> None:
-        """Hold it against another one, which is to be the same.
+        """Compare with a trajectory that has to be equal.
 
         Args:
-            other: the other one, which is right.
-            here: what this one is.
-            there: what the other one is.
-            is_close: take numbers for the same that differ in their last digits.
+            other: the expected trajectory.
+            here: the name of this one.
+            there: the name of the other.
+            is_close: ignore differences in the last digits.
 
         Raises:
             Nonconformity: they differ.
@@ -87,24 +88,17 @@ class Trajectory:
                     )
 
     def expect_another(self, other: Trajectory, here: str, there: str) -> None:
-        """Hold it against another one, which is not to be the same.
+        """Compare with a trajectory that has to differ.
 
         Raises:
-            Nonconformity: they are the same.
+            Nonconformity: they are equal.
         """
         if self.rows == other.rows:
             raise Nonconformity(f"{here} and {there} differ", f"the same {len(self.rows)} rows")
 
 
 def play_batch(caller: Caller, instance_id: str, actions: list[list[Any]], seed: int) -> list[Trajectory]:
-    """Reset a batch, take a row of actions after another, and return the trajectory of each lane.
-
-    Args:
-        caller: whom to ask.
-        instance_id: the batch.
-        actions: what to take, a list for each lane.
-        seed: of the reset.
-    """
+    """Reset a batch and take a list of actions for each lane; return the trajectory of each lane."""
     lanes = [Trajectory() for _ in actions]
     first = _rows(caller.reset_batch(instance_id, seed=seed), "observations", len(lanes))
     for lane, observation in zip(lanes, first, strict=True):
@@ -125,17 +119,9 @@ def play(
     seed: int | None = None,
     step: Callable[[Any], dict[str, Any]] | None = None,
 ) -> Trajectory:
-    """Reset an instance, take the actions, and reset it again where an episode ends and more are to come.
-
-    Args:
-        caller: whom to ask.
-        instance_id: the instance.
-        actions: what to take.
-        seed: of the first reset; None for none.
-        step: takes an action and returns the members of the reply; stepEnv where it is None.
-    """
-    first = caller.reset_env(instance_id, seed=seed)["observation"]
-    return go_on(caller, instance_id, first, actions, step)
+    """Reset an instance and take actions, by stepEnv if `step` is None."""
+    observation = caller.reset_env(instance_id, seed=seed)["observation"]
+    return go_on(caller, instance_id, observation, actions, step)
 
 
 def go_on(
@@ -145,59 +131,58 @@ def go_on(
     actions: list[Any],
     step: Callable[[Any], dict[str, Any]] | None = None,
 ) -> Trajectory:
-    """Take actions from where an instance is, and reset it where an episode ends and more are to come.
+    """Take actions from an instance's current state, of which `observation` is the last one."""
+    step = step or functools.partial(caller.step_env, instance_id)
+    return _steps(observation, actions, step, lambda: caller.reset_env(instance_id)["observation"])
+
+
+def play_locally(env_id: str, library: str, actions: list[Any], seed: int) -> Trajectory | str:
+    """Play an environment in this process, or return why that is not possible.
 
     Args:
-        caller: whom to ask.
-        instance_id: the instance.
-        observation: what it was last seen as.
-        actions: what to take.
-        step: takes an action and returns the members of the reply; stepEnv where it is None.
+        env_id: the environment.
+        library: its library's name and version, as createEnv replies.
+        actions: the actions to take.
+        seed: the seed of the first reset.
     """
-    step = step or functools.partial(caller.step_env, instance_id)
+    here = f"gymnasium {gymnasium.__version__}"
+    if here != library:
+        return f"{library} there, {here} here"
+    env: gymnasium.Env[Any, Any] = gymnasium.make(env_id)
+
+    def reset(seed: int | None = None) -> Any:
+        return encode(env.observation_space, env.reset(seed=seed)[0])
+
+    def step(action: Any) -> dict[str, Any]:
+        observation, reward, terminated, truncated, _ = env.step(decode(env.action_space, action))
+        return {
+            "observation": encode(env.observation_space, observation),
+            "reward": float(reward),
+            "terminated": bool(terminated),
+            "truncated": bool(truncated),
+            "done": bool(terminated or truncated),
+        }
+
+    with contextlib.closing(env):
+        return _steps(reset(seed), actions, step, reset)
+
+
+def _steps(
+    observation: Any, actions: list[Any], step: Callable[[Any], dict[str, Any]], reset: Callable[[], Any]
+) -> Trajectory:
+    """Take actions, with a reset after each episode but the last."""
     trajectory = Trajectory()
     trajectory.reset(observation)
     for number, action in enumerate(actions, 1):
         reply = step(action)
         trajectory.step(reply)
         if reply["done"] and number < len(actions):
-            trajectory.reset(caller.reset_env(instance_id)["observation"])
+            trajectory.reset(reset())
     return trajectory
 
 
-def play_locally(env_id: str, library: str, actions: list[Any], seed: int) -> Trajectory | str:
-    """Do the same in this process, or say why that cannot be.
-
-    Args:
-        env_id: what to play.
-        library: what it is to be made by, as createEnv tells: name and version.
-        actions: what to take.
-        seed: of the first reset.
-    """
-    here = f"gymnasium {gymnasium.__version__}"
-    if here != library:
-        return f"{library} there, {here} here"
-    env: gymnasium.Env[Any, Any] = gymnasium.make(env_id)
-    trajectory = Trajectory()
-    trajectory.reset(encode(env.observation_space, env.reset(seed=seed)[0]))
-    for number, action in enumerate(actions, 1):
-        observation, reward, terminated, truncated, _ = env.step(decode(env.action_space, action))
-        trajectory.step(
-            {
-                "observation": encode(env.observation_space, observation),
-                "reward": float(reward),
-                "terminated": bool(terminated),
-                "truncated": bool(truncated),
-            }
-        )
-        if (terminated or truncated) and number < len(actions):
-            trajectory.reset(encode(env.observation_space, env.reset()[0]))
-    env.close()
-    return trajectory
-
-
-def actions_for(caller: Caller, instance_id: str, seed: int, steps: int = STEPS) -> list[Any]:
-    """Return actions of an instance's action space, the same for the same seed."""
+def actions_for(caller: Caller, instance_id: str, seed: int, steps: int = DEFAULT_STEPS) -> list[Any]:
+    """Return actions of an instance's action space, equal for equal seeds."""
     descriptor = caller.get_action_space(instance_id)
     try:
         space = rebuild(descriptor)
@@ -208,9 +193,9 @@ def actions_for(caller: Caller, instance_id: str, seed: int, steps: int = STEPS)
 
 
 def plain(value: Any) -> Any:
-    """Return a value with lists where it has arrays; float32 numbers as JSON has them."""
+    """Return a value with lists for arrays, and float32 numbers as in JSON."""
     if isinstance(value, np.ndarray | np.generic):
-        # The shortest digits that give the same number back, which is how the contract has float32 in JSON.
+        # The contract has the shortest digits that give the same float32.
         return plain(_digits(value).tolist()) if value.dtype == np.float32 else plain(value.tolist())
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
@@ -227,7 +212,7 @@ def _rows(reply: dict[str, Any], name: str, count: int) -> list[Any]:
 
 
 def _digits(value: Any) -> np.ndarray[Any, Any]:
-    return np.array([float(str(each)) for each in np.ravel(value)], np.float64).reshape(np.shape(value))
+    return np.array([float(str(number)) for number in np.ravel(value)], np.float64).reshape(np.shape(value))
 
 
 def _is_same(mine: Any, its: Any, *, is_close: bool) -> bool:
