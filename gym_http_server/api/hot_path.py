@@ -115,7 +115,7 @@ class HotPath:
             return
         headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(reply.body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.reply.body", "body": reply.body})
+        await send({"type": "http.response.body", "body": reply.body})
 
     async def _fall_through(
         self,

@@ -269,6 +269,7 @@ async def test_what_is_plain_and_valid_does_not_fall_through(operation_id: str, 
         target = path.removesuffix("/").format(instance_id="0123abcd", **further) + end
         await hot({"type": "http", "method": method, "path": target, "headers": headers}, receive, send)
         assert sent[0]["status"] == 200
+        assert sent[1:] == [{"type": "http.response.body", "body": b"{}"}]
         assert called.pop() == {
             "instance_id": "0123abcd",
             **further,
