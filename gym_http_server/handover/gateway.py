@@ -171,7 +171,7 @@ class HandedOver:
     def begin(self, data: bytes) -> bool:
         """Hand the connection over; return whether that worked."""
         protocol = self._protocol
-        if protocol.is_writing:
+        if protocol.transport.get_write_buffer_size():
             return False
         try:
             connection = os.dup(protocol.transport.get_extra_info("socket").fileno())

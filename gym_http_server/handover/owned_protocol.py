@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 
-from ..http1.protocol import MAX_HEAD_BYTES, PARSED_PIECE_BYTES, Beginning, HttpProtocol
+from ..http1.arrival import MAX_HEAD_BYTES
+from ..http1.protocol import PARSED_PIECE_BYTES, Beginning, HttpProtocol
 from ..runtime.frames import pack_returned
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from ..api.asgi import Receive, Scope, Send
+    from ..api.problems import Problem
     from ..runtime.served import Served
     from ..runtime.shared.receive_buffer import ReceiveBuffer
 
@@ -118,8 +120,7 @@ class OwnedProtocol(HttpProtocol):
             self._inbox.mark_answered()
         if not self.transport.is_closing():
             self._joining.resume_reading()
-            if self._arriving:
-                self._arriving_since = self.loop.time()
+            self._arrival.restart()
             self._go_on()
 
     def pause_writing(self) -> None:
@@ -144,7 +145,8 @@ class OwnedProtocol(HttpProtocol):
     def _parse(self, data: bytes) -> None:
         if self._has_left or self.transport.is_closing():
             return
-        self._expect_head(len(data))
+        arrival = self._arrival
+        arrival.count(len(data))
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -152,20 +154,13 @@ class OwnedProtocol(HttpProtocol):
             self._is_to_leave = True
             self._joining.pause_reading()
         self._go_on()
-        if self._arriving and not self._has_left:
-            self._await_rest()
+        if arrival.part and not self._has_left:
+            arrival.await_rest()
+            if arrival.since is not None:
+                self._inbox.waits(arrival.since)
 
-    def _await_rest(self) -> None:
-        super()._await_rest()
-        if self._arriving_since is not None:
-            self._inbox.waits(self._arriving_since)
-
-    def on_late_request(self) -> None:
-        """Give back a request that arrives too slowly; the server answers it."""
-        self._leave()
-
-    def on_long_request(self) -> None:
-        """Give back a request with a too long head, chunk extensions or trailers; the server answers it."""
+    def _refuse_arriving(self, problem: Problem) -> None:  # noqa: ARG002 -- the signature of the base class
+        """Give back a request that arrives too slowly or is too long; the server answers it."""
         self._leave()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:  # noqa: ARG002 -- uvicorn's signature
@@ -215,7 +210,7 @@ class OwnedProtocol(HttpProtocol):
 
     def _leave(self) -> None:
         self._has_left = True
-        since = self._arriving_since if self._arriving else self._idle_since
+        since = self._arrival.since if self._arrival.part else self._idle_since
         self._inbox.waits(since or 0.0)
         closes = self.transport.is_closing()
         self._on_leave(pack_returned(self._direct.unsent(), closes=closes, ends_reply=self._owes_reply))

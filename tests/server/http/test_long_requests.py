@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gym_http_server.http1.protocol import MAX_HEAD_BYTES
+from gym_http_server.http1.arrival import MAX_HEAD_BYTES
 from tests.conftest import KINDS, start
 from tests.support.handing import TROUBLE, Client, chunked, is_read, post, step
 from tests.support.serving import Server, eventually
