@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..runtime.idempotency import ONCE, IdempotencyKey
 from .content.bodies import LARGE_BODY_BYTES, READERS
-from .content.negotiation import form_of
+from .content.headers import form_of
 from .refusals import client_of
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from .connexion_parts import (
     SwaggerUIOptions,
     current_request,
 )
+from .content.validators import VALUE, body_validators
 from .problems import Problem, problem_of
-from .validators import VALUE, body_validators
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -35,7 +35,14 @@ __all__ = ["MiddlewarePosition", "make_connexion_app"]
 def make_connexion_app(
     contract: Contract, handlers: Mapping[str, Handler], max_values: int, *, validate_responses: bool
 ) -> AsyncApp:
-    """Return the connexion app that binds the handlers to the contract; see `app.make_api` for the arguments."""
+    """Return the connexion app that binds the handlers to the contract; without middleware.
+
+    Args:
+        contract: the contract.
+        handlers: the handler of every operation, by operationId.
+        max_values: maximum number of values in a body.
+        validate_responses: validate every reply against the contract; slow, for tests.
+    """
     # A copy, because connexion resolves references in place. Without `security`: the gate has already checked the key.
     document = copy.deepcopy(contract.document)
     document.pop("security", None)

@@ -16,8 +16,7 @@ from ..runtime.messages import JSON
 from ..runtime.operations import KEYED
 from .asgi import CONTEXT, HOT
 from .call import NAME, Call, idempotency_key_of
-from .content.negotiation import mended
-from .headers import combined
+from .content.headers import combined, mended
 from .problems import HttpProblem, Problem, problem_of
 from .request import echoing, sent_id
 from .telemetry.counting import Counting
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 
 DRAIN_FACTOR = 4
 """A body over the limit is read up to this multiple of it, so that the client finishes sending and reads the answer."""
-
-METRICS = ("/metrics", "/metrics/")
-"""The only operation outside `/v1`: Prometheus expects this path."""
 
 
 class ClientDisconnected(Exception):

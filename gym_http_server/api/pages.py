@@ -7,15 +7,13 @@ client sends or reads.
 from __future__ import annotations
 
 import io
+import sys
 from typing import TYPE_CHECKING, Any, Final
-
-from a2wsgi.wsgi import build_environ
 
 from ..runtime.messages import JSON
 from ..support.threads import DaemonThreads
-from .content.negotiation import HTML, acceptable
+from .content.headers import HTML, acceptable, combined
 from .guard.proxy import root_path
-from .headers import combined
 from .normalizer import ClientDisconnected, read_body, send_problem
 from .problems import HttpProblem, problem_of
 
@@ -160,12 +158,31 @@ def _late() -> HttpProblem:
 
 def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
     """Return the WSGI environ (PEP 3333) of a request with its whole body."""
-    framing = (b"content-length", b"transfer-encoding")
-    headers = [(name, value) for name, value in scope["headers"] if name not in framing]
-    if body:
-        headers.append((b"content-length", b"%d" % len(body)))
-    # a2wsgi has its own types for scopes and for the stream of a body.
-    request: Any = {**scope, "headers": headers}
-    stream: Any = io.BytesIO(body)
-    # Links, files, cookies and redirects of every page begin with it.
-    return {**build_environ(request, stream), "SCRIPT_NAME": root_path(scope)}
+    server_name, server_port = scope.get("server") or ("localhost", 80)
+    client_address, client_port = scope.get("client") or (None, None)
+    environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": root_path(scope),  # the prefix of every link, file, cookie and redirect
+        "PATH_INFO": scope["path"].encode().decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server_name,
+        "SERVER_PORT": str(server_port or 0),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    if client_address is not None:
+        environ |= {"REMOTE_ADDR": client_address, "REMOTE_PORT": str(client_port)}
+    for name, value in scope["headers"]:
+        if name in (b"content-length", b"transfer-encoding"):
+            continue  # the body is whole, however it was framed
+        key = name.decode("latin-1").upper().replace("-", "_")
+        key = key if name == b"content-type" else f"HTTP_{key}"
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return {**environ, "CONTENT_LENGTH": str(len(body))} if body else environ

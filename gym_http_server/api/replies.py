@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..runtime.messages import JSON, Reply
 from ..runtime.values.encoding import ENCODERS, json_bytes
-from .content.negotiation import form_of, wants_html_only
+from .content.headers import form_of, wants_html_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

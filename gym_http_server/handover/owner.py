@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from uvicorn.server import ServerState
 
+from ..api.content.headers import has_header
 from ..api.guard.security import Access, Guard
 from ..api.handlers import handler_table
-from ..api.headers import has_header
 from ..api.hot_operations import HotOperation, HotOperations
 from ..api.hot_path import HotPath
 from ..api.refusals import tell_on_stderr

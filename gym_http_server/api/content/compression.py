@@ -48,6 +48,11 @@ class Compression:
             await self._app(scope, receive, send)
 
 
+def compressed(app: App, compression: str) -> App:
+    """Return an app off the hot path, compressed as the setting says: `off`, `remote` or `all`."""
+    return app if compression == "off" else Compression(app, everywhere=compression == "all")
+
+
 def is_here(scope: Scope) -> bool:
     """Return whether the client's address is on this machine."""
     client = scope.get("client")

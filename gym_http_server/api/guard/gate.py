@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.middleware.cors import CORSMiddleware
 
 from ..asgi import REPLY
-from ..headers import has_header
+from ..content.headers import has_header
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

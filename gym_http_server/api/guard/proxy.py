@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ...errors import AccessError
-from ..headers import combined, repetition
+from ..content.headers import combined, repetition
 from ..normalizer import send_problem
 from ..problems import HttpProblem, problem_of
 

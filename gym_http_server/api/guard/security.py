@@ -25,11 +25,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ..headers import has_header, repetition
+from ..content.headers import has_header, repetition
 from ..problems import HttpProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ...config import Settings
     from ..asgi import Scope
@@ -111,15 +111,11 @@ class Guard:
 
     Args:
         access: the rules.
-        is_page: returns whether a path is a page for people.
         sessions: the login sessions; None without pages.
     """
 
-    def __init__(
-        self, access: Access, is_page: Callable[[str], bool] = lambda _: False, sessions: Sessions | None = None
-    ) -> None:
+    def __init__(self, access: Access, sessions: Sessions | None = None) -> None:
         self.access = access
-        self._is_page = is_page
         self._sessions = sessions
         self._takes_any_host = _ANY in access.hosts
         # Cached: clients repeat one Host, and parsing it takes as long as all other checks.
@@ -202,7 +198,7 @@ class Guard:
         if (
             self._sessions is not None
             and b"cookie" in found
-            and self._is_page(scope["path"])
+            and not is_api(scope["path"])
             and self._sessions.holds(found[b"cookie"].decode("latin-1"))
         ):
             return None
@@ -216,7 +212,7 @@ def is_open(path: str) -> bool:
 
 
 def is_api(path: str) -> bool:
-    """Return whether a path belongs to an operation, not to a page."""
+    """Return whether a path belongs to an operation, not to a page. `/metrics` is where Prometheus expects it."""
     return path in ("/v1", "/metrics", "/metrics/") or path.startswith("/v1/")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidValueError
 from ...runtime.messages import MSGPACK
-from ..content.negotiation import acceptable
+from ..content.headers import acceptable
 
 if TYPE_CHECKING:
     from ...config import Settings

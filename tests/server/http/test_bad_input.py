@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from gym_http_server.api.headers import SINGLE_VALUE_HEADERS
+from gym_http_server.api.content.headers import SINGLE_VALUE_HEADERS
 from gym_http_server.conformity.contract import validator
 from tests.conftest import start
 from tests.support.handing import get, handed

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from jsonschema.exceptions import best_match
 
-from ..runtime.messages import JSON, MSGPACK
-from .connexion_parts import BadRequestProblem, JSONRequestBodyValidator, format_error_with_path
-from .content.bodies import LARGE_BODY_BYTES, READERS, parse
+from ...runtime.messages import JSON, MSGPACK
+from ..connexion_parts import BadRequestProblem, JSONRequestBodyValidator, format_error_with_path
+from .bodies import LARGE_BODY_BYTES, READERS, parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from .asgi import Message, Receive, Scope
+    from ..asgi import Message, Receive, Scope
 
 VALUE: Final = "gym_http_server.value"
 """Key in the scope: the parsed body. Otherwise connexion would parse it again, on the event loop."""

@@ -1,0 +1,68 @@
+"""Routes by path: the operations, the OpenAPI document, and the pages for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .guard.proxy import root_path
+from .guard.security import is_api
+from .normalizer import send_problem
+from .problems import HttpProblem, problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..contract import Contract
+    from .asgi import App, Receive, Scope, Send
+    from .pages import Pages
+
+
+class Routes:
+    """An ASGI app that passes each request on by its path.
+
+    Args:
+        api: serves the operations.
+        pages: serves the pages.
+        contract: the OpenAPI document.
+        compress: returns an app with compressed replies; for the document and the pages.
+    """
+
+    def __init__(self, api: App, pages: Pages, contract: Contract, compress: Callable[[App], App]) -> None:
+        self._api = api
+        self._refuse_page = pages.refuse
+        self._contract = contract
+        self._pages = compress(pages)
+        self._documents = compress(self._send_document)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        path = scope["path"]
+        # Not in connexion's router, where the pages would answer unknown operations with HTML.
+        if is_api(path):
+            app = self._api
+        elif path in ("/openapi.yaml", "/openapi.json"):
+            app = self._documents
+        else:
+            app = self._pages
+        await app(scope, receive, send)
+
+    async def refuse(self, problem: HttpProblem, scope: Scope, send: Send) -> None:
+        """Answer a request with a problem, as a page or as problem details by its path."""
+        if is_api(scope["path"]):
+            await send_problem(problem_of(problem), send)
+        else:
+            await self._refuse_page(problem, scope, send)
+
+    async def _send_document(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
+        path, method = scope["path"], scope["method"]
+        if method not in ("GET", "HEAD"):
+            detail = f"{method} is not served at {path!r}: it takes GET, HEAD"
+            problem = HttpProblem(405, "method-not-allowed", detail, headers={"allow": "GET, HEAD"})
+            await self.refuse(problem, scope, send)
+            return
+        is_yaml = path.endswith(".yaml")
+        body = self._contract.yaml_at(root_path(scope)) if is_yaml else self._contract.json_at(root_path(scope))
+        media_type = b"application/yaml" if is_yaml else b"application/json"
+        headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
