@@ -1,4 +1,4 @@
-"""What a handler is told of a request beside its parameters and body: Accept, Idempotency-Key, client.
+"""What handlers take beside parameters and body: Accept, Idempotency-Key, client. What they return: encoded replies.
 
 Format of the key: draft-ietf-httpapi-idempotency-key-header; the value is compared verbatim, quoted or not.
 """
@@ -10,8 +10,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..runtime.idempotency import ONCE, IdempotencyKey
+from ..runtime.messages import JSON, Reply
+from ..runtime.values.encoding import ENCODERS, json_bytes
 from .content.bodies import LARGE_BODY_BYTES, READERS
-from .content.headers import form_of
+from .content.headers import form_of, wants_html_only
 from .refusals import client_of
 
 if TYPE_CHECKING:
@@ -73,3 +75,19 @@ async def idempotency_key_of(key: str, operation_id: str, body: bytes) -> Idempo
     if len(body) <= LARGE_BODY_BYTES:
         return IdempotencyKey.of(key, operation_id, body)
     return await asyncio.get_running_loop().run_in_executor(READERS, IdempotencyKey.of, key, operation_id, body)
+
+
+def json_reply(value: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    """Return a value as JSON."""
+    return Reply(json_bytes(value), JSON, headers or {})
+
+
+def encoded_reply(value: Any, accept: str | None) -> Reply:
+    """Return a value as JSON or MessagePack, by the Accept header."""
+    media_type = form_of(accept).get("media_type", JSON)
+    return Reply(ENCODERS[media_type](value), media_type)
+
+
+def void_reply(accept: str | None) -> Reply:
+    """Return an empty result: `{}`, with type HTML for a client that accepts nothing else."""
+    return Reply(b"{}", "text/html; charset=utf-8" if wants_html_only(accept) else JSON)

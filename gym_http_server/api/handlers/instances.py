@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...instances.metadata import Metadata
 from ...runtime.idempotency import SharedReplyCache, compact
 from ...runtime.messages import CreateRequest
-from ..replies import json_reply, void_reply
+from ..call import json_reply, void_reply
 from .episodes import seed_of
 
 if TYPE_CHECKING:

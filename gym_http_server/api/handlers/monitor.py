@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidValueError
-from ..replies import void_reply
+from ..call import void_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

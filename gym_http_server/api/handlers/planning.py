@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..replies import encoded_reply
+from ..call import encoded_reply
 
 if TYPE_CHECKING:
     from ...config import Settings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from ...errors import InvalidValueError, UploadTargetError
 from ...support.threads import DaemonThreads
-from ..replies import json_reply
+from ..call import json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ... import __version__
 from ...runtime.messages import Reply
-from ..replies import json_reply, void_reply
+from ..call import json_reply, void_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidValueError
 from ...support.deferred import np
+from ..call import encoded_reply, json_reply
 from ..content.bodies import parse_json
 from ..problems import HttpProblem
-from ..replies import encoded_reply, json_reply
 
 if TYPE_CHECKING:
     from ...instances.directory import Instances
