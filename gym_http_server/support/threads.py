@@ -60,9 +60,9 @@ class DaemonThreads(Executor):
         Raises:
             TimeoutError: it did not return within `seconds`; the thread is abandoned.
         """
-        context = contextvars.copy_context()
+        run: Callable[..., T] = contextvars.copy_context().run
         async with asyncio.timeout(seconds):
-            return await asyncio.wrap_future(self.submit(context.run, call, *args, **kwargs))
+            return await asyncio.wrap_future(self.submit(run, call, *args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 -- the signature of executors
         """End the threads after their current calls, without waiting for them."""
