@@ -1,4 +1,4 @@
-"""The loop of an environment's own process: one request after another, until the server closes the socket."""
+"""The main loop of an environment's process: serves one request at a time until the server closes the socket."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ class Adopter(Protocol):
     """Serves a client's connection with an environment."""
 
     def adopt(self, descriptor: int, environment: Served) -> None:
-        """Serve a connection until it ends, is given back, or the server has a word to say.
+        """Serve a connection until it ends, is returned, or the server sends a frame.
 
-        Where the environment is broken by then, that tells the server its last words.
+        If the environment is broken, its last words are sent to the server.
         """
 
 
 def prepare(arguments: Mapping[str, Any]) -> None:
-    """Do nothing: this loop needs no more than what the fork server has loaded."""
+    """Do nothing: the fork server has already loaded all that this loop needs."""
 
 
-def serve(channel: socket.socket, memory: Memory, instance_id: str) -> None:  # noqa: ARG001 -- what every entry takes
+def serve(channel: socket.socket, memory: Memory, instance_id: str) -> None:  # noqa: ARG001 -- the signature of every entry
     """Serve the requests on a blocking socket."""
     OperationLoop(channel, memory).run()
 
 
 def rehearse() -> None:
-    """Make an environment, take a few steps in it and close it.
+    """Make an environment, take a few steps and close it.
 
-    What this loads, the forks share, and it halves what each takes in time to be made and in memory of its own.
+    Forked processes share the loaded modules, which halves their creation time and private memory.
     """
     with contextlib.suppress(GymHttpServerError):
         environment = open_served(CreateRequest("CartPole-v1", library="gymnasium"))
@@ -59,7 +59,7 @@ class OperationLoop:
 
     Args:
         channel: the blocking socket to the server.
-        memory: what is shared with the server.
+        memory: the memory shared with the server.
         adopter: serves clients' connections.
     """
 
@@ -71,7 +71,7 @@ class OperationLoop:
         self._max_reply = 0
 
     def run(self) -> None:
-        """Serve until the end."""
+        """Serve until the socket is closed."""
         try:
             requests = RequestReader(self._channel)
             while (request := requests.next()) is not None:
@@ -79,7 +79,7 @@ class OperationLoop:
                 if operation == CLOSE:
                     break
                 if operation == RECALL:
-                    continue  # there is no connection any more, or this would not have been read
+                    continue  # the connection has already been returned
                 if operation == ADOPT and self._adopter is not None and self._environment is not None:
                     self._adopter.adopt(requests.next_descriptor(), self._environment)
                 else:
@@ -95,7 +95,7 @@ class OperationLoop:
             if self._environment is not None:
                 return pack_reply(self._environment.call(operation, arguments).within(self._max_reply))
             if operation != CREATE:
-                raise EnvironmentRaisedError(f"{operation} before the environment was made")  # noqa: TRY301 -- answered like every other error
+                raise EnvironmentRaisedError(f"{operation} before the environment was made")  # noqa: TRY301 -- answered like other errors
             self._max_reply = arguments["max_reply"]
             request = CreateRequest.from_wire(arguments["request"])
             self._environment = open_served(request, usage=self._memory.usage)

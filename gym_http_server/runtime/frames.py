@@ -1,13 +1,14 @@
-"""Framing between the server and an environment's process: what goes each way over their socket.
+"""Frames of the channel: the messages on the socket between the server and an environment's process.
 
-To the process: `<I` length, then that many bytes of msgpack `[operation, arguments]`; with `ADOPT` the descriptor of a
-client's connection, whose first bytes are in the inbox of the shared memory.
-From the process: `<BQ` kind and length, then that many bytes: an error or a description as JSON, an encoded reply whose
-media type is `KINDS[kind]`, or word of the connection: `RETURNED`, with a byte of flags and the rest of a reply to write to
-it; or `ENDED`. The environment is third-party code and may write there itself. So nothing is unpickled, each kind has a limit of
-its own, and what is not of this format is a ValueError here, whatever is wrong with it.
+To the process: `<I` length and that many bytes of MessagePack `[operation, arguments]`. `ADOPT` brings the descriptor of a
+client's connection, whose first bytes are in the receive buffer in shared memory.
 
-Whatever the server sends while the process serves a connection has it give that back first; `RECALL` says nothing more.
+From the process: `<BQ` kind and length, and that many bytes. An error or a description is JSON, a reply has the media type
+`KINDS[kind]`. A connection is `RETURNED`, with a byte of flags and the unsent rest of a reply, or `ENDED`. Environments are
+third-party code and may write to the socket: nothing is unpickled, each kind has its own size limit, and a malformed frame is a
+ValueError.
+
+Any frame to a process that serves a connection makes it return that connection first; `RECALL` has no other meaning.
 """
 
 from __future__ import annotations
@@ -36,26 +37,26 @@ ERROR, DESCRIPTION, RETURNED, ENDED, LAST_WORDS = 0, 1, 7, 8, 9
 KINDS = {2: JSON, 3: PNG, 4: JPEG, 5: TEXT, 6: MSGPACK}
 REPLIES = frozenset(KINDS)
 VALUES = frozenset(kind for kind, media_type in KINDS.items() if media_type in (JSON, MSGPACK))
-"""Kinds of a reply that is no rendered frame."""
+"""Kinds of replies other than rendered frames."""
 MAX_ERROR_BYTES = 1 << 20
 MAX_DESCRIPTION_BYTES = 64 << 20
-"""The spaces of an image are long."""
-_MAX_DETAIL = 1 << 16
+"""The description of an image space is long."""
+_MAX_DETAIL_CHARS = 1 << 16
 _KIND_OF = {media_type: kind for kind, media_type in KINDS.items()}
 
 _CLOSES, _ENDS_REPLY = 1, 2
 
-_READ_SIZE = 1 << 16
-_LARGE = 1 << 20
+_READ_BYTES = 1 << 16
+_MAX_KEPT_BUFFER_BYTES = 1 << 20
 
 CREATE, CLOSE, ADOPT, RECALL = "create", "close", "adopt", "recall"
 
-_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # a program that the environment runs has no use for it
+_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # programs that the environment starts do not inherit it
 _ANCILLARY = socket.CMSG_SPACE(struct.calcsize("i"))
 
 
 class RequestPacker:
-    """Packs requests, with a buffer that it keeps for the next one."""
+    """Packs requests; keeps its buffer for the next one."""
 
     def __init__(self) -> None:
         self._pack = packer().pack
@@ -64,11 +65,11 @@ class RequestPacker:
         """Return the frame of a request.
 
         Raises:
-            TypeError, ValueError, OverflowError: a value has no form there.
+            TypeError, ValueError, OverflowError: a value cannot be encoded.
         """
         body: bytes = self._pack((operation, arguments))
-        if len(body) > _LARGE:
-            self._pack = packer().pack  # the old one would keep as much memory
+        if len(body) > _MAX_KEPT_BUFFER_BYTES:
+            self._pack = packer().pack  # the old one would keep its memory
         return REQUEST_HEADER.pack(len(body)) + body
 
 
@@ -83,67 +84,67 @@ def pack_error(error: GymHttpServerError) -> bytes:
 
 
 def pack_description(description: Description) -> bytes:
-    """Return the frame of the description of what was made."""
+    """Return the frame of a description."""
     body = json_bytes(description.to_wire())
     return REPLY_HEADER.pack(DESCRIPTION, len(body)) + body
 
 
 def pack_last_words(error: GymHttpServerError) -> bytes:
-    """Return the frame of the error with which the process ends."""
+    """Return the frame of the error that the process ends with."""
     return _frame_of(LAST_WORDS, error)
 
 
 def _frame_of(kind: int, error: GymHttpServerError) -> bytes:
     body = json_bytes(error.to_wire())
     if len(body) > MAX_ERROR_BYTES:
-        # The text of an exception can be of any length; the facts are the server's own and short, or they are left out.
-        body = json_bytes({**error.to_wire(), "detail": error.detail[:_MAX_DETAIL] + "…", "facts": {}})
+        # The text of an exception may have any length. The facts are short or can be omitted.
+        body = json_bytes({**error.to_wire(), "detail": error.detail[:_MAX_DETAIL_CHARS] + "…", "facts": {}})
     return REPLY_HEADER.pack(kind, len(body)) + body
 
 
 def pack_returned(rest: bytes, *, closes: bool, ends_reply: bool) -> bytes:
-    """Return the frame of a connection that is given back.
+    """Return the frame that returns a connection.
 
     Args:
-        rest: what is to be written to it.
-        closes: it is to be closed then.
-        ends_reply: a request is answered with that which the inbox does not count as answered yet.
+        rest: the unsent rest of a reply, which the server writes to the connection.
+        closes: the server closes the connection then.
+        ends_reply: `rest` completes a reply that the receive buffer does not count as answered yet.
     """
     return REPLY_HEADER.pack(RETURNED, 1 + len(rest)) + bytes([closes * _CLOSES | ends_reply * _ENDS_REPLY]) + rest
 
 
 def unpack_returned(body: bytes) -> tuple[bytes, bool, bool]:
-    """Return `rest`, `closes` and `ends_reply` of a connection that is given back."""
+    """Return `rest`, `closes` and `ends_reply` of a returned connection."""
     flags = body[0] if body else _CLOSES
     return body[1:], bool(flags & _CLOSES), bool(flags & _ENDS_REPLY)
 
 
 def pack_ended() -> bytes:
-    """Return the frame of a connection that has ended."""
+    """Return the frame for a connection that has ended."""
     return REPLY_HEADER.pack(ENDED, 0)
 
 
 def most_of(kind: int, max_reply: int) -> int:
-    """Return the largest body of a frame of a kind, in bytes; negative where there is no such kind.
+    """Return the maximum size of a frame's body in bytes, or -1 for an unknown kind.
 
     Args:
         kind: the kind.
-        max_reply: the largest reply.
+        max_reply: maximum size of a reply.
     """
     if kind in KINDS:
         return max_reply
     if kind == RETURNED:
-        return max_reply + _READ_SIZE  # the rest of a reply, with its head
+        return max_reply + _READ_BYTES  # the rest of a reply and its head
     return {ERROR: MAX_ERROR_BYTES, LAST_WORDS: MAX_ERROR_BYTES, DESCRIPTION: MAX_DESCRIPTION_BYTES, ENDED: 0}.get(
         kind, -1
     )
 
 
 def unpack_error(body: bytes) -> GymHttpServerError:
-    """Return the error that a frame holds.
+    """Return the error in a frame.
 
     Raises:
-        ValueError: it is not of this format, or none that an environment's process can meet.
+        ValueError: the frame is malformed, or its error cannot occur in an environment's process.
     """
     error = GymHttpServerError.from_wire(_object(body))
     if type(error) is GymHttpServerError or isinstance(error, StartError):
@@ -152,21 +153,21 @@ def unpack_error(body: bytes) -> GymHttpServerError:
 
 
 def unpack_description(body: bytes) -> Description:
-    """Return the description that a frame holds.
+    """Return the description in a frame.
 
     Raises:
-        ValueError: it is not of this format.
+        ValueError: the frame is malformed.
     """
     return Description.from_wire(_object(body))
 
 
 def unpack_reply(kind: int, body: bytes) -> Reply:
-    """Return the reply that a frame holds, whose kind is one of `REPLIES`."""
+    """Return the reply in a frame whose kind is one of `REPLIES`."""
     return Reply(body, KINDS[kind])
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    # orjson refuses what could not be sent on as JSON: half characters, NaN, and what is nested without end.
+    # orjson refuses values that could not be sent on as JSON: lone surrogates, NaN, endless nesting.
     message = orjson.loads(body)
     if not isinstance(message, dict):
         raise ValueError("a frame from the environment's process is not an object")  # noqa: TRY004 -- a value of the wrong form
@@ -174,7 +175,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 class RequestReader:
-    """Reads requests from a blocking socket, most of them in one call.
+    """Reads requests from a blocking socket, usually one per system call.
 
     Args:
         connection: the socket.
@@ -186,9 +187,9 @@ class RequestReader:
         self._descriptors = array.array("i")
 
     def next(self) -> tuple[str, dict[str, Any]] | None:
-        """Return the next request, or None at the socket's end."""
+        """Return the next request, or None when the socket is closed."""
         if not self._buffer:
-            self._buffer = self._receive(_READ_SIZE)
+            self._buffer = self._receive(_READ_BYTES)
         data = self._buffer
         if len(data) < REQUEST_HEADER.size or len(data) < _size(data):
             data = bytearray(data)
@@ -198,9 +199,9 @@ class RequestReader:
                     return None
                 data += part
         end = _size(data)
-        # As good as always it is one whole frame.
+        # Almost always exactly one frame.
         body, self._buffer = data[REQUEST_HEADER.size : end], data[end:]
-        # Without an array in it, it is read in a third of the time.
+        # Requests without arrays are unpacked in a third of the time.
         operation, arguments = unpack(body) if b"dtype" in body else msgpack.unpackb(body)
         return operation, arguments
 
