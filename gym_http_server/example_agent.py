@@ -1,4 +1,4 @@
-"""An example: an agent that acts at random for some episodes, which the server records.
+"""An example: a random agent whose episodes the server records.
 
 python -m gym_http_server.example_agent --env-id CartPole-v0 --episodes 100 --video-every 20
 """
@@ -20,7 +20,7 @@ KEY_VARIABLE = variable_name("api_key")
 
 
 class RandomAgent:
-    """Takes the actions that the server samples, one request for the action and one for the step.
+    """Takes actions that the server samples: a request for the action and one for the step.
 
     Args:
         client: the client to use.
@@ -60,7 +60,7 @@ class RandomAgent:
 
 
 def run(client: Client, env_id: str, episodes: int, seed: int | None, directory: str, video_every: int) -> None:
-    """Make the environment, play the episodes with a progress bar, close it, and print where they are and the summary."""
+    """Play the episodes in a new environment with a progress bar; print where they are recorded, and the summary."""
     instance_id = client.create_env(env_id, seed=seed)["instance_id"]
     agent = RandomAgent(client, instance_id)
     recorded = ""

@@ -1,4 +1,4 @@
-"""An example: one step in an environment on a server that is running.
+"""An example: one step in an environment on a running server.
 
 python -m gym_http_server.example_client --env-id CartPole-v0
 """
@@ -18,7 +18,7 @@ KEY_VARIABLE = variable_name("api_key")
 
 
 def run(client: Client, env_id: str) -> None:
-    """Make the environment, take one step in it, print what came back and close it."""
+    """Make the environment, take one step in it, print the replies and close it."""
     created = client.create_env(env_id)
     instance_id = created["instance_id"]
     try:
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _show(name: str, value: Any) -> None:
     text = value if isinstance(value, str) else json.dumps(value)
-    # An image has thousands of numbers, and nobody reads them.
+    # An image has thousands of numbers.
     shown = text if len(text) <= 200 else f"{text[:200]}… ({len(text):,} characters)"
     sys.stdout.write(f"{name + ':':<19} {shown}\n")
 

@@ -1,4 +1,4 @@
-"""The Python client: one method per operation of the contract, and environments of Gymnasium that run on a server.
+"""The Python client: a method for each operation of the contract, and Gymnasium environments that run on a server.
 
     from gym_http_server.client import Client
 
@@ -13,8 +13,8 @@
     env = RemoteEnv("http://127.0.0.1:5000", "CartPole-v1")
     observation, info = env.reset(seed=42)
 
-Importing it loads no part of the server, no environment library and not numpy; what it exports is loaded on first use.
-It also registers `gym_http_server/Remote-v0` with Gymnasium, as soon as a program has both:
+Importing it loads no part of the server, no environment library and not numpy; its exports are loaded on first use. It
+registers `gym_http_server/Remote-v0` with Gymnasium as soon as both are loaded:
 
     gymnasium.make("gym_http_server.client:gym_http_server/Remote-v0", url="http://127.0.0.1:5000", env_id="CartPole-v1")
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .remote_env import RemoteEnv as RemoteEnv
     from .remote_vector_env import RemoteVectorEnv as RemoteVectorEnv
 
-_HOME_OF = {
+_MODULES = {
     "Client": ".client",
     "RemoteEnv": ".remote_env",
     "RemoteVectorEnv": ".remote_vector_env",
@@ -47,8 +47,8 @@ register_when_gymnasium_is_there()
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        value = globals()[name] = getattr(importlib.import_module(_HOME_OF[name], __name__), name)
+    if name in _MODULES:
+        value = globals()[name] = getattr(importlib.import_module(_MODULES[name], __name__), name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

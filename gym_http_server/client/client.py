@@ -9,7 +9,7 @@ from .copies import Remade
 from .http.address import DEFAULT_PORT
 from .http.body import json_body, json_value, msgpack_body, msgpack_value
 from .http.problem import ServerProblem
-from .http.transport import JSON, MSGPACK, RETRIES, Transport
+from .http.transport import JSON, MAX_RETRIES, MSGPACK, Transport
 from .keeper import LEASE_SECONDS, Keeper, keeper_of
 from .legacy import LegacyMethods
 
@@ -61,7 +61,7 @@ class Client(Remade, LegacyMethods):
         timeout: float | None = 300.0,
         *,
         packed: bool = False,
-        retries: int = RETRIES,
+        retries: int = MAX_RETRIES,
     ) -> None:
         self._transport = Transport(url, api_key, timeout, retries)
         self._api_key = api_key

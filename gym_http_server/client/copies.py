@@ -13,7 +13,7 @@ KEY_VARIABLE: Final = "GYM_HTTP_SERVER_API_KEY"
 
 
 class Remade:
-    """A mixin for objects that own something on a server: a copy is constructed anew with the same arguments.
+    """A mixin for objects with a state on a server, which a copy must not share.
 
     A pickle does not contain the API key: unpickling reads it from the variable GYM_HTTP_SERVER_API_KEY. Only pickles for
     a process that `multiprocessing` is starting contain it.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS: Final = 240.0
 """The lease of an instance that this client makes; the server notices within a tenth of it that it has run out."""
 
-MAX_RENEWED: Final = 4096
+MAX_RENEWED_LEASES: Final = 4096
 """Maximum number of leases in a request."""
 
 _RENEWALS_PER_LEASE: Final = 4
@@ -163,8 +163,8 @@ class Keeper:
     def _renew_all(self, client: Operations) -> bool:
         instance_ids = list(self._leases)
         try:
-            for start in range(0, len(instance_ids), MAX_RENEWED):
-                for unknown in client.renew_leases(instance_ids[start : start + MAX_RENEWED]):
+            for start in range(0, len(instance_ids), MAX_RENEWED_LEASES):
+                for unknown in client.renew_leases(instance_ids[start : start + MAX_RENEWED_LEASES]):
                     self._leases.pop(unknown, None)
         except Exception:  # noqa: BLE001 -- the program's next call raises the error of a lost server
             now = time.monotonic()

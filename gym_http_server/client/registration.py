@@ -1,8 +1,8 @@
 """The registration of `gym_http_server/Remote-v0` with Gymnasium.
 
-`gymnasium.make("gym_http_server.client:gym_http_server/Remote-v0", …)` imports the client and expects to find the id
-then. A program that wants only `Client` should not wait for Gymnasium and numpy to load, so where Gymnasium is not
-loaded yet, the id is registered when it is.
+`gymnasium.make("gym_http_server.client:gym_http_server/Remote-v0", …)` imports the client and then looks for the id. A
+program that uses only `Client` should not wait for Gymnasium and numpy to load, so the id is registered when Gymnasium is
+loaded, before or after the client.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def register_when_gymnasium_is_there() -> None:
     """Register the id, now or when Gymnasium is loaded."""
     loaded = sys.modules.get(_REGISTRY)
     if loaded is None:
-        sys.meta_path.insert(0, _Waiting())
+        sys.meta_path.insert(0, _RegistryFinder())
     else:
         _register(loaded)
 
 
-class _Waiting:
-    """Waits for Gymnasium's registry to be loaded, leaves the loading to the other finders, and is gone.
+class _RegistryFinder:
+    """Adds the registration to the import of Gymnasium's registry, which the other finders load, and removes itself.
 
-    A finder without its base class, whose module alone takes as long to load as all the rest of this.
+    It does without the base class of finders, whose module takes as long to load as all the rest.
     """
 
     def find_spec(
@@ -43,7 +43,7 @@ class _Waiting:
         path: Sequence[str] | None,  # noqa: ARG002 -- the signature of finders
         target: ModuleType | None = None,  # noqa: ARG002 -- the signature of finders
     ) -> ModuleSpec | None:
-        """Return the registry's own spec, whose loader registers the id at its end."""
+        """Return the registry's own spec, with a loader that registers the id at its end."""
         if fullname != _REGISTRY:
             return None
         sys.meta_path.remove(self)
@@ -60,7 +60,7 @@ class _Waiting:
                 load(module)
                 _register(module)
 
-            # On this one loader, so that everything else about it stays what it is.
+            # Only this loader's method is replaced.
             spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
         return spec
 

@@ -35,23 +35,16 @@ class RemoteVectorEnv(RemoteInstance, VectorEnv[Any, Any, Any]):
     the end of the process are as for `RemoteEnv`.
 
     Args:
-        url: the server's address.
-        env_id: the environment to make, such as `CartPole-v1`.
+        url, env_id, api_key, timeout, packed: as for `RemoteEnv`.
         num_envs: the number of lanes.
         render_mode: by default `rgb_array`, where the environment has it.
-        api_key: as for `Client`; by default that of the variable GYM_HTTP_SERVER_API_KEY.
-        timeout: seconds to wait for an answer; None waits for ever.
-        packed: speak MessagePack.
         **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
             `call_timeout`, `vectorization_mode`, `autoreset_mode` (a name, or a member of Gymnasium's `AutoresetMode`),
             `wrappers`, `name`, `labels`, `lease`. `server_vectorization_mode` and `server_wrappers` are the same, for
             `gymnasium.make_vec`, which has its own arguments of these names.
 
     Raises:
-        ServerProblem: the server refuses to make it, reports an error of an environment, or lost it. A lost batch (410)
-            cannot be called any more: close it and make another.
-        ServerConnectionError: the server cannot be reached, or disconnected.
-        TimeoutError: no answer came in time.
+        ServerProblem, ServerConnectionError, TimeoutError: as for `RemoteEnv`.
         ValueError: the server answered with an unknown kind of space, or `render_mode` is `human`.
     """
 

@@ -1,4 +1,4 @@
-"""Conversion of observations and actions between the wire and Gymnasium's types."""
+"""Conversion of observations and actions between the plain values of replies and Gymnasium's types."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from gymnasium.spaces import Space
 
-_MAX_LIST_NUMBERS = 16  # numbers up to which a list is made, sent and read faster than an array
+_MAX_LIST_NUMBERS = 16  # up to this size a list is made, sent and read faster than an array
 
 
 def observation_reader(space: Space[Any]) -> Callable[[Any], Any]:
-    """Return the function that makes an observation of what a reply has: a value of `space` with its types and dtypes.
+    """Return the function that makes a value of `space`, with its types and dtypes, of a plain value in a reply.
 
-    What does not fit `space` is returned as it came, for an environment may break its own word.
+    A value that does not fit `space` stays plain: an environment may return what is not in its own space.
 
     Raises:
         TypeError: the kind of space is not known.
@@ -30,7 +30,7 @@ def observation_reader(space: Space[Any]) -> Callable[[Any], Any]:
     shape, dtype = space.shape, space.dtype
 
     def read(value: Any) -> Any:
-        # A copy: what came is a read-only view of the reply, and observations are the caller's to change.
+        # A copy, because the array is a read-only view of the reply and callers may change observations.
         if is_array and type(value) is np.ndarray and value.dtype == dtype and value.shape == shape:
             return value.copy()
         try:
@@ -42,7 +42,7 @@ def observation_reader(space: Space[Any]) -> Callable[[Any], Any]:
 
 
 def action_writer(space: Space[Any]) -> Callable[[Any], Any]:
-    """Return the function that makes plain values and arrays of an action; it judges nothing, the server does.
+    """Return the function that makes plain values and arrays of an action, without checking it.
 
     Raises:
         TypeError: the kind of space is not known.

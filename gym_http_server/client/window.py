@@ -15,10 +15,10 @@ _PIXEL_AXES = 3
 
 
 class Window:
-    """A window of pygame, of which a process has one; it opens with its first frame.
+    """A window of pygame, which allows one per process; it opens with its first frame.
 
     Args:
-        title: what stands above it.
+        title: the window's title.
 
     Raises:
         DependencyNotInstalled: pygame is not installed.
@@ -48,7 +48,7 @@ class Window:
         self._clock = pygame.time.Clock()
 
     def show(self, pixels: np.ndarray[Any, Any], fps: float) -> None:
-        """Show a frame, not sooner after the one before than the frames a second allow."""
+        """Show a frame of shape (height, width) or (height, width, channels), at most `fps` times a second."""
         pygame = self._pygame
         if pixels.ndim < _PIXEL_AXES or pixels.shape[2] == 1:
             pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)

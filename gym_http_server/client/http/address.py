@@ -10,15 +10,15 @@ DEFAULT_PORT = 5000
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is.
+    """The parsed URL of a server.
 
     Attributes:
         url: without a final slash.
         host: the name or the IP address to connect to.
         port: the port to connect to.
-        is_secure: whether to speak TLS.
+        is_secure: the scheme is https.
         authority: the value of the `Host` header.
-        prefix: the path that goes before every path, without a final slash.
+        prefix: put before every path, without a final slash.
     """
 
     url: str
@@ -30,7 +30,7 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> Address:
-        """Return the address in `url`.
+        """Parse a URL.
 
         Raises:
             ValueError: `url` is not the address of a server.
@@ -45,9 +45,8 @@ class Address:
             name = host if host.isascii() else host.encode("idna").decode()
         except ValueError as error:  # UnicodeError, of idna, is one
             raise wrong from error
-        if parts.scheme not in {"http", "https"} or not host or parts.username is not None or port == 0:
-            raise wrong
-        if parts.query or parts.fragment:
+        has_extras = parts.username is not None or parts.query or parts.fragment
+        if parts.scheme not in {"http", "https"} or not host or port == 0 or has_extras:
             raise wrong
         path = parts.path.rstrip("/")
         is_secure = parts.scheme == "https"

@@ -1,4 +1,4 @@
-"""`Connection`: one socket to a server, which carries one request and its reply at a time."""
+"""`Connection`: a socket to a server, for one request and its reply at a time."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ if TYPE_CHECKING:
 
     from .address import Address
 
-CONNECT_TIMEOUT = 10.0
-_FIRST, _NEXT = 1 << 16, 1 << 20  # most replies come whole in one small read; one that does not is large
-_SHARE = 0.9  # of the time to wait: how much of it may be over before the limit of a read is set anew
-_MAX_WAIT_SECONDS = 1 << 30
+CONNECT_TIMEOUT_SECONDS = 10.0
+_FIRST_READ_BYTES, _NEXT_READ_BYTES = 1 << 16, 1 << 20  # a reply that is not whole after one small read is large
+_RESET_FRACTION = 0.9  # of the limit of a read: it is set anew when less is left
+_MAX_LIMIT_SECONDS = 1 << 30
 
 _open_sockets: set[socket.socket] = set()
-"""Keeps sockets alive until they are closed: a garbage collector may finalize a socket before its `Connection`, with a warning."""
+"""Keeps sockets alive until they are closed: garbage collection may finalize a socket before its `Connection`, with a warning."""
 
 
 class Connection:
-    """A connection of one thread of one process, closed when nothing refers to it.
+    """A connection of one thread of one process, closed when it is garbage collected.
 
     Args:
-        address: where to connect to.
-        tls: the TLS to speak; None for none.
-        timeout: seconds to wait for the connection, where that is shorter than `CONNECT_TIMEOUT`, and then for each
-            reply; None waits for ever.
+        address: the server.
+        tls: None for a plain connection.
+        timeout: seconds to wait for each reply, and for the connection if that is less than `CONNECT_TIMEOUT_SECONDS`;
+            None waits for ever.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the server cannot be reached.
     """
 
     def __init__(self, address: Address, tls: ssl.SSLContext | None, timeout: float | None) -> None:
         self._socket: socket.socket | None = None
         self._timeout = timeout
         self.pid = os.getpid()
-        self._arriving = ReplyReader()
-        # A host that swallows packets should not cost as long as an environment may take to answer.
-        patience = CONNECT_TIMEOUT if timeout is None else min(timeout, CONNECT_TIMEOUT)
-        plain = socket.create_connection((address.host, address.port), patience)
+        self._reader = ReplyReader()
+        # A host that drops packets should fail sooner than an environment may take to answer.
+        connect_timeout = CONNECT_TIMEOUT_SECONDS if timeout is None else min(timeout, CONNECT_TIMEOUT_SECONDS)
+        plain = socket.create_connection((address.host, address.port), connect_timeout)
         try:
-            # Nagle's algorithm would hold the end of a long request back until its beginning is acknowledged.
+            # Nagle's algorithm would delay the end of a long request until its beginning is acknowledged.
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected = plain if tls is None else tls.wrap_socket(plain, server_hostname=address.host)
-            self._by_kernel = tls is None and sys.platform != "win32"
+            self._has_kernel_timeouts = tls is None and sys.platform != "win32"
             self._set_limit(connected, timeout)
         except BaseException:
             plain.close()
@@ -76,7 +76,7 @@ class Connection:
             connected.close()
 
     def is_reusable(self) -> bool:
-        """Return whether the connection is open and there is nothing on it to read, not even its end."""
+        """Return whether the connection is open and nothing can be read from it, not even its end."""
         if self._socket is None or self._socket.fileno() == -1:
             return False
         if self._poll is not None:
@@ -88,7 +88,7 @@ class Connection:
 
         Raises:
             TimeoutError: the server does not read it in time.
-            OSError: it could not be handed over whole.
+            OSError: the system did not take all of it.
         """
         connected = self._opened()
         if self._limit != self._timeout:
@@ -99,21 +99,21 @@ class Connection:
             raise TimeoutError("timed out") from None
 
     def receive(self) -> HttpReply:
-        """Return the reply to the request that was sent; interim replies before it are skipped.
+        """Return the reply to the request that was sent, without interim replies.
 
         Raises:
-            EndedError: the connection ended before a byte of it came.
-            BrokenError: it ended in the middle, or what came is not HTTP.
-            TimeoutError: the reply is not there in time, the whole of it.
+            EndedError: the connection ended before the reply.
+            BrokenError: it ended in the middle of the reply, or the reply is not HTTP.
+            TimeoutError: the whole reply did not come in time.
         """
-        connected, arriving = self._opened(), self._arriving
-        arriving.begin()
+        connected, reader = self._opened(), self._reader
+        reader.begin()
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        reply = arriving.feed(self._read(connected, _FIRST))
+        reply = reader.feed(self._read(connected, _FIRST_READ_BYTES))
         while reply is None:
             if deadline is not None:
                 self._wait_until(connected, deadline)
-            reply = arriving.feed(self._read(connected, _NEXT))
+            reply = reader.feed(self._read(connected, _NEXT_READ_BYTES))
         return reply
 
     def _opened(self) -> socket.socket:
@@ -125,35 +125,35 @@ class Connection:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out in the middle of the answer")
-        # A system call that most replies can do without: they are there long before the limit.
-        if left < _SHARE * (self._limit or left):
+        # Most replies come long before the limit, and need no system call to change it.
+        if left < _RESET_FRACTION * (self._limit or left):
             self._set_limit(connected, left)
 
     def _set_limit(self, connected: socket.socket, seconds: float | None) -> None:
         self._limit = seconds
-        if not self._by_kernel:
+        if not self._has_kernel_timeouts:
             connected.settimeout(seconds)
             return
-        # Python's own timeout costs a poll before every read and write; the system's costs nothing.
+        # Python's own timeout costs a poll before every read and write, the kernel's nothing.
         whole, rest = divmod(max(seconds or 0.0, 1e-6 if seconds else 0.0), 1.0)
-        limit = struct.pack("ll", int(min(whole, _MAX_WAIT_SECONDS)), int(rest * 1e6))
+        limit = struct.pack("ll", int(min(whole, _MAX_LIMIT_SECONDS)), int(rest * 1e6))
         connected.settimeout(None)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
-    def _read(self, connected: socket.socket, most: int) -> bytes:
+    def _read(self, connected: socket.socket, max_bytes: int) -> bytes:
         try:
-            return connected.recv(most)
+            return connected.recv(max_bytes)
         except (TimeoutError, BlockingIOError):
             raise TimeoutError("timed out") from None
         except OSError as error:
-            kind = BrokenError if self._arriving.has_begun else EndedError
+            kind = BrokenError if self._reader.has_begun else EndedError
             raise kind(f"the connection ended in the middle of the answer ({error!r})") from error
 
 
 def _close_sockets() -> None:
-    for each in list(_open_sockets):
-        each.close()
+    for connected in list(_open_sockets):
+        connected.close()
 
 
 atexit.register(_close_sockets)

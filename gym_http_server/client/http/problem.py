@@ -1,4 +1,4 @@
-"""The public exceptions: `ServerProblem`, an error that the server answered, and `ServerConnectionError`, no answer at all."""
+"""The public exceptions: `ServerProblem`, an error reply, and `ServerConnectionError`, no reply."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PUBLIC_MODULE = "gym_http_server.client"
 
 
 class ServerConnectionError(ConnectionError):
-    """The server cannot be reached, or the connection ended before the answer, also after several attempts.
+    """The server cannot be reached, or the connection ended before the answer, after all retries.
 
     Attributes:
         is_harmless: the server cannot have executed the request.
@@ -31,10 +31,10 @@ class ServerProblem(Exception):
 
     Args:
         status: the HTTP status.
-        type: names the kind of problem, for a program to compare: a URI, or `about:blank`.
-        title: the kind of problem in words.
-        message: what was wrong, what was expected and what to do, for a person to read.
-        facts: the further members of the problem details, such as `instance_id`.
+        type: the kind of problem, for programs: a URI, or `about:blank`.
+        title: the kind of problem, for people.
+        message: what was wrong, what was expected and what to do, for people.
+        facts: further members of the problem details, such as `instance_id`.
     """
 
     __module__ = _PUBLIC_MODULE
@@ -49,7 +49,7 @@ class ServerProblem(Exception):
 
     @property
     def status_code(self) -> int:
-        """The same as `status`, as the original client's error called it."""
+        """The same as `status`, under the name of the original client's error."""
         return self.status
 
     def __str__(self) -> str:
@@ -66,10 +66,9 @@ class ServerProblem(Exception):
             members = None
         if not isinstance(members, dict):
             text = content.decode(errors="replace").strip()
-            # A page of a proxy says nothing in its first characters that the status does not say better.
-            return cls(
-                status, "about:blank", title, title if not text or text.startswith("<") else text[:_MAX_TEXT_CHARACTERS]
-            )
+            # The beginning of a proxy's HTML page says less than the status.
+            message = title if not text or text.startswith("<") else text[:_MAX_TEXT_CHARACTERS]
+            return cls(status, "about:blank", title, message)
         title = str(members.get("title") or title)
         return cls(
             status,

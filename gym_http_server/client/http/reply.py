@@ -1,11 +1,11 @@
 """`HttpReply`, and `ReplyReader`, an incremental parser of HTTP/1.1 replies.
 
-The server parses requests with httptools; the client parses replies itself, so that it needs no more than numpy, msgpack
-and Gymnasium. A reply that is one read with a `Content-Length`, as nearly all are, takes one pass over its head.
+The client does not use httptools, so that it needs only numpy, msgpack and Gymnasium. Nearly every reply is one read with a
+`Content-Length`, and takes one pass over its head.
 
 ConnectionError
-├── EndedError      the connection ended before a byte of the answer came
-└── BrokenError     it ended in the middle of the answer, or what came is not HTTP
+├── EndedError      the connection ended before the reply
+└── BrokenError     it ended in the middle of the reply, or the reply is not HTTP
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import re
 from typing import NamedTuple
 
 MAX_HEAD_BYTES = 1 << 18
-"""Bytes that a reply may have before its body, interim replies included; and in the trailer after it."""
+"""Maximum bytes before the body, interim replies included, and in a line of the trailer after it."""
 MAX_CHUNK_LINE_BYTES = 1 << 12
 
-_BEGINNING = b"HTTP/1."
+_VERSION_PREFIX = b"HTTP/1."
 _OTHER_FIELDS = rb"(?:(?!content-length:|transfer-encoding:|connection:)[^\r\n]+\r\n)*+"
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 (200|[45][0-9]{2}) ([^\r\n]*)\r\n"
@@ -27,20 +27,20 @@ _PLAIN_HEAD = re.compile(
     + rb"\r\n",
     re.IGNORECASE,
 )
-"""The head of nearly every reply, which one search reads whole; any other is read field by field."""
+"""The head of nearly every reply, read by one match; any other head is read field by field."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (.*))?", re.DOTALL)
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
-_OK = 200
+_FIRST_FINAL_STATUS = 200
 _SWITCHING_PROTOCOLS = 101
 _WITHOUT_BODY = frozenset((204, 304))
 
 
 class EndedError(ConnectionError):
-    """The connection ended before a byte of the answer came."""
+    """The connection ended before the reply."""
 
 
 class BrokenError(ConnectionError):
-    """The connection ended in the middle of the answer, or what came is not HTTP."""
+    """The connection ended in the middle of the reply, or the reply is not HTTP."""
 
 
 class HttpReply(NamedTuple):
@@ -69,10 +69,10 @@ class ReplyReader:
         self._until_end = False
 
     def feed(self, data: bytes) -> HttpReply | None:
-        """Take what came, nothing for the end of the connection; return the reply once it is whole.
+        """Take what was received, b"" for the end of the connection; return the reply once it is whole.
 
         Raises:
-            EndedError, BrokenError: as said above.
+            EndedError, BrokenError: as drawn above.
         """
         if not data:
             return self._end()
@@ -103,7 +103,7 @@ class ReplyReader:
         return self._whole(body, surplus)
 
     def _read_heads(self, data: bytes) -> bytes | None:
-        """Read heads up to that of the reply itself; return what follows it, or None where it is not there yet."""
+        """Read heads up to that of the final reply; return the bytes after it, or None if it is not complete."""
         if self._pieces:
             data = b"".join((*self._pieces, data))
             self._pieces = []
@@ -112,12 +112,12 @@ class ReplyReader:
             self._check_head_bytes(0)
             self._read_head(data[:end])
             data = data[end + 4 :]
-            if self._status >= _OK:
+            if self._status >= _FIRST_FINAL_STATUS:
                 return data
             if self._status == _SWITCHING_PROTOCOLS:
                 raise _no_http("101 Switching Protocols")
             self._status = 0
-        if not data.startswith(_BEGINNING[: len(data)]):
+        if not data.startswith(_VERSION_PREFIX[: len(data)]):
             raise _no_http(repr(data[:20]))
         self._check_head_bytes(len(data))
         if data:
@@ -139,7 +139,7 @@ class ReplyReader:
         connection = _values(fields, b"\r\nconnection:")
         options = {option.strip() for value in connection for option in value.split(b",")} if connection else ()
         self._is_kept = b"close" not in options if minor == b"1" else b"keep-alive" in options
-        if self._status in _WITHOUT_BODY or self._status < _OK:
+        if self._status in _WITHOUT_BODY or self._status < _FIRST_FINAL_STATUS:
             return
         lengths, codings = _values(fields, b"\r\ncontent-length:"), _values(fields, b"\r\ntransfer-encoding:")
         if codings:
@@ -155,7 +155,7 @@ class ReplyReader:
             self._is_kept = False
 
     def _whole(self, body: bytes, surplus: bytes) -> HttpReply:
-        # What comes after a reply is the answer to no request.
+        # Bytes after a reply are the answer to no request: the connection is not reused.
         return HttpReply(self._status, self._reason, body, self._is_kept and not surplus)
 
     def _end(self) -> HttpReply:
@@ -167,10 +167,10 @@ class ReplyReader:
 
 
 class _ChunkReader:
-    """Reads a body in chunks."""
+    """Reads a chunked body."""
 
     def __init__(self) -> None:
-        self._data = bytearray()  # not read yet
+        self._data = bytearray()  # unread bytes
         self._chunks: list[bytes] = []
         self._size: int | None = None
         self._in_trailer = False
@@ -180,7 +180,7 @@ class _ChunkReader:
         return b"".join(self._chunks)
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take what came; return what follows the body once that is whole."""
+        """Take what was received; return the bytes after the body once that is whole."""
         self._data += data
         while not self._in_trailer:
             if self._size is None:
@@ -205,11 +205,11 @@ class _ChunkReader:
                 return bytes(self._data)
         return None
 
-    def _line(self, most: int) -> bytes | None:
-        end = self._data.find(b"\r\n", 0, most)
+    def _line(self, max_bytes: int) -> bytes | None:
+        end = self._data.find(b"\r\n", 0, max_bytes)
         if end < 0:
-            if len(self._data) >= most:
-                raise BrokenError(f"a line between the chunks of the answer has more than {most} bytes")
+            if len(self._data) >= max_bytes:
+                raise BrokenError(f"a line between the chunks of the answer has more than {max_bytes} bytes")
             return None
         line = bytes(self._data[:end])
         del self._data[: end + 2]
@@ -217,7 +217,7 @@ class _ChunkReader:
 
 
 def _values(fields: bytes, name: bytes) -> list[bytes]:
-    """Return the values of a field, searched for because that takes a third of the time of reading every field."""
+    """Return the values of a field. To search for one field takes a third of the time of reading all."""
     values = []
     start = fields.find(name)
     while start >= 0:

@@ -1,15 +1,14 @@
-"""HTTP exchanges over one kept-alive connection per thread.
+"""`Transport`: HTTP exchanges over one kept-alive connection per thread.
 
-When a request is sent again. A server closes connections that idle too long, so a kept-alive connection is looked at
-before it is used: if its end, or anything else, can already be read, it is replaced before a byte is sent. The server
-may still close it between that look and the request, and any connection may break. Then a request is sent again, on a new
-connection and after a while that doubles each time, where that cannot have it executed twice: it changes nothing; it has a
-key, by which the server tells that it is the same (`Idempotency-Key`); the server could not be reached; or it was not handed
-to the system whole, so that the server cannot have read all of it. The others raise `ServerConnectionError` and say so. A request
-whose answer does not come in time is not sent again: the server may still be at it.
+Retries. A server closes connections that idle too long, so a kept-alive connection is checked before use: if its end, or
+anything else, can be read, it is replaced before a byte is sent. It may still break later. Then the request is sent again,
+on a new connection and after a delay that doubles each time, if it cannot be executed twice: it changes nothing, it has an
+`Idempotency-Key`, the server could not be reached, or the system did not take all of it, so that the server cannot have
+read it whole. Otherwise `ServerConnectionError` says so. A request whose answer does not come in time is not sent again:
+the server may still be executing it.
 
-What it costs. The head of a request is built once for each path and goes out with the body in one write; a reply is
-usually one read. A step takes about 40 µs longer than the same bytes over a bare socket, where http.client took 155.
+Cost. The head of a request is built once for each path and sent with the body in one write; a reply is usually one read.
+A step takes about 40 µs longer than the same bytes over a bare socket; with http.client it took 155.
 """
 
 from __future__ import annotations
@@ -34,52 +33,49 @@ if TYPE_CHECKING:
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 
-RETRIES = 4
-FIRST_DELAY = 0.05
-"""Seconds, at most, before a request is sent again for the first time."""
+MAX_RETRIES = 4
+_FIRST_DELAY_SECONDS = 0.05  # the maximum before the first retry
 
-_JITTER = random.Random()  # noqa: S311 -- no secret; a generator of its own, for a program may have seeded the global one
+_JITTER = random.Random()  # noqa: S311 -- no secret; not the global generator, which a program may have seeded
 
-_MAX_HEADS = 1024
-_REDIRECT = 300
+_MAX_CACHED_HEADS = 1024
+_FIRST_ERROR_STATUS = 300  # redirects, which no operation has, are errors too
 
 
 class Transport:
     """Sends requests to one server; threads may share it.
 
     Args:
-        url: where the server is, such as `http://127.0.0.1:5000`; a path in it is put before every request's path.
-        api_key: sent with every request as `Authorization: Bearer …`; None sends none.
-        timeout: seconds to wait for an answer; None waits for ever.
-        retries: how many times a request may be sent again.
+        url, api_key, timeout, retries: as for `Client`.
 
     Raises:
         ValueError: `url` is not the address of a server, or `api_key` cannot be in a header.
     """
 
-    def __init__(self, url: str, api_key: str | None, timeout: float | None, retries: int = RETRIES) -> None:
+    def __init__(self, url: str, api_key: str | None, timeout: float | None, retries: int) -> None:
         self._address = Address.of(url)
         if retries < 0:
             raise ValueError(f"retries is {retries}, expected 0 or more")
-        self._retries = retries
-        self._keys = _Keys()
         if timeout is not None and not timeout > 0:
             raise ValueError(f"the timeout is {timeout}, expected seconds above 0, or None to wait for ever")
-        self._timeout = timeout
-        self._common = (
+        self._retries, self._timeout = retries, timeout
+        # Requests.
+        self._keys = _IdempotencyKeys()
+        self._common_fields = (
             f"Host: {self._address.authority}\r\nAccept-Encoding: identity\r\nUser-Agent: gym-http-server-client\r\n"
             + ("" if api_key is None else f"Authorization: Bearer {_token(api_key)}\r\n")
         )
         self._heads: dict[tuple[str, str, str, str | None], bytes] = {}
+        # Connections.
         self._tls: ssl.SSLContext | None = _tls() if self._address.is_secure else None
         self._local = threading.local()
         self._lock = threading.Lock()
-        # Weak, so that the connection of a thread that has ended is closed with it and not kept here.
+        # Weak, so that a connection is closed with its thread.
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @property
     def url(self) -> str:
-        """Where the server is, without a final slash."""
+        """The server's address, without a final slash."""
         return self._address.url
 
     def exchange(
@@ -98,16 +94,16 @@ class Transport:
         Args:
             method: the HTTP method.
             path: the path, percent-encoded.
-            content: a body, or None for a request without one.
+            content: the body; None sends no body.
             media_type: the media type of the body.
             accept: the media type to ask for.
-            repeatable: the request changes nothing, so it may be sent again if no answer came.
-            keyed: the server takes a key with it, so it may be sent again as well.
+            repeatable: as for `OperationBase._call`.
+            keyed: as for `OperationBase._call`.
 
         Raises:
             ServerProblem: the server answered with an error.
             ServerConnectionError: the server cannot be reached, or the connection ended before the answer.
-            TimeoutError: no answer came in time; the server may still be at it.
+            TimeoutError: no answer came in time; the server may still be executing the request.
         """
         data = self._request(method, path, content, media_type, accept, self._keys.new() if keyed else b"")
         attempts = 0
@@ -116,24 +112,24 @@ class Transport:
                 reply = self._attempt(self._connected(), method, path, data)
                 break
             except ServerConnectionError as error:
-                self._give_up()
+                self._drop_connection()
                 if attempts == self._retries or not (error.is_harmless or repeatable or keyed):
                     raise
             except BaseException:
-                # An interrupted exchange too (Ctrl-C): its answer must not be read as that of the next request.
-                self._give_up()
+                # After an interrupted exchange too (Ctrl-C): the next request must not read its answer.
+                self._drop_connection()
                 raise
-            # At random, so that clients which lost the same server do not all come back at the same moment.
-            time.sleep(FIRST_DELAY * 2**attempts * _JITTER.uniform(0.5, 1.0))
+            # At random, so that the clients of a lost server do not all come back at the same moment.
+            time.sleep(_FIRST_DELAY_SECONDS * 2**attempts * _JITTER.uniform(0.5, 1.0))
             attempts += 1
         if not reply.is_kept:
-            self._give_up()
-        if reply.status >= _REDIRECT:
+            self._drop_connection()
+        if reply.status >= _FIRST_ERROR_STATUS:
             raise ServerProblem.of(reply.status, reply.reason, reply.body)
         return reply.body
 
     def close(self) -> None:
-        """Close the connections of all threads, none of which may be in an exchange. A later exchange opens a new one."""
+        """Close the connections of all threads, none of which may be in an exchange. A later exchange opens a new connection."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
@@ -146,25 +142,24 @@ class Transport:
         head = self._heads.get(form)
         if head is None:
             head = self._head(*form)
-            # Instances come and go, and each has paths of its own.
-            if len(self._heads) >= _MAX_HEADS:
+            if len(self._heads) >= _MAX_CACHED_HEADS:  # each instance has its own paths
                 self._heads.clear()
             self._heads[form] = head
         return b"%b%b\r\n%b\r\n%b" % (head, b"" if content is None else b"%d" % len(content), key, content or b"")
 
     def _head(self, method: str, path: str, accept: str, media_type: str | None) -> bytes:
-        head = f"{method} {self._address.prefix}{path} HTTP/1.1\r\n{self._common}Accept: {accept}\r\n"
+        head = f"{method} {self._address.prefix}{path} HTTP/1.1\r\n{self._common_fields}Accept: {accept}\r\n"
         if media_type is not None:
             return f"{head}Content-Type: {media_type}\r\nContent-Length: ".encode()
         return head.removesuffix("\r\n").encode() if method == "GET" else f"{head}Content-Length: 0".encode()
 
     def _connected(self) -> Connection:
-        """Return this thread's connection, or a new one where that cannot be used any more."""
+        """Return this thread's connection, or a new one if that cannot be reused."""
         connection: Connection | None = getattr(self._local, "connection", None)
-        # A forked process would share the socket with its parent, and each would read the other's answers.
+        # A forked process shares the socket with its parent, and each would read the other's answers.
         if connection is not None and connection.pid == os.getpid() and connection.is_reusable():
             return connection
-        self._give_up()
+        self._drop_connection()
         try:
             connection = Connection(self._address, self._tls, self._timeout)
         except OSError as error:
@@ -179,7 +174,7 @@ class Transport:
             self._connections.add(connection)
         return connection
 
-    def _give_up(self) -> None:
+    def _drop_connection(self) -> None:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is not None:
             self._local.connection = None
@@ -212,20 +207,20 @@ class Transport:
         return reply if sent_whole else reply._replace(is_kept=False)
 
 
-class _Keys:
-    """Names requests, each by another key, as lines of their heads; threads may share it."""
+class _IdempotencyKeys:
+    """Makes unique `Idempotency-Key` fields; threads may share it."""
 
     def __init__(self) -> None:
         self._pid = 0
 
     def new(self) -> bytes:
-        """Return a new one."""
+        """Return a new field, with its line break."""
         if self._pid != os.getpid():
-            # After a fork both would go on with the same.
-            self._common = b"Idempotency-Key: %b-" % secrets.token_hex(8).encode()
+            # After a fork both processes would use the same keys.
+            self._prefix = b"Idempotency-Key: %b-" % secrets.token_hex(8).encode()
             self._count = itertools.count()
             self._pid = os.getpid()
-        return b"%b%d\r\n" % (self._common, next(self._count))
+        return b"%b%d\r\n" % (self._prefix, next(self._count))
 
 
 def _token(api_key: str) -> str:
@@ -238,6 +233,6 @@ def _token(api_key: str) -> str:
 
 
 def _tls() -> ssl.SSLContext:
-    import ssl  # here, for most clients never need it and it takes as long to load as all the rest
+    import ssl  # most clients do not need it, and it takes as long to load as all the rest
 
     return ssl.create_default_context()
