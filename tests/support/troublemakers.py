@@ -31,6 +31,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from gym_http_server.runtime.shared.usage import CELLS
+
 STOP = signal.SIGKILL
 
 
@@ -196,6 +198,12 @@ class Troublemaker(gymnasium.Env[Any, Any]):
                 for each in gc.get_objects():
                     if isinstance(each, mmap.mmap):
                         each[:] = (bytes.fromhex(pattern) * len(each))[: len(each)]
+            case ["pretend_to_begin"]:
+                # The usage is what the memory begins with; of any other time than this no call lasts too long.
+                [memory] = [each for each in gc.get_objects() if isinstance(each, mmap.mmap)]
+                while True:
+                    memory[: 8 * CELLS] = struct.pack("=d", time.monotonic()) * CELLS
+                    time.sleep(0.001)
             case ["truncate_memory"]:
                 return {"truncated": [truncate(path) for path in shared_memory()]}
             case ["oom"]:

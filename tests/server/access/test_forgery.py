@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,8 +28,8 @@ from gym_http_server.runtime.frames import (
 )
 from gym_http_server.runtime.messages import FIELD_CHECKS, Description
 from tests.conftest import start
-from tests.support.handing import TROUBLE, Client, post, step
-from tests.support.serving import Answer, Server, eventually
+from tests.support.handing import TROUBLE, Client, begin, handed, post, step
+from tests.support.serving import Answer, Server, eventually, living
 
 pytestmark = pytest.mark.full
 
@@ -163,6 +164,16 @@ def test_what_an_environment_writes_into_the_shared_memory_fails_nobody(process_
             assert server.get(path, check=path != "/").status == 200
         assert server.request("DELETE", env).status == 200
         assert not [line for line in server.stderr if "internal error" in line]
+
+
+def test_an_environment_that_pretends_to_have_just_begun_is_killed_all_the_same() -> None:
+    """Whatever times it writes into the shared memory, who waits for it waits no longer than two calls may take."""
+    with start("handover", "--call-timeout", "2") as server, handed(server) as (client, env, pid):
+        process = psutil.Process(pid)
+        begin(server, client, env, pid, step(env, "pretend_to_begin"))
+        with Client(server) as other:
+            assert other.ask(step(env, "x")).status in (410, 504)
+        assert not living([process])
 
 
 @contextlib.contextmanager

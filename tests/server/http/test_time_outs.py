@@ -15,6 +15,7 @@ from tests.support.handing import HEALTH, TROUBLE, Client, get, handed, owner_of
 from tests.support.serving import SECONDS, Answer, Server, parse_response, threads
 
 TIMEOUT = 0.4
+TIMEOUTS = {"header": TIMEOUT, "body": 0.5}
 AT_MOST = 4 * TIMEOUT
 """The machine may be busy."""
 
@@ -25,7 +26,9 @@ ONCE = 2.0
 @pytest.fixture(scope="module", params=KINDS)
 def strict(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each kind that waits for less than half a second."""
-    with start(request.param, "--header-timeout", str(TIMEOUT), "--body-timeout", str(TIMEOUT)) as running:
+    with start(
+        request.param, "--header-timeout", str(TIMEOUTS["header"]), "--body-timeout", str(TIMEOUTS["body"])
+    ) as running:
         yield running
 
 
@@ -62,10 +65,10 @@ def is_late(answer: Answer, what: str) -> bool:
     problem = answer.json
     setting = f"{what}_timeout"
     assert problem["type"] == "urn:gym-http-server:problem:request-timeout"
-    assert (problem["status"], problem["limit"], problem["setting"]) == (408, TIMEOUT, setting)
+    assert (problem["status"], problem["limit"], problem["setting"]) == (408, TIMEOUTS[what], setting)
     assert answer.headers["connection"] == "close"
     assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status == 408 and f"--{what}-timeout" in answer.message and f"{TIMEOUT:g} s" in answer.message
+    return answer.status == 408 and f"--{what}-timeout" in answer.message and f"{TIMEOUTS[what]:g} s" in answer.message
 
 
 SLOW = {

@@ -79,6 +79,17 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(seconds: list[float], sha
     assert math.isclose(tally.mean, statistics.fmean(seconds), rel_tol=1e-9)
 
 
+def test_a_quantile_is_read_off_as_if_a_bucket_were_filled_evenly() -> None:
+    """As Prometheus does; the first bucket begins at nothing."""
+    counted = Traffic()
+    for seconds in (0.0015, 0.0015, 0.0015, 0.0015):
+        counted.count("stepEnv", 200, seconds, 0, 0)
+    counted.count("resetEnv", 200, 0.0, 0, 0)
+    step, reset = sorted(tallies([counted]), key=lambda each: each.operation, reverse=True)
+    assert [step.quantile(share) for share in (0.25, 0.5, 1.0)] == pytest.approx([0.00125, 0.0015, 0.002])
+    assert reset.quantile(0.5) == pytest.approx(BOUNDS[0] / 2)
+
+
 def test_an_operation_that_took_no_time_that_is_known_has_quantiles_all_the_same() -> None:
     """Requests beyond the last bound count as it, and no requests as nothing."""
     nothing = Tally("stepEnv", {}, 0, 0, 0.0, (0,) * (len(BOUNDS) + 1))

@@ -83,6 +83,19 @@ def test_every_episode_is_on_disk_at_once_however_many_files_they_fill(
         assert not [each for each in names(directory) if each.startswith("openaigym.partial")]
 
 
+def test_a_file_that_is_full_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file has more episodes than there may be, and each has a manifest."""
+    monkeypatch.setattr(writer, "EPISODES_PER_FILE", 3)
+    written = make(tmp_path)
+    written.begins()
+    for count in range(7):
+        written.add((float(count), 1))
+    written.close()
+    files = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*.stats.json"))]
+    assert [each["episode_rewards"] for each in files] == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [6.0]]
+    assert len(list(tmp_path.glob("openaigym.manifest.*"))) == 3
+
+
 def test_the_files_have_the_names_that_gym_gave_them(tmp_path: Path) -> None:
     """A recording is a manifest and a file of episodes, whose infix ends with the process id."""
     written = make(tmp_path)
