@@ -251,6 +251,29 @@ def test_it_is_seeded_as_gymnasium_expects(server):
         assert env.np_random.random() == first
 
 
+def test_the_seed_of_the_creation_is_that_of_the_first_reset_alone(server):
+    """Its generator goes on from there, as that of an environment does which is reset without a seed."""
+    with RemoteEnv(server.url, "CartPole-v1", seed=9) as env:
+        drawn = []
+        for _ in range(2):
+            env.reset()
+            drawn.append(env.np_random.random())
+        assert drawn[0] == np.random.default_rng(9).random() != drawn[1]
+
+
+def test_the_frame_that_came_with_a_step_is_not_that_of_what_is_restored(server):
+    """With `frames`, a frame that came along is shown until the state is another."""
+    with RemoteEnv(server.url, "CartPole-v1", render_mode="rgb_array", frames=True) as env:
+        env.reset(seed=1)
+        env.step(1)
+        shown, snapshot = env.render(), env.snapshot()
+        for _ in range(5):
+            env.step(1)
+        assert not np.array_equal(env.render(), shown)
+        env.restore(snapshot)
+        assert np.array_equal(env.render(), shown)
+
+
 def test_it_tells_what_the_environment_tells_of_itself(server):
     """`metadata` and what the registration says are those of the environment; so they are after `make`, and of its spec."""
     with gymnasium.make("CartPole-v1") as local, RemoteEnv(server.url, "CartPole-v1") as env:

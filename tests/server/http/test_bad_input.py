@@ -107,6 +107,17 @@ def test_another_media_type_or_charset_is_a_415_that_says_what_to_send(
     assert ("UTF-8" if "charset" in content_type else "application/json") in problem(answer)["detail"]
 
 
+@pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("br", 415), ("identity", 200), ("", 200)])
+def test_a_compressed_body_is_a_415_and_nothing_is_made_of_it(server: Server, coding: str, status: int) -> None:
+    """On the hot path and off it."""
+    env = server.create()
+    for path, body in (("/v1/envs/", b'{"env_id": "CartPole-v1"}'), (f"{env}/reset/", b'{"seed": 1}')):
+        answer = server.post(path, body, headers={"Content-Encoding": coding, "Content-Type": "application/json"})
+        assert answer.status == status
+        if status == 415:
+            assert repr(coding) in problem(answer)["detail"]
+
+
 def test_a_body_over_the_limit_is_a_413_whether_its_length_is_declared_or_not(server: Server) -> None:
     """50 MB with a Content-Length, in chunks, and before `100 Continue` are all refused with the limit named."""
     size = 50 << 20

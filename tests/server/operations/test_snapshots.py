@@ -345,6 +345,19 @@ def test_the_frame_after_a_restoration_is_that_of_the_snapshot(
         assert film() == first
 
 
+def test_the_frame_of_an_episode_that_follows_a_restoration_at_once_is_its_own(server: Server) -> None:
+    """What was kept to be shown of the snapshot is shown no more, though no step was taken since."""
+    env = server.create("ALE/Pong-v5", seed=1)
+    server.post(f"{env}/reset/", {"seed": 1})
+    first = server.get(f"{env}/render/").body
+    play(server, env, 30)
+    snapshot = create(server, env)
+    restore(server, snapshot)
+    assert server.get(f"{env}/render/").body != first
+    server.post(f"{env}/reset/", {"seed": 1})
+    assert server.get(f"{env}/render/").body == first
+
+
 def test_a_snapshot_of_a_restored_frame_has_it_too(server: Server) -> None:
     """The screen of an emulator shows another frame at that moment."""
     env = server.create("ALE/Pong-v5", seed=1)

@@ -110,6 +110,17 @@ def test_a_fork_server_that_is_stopped_holds_nobody_up_for_ever() -> None:
         eventually(lambda: not psutil.pid_exists(fork_server.pid) or fork_server.status() == psutil.STATUS_ZOMBIE)
 
 
+def test_what_is_forked_after_its_creation_was_given_up_is_ended() -> None:
+    """A fork server that goes on after a 504 leaves no process of that creation."""
+    with start("process", "--call-timeout", "2") as server:
+        [fork_server] = psutil.Process(server.process.pid).children()
+        fork_server.suspend()
+        assert server.post("/v1/envs/", {"env_id": TROUBLE}).status == 504
+        fork_server.resume()
+        server.create(TROUBLE)
+        eventually(lambda: len(fork_server.children()) == 1)
+
+
 def test_a_fifo_in_the_upload_target_is_passed_over(tmp_path: Path) -> None:
     """Evaluations and pages are answered, and the server stops; likewise where one stands for a file of a recording."""
     target, recording = tmp_path / "target", tmp_path / "recording"

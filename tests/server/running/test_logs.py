@@ -157,6 +157,15 @@ def test_a_request_that_the_protocol_refuses_is_in_the_access_log(refusing: Serv
         assert parse_response(answer).headers.get("x-request-id") == (None if name == "no request" else "mine")
 
 
+def test_of_a_reply_to_head_no_byte_is_in_the_access_log() -> None:
+    """What the content would have had is not sent, by an operation or a page."""
+    with start("inline", "--log-format", "json", "--access-log") as server:
+        for path in ("/v1/envs/", "/"):
+            server.request("HEAD", path, check=False)
+        told = eventually(lambda: (found := records(server, "gym_http_server.access")) and len(found) == 2 and found)
+    assert [(each["method"], each["status"], each["sent_bytes"]) for each in told] == [("HEAD", 200, 0)] * 2
+
+
 def test_without_an_access_log_only_beginning_and_end_of_an_instance_are_logged(server: Server) -> None:
     """The log of a server at work is quiet, and says what it says in text."""
     env = server.create()
