@@ -125,6 +125,8 @@ def test_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sessions.holds(cookie)
     monkeypatch.setattr("time.monotonic", lambda: now + SESSION_SECONDS + 60)
     assert not sessions.holds(cookie)
+    sessions.begin()
+    assert len(sessions._ends) == 1  # nothing is kept of the first
 
 
 def test_logging_out_ends_the_session(locked: Server) -> None:

@@ -158,6 +158,12 @@ def test_a_pipe_that_nobody_writes_is_given_up(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     with pytest.raises(TimeoutError, match="nobody has written it"):
         read_within(fifo, 0.05)
+    # Somebody has opened it, and takes the whole time.
+    with fifo.open("r+b", buffering=0):
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            read_within(fifo, 0.2)
+        assert time.monotonic() - began >= 0.2
     with threads(lambda: fifo.write_text("key")):
         assert read_within(fifo, SECONDS) == b"key"
     assert stat.S_ISFIFO(fifo.stat().st_mode)
