@@ -115,10 +115,8 @@ class Implementation:
 
     def sent(self, request: Request) -> Sent:
         """Return a request with the curl command that repeats it."""
-        return Sent(request, self._curl(request))
-
-    def _curl(self, request: Request) -> str:
-        return self.ledger.with_variable(request.curl(self.url, has_key=self._api_key is not None))
+        curl = request.curl(self.url, has_key=self._api_key is not None)
+        return Sent(request, self.ledger.with_variable(curl))
 
     @contextlib.contextmanager
     def closing(self) -> Iterator[None]:
@@ -166,7 +164,7 @@ class Implementation:
             reason = f"no answer within {self.timeout:g} s" if isinstance(error, TimeoutError) else _words(error)
             raise NoAnswer("an answer", reason, self.sent(request)) from error
         self.ledger.note(request, answer)
-        return Exchange(request, self._curl(request), answer)
+        return Exchange(request, self.sent(request).curl, answer)
 
     def _answer(self, request: Request) -> Answer:
         was_kept = self._kept.sock is not None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 from hypothesis.errors import HypothesisException
+from schemathesis.core.failures import Failure
 
 from .caller import Caller
 from .exchange import KEY_VARIABLE, Nonconformity, NotServed
@@ -157,6 +158,8 @@ def _finding(error: BaseException) -> tuple[str, str]:
     """Return a key, equal for errors of one cause, and the text to report."""
     if isinstance(error, Nonconformity):
         return f"{error.expected}\n{error.came}", str(error)
+    if isinstance(error, Failure):
+        return str(error), str(error)
     if isinstance(error, HypothesisException):
         reason = str(error).partition("\n")[0]
         text = "expected: the same answers when the same is sent again"
