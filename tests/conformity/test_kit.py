@@ -171,7 +171,7 @@ TELLING = [
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_implementation_fails(right: Server, tmp_path: Path, wrong: str) -> None:
-    """What is wrong is told by the group and the row that it belongs to, with what was expected and what came."""
+    """What is wrong is told by the group and the check that it belongs to, with what was expected and what came."""
     telling = [each[1:] for each in TELLING if each[0] == wrong]
     groups = [word for group in {each[0] for each in telling} for word in ("--only", group)]
     with ReverseProxy(right.address, **WRONG[wrong]) as proxy:

@@ -62,7 +62,7 @@ def _served(caller: Caller) -> Iterator[str]:
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
 def test_lifecycle(implementation: Implementation, caller: Caller, env_id: str) -> None:
-    """An instance steps after a reset only, counts its steps, refuses what is no action, and is unknown once closed."""
+    """An instance steps after a reset only, counts its steps, refuses invalid actions, and is unknown once closed."""
     with implementation.closing():
         live(caller, env_id, hypothesis.settings.get_profile(PROFILE))
 

@@ -142,7 +142,7 @@ def test_snapshot(caller: Caller, seed: int, env_id: str) -> None:
 
 @each_environment
 def test_library(caller: Caller, seed: int, env_id: str) -> None:
-    """A trajectory is that of the environment's library, where that is here in the same version."""
+    """A trajectory equals that of the environment's library, if the same version is installed here."""
     created = caller.create_env(env_id)
     actions = actions_for(caller, created["instance_id"], seed)
     local = play_locally(created["env_id"], created["library"], actions, seed)

@@ -86,7 +86,7 @@ def test_body_of_get(caller: Caller) -> None:
 
 
 def test_compression(caller: Caller) -> None:
-    """Nothing is compressed where no Accept-Encoding was sent, however large it is."""
+    """Nothing is compressed without an Accept-Encoding header, however large it is."""
     instance_id = caller.create_env(ENV_ID)["instance_id"]
     caller.reset_env(instance_id)
     for path in (f"{ENVS}{instance_id}/", "/metrics"):
