@@ -16,7 +16,7 @@ from ..errors import (
     InvalidValueError,
     ResetNeededError,
 )
-from .making.told import Told
+from .making.declared import declared
 from .making.vectorize import ENTRY_POINT, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .served import Served, as_object, calling, encoded, outside
@@ -72,7 +72,7 @@ class Batch(Served):
                 vectorization_mode=made.vectorization_mode,
                 autoreset_mode=made.autoreset_mode,
                 wrappers=request.wrappers,
-                told=Told.by(made.environment, made.env_id, request).to_wire(),
+                declared=declared(made.environment, made.env_id, request),
             )
         except TypeError as error:
             made.environment.close()

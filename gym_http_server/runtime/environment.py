@@ -8,8 +8,8 @@ import numpy as np
 
 from ..errors import GymHttpServerError, InvalidValueError, RenderModeError, ReplyTooLargeError, ResetNeededError
 from .making.construct import render_modes
+from .making.declared import declared
 from .making.library import make
-from .making.told import Told
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .rollout import RolloutBuffer, kept, planned
 from .served import Served, as_object, calling, encoded, filmable, number, outside
@@ -60,7 +60,7 @@ class Environment(Served):
             made.notice,
             autoreset_mode="next_step" if request.autoreset else None,
             wrappers=request.wrappers,
-            told=Told.by(made.environment, made.env_id, request).to_wire(),
+            declared=declared(made.environment, made.env_id, request),
         )
         super().__init__(
             description, made.action_space, made.observation_space, request.seed, usage, owns_process=owns_process

@@ -79,7 +79,7 @@ class Description:
         vectorization_mode: of a batch; None for a single environment.
         autoreset_mode: of a batch; `next_step` for a single environment with `autoreset`, else None.
         wrappers: the wrappers of the request.
-        told: metadata of the environment (see `told.Told.to_wire`).
+        declared: what the environment declares (see `making.declared`).
     """
 
     env_id: str
@@ -92,7 +92,7 @@ class Description:
     vectorization_mode: str | None = None
     autoreset_mode: str | None = None
     wrappers: list[dict[str, Any]] = field(default_factory=list)
-    told: dict[str, Any] = field(default_factory=dict)
+    declared: dict[str, Any] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form sent to the server."""

@@ -240,7 +240,7 @@ class Served(abc.ABC):
 
     def snapshot_list(self, limit: int) -> Reply:
         """Reply `{"snapshots", "limit"}`, the oldest first."""
-        return encoded({"snapshots": self._snapshots.told(), "limit": limit}, JSON)
+        return encoded({"snapshots": self._snapshots.descriptions(), "limit": limit}, JSON)
 
     def snapshot_restore(self, snapshot_id: str, media_type: str = JSON) -> Reply:
         """Restore a snapshot; reply its latest observation.

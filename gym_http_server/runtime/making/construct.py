@@ -19,66 +19,70 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..messages import CreateRequest
-    from .ids import Found
+    from .ids import Registration
 
 Make: TypeAlias = Callable[..., Any]
 
 
-def make_single(found: Found, request: CreateRequest, **kwargs: Any) -> Any:
+def make_single(registration: Registration, request: CreateRequest, **kwargs: Any) -> Any:
     """Return the environment that the library's `make` returns for a specification."""
-    module = gymnasium if found.library == "gymnasium" else gym_compat.load()
+    module = gymnasium if registration.library == "gymnasium" else gym_compat.load()
     return module.make(
-        found.specification, max_episode_steps=request.max_episode_steps, disable_env_checker=True, **kwargs
+        registration.specification, max_episode_steps=request.max_episode_steps, disable_env_checker=True, **kwargs
     )
 
 
-def adapted(environment: Any, found: Found, request: CreateRequest) -> Any:
+def adapted(environment: Any, registration: Registration, request: CreateRequest) -> Any:
     """Return an environment with Gymnasium's interface, whichever library made it."""
-    if found.library == "gymnasium":
+    if registration.library == "gymnasium":
         return environment
     with closing_on_error(environment):
         return gym_compat.Adapted(
-            environment, found.env_id, request.max_episode_steps or found.specification.max_episode_steps
+            environment, registration.env_id, request.max_episode_steps or registration.specification.max_episode_steps
         )
 
 
 def construct(
-    found: Found, kwargs: dict[str, Any], request: CreateRequest, entry_point: Any = None, make: Make = make_single
+    registration: Registration,
+    kwargs: dict[str, Any],
+    request: CreateRequest,
+    entry_point: Any = None,
+    make: Make = make_single,
 ) -> tuple[Any, str | None]:
     """Return a new environment and its render mode.
 
     Args:
-        found: the registration.
+        registration: the registration.
         kwargs: keyword arguments for the environment's constructor.
         request: the client's request.
         entry_point: the constructor or its name, if it is not the specification's.
-        make: called with `found`, `request` and the keyword arguments.
+        make: called with `registration`, `request` and the keyword arguments.
 
     Raises:
         InvalidValueError: the environment does not have the requested render mode.
         Exception: any exception of the constructor.
     """
-    entry_point = entry_point or found.specification.entry_point
+    entry_point = entry_point or registration.specification.entry_point
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
     opengl.keep_from_aborting()
     modes = render_modes(creator)
 
     def call(mode: str | None) -> tuple[Any, str | None]:
-        environment = make(found, request, **kwargs, **({} if mode is None else {"render_mode": mode}))
+        environment = make(registration, request, **kwargs, **({} if mode is None else {"render_mode": mode}))
         opengl.keep_from_aborting()  # again, because the constructor may have imported mujoco
         # Some environments take the argument without setting the attribute; in **kwargs alone it has no effect.
         return environment, getattr(environment, "render_mode", None) or (mode if takes else None)
 
     # gym's wrapper around environments of the old API takes the mode instead of the constructor.
-    wrapped = bool(getattr(found.specification, "apply_api_compatibility", False))
+    wrapped = bool(getattr(registration.specification, "apply_api_compatibility", False))
     takes = wrapped or _takes(creator)
-    may_take = "render_mode" not in found.specification.kwargs and (takes or _takes(creator, in_kwargs=True))
+    may_take = "render_mode" not in registration.specification.kwargs and (takes or _takes(creator, in_kwargs=True))
     if request.render_mode is not None:
-        _check(found, request.render_mode, modes)
+        _check(registration, request.render_mode, modes)
         environment, mode = call(request.render_mode)
         if modes is None:
             with closing_on_error(environment):
-                _check(found, request.render_mode, render_modes(environment))
+                _check(registration, request.render_mode, render_modes(environment))
         return environment, mode
     if not may_take:
         return call(None)
@@ -131,14 +135,14 @@ def render_modes(holder: Any) -> list[str] | None:
     return None if modes is None else [str(mode) for mode in modes]
 
 
-def _check(found: Found, mode: str, modes: list[str] | None) -> None:
+def _check(registration: Registration, mode: str, modes: list[str] | None) -> None:
     if modes is None:
         return
     # `make` adds lists of frames, and a window that shows `rgb_array` frames.
     window = {"human"} if {"rgb_array", "rgb_array_list"} & set(modes) else set()
     if mode not in {*modes, *(f"{name}_list" for name in modes), *window}:
         have = ", ".join(sorted(modes)) or "none at all"
-        raise InvalidValueError(f"{found.env_id} has no render mode {mode!r}: it has {have}", render_modes=modes)
+        raise InvalidValueError(f"{registration.env_id} has no render mode {mode!r}: it has {have}", render_modes=modes)
 
 
 def _preferred(modes: list[str]) -> str | None:

@@ -59,7 +59,7 @@ MAX_SUGGESTIONS_TRIED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Registration:
     """The registration that serves an id.
 
     Attributes:
@@ -77,7 +77,7 @@ class Found:
     notice: str | None = None
 
 
-def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | None = None) -> Found:
+def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | None = None) -> Registration:
     """Return the registration of the requested id, or of its successor if the id is retired.
 
     Args:
@@ -104,7 +104,7 @@ def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | 
     for library in libraries:
         specification = registrations(library).get(env_id)
         if specification is not None:
-            return Found(env_id, library, specification)
+            return Registration(env_id, library, specification)
     successor = _successor(libraries, namespace, name, version)
     if successor is None:
         raise _unknown(request, libraries, _why(libraries[0], env_id, namespace, name), can_be_made)
@@ -116,7 +116,7 @@ def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | 
             request.env_id,
             f"it is retired and the server was started with --strict-env-ids: ask for {successor.env_id}",
         )
-    return Found(successor.env_id, successor.library, successor.specification, successor.kwargs, notice)
+    return Registration(successor.env_id, successor.library, successor.specification, successor.kwargs, notice)
 
 
 def _unknown(
@@ -165,11 +165,13 @@ def registrations(library: str) -> Mapping[str, Any]:
     return registry if library == "gymnasium" else gym_compat.load().envs.registration.registry
 
 
-def _successor(libraries: tuple[str, ...], namespace: str | None, name: str, version: int | None) -> Found | None:
+def _successor(
+    libraries: tuple[str, ...], namespace: str | None, name: str, version: int | None
+) -> Registration | None:
     for library in libraries:
         newest = _newest(library, namespace, name)
         if newest is not None and (version is None or version < newest.version):
-            return Found(newest.id, library, newest)
+            return Registration(newest.id, library, newest)
         if library == "gymnasium" and namespace is None and version in (0, 4):
             atari = _atari(name, version)
             if atari is not None:
@@ -186,7 +188,7 @@ def _newest(library: str, namespace: str | None, name: str) -> Any:
     return max(versions, key=lambda specification: specification.version, default=None)
 
 
-def _atari(name: str, version: int) -> Found | None:
+def _atari(name: str, version: int) -> Registration | None:
     match = ATARI.fullmatch(name)
     if match is None:
         return None
@@ -200,7 +202,7 @@ def _atari(name: str, version: int) -> Found | None:
     kwargs["frameskip"] = {"NoFrameskip": 1, "Deterministic": deterministic}.get(match["kind"], (2, 5))
     if match["ram"]:
         kwargs["obs_type"] = "ram"
-    return Found(env_id, "gymnasium", specification, kwargs)
+    return Registration(env_id, "gymnasium", specification, kwargs)
 
 
 def _why(library: str, env_id: str, namespace: str | None, name: str) -> str:

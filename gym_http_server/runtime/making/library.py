@@ -40,7 +40,7 @@ keyword arguments of an environment."""
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class NewEnvironment:
     """A new environment.
 
     Attributes:
@@ -63,7 +63,7 @@ class Made:
     notice: str | None = None
 
 
-def make(request: CreateRequest) -> Made:
+def make(request: CreateRequest) -> NewEnvironment:
     """Make an environment.
 
     Raises:
@@ -75,27 +75,27 @@ def make(request: CreateRequest) -> Made:
     """
     check_kwargs(request.kwargs)
     check_names(request.wrappers)
-    found = find(request, can_be_made)
-    kwargs = {**found.kwargs, **request.kwargs}
+    registration = find(request, can_be_made)
+    kwargs = {**registration.kwargs, **request.kwargs}
     prepare_action = None
-    with constructing(found.env_id), quiet():
-        environment, render_mode = construct(found, kwargs, request)
+    with constructing(registration.env_id), quiet():
+        environment, render_mode = construct(registration, kwargs, request)
         if request.wrappers:
-            environment = wrap(adapted(environment, found, request), request.wrappers)
+            environment = wrap(adapted(environment, registration, request), request.wrappers)
         with closing_on_error(environment):
             remember_actions(environment)
             spaces = environment.action_space, environment.observation_space
-            if found.library == "gym" and not request.wrappers:
+            if registration.library == "gym" and not request.wrappers:
                 spaces = gym_compat.convert_space(spaces[0]), gym_compat.convert_space(spaces[1])
                 prepare_action = gym_compat.prepare_action_for(spaces[0], narrows=gym_compat.narrows(environment))
-    return Made(
+    return NewEnvironment(
         environment,
-        found.env_id,
-        f"{found.library} {importlib.metadata.version(found.library)}",
+        registration.env_id,
+        f"{registration.library} {importlib.metadata.version(registration.library)}",
         render_mode,
         *spaces,
         prepare_action=prepare_action,
-        notice=found.notice,
+        notice=registration.notice,
     )
 
 

@@ -24,7 +24,7 @@ from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:
     from ..messages import CreateRequest
-    from .ids import Found
+    from .ids import Registration
 
 ENTRY_POINT: Final = "vector_entry_point"
 
@@ -32,7 +32,7 @@ AUTORESET_MODES: Final = {mode.name.lower(): mode for mode in AutoresetMode}
 
 
 @dataclass(frozen=True, slots=True)
-class MadeBatch:
+class NewBatch:
     """A new batch.
 
     Attributes:
@@ -54,7 +54,7 @@ class MadeBatch:
     notice: str | None
 
 
-def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
+def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
     """Make a batch of `request.num_envs` lanes.
 
     Raises:
@@ -66,8 +66,8 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
     """
     check_kwargs(request.kwargs)
     check_names(request.wrappers)
-    found = find(request, can_be_made)
-    mode = _mode(found, request, may_fork=may_fork)
+    registration = find(request, can_be_made)
+    mode = _mode(registration, request, may_fork=may_fork)
     vector_kwargs: dict[str, Any] = {}
     if mode != ENTRY_POINT:
         # No copy is needed: a reply is encoded before the next call overwrites the observations.
@@ -75,11 +75,15 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
     if mode == "async":
         vector_kwargs["context"] = "fork"  # the other contexts would import the server's main module
 
-    def make(found: Found, request: CreateRequest, **kwargs: Any) -> Any:
+    def make(registration: Registration, request: CreateRequest, **kwargs: Any) -> Any:
         lanes = request.num_envs or 1
-        if found.library == "gym":
+        if registration.library == "gym":
             return SyncVectorEnv(
-                [lambda: wrap(adapted(make_single(found, request, **kwargs), found, request), request.wrappers)]
+                [
+                    lambda: wrap(
+                        adapted(make_single(registration, request, **kwargs), registration, request), request.wrappers
+                    )
+                ]
                 * lanes,
                 **vector_kwargs,
             )
@@ -90,32 +94,32 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> MadeBatch:
         if request.wrappers:
             kwargs["wrappers"] = [functools.partial(wrap, wrappers=request.wrappers)]
         if mode == "async":
-            return _make_async(found, lanes, vector_kwargs, kwargs)
+            return _make_async(registration, lanes, vector_kwargs, kwargs)
         return gymnasium.make_vec(
-            found.specification, num_envs=lanes, vectorization_mode=mode, vector_kwargs=vector_kwargs, **kwargs
+            registration.specification, num_envs=lanes, vectorization_mode=mode, vector_kwargs=vector_kwargs, **kwargs
         )
 
-    entry_point = found.specification.vector_entry_point if mode == ENTRY_POINT else None
-    with constructing(found.env_id), quiet():
+    entry_point = registration.specification.vector_entry_point if mode == ENTRY_POINT else None
+    with constructing(registration.env_id), quiet():
         environment, render_mode = construct(
-            found, {**found.kwargs, **request.kwargs}, request, entry_point=entry_point, make=make
+            registration, {**registration.kwargs, **request.kwargs}, request, entry_point=entry_point, make=make
         )
         with closing_on_error(environment):
             for lane in environment.unwrapped.envs if mode == "sync" else ():
                 remember_actions(lane)
             autoreset_mode = environment.metadata.get("autoreset_mode")
-    return MadeBatch(
+    return NewBatch(
         environment,
-        found.env_id,
-        f"{found.library} {importlib.metadata.version(found.library)}",
+        registration.env_id,
+        f"{registration.library} {importlib.metadata.version(registration.library)}",
         render_mode,
         mode,
         autoreset_mode.name.lower() if isinstance(autoreset_mode, AutoresetMode) else None,
-        found.notice,
+        registration.notice,
     )
 
 
-def _make_async(found: Found, lanes: int, vector_kwargs: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+def _make_async(registration: Registration, lanes: int, vector_kwargs: dict[str, Any], kwargs: dict[str, Any]) -> Any:
     """Make a batch with a process per lane, and with shared memory if observations have a fixed layout.
 
     Gymnasium 1.4.0 refuses shared memory for Graph and Sequence, and reads Text and OneOf from it only once. Without
@@ -124,7 +128,7 @@ def _make_async(found: Found, lanes: int, vector_kwargs: dict[str, Any], kwargs:
 
     def make(**more: Any) -> Any:
         return gymnasium.make_vec(
-            found.specification,
+            registration.specification,
             num_envs=lanes,
             vectorization_mode="async",
             vector_kwargs={**vector_kwargs, **more},
@@ -142,7 +146,7 @@ def _make_async(found: Found, lanes: int, vector_kwargs: dict[str, Any], kwargs:
         environment.close()
     if vector_kwargs["autoreset_mode"] is AutoresetMode.NEXT_STEP:
         raise InvalidValueError(
-            f"{found.env_id} cannot be made in vectorization_mode 'async' with autoreset_mode 'next_step', because its "
+            f"{registration.env_id} cannot be made in vectorization_mode 'async' with autoreset_mode 'next_step', because its "
             "observations have no fixed layout: ask for autoreset_mode 'same_step' or 'disabled', or for 'sync'"
         )
     return make(shared_memory=False)
@@ -156,9 +160,9 @@ def _has_fixed_layout(space: gymnasium.Space[Any]) -> bool:
     return isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary)
 
 
-def _mode(found: Found, request: CreateRequest, *, may_fork: bool) -> str:
+def _mode(registration: Registration, request: CreateRequest, *, may_fork: bool) -> str:
     """Return the vectorization mode, or raise `InvalidValueError` if the requested one is not possible."""
-    specification, asked = found.specification, request.vectorization_mode
+    specification, asked = registration.specification, request.vectorization_mode
     own = getattr(specification, "vector_entry_point", None)
     wrappers = getattr(specification, "additional_wrappers", ())
     autoreset = request.autoreset_mode
@@ -167,7 +171,7 @@ def _mode(found: Found, request: CreateRequest, *, may_fork: bool) -> str:
             ENTRY_POINT if own is not None and not wrappers and autoreset is None and not request.wrappers else "sync"
         )
     why = None
-    if found.library == "gym" and asked != "sync":
+    if registration.library == "gym" and asked != "sync":
         why = "environments of gym are made in mode 'sync'"
     elif asked == ENTRY_POINT and own is None:
         why = "it has no vector entry point: ask for 'sync' or 'async'"
@@ -182,5 +186,5 @@ def _mode(found: Found, request: CreateRequest, *, may_fork: bool) -> str:
     elif asked == "async" and not may_fork:
         why = "it takes a process for each lane, which the engine 'inline' has not: start the server with --engine process"
     if why is not None:
-        raise InvalidValueError(f"{found.env_id} cannot be made in vectorization_mode {asked!r}: {why}")
+        raise InvalidValueError(f"{registration.env_id} cannot be made in vectorization_mode {asked!r}: {why}")
     return asked

@@ -32,7 +32,7 @@ DTYPES: Final = (
 
 
 def as_tuple(value: Any, environment: Environment) -> Any:  # noqa: ARG001 -- the signature of conversions
-    """Return a list as a tuple, and anything else as it is."""
+    """Return a list as a tuple, and anything else unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -68,7 +68,7 @@ def as_whole(value: Any, environment: Environment) -> Any:  # noqa: ARG001 -- as
 def as_one_or_two(value: Any, environment: Environment) -> Any:
     """Return an integer, or a list of integers as a tuple."""
     if isinstance(value, list):
-        return tuple(as_whole(each, environment) for each in value)
+        return tuple(as_whole(item, environment) for item in value)
     return as_whole(value, environment)
 
 

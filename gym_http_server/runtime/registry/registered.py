@@ -180,11 +180,14 @@ def _described(look: _Look, specification: Any, request: CreateRequest) -> Regis
     from ..making.blame import constructing
 
     reason = package = None
-    if look.error is not None:
+    cause = look.error
+    if cause is not None:
+        if isinstance(cause, EnvironmentCreationError):
+            cause = cause.__cause__ or cause
         try:
             # The error text of `createEnv`, which contains the id.
             with constructing(request.env_id):
-                raise _original(look.error)
+                raise cause
         except EnvironmentCreationError as error:
             reason, package = text(error.detail), error.facts.get("package")
     vector = getattr(specification, "vector_entry_point", None)
@@ -205,12 +208,6 @@ def _described(look: _Look, specification: Any, request: CreateRequest) -> Regis
 
 def _module_of(function: Any) -> str:
     return str(getattr(function, "__module__", None) or type(function).__module__)
-
-
-def _original(error: BaseException) -> BaseException:
-    from ...errors import EnvironmentCreationError
-
-    return error.__cause__ or error if isinstance(error, EnvironmentCreationError) else error
 
 
 def text(value: Any) -> str:

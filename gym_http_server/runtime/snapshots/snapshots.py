@@ -122,7 +122,7 @@ class Snapshots:
         """Delete all snapshots."""
         self._snapshots.clear()
 
-    def told(self) -> list[dict[str, Any]]:
+    def descriptions(self) -> list[dict[str, Any]]:
         """Return the members of the contract's `Snapshot` for each, the oldest first."""
         return [
             {

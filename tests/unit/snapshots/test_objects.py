@@ -380,7 +380,7 @@ def test_what_python_does_not_see_is_refused_by_name(name: str) -> None:
             value.wait()
         elif isinstance(value, io.IOBase | socket.socket):
             value.close()
-    assert snapshots.told() == []
+    assert snapshots.descriptions() == []
 
 
 def test_a_subclass_of_what_is_refused_is_refused() -> None:
@@ -689,7 +689,10 @@ def test_snapshots_have_ids_of_their_own_and_a_limit() -> None:
         with pytest.raises(UnknownSnapshotError, match="'00000001'"):
             refused("00000001")
     assert create() == "00000003"
-    assert [(each["snapshot_id"], each["steps"]) for each in snapshots.told()] == [("00000002", 7), ("00000003", 7)]
+    assert [(each["snapshot_id"], each["steps"]) for each in snapshots.descriptions()] == [
+        ("00000002", 7),
+        ("00000003", 7),
+    ]
 
 
 def test_a_snapshot_that_is_forgotten_frees_what_it_held() -> None:

@@ -1,8 +1,7 @@
-"""`Told`: what an environment declares, as JSON values: metadata, specification, seeds of its random generators."""
+"""What an environment declares: metadata, specification, and the seeds of its random generators."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,29 +15,20 @@ if TYPE_CHECKING:
 MAX_METADATA_BYTES: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What an environment declares, as plain JSON values.
+def declared(environment: Any, env_id: str, request: CreateRequest) -> dict[str, Any]:
+    """Return what an environment or a batch declares, as plain JSON values. Never raises.
 
-    Attributes:
-        metadata: the environment's `metadata`; beyond `MAX_METADATA_BYTES` only render modes and frame rate.
-        specification: `id`, `max_episode_steps`, `reward_threshold` and `nondeterministic` of its registration.
-        np_random_seeds: the seed of each random generator in decimal digits, or None if it is unknown. One for a single
-            environment or a vector entry point, otherwise one per lane.
+    Returns:
+        `metadata`: the environment's; beyond `MAX_METADATA_BYTES` only render modes and frame rate. `specification`: `id`,
+        `max_episode_steps`, `reward_threshold` and `nondeterministic` of its registration. `np_random_seeds`: the seed of
+        each random generator in decimal digits, or None if it is unknown; one for a single environment or a vector entry
+        point, otherwise one per lane.
     """
-
-    metadata: dict[str, Any] = field(default_factory=dict)
-    specification: dict[str, Any] = field(default_factory=dict)
-    np_random_seeds: list[str | None] = field(default_factory=list)
-
-    @classmethod
-    def by(cls, environment: Any, env_id: str, request: CreateRequest) -> Told:
-        """Return what an environment or a batch declares. Never raises."""
-        return cls(_metadata(environment), _specification(environment, env_id, request), _seeds(environment))
-
-    def to_wire(self) -> dict[str, Any]:
-        """Return the attributes by name."""
-        return asdict(self)
+    return {
+        "metadata": _metadata(environment),
+        "specification": _specification(environment, env_id, request),
+        "np_random_seeds": _seeds(environment),
+    }
 
 
 def _metadata(environment: Any) -> dict[str, Any]:
