@@ -21,7 +21,7 @@ from gym_http_server.errors import (
     UnknownEnvironmentError,
 )
 from gym_http_server.runtime.making import gym_compat
-from gym_http_server.runtime.making.library import Made, declare_imports, make
+from gym_http_server.runtime.making.library import NewEnvironment, declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
 
 ATARI = ("ale_py",)
@@ -38,7 +38,7 @@ GYM = [
 NEEDS = {"LunarLander": "Box2D", "CarRacing": "Box2D", "ALE": "ale_py", "InvertedPendulum": "mujoco"}
 
 
-def run(made: Made, *, render: bool = True) -> None:
+def run(made: NewEnvironment, *, render: bool = True) -> None:
     """Step an environment with actions of its converted space, and look at its frame."""
     made.environment.reset(seed=1)
     made.action_space.seed(1)
