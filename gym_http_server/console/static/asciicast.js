@@ -1,29 +1,29 @@
-// Plays videos of text, asciicast v1. Without it each can be downloaded.
+// Player of text videos (asciicast v1). Without JavaScript they can be downloaded.
 "use strict";
 
 const NEW_SCREEN = /\x1b\[[0-3]?J(?:\x1b\[(?:1;1)?H)?|\x1b\[(?:1;1)?H(?:\x1b\[[0-3]?J)?/;
 const STYLE = /\x1b\[([\d;]*)m/;
 const OTHER = /\x1b\[[\d;?]*[ -\/]*[@-ln-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[^\[\]]|[\x00-\x08\x0b-\x1a]/g;
-const LONGEST_PAUSE = 2;
-const LONGEST_SCREEN = 20000;
+const MAX_PAUSE_SECONDS = 2;
+const MAX_SCREEN_CHARACTERS = 20000;
 
-// What the screen shows from when on, in seconds.
+// Returns the frames: texts of the screen, and when each begins, in seconds.
 function framesOf(cast) {
   if (cast.version !== 1 || !Array.isArray(cast.stdout)) throw new TypeError("not an asciicast v1");
   const frames = [];
   let screen = "", at = 0;
   for (const [delay, text] of cast.stdout) {
-    at += Math.min(Math.max(Number(delay) || 0, 0), LONGEST_PAUSE);
+    at += Math.min(Math.max(Number(delay) || 0, 0), MAX_PAUSE_SECONDS);
     const parts = String(text).split(NEW_SCREEN);
     screen = parts.length > 1 ? parts.at(-1) : screen + text;
-    screen = screen.slice(-LONGEST_SCREEN);
+    screen = screen.slice(-MAX_SCREEN_CHARACTERS);
     if (screen.trim() !== "") frames.push({ at, text: screen });
   }
   if (frames.length === 0) throw new TypeError("an empty asciicast");
   return frames;
 }
 
-// Colours say where the agent is: they become classes, of which the style sheet knows the usual ones.
+// Colours mark the agent's position: they become classes, and the style sheet has the usual ones.
 function show(pre, text) {
   pre.replaceChildren();
   let codes = new Set();

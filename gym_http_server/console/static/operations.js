@@ -1,9 +1,9 @@
-// Shows the contract with Swagger UI, and gives names to what that leaves without one.
+// Shows the contract with Swagger UI, and labels its elements without an accessible name.
 "use strict";
 
 const place = document.getElementById("operations");
 
-// What a screen reader calls what has no name.
+// Accessible names of elements without one.
 const NAMES = [
   ["select:not([aria-label]), select[aria-label='']", "Choice"],
   ["textarea:not([aria-label])", "Body of the request"],
@@ -22,9 +22,9 @@ function mend() {
   }
   // Its text is its name.
   for (const button of place.querySelectorAll(".opblock-summary-control[aria-label]")) button.removeAttribute("aria-label");
-  // A button inside of it does the same: keys and screen readers have that.
+  // Keyboards and screen readers use the button inside, which does the same.
   for (const heading of place.querySelectorAll(".opblock-tag[tabindex], .opblock-summary [tabindex]:not(button)")) heading.removeAttribute("tabindex");
-  // What scrolls can be scrolled by keys.
+  // Scrollable elements must be reachable by keyboard.
   for (const text of place.querySelectorAll("pre.microlight:not([tabindex]), .highlight-code pre:not([tabindex])")) text.tabIndex = 0;
 }
 
@@ -33,7 +33,7 @@ SwaggerUIBundle({
   domNode: place,
   deepLinking: false,
   defaultModelsExpandDepth: -1,
-  // One at a time: there are many, and the page is long.
+  // Collapsed, because there are many operations.
   docExpansion: "list",
   validatorUrl: null,
 });

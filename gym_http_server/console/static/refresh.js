@@ -1,11 +1,11 @@
-// Keeps the numbers and the table of the page current. Without it the page works and shows one moment.
+// Updates the numbers and the table of the page. Without JavaScript the page shows the state at its loading.
 "use strict";
 
 const EVERY = 2000;
 const PATIENCE = 10000;
 let timer = 0;
 
-// Changes only what differs, so that a selection, the focus and the scroll position stay.
+// Changes only nodes that differ, to keep selection, focus and scroll position.
 function update(old, fresh) {
   if (old.isEqualNode(fresh)) return;
   const alike = old.nodeName === fresh.nodeName && old.childNodes.length === fresh.childNodes.length;
@@ -31,7 +31,7 @@ async function refresh() {
       answered = true;
     }
   } catch {
-    // The notice says it.
+    // The notice below reports it.
   }
   document.getElementById("offline").hidden = answered;
   schedule();
