@@ -1,4 +1,4 @@
-"""The tree of errors that this project raises. None knows HTTP: `api/problems.py` maps each to a status.
+"""The tree of errors. None knows HTTP: `api/problems.py` maps each to a status.
 
 GymHttpServerError
 ├── UsageError                      the caller asked for something that cannot be done
@@ -67,20 +67,18 @@ class GymHttpServerError(Exception):
     """Base of every error raised on purpose.
 
     Args:
-        detail: what was wrong, what was expected, and a remedy, for people.
-        facts: further members of the problem details, for programs; plain JSON values.
+        detail: what was wrong, what was expected, and a remedy.
+        facts: further members of the problem details; plain JSON values.
     """
 
     def __init__(self, detail: str, **facts: Any) -> None:
         detail = shortened(detail)
         super().__init__(detail)
         self.detail = detail
-        self.facts: dict[str, Any] = {
-            name: shortened(fact) if isinstance(fact, str) else fact for name, fact in facts.items()
-        }
+        self.facts = {name: shortened(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the plain values in which an environment's process sends an error to the server."""
+        """Return plain values, in which an environment's process sends an error to the server."""
         return {"error": type(self).__name__, "detail": self.detail, "facts": self.facts}
 
     @staticmethod
@@ -102,10 +100,9 @@ class UnknownInstanceError(UsageError):
 
     @classmethod
     def of(cls, instance_id: str) -> UnknownInstanceError:
-        """Return the error for `instance_id`; its text holds the words that clients of the v1 contract look for."""
-        return cls(
-            f"Instance_id {instance_id!r} unknown: create an instance first, or list them", instance_id=instance_id
-        )
+        """Return the error for `instance_id`. Clients of the v1 contract look for the words before the colon."""
+        detail = f"Instance_id {instance_id!r} unknown: create an instance first, or list them"
+        return cls(detail, instance_id=instance_id)
 
     @classmethod
     def idle(cls, instance_id: str, seconds: float) -> UnknownInstanceError:
@@ -134,12 +131,12 @@ class UnknownEnvironmentError(UsageError):
 
     @classmethod
     def of(cls, env_id: str, reason: str) -> UnknownEnvironmentError:
-        """Return the error for `env_id`; its text holds the words that clients of the v1 contract look for."""
+        """Return the error for `env_id`. Clients of the v1 contract look for the words before the colon."""
         return cls(f"Attempted to look up malformed environment ID {env_id!r}: {reason}", env_id=env_id)
 
 
 class EnvironmentCreationError(UsageError):
-    """The environment's constructor refused, in the library's own words."""
+    """The environment's constructor refused; the text is the library's."""
 
 
 class MissingDependencyError(EnvironmentCreationError):
@@ -176,9 +173,8 @@ class UnknownSnapshotError(UsageError):
     @classmethod
     def of(cls, snapshot_id: str) -> UnknownSnapshotError:
         """Return the error for `snapshot_id`."""
-        return cls(
-            f"the instance has no snapshot {snapshot_id!r}: create one first, or list them", snapshot_id=snapshot_id
-        )
+        detail = f"the instance has no snapshot {snapshot_id!r}: create one first, or list them"
+        return cls(detail, snapshot_id=snapshot_id)
 
 
 class ConflictError(GymHttpServerError):
@@ -186,11 +182,11 @@ class ConflictError(GymHttpServerError):
 
 
 class ResetNeededError(ConflictError):
-    """Step before the first reset."""
+    """A step before the first reset."""
 
 
 class InstanceKindError(ConflictError):
-    """An operation of batches was asked of a single environment, or the reverse."""
+    """An operation of batches for a single environment, or the reverse."""
 
 
 class RenderModeError(ConflictError):
@@ -210,7 +206,7 @@ class NoTransitionModelError(ConflictError):
 
 
 class RecordingFailedError(GymHttpServerError):
-    """What was recorded cannot be written; it is kept, and tried again."""
+    """A recording cannot be written; its data is kept and written later."""
 
 
 class FileSystemTimeoutError(GymHttpServerError):
@@ -218,7 +214,7 @@ class FileSystemTimeoutError(GymHttpServerError):
 
     @classmethod
     def of(cls, text: str | None, seconds: float) -> FileSystemTimeoutError:
-        """Return the error for a text that was looked up; None where other requests' lookups keep this one waiting."""
+        """Return the error for a path that a client named; None if this lookup waits for those of other requests."""
         what = "other requests' paths" if text is None else ascii(text[:200])
         return cls(
             f"the server's file system did not answer within {seconds:g} s about {what}: name a path elsewhere, or mend what is "
@@ -228,11 +224,11 @@ class FileSystemTimeoutError(GymHttpServerError):
 
 
 class UploadTargetError(GymHttpServerError):
-    """Where results are kept cannot be reached, or refuses."""
+    """The upload target cannot be reached, or refuses."""
 
 
 class InquiryFailedError(GymHttpServerError):
-    """A process that imports third-party code to ask something about it raised, hung or died."""
+    """A process that imports third-party code to query it raised, hung or died."""
 
 
 class ReplyTooLargeError(GymHttpServerError):
@@ -241,11 +237,8 @@ class ReplyTooLargeError(GymHttpServerError):
     @classmethod
     def of(cls, size: int, limit: int) -> ReplyTooLargeError:
         """Return the error for a reply of `size` bytes where `limit` are allowed."""
-        return cls(
-            f"the reply has {size} bytes and the limit is {limit}: start the server with a larger --max-reply",
-            limit=limit,
-            setting="max_reply",
-        )
+        detail = f"the reply has {size} bytes and the limit is {limit}: start the server with a larger --max-reply"
+        return cls(detail, limit=limit, setting="max_reply")
 
 
 class TooManyInstancesError(GymHttpServerError):
@@ -254,11 +247,8 @@ class TooManyInstancesError(GymHttpServerError):
     @classmethod
     def of(cls, limit: int) -> TooManyInstancesError:
         """Return the error where `limit` instances are allowed."""
-        return cls(
-            f"there are {limit} instances and the limit is {limit}: close some, or start the server with a larger --max-envs",
-            limit=limit,
-            setting="max_envs",
-        )
+        detail = f"there are {limit} instances and the limit is {limit}: close some, or start the server with a larger --max-envs"
+        return cls(detail, limit=limit, setting="max_envs")
 
 
 class TooManySnapshotsError(GymHttpServerError):
@@ -288,25 +278,22 @@ class KeyReusedError(GymHttpServerError):
 
 
 class TooManyLanesError(GymHttpServerError):
-    """A batch is to have more lanes than the setting `max_lanes` or `max_async_lanes` allows."""
+    """A batch of more lanes than the setting `max_lanes` or `max_async_lanes` allows."""
 
     @classmethod
     def of(cls, lanes: int, setting: str, limit: int) -> TooManyLanesError:
         """Return the error for a batch of `lanes` where the setting allows `limit`."""
         option = "--" + setting.replace("_", "-")
-        return cls(
-            f"num_envs is {lanes} and the limit is {limit}: start the server with a larger {option}",
-            limit=limit,
-            setting=setting,
-        )
+        detail = f"num_envs is {lanes} and the limit is {limit}: start the server with a larger {option}"
+        return cls(detail, limit=limit, setting=setting)
 
 
 class OutOfResourcesError(GymHttpServerError):
-    """The system gives the server no further process, file descriptor or memory for an environment."""
+    """The system gives no further process, file descriptor or memory for an environment."""
 
     @classmethod
     def of(cls, reason: str) -> OutOfResourcesError:
-        """Return the error for what the system said."""
+        """Return the error with the system's reason."""
         return cls(
             f"there is no room for another environment ({reason}): close some, or raise the limits that the server runs "
             "under (ulimit -n for descriptors, ulimit -u for processes)"
@@ -314,11 +301,11 @@ class OutOfResourcesError(GymHttpServerError):
 
 
 class RuntimeDefectError(GymHttpServerError):
-    """Code of this project failed beside an environment, which is not to blame."""
+    """Code of this project failed beside an environment."""
 
     @classmethod
     def of(cls, operation: str, what: str) -> RuntimeDefectError:
-        """Return the error for an operation, and the exception in words."""
+        """Return the error for an operation and the text of the exception."""
         return cls(
             f"the server has a defect, which is not the environment's: {operation} failed with {what}; its log has the "
             "traceback, please report it"
@@ -346,7 +333,7 @@ class CallTimeoutError(EnvironmentFailure):
 
 
 class RolloutTimeoutError(EnvironmentFailure):
-    """A rollout was not over within `call_timeout` and ended itself; the instance is still usable."""
+    """A rollout ended itself because `call_timeout` was over; the instance is still usable."""
 
     @classmethod
     def of(cls, call_timeout: float, steps: int, episodes: int) -> RolloutTimeoutError:
@@ -366,7 +353,7 @@ class InstanceLostError(EnvironmentFailure):
 
     @classmethod
     def of(cls, instance_id: str, loss: str) -> InstanceLostError:
-        """Return the error for an instance that is lost, and why."""
+        """Return the error for a lost instance and the reason of the loss."""
         detail = f"instance {instance_id} is lost: {loss}; close it and create another"
         return cls(detail, instance_id=instance_id)
 
@@ -392,11 +379,11 @@ class AccessError(StartError):
 
 
 class ResultsRootError(StartError):
-    """Recordings cannot lie where --results-root says."""
+    """A directory named by --results-root cannot be used."""
 
 
 class TargetUnavailableError(StartError):
-    """Results cannot be kept where --upload-to says."""
+    """The target named by --upload-to cannot be used."""
 
 
 def every_error() -> list[type[GymHttpServerError]]:

@@ -62,7 +62,7 @@ def start_server(*, on_start: Callable[[str], None] | None = None, **options: An
     if _is_in_a_loop():
         _run_in_a_thread(settings, on_start)
     else:
-        _run(settings, on_start, _nothing)
+        _run(settings, on_start, lambda _: None)
 
 
 def _is_in_a_loop() -> bool:
@@ -207,7 +207,3 @@ def _allow_descriptors() -> None:
             raise StartError(
                 f"the limit of open descriptors is {soft}, and a server needs {MIN_DESCRIPTORS} at least: raise it (ulimit -n)"
             )
-
-
-def _nothing(_: object) -> None:
-    """Stand for nobody."""

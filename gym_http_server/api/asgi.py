@@ -1,4 +1,4 @@
-"""ASGI's types, and the names of the extensions of a scope that several modules share."""
+"""ASGI's types, names of extensions of a scope, and replaying of messages. Imports nothing: every module here needs it."""
 
 from __future__ import annotations
 
@@ -26,3 +26,19 @@ CONTEXT = "connexion_context"
 
 HOT: Final = "gym_http_server.hot"
 """Key in the scope of a hot operation's request that fell through to connexion."""
+
+
+def without_reply(scope: Scope) -> Scope:
+    """Return a scope without `REPLY`, which would bypass a middleware that wraps `send`."""
+    extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
+    return {**scope, "extensions": extensions}
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` whose first message has a whole body, and whose next ones come from `receive`."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return first.pop() if first else await receive()
+
+    return receive_again

@@ -20,7 +20,7 @@ from .connexion_parts import (
     SwaggerUIOptions,
     current_request,
 )
-from .content.validators import VALUE, body_validators
+from .content.validators import BODY_VALUE, body_validators
 from .problems import Problem, problem_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def bound(handler: Handler) -> Callable[..., Awaitable[ConnexionResponse]]:
 
     @functools.wraps(handler)
     async def call(**arguments: Any) -> ConnexionResponse:
-        value = current_request.scope.get(VALUE)
+        value = current_request.scope.get(BODY_VALUE)
         # connexion converts JSON's null depending on the schema.
         if "body" in arguments and (value is not None or isinstance(arguments["body"], bytes)):
             arguments["body"] = value

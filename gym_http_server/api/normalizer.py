@@ -14,7 +14,7 @@ from werkzeug.http import parse_options_header
 
 from ..runtime.messages import JSON
 from ..runtime.operations import KEYED
-from .asgi import CONTEXT, HOT
+from .asgi import CONTEXT, HOT, replay
 from .call import NAME, Call, idempotency_key_of
 from .content.headers import combined, mended
 from .problems import HttpProblem, Problem, problem_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..contract import Contract
     from ..runtime.shared.traffic import Traffic
-    from .asgi import App, Message, Receive, Scope, Send
+    from .asgi import App, Receive, Scope, Send
 
 DRAIN_FACTOR = 4
 """A body over the limit is read up to this multiple of it, so that the client finishes sending and reads the answer."""
@@ -79,7 +79,7 @@ class Normalizer:
         except HttpProblem as error:
             await send_problem(problem_of(error), send)
             return
-        await self._app(scope, _replay(scope["gym_http_server.body"], receive), send)
+        await self._app(scope, replay(scope["gym_http_server.body"], receive), send)
 
     def _route(self, scope: Scope) -> tuple[dict[str, Any], Scope]:
         found = self._contract.match(scope["path"])
@@ -177,16 +177,3 @@ def _media_type(content_type: str, media_types: Sequence[str]) -> str:
     if known not in ("utf-8", "ascii"):
         raise HttpProblem(415, "unsupported-media-type", f"the charset {charset!r} is not read here: JSON is UTF-8")
     return media_type
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    sent = False
-
-    async def replay() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from jsonschema.exceptions import best_match
 
 from ...runtime.messages import JSON, MSGPACK
+from ..asgi import replay
 from ..connexion_parts import BadRequestProblem, JSONRequestBodyValidator, format_error_with_path
 from .bodies import LARGE_BODY_BYTES, READERS, parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from ..asgi import Message, Receive, Scope
+    from ..asgi import Receive, Scope
 
-VALUE: Final = "gym_http_server.value"
+BODY_VALUE: Final = "gym_http_server.value"
 """Key in the scope: the parsed body. Otherwise connexion would parse it again, on the event loop."""
 
 _MAX_ERRORS: Final = 10
@@ -42,7 +43,7 @@ class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # co
         receive, scope = await super().wrap_receive(receive, scope=scope)
         if not self._is_checked:  # no body, or a default
             return receive, scope
-        return _instead(b"null" if self._value is None else b"0", receive), {**scope, VALUE: self._value}
+        return replay(b"null" if self._value is None else b"0", receive), {**scope, BODY_VALUE: self._value}
 
     async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:  # noqa: ARG002 -- connexion's signature
         # Without empty parts: joining a single part makes no copy.
@@ -130,16 +131,3 @@ class _Dict(dict[Any, Any]):
     def __repr__(self) -> str:
         shown = ", ".join(f"{key[:_MAX_TEXT_CHARS]!r}: {self[key]!r}" for key in itertools.islice(self, _MAX_ITEMS))
         return f"{{{shown}, … ({len(self)} members)}}"
-
-
-def _instead(body: bytes, receive: Receive) -> Receive:
-    is_sent = False
-
-    async def receive_instead() -> Message:
-        nonlocal is_sent
-        if is_sent:
-            return await receive()
-        is_sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive_instead

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.middleware.cors import CORSMiddleware
 
-from ..asgi import REPLY
+from ..asgi import without_reply
 from ..content.headers import has_header
+from ..refusals import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,23 +71,26 @@ class Gate:
         if problem is not None:
             if problem.status == 401 and has_header(scope, b"authorization"):
                 await self._slow_down(scope)
-            counting = _Counting(send)
-            await self._refuse(problem, scope, counting.send)
-            self._on_refused(problem.status, 0 if scope["method"] == "HEAD" else counting.sent)
+            sent = 0
+
+            async def counting(message: Message) -> None:
+                nonlocal sent
+                sent += len(message.get("body", b""))
+                await send(message)
+
+            await self._refuse(problem, scope, counting)
+            self._on_refused(problem.status, 0 if scope["method"] == "HEAD" else sent)
             return
         if (scope["method"], scope["path"]) == LOGIN:
             send = self._slowing(scope, send)
         if self._cors is None or not has_header(scope, b"origin"):
             await self._app(scope, receive, send)
             return
-        # `REPLY` would bypass the headers that are added here.
-        extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
-        await self._cors({**scope, "extensions": extensions}, receive, send)
+        await self._cors(without_reply(scope), receive, send)
 
     async def _slow_down(self, scope: Scope) -> None:
         """Delay the answer to a wrong key."""
-        client = scope.get("client")
-        await asyncio.sleep(self._guesses.note(client[0] if client else None))
+        await asyncio.sleep(self._guesses.note(client_of(scope)))
 
     def _slowing(self, scope: Scope, send: Send) -> Send:
         """Return a `send` for the login form that delays the answer to a wrong key."""
@@ -97,19 +101,3 @@ class Gate:
             await send(message)
 
         return slowing
-
-
-class _Counting:
-    """Counts the bytes of a reply's body.
-
-    Attributes:
-        sent: bytes sent so far.
-    """
-
-    def __init__(self, send: Send) -> None:
-        self.sent = 0
-        self._send = send
-
-    async def send(self, message: Message) -> None:
-        self.sent += len(message.get("body", b""))
-        await self._send(message)

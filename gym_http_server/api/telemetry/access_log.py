@@ -10,7 +10,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..asgi import REPLY
+from ..asgi import without_reply
+from ..refusals import client_of
 from ..request import HEADER, current_id, echoing, instance_in, new_id, sent_id
 
 if TYPE_CHECKING:
@@ -41,12 +42,10 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         request_id = current_id()
-        # `REPLY` would bypass this middleware.
-        extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
         headers = [*((n, v) for n, v in scope["headers"] if n != HEADER), (HEADER, request_id.encode("ascii"))]
         record = _Record(receive, echoing(request_id, send))
         try:
-            await self._app({**scope, "headers": headers, "extensions": extensions}, record.receive, record.send)
+            await self._app({**without_reply(scope), "headers": headers}, record.receive, record.send)
         except asyncio.CancelledError:
             record.status = record.status or 503  # the HTTP protocol's answer when the server stops
             raise
@@ -69,7 +68,7 @@ class AccessLog:
                 "seconds": round(time.perf_counter() - record.began, 6),
                 "received_bytes": record.received,
                 "sent_bytes": sent,
-                "client": _client(scope),
+                "client": client_of(scope),
                 "operation": operation["operationId"] if operation else None,
                 "request_id": request_id,
                 "instance_id": instance_in(scope["path"]),
@@ -87,7 +86,7 @@ def log_refused(status: int, sent: int, scope: Scope) -> None:
     """
     fields: dict[str, Any] = dict.fromkeys(("method", "path", "operation", "instance_id"))
     fields |= {"status": status, "seconds": 0.0, "received_bytes": 0, "sent_bytes": sent}
-    _log(fields | {"client": _client(scope), "request_id": sent_id(scope) or new_id()})
+    _log(fields | {"client": client_of(scope), "request_id": sent_id(scope) or new_id()})
 
 
 def _log(fields: dict[str, Any]) -> None:
@@ -102,11 +101,6 @@ def _log(fields: dict[str, Any]) -> None:
         fields["client"] or "-",
         extra=fields,
     )
-
-
-def _client(scope: Scope) -> str | None:
-    client = scope.get("client")
-    return client[0] if client else None
 
 
 class _Record:
