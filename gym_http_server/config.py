@@ -52,18 +52,10 @@ def setting(
         is_path: whether it is a path; several in the environment variable are separated as in PATH.
         is_secret: whether it is never shown and not passed to environments' processes.
     """
-    metadata = {
-        "text": text,
-        "flags": flags,
-        "choices": choices,
-        "least": least,
-        "unit": unit,
-        "is_path": is_path,
-        "is_secret": is_secret,
-    }
-    if callable(default):
-        return field(default_factory=default, metadata=metadata, repr=not is_secret)
-    return field(default=default, metadata=metadata, repr=not is_secret)
+    metadata = {"text": text, "flags": flags, "choices": choices, "least": least, "unit": unit}
+    metadata |= {"is_path": is_path, "is_secret": is_secret}
+    how = {"default_factory" if callable(default) else "default": default}
+    return field(**how, metadata=metadata, repr=not is_secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,11 @@ from .api.request import CURRENT
 if TYPE_CHECKING:
     from .config import Settings
 
-TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-FIELDS: Final = "%(levelname)s %(name)s %(message)s %(request_id)s %(instance_id)s"
+TEXT_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+JSON_FIELDS: Final = "%(levelname)s %(name)s %(message)s %(request_id)s %(instance_id)s"
 """Fields of every JSON object besides the time."""
-NAMES: Final = {"levelname": "level", "name": "logger", "exc_info": "exception", "stack_info": "stack"}
-OMITTED: Final = (*RESERVED_ATTRS, "color_message")
+JSON_NAMES: Final = {"levelname": "level", "name": "logger", "exc_info": "exception", "stack_info": "stack"}
+OMITTED_ATTRIBUTES: Final = (*RESERVED_ATTRS, "color_message")
 """Attributes that JSON objects omit; the last is uvicorn's, for terminals."""
 
 
@@ -55,7 +55,7 @@ class TextFormatter(logging.Formatter):
     """Text, followed by the known ids that the message does not contain."""
 
     def __init__(self) -> None:
-        super().__init__(TEXT)
+        super().__init__(TEXT_FORMAT)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
         """Return the line of a record, without its traceback."""
@@ -75,7 +75,9 @@ class _Handler(logging.StreamHandler[TextIO]):
         super().__init__()
         self.addFilter(RequestFilter())
         if log_format == "json":
-            made = JsonFormatter(FIELDS, rename_fields=NAMES, reserved_attrs=OMITTED, timestamp="time")
-            self.setFormatter(made)
+            formatter = JsonFormatter(
+                JSON_FIELDS, rename_fields=JSON_NAMES, reserved_attrs=OMITTED_ATTRIBUTES, timestamp="time"
+            )
+            self.setFormatter(formatter)
         else:
             self.setFormatter(TextFormatter())

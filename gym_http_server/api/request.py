@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from .asgi import Message, Scope, Send
 
-HEADER: Final = b"x-request-id"
+REQUEST_ID_HEADER: Final = b"x-request-id"
 """The header with the request's id, set by a client or proxy and returned in the reply."""
 
 _PLAIN: Final = re.compile(rb"[!-~]{1,128}")
@@ -63,7 +63,7 @@ def new_id() -> str:
 def sent_id(scope: Scope) -> str | None:
     """Return the id that the client sent if it is 1 to 128 visible ASCII characters, else None."""
     for name, value in scope["headers"]:
-        if name == HEADER and _PLAIN.fullmatch(value):
+        if name == REQUEST_ID_HEADER and _PLAIN.fullmatch(value):
             return str(value, "ascii")
     return None
 
@@ -80,8 +80,8 @@ def echoing(request_id: str, send: Send) -> Send:
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
-            if all(name != HEADER for name, _ in headers):
-                message = {**message, "headers": [*headers, (HEADER, request_id.encode("ascii"))]}
+            if all(name != REQUEST_ID_HEADER for name, _ in headers):
+                message = {**message, "headers": [*headers, (REQUEST_ID_HEADER, request_id.encode("ascii"))]}
         await send(message)
 
     return send_with_id

@@ -85,11 +85,6 @@ class Arrival:
         may_be_long: whether a head that is completed by these bytes may be too long.
     """
 
-    __slots__ = (
-        *("_complete_requests", "_config", "_max_bytes", "_on_excess", "_protocol", "_timer"),
-        *("may_be_long", "part", "since", "size"),
-    )
-
     def __init__(
         self,
         protocol: HttpToolsProtocol,

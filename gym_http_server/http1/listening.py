@@ -8,6 +8,7 @@ import sys
 from ..errors import AddressError
 
 BACKLOG = 2048
+"""Maximum connections that wait for the server, such as those that come while it starts."""
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -17,25 +18,25 @@ def listen(host: str, port: int) -> list[socket.socket]:
         AddressError: `host` cannot be resolved, or an address cannot be bound.
     """
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise AddressError(f"cannot resolve the address {host!r}: {why}") from None
     sockets: list[socket.socket] = []
     try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            each = socket.socket(family, kind, protocol)
-            sockets.append(each)
+        for family, kind, protocol, _, address in dict.fromkeys(addresses):
+            listener = socket.socket(family, kind, protocol)
+            sockets.append(listener)
             if sys.platform != "win32":
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            each.bind((address[0], port or sockets[0].getsockname()[1], *address[2:]))
-            each.listen(BACKLOG)
-            each.setblocking(False)
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((address[0], port or sockets[0].getsockname()[1], *address[2:]))
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
     except OSError as error:
-        for each in sockets:
-            each.close()
+        for listener in sockets:
+            listener.close()
         raise AddressError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another address with --listen or --port"
         ) from None

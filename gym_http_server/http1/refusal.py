@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ..api.problems import Problem
-from ..api.request import HEADER, sent_id
+from ..api.request import REQUEST_ID_HEADER, sent_id
 from ..api.telemetry.access_log import REFUSED
 from .arrival import BODY
 
@@ -104,7 +104,7 @@ class Refuser:
             self._config.on_refused(*sent, scope if cycle is None else None)
         headers = {**problem.headers, "content-length": str(len(problem.body)), "connection": "close"}
         if (request_id := sent_id(scope)) is not None:
-            headers[HEADER.decode()] = request_id
+            headers[REQUEST_ID_HEADER.decode()] = request_id
         given = ((name.encode(), value.encode("latin-1")) for name, value in headers.items())
         lines = [*protocol.server_state.default_headers, *given]
         head = b"".join(b"%b: %b\r\n" % line for line in lines)

@@ -25,7 +25,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ..content.headers import has_header, repetition
+from ..content.headers import repetition
 from ..problems import HttpProblem
 
 if TYPE_CHECKING:
@@ -128,23 +128,24 @@ class Guard:
         origin, 401 for a missing or wrong key.
         """
         headers = scope["headers"]
-        found = dict(headers)
-        if len(found) < len(headers) and (repeated := repetition(headers)) is not None:
+        fields = dict(headers)
+        if len(fields) < len(headers) and (repeated := repetition(headers)) is not None:
             return repeated
-        host = found.get(b"host")
+        host = fields.get(b"host")
         if host is None:
             if scope["http_version"] != "1.0":
-                return _no_host()
+                detail = "an HTTP/1.1 request has a Host header, and this has none: send one"
+                return HttpProblem(400, "malformed-request", detail)
             host = b""
         if not self._is_known(host):
             return _unknown_host(host)
-        if b"origin" in found or b"sec-fetch-site" in found:
-            problem = self._other_origin(scope, found, host)
+        if b"origin" in fields or b"sec-fetch-site" in fields:
+            problem = self._other_origin(scope, fields, host)
             if problem is not None:
                 return problem
-        if not self.access.key_digest or is_open(scope["path"]) or self._is_preflight(scope, found):
+        if not self.access.key_digest or is_open(scope["path"]) or self._is_preflight(scope, fields):
             return None
-        return self._without_key(scope, found)
+        return self._without_key(scope, fields)
 
     def _knows(self, host: bytes) -> bool:
         match = _HOST.fullmatch(host.decode("latin-1"))
@@ -153,41 +154,41 @@ class Guard:
         name = match[1].lower().rstrip(".")
         return self._takes_any_host or not name or name in self.access.hosts or _is_address(name)
 
-    def _other_origin(self, scope: Scope, found: Mapping[bytes, bytes], host: bytes) -> HttpProblem | None:
+    def _other_origin(self, scope: Scope, fields: Mapping[bytes, bytes], host: bytes) -> HttpProblem | None:
         origins = self.access.origins
         if _ANY in origins:
             return None
-        origin = found.get(b"origin")
+        origin = fields.get(b"origin")
         if origin is not None:
             text = origin.decode("latin-1").lower()
             own = own_origin(scope["scheme"], host)
             if text in origins or (own and _without_default_port(text) == own):
                 return None
             # A page cannot set Sec-Fetch-Site, so `same-origin` is trustworthy although the browser hides the origin.
-            if text == "null" and found.get(b"sec-fetch-site") == b"same-origin":
+            if text == "null" and fields.get(b"sec-fetch-site") == b"same-origin":
                 return None
             return _foreign(text, own)
-        if found.get(b"sec-fetch-site") != b"cross-site" or self._follows_link(scope, found):
+        if fields.get(b"sec-fetch-site") != b"cross-site" or self._follows_link(scope, fields):
             return None
         return _foreign("another site", "")
 
-    def _is_preflight(self, scope: Scope, found: Mapping[bytes, bytes]) -> bool:
+    def _is_preflight(self, scope: Scope, fields: Mapping[bytes, bytes]) -> bool:
         """Return whether it is a CORS preflight of an allowed origin, which carries no key."""
-        if scope["method"] != "OPTIONS" or not has_header(scope, b"access-control-request-method"):
+        if scope["method"] != "OPTIONS" or b"access-control-request-method" not in fields:
             return False
         origins = self.access.origins
-        return b"origin" in found and (_ANY in origins or found[b"origin"].decode("latin-1").lower() in origins)
+        return b"origin" in fields and (_ANY in origins or fields[b"origin"].decode("latin-1").lower() in origins)
 
-    def _follows_link(self, scope: Scope, found: Mapping[bytes, bytes]) -> bool:
+    def _follows_link(self, scope: Scope, fields: Mapping[bytes, bytes]) -> bool:
         return (
             scope["method"] in ("GET", "HEAD")
-            and found.get(b"sec-fetch-mode") == b"navigate"
-            and found.get(b"sec-fetch-dest", b"document") == b"document"
+            and fields.get(b"sec-fetch-mode") == b"navigate"
+            and fields.get(b"sec-fetch-dest", b"document") == b"document"
             and not is_api(scope["path"])
         )
 
-    def _without_key(self, scope: Scope, found: Mapping[bytes, bytes]) -> HttpProblem | None:
-        scheme, _, key = found.get(b"authorization", b"").decode("latin-1").strip().partition(" ")
+    def _without_key(self, scope: Scope, fields: Mapping[bytes, bytes]) -> HttpProblem | None:
+        scheme, _, key = fields.get(b"authorization", b"").decode("latin-1").strip().partition(" ")
         if scheme.lower() == "bearer":
             if self.access.accepts(key.strip()):
                 return None
@@ -197,9 +198,9 @@ class Guard:
             )
         if (
             self._sessions is not None
-            and b"cookie" in found
+            and b"cookie" in fields
             and not is_api(scope["path"])
-            and self._sessions.holds(found[b"cookie"].decode("latin-1"))
+            and self._sessions.holds(fields[b"cookie"].decode("latin-1"))
         ):
             return None
         detail = "this server requires a key: send it as 'Authorization: Bearer …'; its operator has it"
@@ -233,10 +234,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _no_host() -> HttpProblem:
-    return HttpProblem(400, "malformed-request", "an HTTP/1.1 request has a Host header, and this has none: send one")
 
 
 def _unknown_host(host: bytes) -> HttpProblem:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..asgi import without_reply
 from ..refusals import client_of
-from ..request import HEADER, current_id, echoing, instance_in, new_id, sent_id
+from ..request import REQUEST_ID_HEADER, current_id, echoing, instance_in, new_id, sent_id
 
 if TYPE_CHECKING:
     from ...contract import Contract
@@ -42,7 +42,10 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         request_id = current_id()
-        headers = [*((n, v) for n, v in scope["headers"] if n != HEADER), (HEADER, request_id.encode("ascii"))]
+        headers = [
+            *((n, v) for n, v in scope["headers"] if n != REQUEST_ID_HEADER),
+            (REQUEST_ID_HEADER, request_id.encode("ascii")),
+        ]
         record = _Record(receive, echoing(request_id, send))
         try:
             await self._app({**without_reply(scope), "headers": headers}, record.receive, record.send)
