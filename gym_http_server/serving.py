@@ -20,7 +20,7 @@ from .app import Application
 from .errors import StartError
 from .handover.gateway import Gateway, owner_entry
 from .handover.policy import can_hand_over
-from .http1.configuration import configuration
+from .http1.configuration import Configuration
 from .http1.protocol import HttpProtocol
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ async def _serve(
         application = Application(settings, shut_down=shut_down, fork_server=fork_server)
         protocol = HttpProtocol
 
-    server = HttpServer(configuration(application, settings, protocol, application.on_refused))
+    server = HttpServer(Configuration(application, settings, protocol, application.on_refused))
     on_server(server)
     # Not in the lifespan, whose failure uvicorn would log as a traceback.
     await application.start()

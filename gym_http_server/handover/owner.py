@@ -27,7 +27,7 @@ from ..config import Settings
 from ..engines.base import Engine
 from ..engines.inline import InlineWorker
 from ..errors import EnvironmentDiedError
-from ..http1.configuration import configuration
+from ..http1.configuration import Configuration
 from ..instances.directory import Instances
 from ..runtime.child import OperationLoop
 from ..runtime.frames import pack_ended, pack_last_words
@@ -84,7 +84,7 @@ class Serving:
         handlers = handler_table(settings, self.instances, _nothing)
         operations = _OperationsHere(paths, handlers, settings.max_values, self.instances)
         hot_path = HotPath(operations, settings.max_body, give_back, self.instances.traffic)
-        self.config = configuration(Barrier(hot_path, Guard(access)), settings, OwnedProtocol)
+        self.config = Configuration(Barrier(hot_path, Guard(access)), settings, OwnedProtocol)
         self.config.load()
 
 

@@ -25,44 +25,33 @@ class Configuration(uvicorn.Config):
     Args:
         app: the app.
         settings: the server's settings.
+        http: factory of a connection's protocol.
         on_refused: called for each request that the protocol answers itself, or None.
-        **options: options of uvicorn.
+        lifespan: whether uvicorn starts and stops the app, `on` or `off`.
 
     Attributes:
         on_refused: as above.
         header_timeout, body_timeout: time limits for the arrival of a request's head and body, in seconds.
     """
 
-    def __init__(self, app: App, settings: Settings, on_refused: Refuse | None = None, **options: Any) -> None:
-        super().__init__(app, **options)
+    def __init__(
+        self, app: App, settings: Settings, http: Any, on_refused: Refuse | None = None, lifespan: Any = "off"
+    ) -> None:
+        super().__init__(
+            app,
+            http=http,
+            ws="none",
+            lifespan=lifespan,
+            log_config=None,
+            access_log=False,  # `api/telemetry/access_log.py` writes it
+            server_header=False,
+            headers=[("server", f"gym-http-server/{__version__}")],
+            timeout_keep_alive=settings.keep_alive,
+            timeout_graceful_shutdown=settings.shutdown_timeout,
+            proxy_headers=False,
+            ssl_certfile=settings.tls_cert or None,
+            ssl_keyfile=settings.tls_key or None,
+        )
         self.on_refused = on_refused
         self.header_timeout = settings.header_timeout
         self.body_timeout = settings.body_timeout
-
-
-def configuration(app: App, settings: Settings, http: Any, on_refused: Refuse | None = None) -> Configuration:
-    """Return uvicorn's configuration.
-
-    Args:
-        app: the app.
-        settings: the server's settings.
-        http: factory of a connection's protocol.
-        on_refused: called for each request that the protocol answers itself, or None.
-    """
-    return Configuration(
-        app,
-        settings,
-        on_refused,
-        http=http,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,  # `api/telemetry/access_log.py` writes it
-        server_header=False,
-        headers=[("server", f"gym-http-server/{__version__}")],
-        timeout_keep_alive=settings.keep_alive,
-        timeout_graceful_shutdown=settings.shutdown_timeout,
-        proxy_headers=False,
-        ssl_certfile=settings.tls_cert or None,
-        ssl_keyfile=settings.tls_key or None,
-    )

@@ -42,9 +42,7 @@ class LiveApp:
         self.address = self._socket.getsockname()
         self.url = "http://{}:{}".format(*self.address)
         self._started = threading.Event()
-        self._server = uvicorn.Server(
-            Configuration(self.app, settings, http=HttpProtocol, ws="none", log_config=None, lifespan="on")
-        )
+        self._server = uvicorn.Server(Configuration(self.app, settings, HttpProtocol, lifespan="on"))
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
