@@ -65,11 +65,7 @@ class TextFormatter(logging.Formatter):
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """The handler of this module, recognised by its class.
-
-    Args:
-        log_format: `text` or `json`.
-    """
+    """The handler of this module, recognised by its class."""
 
     def __init__(self, log_format: str) -> None:
         super().__init__()

@@ -93,7 +93,7 @@ def serve(
     Args:
         settings: the server's settings, with the required key.
         sockets: the listening sockets.
-        fork_server: the fork server's process, which is loading; None for an engine without one.
+        fork_server: its process, which is loading; None for an engine without one.
         on_server: called with the server before it serves; set its `should_exit` to stop it.
         on_start: called with the URL once requests are answered.
     """

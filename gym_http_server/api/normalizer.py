@@ -37,14 +37,7 @@ class ClientDisconnected(Exception):
 
 
 class Normalizer:
-    """An ASGI app in front of the API.
-
-    Args:
-        app: the API.
-        contract: the contract that the API serves.
-        max_body: maximum size of a body in bytes.
-        traffic: counters of requests; the hot path counts its own.
-    """
+    """ASGI middleware in front of connexion. It counts requests in `traffic`, except those that the hot path counts."""
 
     def __init__(self, app: App, contract: Contract, max_body: int, traffic: Traffic) -> None:
         self._app = app

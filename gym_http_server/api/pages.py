@@ -104,15 +104,7 @@ class Pages:
 
 
 class _Reply:
-    """The reply of a WSGI app to one request, part by part.
-
-    Args:
-        app: the WSGI app.
-        environ: the request.
-
-    Attributes:
-        status, headers: set once the reply has begun.
-    """
+    """The reply of a WSGI app to one request, part by part. `status` and `headers` are set once it has begun."""
 
     def __init__(self, app: WSGIApplication, environ: dict[str, Any]) -> None:
         self.status = 0

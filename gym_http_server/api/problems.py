@@ -113,42 +113,28 @@ class Problem:
         self.status = status
         detail = errors.shortened(detail)
         self.headers = {"content-type": PROBLEM_JSON, **(headers or {})}
-        self.body = json_bytes(
-            {
-                **facts,
-                "type": TYPE_PREFIX + slug,
-                "title": slug.replace("-", " ").capitalize(),
-                "status": status,
-                "detail": detail,
-                "message": detail,
-            }
-        )
+        title = slug.replace("-", " ").capitalize()
+        members = {"type": TYPE_PREFIX + slug, "title": title, "status": status, "detail": detail, "message": detail}
+        self.body = json_bytes({**facts, **members})
 
 
 def problem_of(error: BaseException, scope: Scope | None = None) -> Problem:
     """Return the response for an error; an unknown exception is a defect, logged and answered with 500.
 
-    Args:
-        error: the error.
-        scope: the request, for the log; None for the current one.
+    `scope` is the request, for the log; None for the current one.
     """
     match error:
         case HttpProblem():
             problem = Problem(error.status, error.slug, error.detail, error.headers, **error.facts)
-            _log_refusal(problem.status, error.detail, scope)
-            return problem
         case errors.GymHttpServerError():
             problem = Problem(STATUS[type(error)], slug_of(type(error)), error.detail, None, **error.facts)
-            _log_refusal(problem.status, error.detail, scope)
-            return problem
-    reference = current_id()
-    logger.error("internal error %s", reference, exc_info=error)
-    return Problem(
-        500,
-        "internal-error",
-        f"the server has a defect; its log tells more under the reference {reference}, please report it",
-        reference=reference,
-    )
+        case _:
+            reference = current_id()
+            logger.error("internal error %s", reference, exc_info=error)
+            detail = f"the server has a defect; its log tells more under the reference {reference}, please report it"
+            return Problem(500, "internal-error", detail, reference=reference)
+    _log_refusal(problem.status, error.detail, scope)
+    return problem
 
 
 def _log_refusal(status: int, detail: str, scope: Scope | None) -> None:

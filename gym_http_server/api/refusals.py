@@ -26,11 +26,7 @@ _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 1
 
 
 class Refusals:
-    """Logs refused requests; safe to use from several threads.
-
-    Args:
-        clock: returns the time in seconds.
-    """
+    """Logs refused requests. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -40,13 +36,7 @@ class Refusals:
         self._telling: asyncio.TimerHandle | None = None
 
     def note(self, status: int, reason: str, scope: Scope | None) -> None:
-        """Log a refused request, or count it if the limit is reached.
-
-        Args:
-            status: the HTTP status of the reply.
-            reason: the detail of the reply.
-            scope: the request; None if it is not known.
-        """
+        """Log a refused request with the detail of its reply, or count it if the limit is reached."""
         if not logger.isEnabledFor(logging.INFO):
             return
         with self._lock:

@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 
 
 class Routes:
-    """An ASGI app that passes each request on by its path.
-
-    Args:
-        api: serves the operations.
-        pages: serves the pages.
-        contract: the OpenAPI document.
-        compress: returns an app with compressed replies; for the document and the pages.
-    """
+    """An ASGI app that passes each request on by its path. `compress` wraps the apps of the document and of the pages."""
 
     def __init__(self, api: App, pages: Pages, contract: Contract, compress: Callable[[App], App]) -> None:
         self._api = api

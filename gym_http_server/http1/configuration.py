@@ -28,10 +28,6 @@ class Configuration(uvicorn.Config):
         http: factory of a connection's protocol.
         on_refused: called for each request that the protocol answers itself, or None.
         lifespan: whether uvicorn starts and stops the app, `on` or `off`.
-
-    Attributes:
-        on_refused: as above.
-        header_timeout, body_timeout: time limits for the arrival of a request's head and body, in seconds.
     """
 
     def __init__(

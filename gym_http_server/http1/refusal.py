@@ -22,14 +22,7 @@ if TYPE_CHECKING:
 
 
 class Refuser:
-    """Answers requests of a connection with problem details in place of the app, and closes the connection.
-
-    Args:
-        protocol: the protocol of the connection.
-        config: has the callback for refused requests.
-        arrival: the request that is arriving.
-        complete_requests: returns the requests that have arrived and are not answered.
-    """
+    """Answers requests of a connection with problem details in place of the app, and closes the connection."""
 
     def __init__(
         self,
@@ -50,9 +43,8 @@ class Refuser:
             pending[-1].keep_alive = False
             self._protocol.flow.pause_reading()
         else:
-            self._refuse_incomplete(
-                Problem(400, "malformed-request", f"these bytes are not an HTTP/1.1 request: {reason}")
-            )
+            detail = f"these bytes are not an HTTP/1.1 request: {reason}"
+            self._refuse_incomplete(Problem(400, "malformed-request", detail))
 
     def refuse_arriving(self, problem: Problem) -> None:
         """Answer the request that is arriving, after those before it."""

@@ -14,11 +14,7 @@ MAX_COPIED_BODY_BYTES = 1 << 16
 
 
 class JoiningTransport:
-    """A transport that holds back each response's head until the first part of the body, or the end.
-
-    Args:
-        transport: the wrapped transport.
-    """
+    """A transport that holds back each response's head until the first part of the body, or the end."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport

@@ -46,11 +46,7 @@ class Pace:
 
 
 class Guesses:
-    """Counts wrong keys by address.
-
-    Args:
-        clock: returns the time in seconds.
-    """
+    """Counts wrong keys by address."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

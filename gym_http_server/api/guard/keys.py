@@ -36,11 +36,7 @@ class Key(NamedTuple):
 
 
 def key_for(settings: Settings, addresses: Iterable[str]) -> Key:
-    """Return the key that a server with these settings requires.
-
-    Args:
-        settings: the settings.
-        addresses: the addresses that the server listens on.
+    """Return the key that a server with these settings requires if it listens on these addresses.
 
     Raises:
         AccessError: the settings contradict each other, or the key is invalid or cannot be read.

@@ -25,12 +25,7 @@ REFUSED = "gym_http_server.refused"
 
 
 class AccessLog:
-    """ASGI middleware that logs replies and gives requests without an id one.
-
-    Args:
-        app: the wrapped app.
-        contract: finds the operation of a request.
-    """
+    """ASGI middleware that logs replies and gives requests without an id one."""
 
     def __init__(self, app: App, contract: Contract) -> None:
         self._app = app
@@ -80,13 +75,7 @@ class AccessLog:
 
 
 def log_refused(status: int, sent: int, scope: Scope) -> None:
-    """Log a request that the protocol refused before its head was complete.
-
-    Args:
-        status: status of the reply.
-        sent: size of the reply's body in bytes.
-        scope: the known part of the request: client and received headers.
-    """
+    """Log a request that the protocol refused before its head was complete: `scope` has the client and received headers."""
     fields: dict[str, Any] = dict.fromkeys(("method", "path", "operation", "instance_id"))
     fields |= {"status": status, "seconds": 0.0, "received_bytes": 0, "sent_bytes": sent}
     _log(fields | {"client": client_of(scope), "request_id": sent_id(scope) or new_id()})
