@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from .copies import Remade
 from .http.address import DEFAULT_PORT
@@ -12,9 +12,6 @@ from .http.problem import ServerProblem
 from .http.transport import JSON, MAX_RETRIES, MSGPACK, Transport
 from .keeper import LEASE_SECONDS, Keeper, keeper_of
 from .legacy import LegacyMethods
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 class Client(Remade, LegacyMethods):
@@ -73,9 +70,7 @@ class Client(Remade, LegacyMethods):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property

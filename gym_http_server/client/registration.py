@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -37,12 +36,7 @@ class _RegistryFinder:
     It does without the base class of finders, whose module takes as long to load as all the rest.
     """
 
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,  # noqa: ARG002 -- the signature of finders
-        target: ModuleType | None = None,  # noqa: ARG002 -- the signature of finders
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
         """Return the registry's own spec, with a loader that registers the id at its end."""
         if fullname != _REGISTRY:
             return None
