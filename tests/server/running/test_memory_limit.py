@@ -113,9 +113,11 @@ def test_the_lanes_of_a_batch_count_as_one_environment(limited: Server) -> None:
 def test_an_environment_under_the_limit_lives(limited: Server) -> None:
     """What it has is less than the limit, however much it shares with the fork server."""
     env = ready(limited)
-    assert act(limited, env, "grow 60").status == 200
+    pid = act(limited, env, "pid").json["info"]["pid"]
+    assert act(limited, env, "grow 110").status == 200
+    assert resident(pid) > LIMIT
     time.sleep(SECONDS * 3)  # three looks, in which nothing is to happen
-    assert act(limited, env, "x").json["observation"] == 2
+    assert act(limited, env, "x").json["observation"] == 3
 
 
 def test_the_kernel_is_told_to_take_environments_first(limited: Server) -> None:

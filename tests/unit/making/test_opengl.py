@@ -6,8 +6,10 @@ import ctypes.util
 import importlib.util
 import io
 import os
+import socket
 import sys
 import types
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -90,7 +92,12 @@ def test_a_window_that_cannot_be_opened_ends_nothing(kind: str) -> None:
         assert [server.post(f"{env}/reset/").status for _ in range(3)] == [502] * 3
 
 
-def chosen(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], libraries: set[str]) -> str | None:
+def chosen(
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    libraries: set[str],
+    answers: Callable[[Any], bool] = bool,  # wherever a display may be, there is one
+) -> str | None:
     """Return what MUJOCO_GL is after the choice, in a process with these variables and on a system with these libraries."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/0")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"):
@@ -99,7 +106,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], libraries
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(opengl, "_answers", bool)  # wherever a display may be, there is one
+    monkeypatch.setattr(opengl, "_answers", answers)
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: f"lib{name}.so.1" if name in libraries else None)
     opengl.choose()
     return os.environ.get("MUJOCO_GL")
@@ -122,6 +129,15 @@ def test_the_choice_is_for_machines_without_a_display_and_for_what_is_installed(
 ) -> None:
     """EGL before OSMesa, and nothing where a display is, the variable is set or neither is installed."""
     assert chosen(monkeypatch, variables, libraries) == expected
+
+
+def test_a_display_on_another_machine_is_asked_at_its_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Display N of a host is at port 6000 + N of it (X(7)); where nobody listens there is none."""
+    answers = opengl._answers
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        variables = {"DISPLAY": f"127.0.0.1:{listening.getsockname()[1] - 6000}.0"}
+        assert chosen(monkeypatch, variables, {"EGL"}, answers) is None
+    assert chosen(monkeypatch, variables, {"EGL"}, answers) == "egl"
 
 
 @pytest.fixture

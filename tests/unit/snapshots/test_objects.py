@@ -248,6 +248,26 @@ def test_an_array_that_became_read_only_is_restored_and_one_that_was_resized_is_
     assert (fixed.tolist(), other) == ([3, 3], [1, 2])
 
 
+def test_what_a_defaultdict_makes_its_items_with_is_part_of_the_state() -> None:
+    """A factory that counts makes the same item again."""
+
+    class Factory:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def __call__(self) -> int:
+            self.count += 1
+            return self.count
+
+    thing = Thing(items=collections.defaultdict(Factory()))
+    assert thing.items["a"] == 1
+    saved = save(thing)
+    assert (thing.items["b"], thing.items["c"]) == (2, 3)
+    saved.put_back()
+    assert list(thing.items) == ["a"]
+    assert thing.items["d"] == 2
+
+
 def test_closures_bound_methods_and_defaults_are_part_of_the_state() -> None:
     """Data that only a function leads to is saved, and the function sees it restored."""
 

@@ -1,0 +1,64 @@
+"""An instance while it is being closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from gym_http_server.api.telemetry.metrics import Metrics
+from gym_http_server.config import Settings
+from gym_http_server.errors import UnknownInstanceError
+from gym_http_server.instances.directory import Instances
+from tests.support.fake_engine import FakeEngine, FakeWorker
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """What environments wait for before they are closed."""
+    event = asyncio.Event()
+    close = FakeWorker.close
+
+    async def close_later(self: FakeWorker, *, at_once: bool = False) -> None:
+        await event.wait()
+        await close(self, at_once=at_once)
+
+    monkeypatch.setattr(FakeWorker, "close", close_later)
+    return event
+
+
+async def test_a_call_that_waits_behind_the_close_finds_no_instance(gate: asyncio.Event) -> None:
+    """It is not told that the environment was lost, and does not reach it."""
+    instances = Instances(Settings(), FakeEngine())
+    instance = await instances.create(FakeEngine.REQUEST)
+    closing = asyncio.ensure_future(instances.close(instance.instance_id))
+    await asyncio.sleep(0)
+    arguments: Mapping[str, Any] = {"action": 1}
+    behind = asyncio.ensure_future(instance.call("step", arguments))
+    await asyncio.sleep(0)
+    gate.set()
+    with pytest.raises(UnknownInstanceError):
+        await behind
+    await closing
+
+
+async def test_an_instance_that_takes_long_to_close_counts_as_closed_once(gate: asyncio.Event) -> None:
+    """From the beginning of the close on it is no live one, and its end adds nothing."""
+
+    def counted() -> tuple[str, str]:
+        lines = Metrics(instances).text().decode().splitlines()
+        names = ("gym_http_server_instances_closed_total", 'gym_http_server_instances{state="ready"}')
+        closed, ready = (line.rpartition(" ")[2] for name in names for line in lines if line.startswith(f"{name} "))
+        return closed, ready
+
+    instances = Instances(Settings(), FakeEngine())
+    instance = await instances.create(FakeEngine.REQUEST)
+    assert counted() == ("0.0", "1.0")
+    closing = asyncio.ensure_future(instances.close(instance.instance_id))
+    await asyncio.sleep(0)
+    assert counted() == ("1.0", "0.0")
+    gate.set()
+    await closing
+    assert counted() == ("1.0", "0.0")
