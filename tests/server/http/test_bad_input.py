@@ -9,8 +9,8 @@ import pytest
 
 from gym_http_server.api.content.headers import SINGLE_VALUE_HEADERS
 from gym_http_server.conformity.contract import validator
-from tests.conftest import start
-from tests.support.handing import get, handed
+from tests.conftest import KINDS, start
+from tests.support.handing import Client, chunked, get, handed
 from tests.support.serving import Answer, Server, parse_response, raw
 
 JSON = {"Content-Type": "application/json"}
@@ -133,6 +133,18 @@ def test_a_body_over_the_limit_is_a_413_whether_its_length_is_declared_or_not(se
         assert "--max-body" in problem(answer)["detail"]
         assert answer.json["limit"] == 16 << 20
     assert server.get("/v1/health/").status == 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chunk_over_the_limit_is_a_413_though_it_comes_at_once(kind: str) -> None:
+    """Its length is told by nothing but the bytes, and the hot path has them all when it looks."""
+    with start(kind, "--max-body", "100") as server, Client(server) as client:
+        env = server.create()
+        for size, status in ((40, 200), (200, 413)):
+            answer = client.ask(
+                chunked(f"{env}/reset/", {"options": {"low": -0.01, "high": 0.01}, "x": "x" * size}, 999)
+            )
+            assert answer.status == status, answer.body
 
 
 def test_a_large_body_within_the_limit_is_read(server: Server) -> None:

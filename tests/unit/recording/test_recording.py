@@ -130,6 +130,7 @@ def test_force_deletes_the_files_of_recordings_and_no_other(tmp_path: Path) -> N
     (directory / "openaigym.directory").mkdir()
     outside.write_text("mine")
     (directory / "openaigym.link").symlink_to(outside)
+    (directory / "openaigym.nowhere").symlink_to(tmp_path / "nowhere")
     make(directory, force=True).close()
     left = [name for name in names(directory) if not name.endswith((".stats.json", ".manifest.json")) or name in kept]
     assert left == sorted([*kept, "openaigym.directory"])
