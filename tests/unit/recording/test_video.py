@@ -548,6 +548,7 @@ def test_the_encoder_is_loaded_when_a_video_needs_it(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------------------- cost
 
 
+@pytest.mark.full
 def test_a_long_episode_is_not_kept_in_memory(tmp_path: Path) -> None:
     """2,000 frames of 600x400, which are 1.4 GB, take less than 100 MB more than the first."""
     program = """

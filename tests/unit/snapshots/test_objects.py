@@ -728,7 +728,13 @@ def test_a_snapshot_that_is_forgotten_frees_what_it_held() -> None:
 
 
 @pytest.mark.parametrize(
-    ("game", "probability"), [("Pong", 0.25), ("Breakout", 0.25), ("SpaceInvaders", 0.9), ("Pong", 0.6)]
+    ("game", "probability"),
+    [
+        ("Pong", 0.25),
+        pytest.param("Breakout", 0.25, marks=pytest.mark.full),
+        pytest.param("SpaceInvaders", 0.9, marks=pytest.mark.full),
+        pytest.param("Pong", 0.6, marks=pytest.mark.full),
+    ],
 )
 def test_the_action_that_ale_repeats_is_part_of_the_state(game: str, probability: float) -> None:
     """With sticky actions the next one may be that of before, which ALE's own clone of a state does not have."""
