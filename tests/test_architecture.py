@@ -64,6 +64,57 @@ def test_no_public_class_name_stands_in_two_modules() -> None:
     assert {name: paths for name, paths in modules.items() if len(paths) > 1} == {}
 
 
+MAX_METHODS, MAX_ATTRIBUTES = 20, 12
+
+LARGE_CLASSES = {
+    # Records: each attribute is a member of the contract, an option, or a number that a template draws.
+    "CreateRequest": "the members of createEnv's body",
+    "Evaluation": "the members of the contract's schema",
+    "Plot": "what the template of a learning curve draws",
+    "Settings": "an attribute for each option",
+    # Protocols and processes.
+    "DirectTransport": "half of its attributes are methods of the transport inside, bound once because that is faster",
+    "HttpProtocol": "adds to one class of uvicorn's, whose callbacks share the state of a connection",
+    "OwnedProtocol": "as HttpProtocol, with the receive buffer beside it",
+    "ProcessWorker": "the life of a process: its channel, deadlines, exit and connection",
+    # Beside an environment: state that a step needs without a further call.
+    "Batch": "the functions that its spaces are compiled into",
+    "Environment": "the functions that its spaces are compiled into",
+    "Instance": "use, lease and turn of an instance, told by getEnv and the metrics",
+    "Monitor": "counts a lone lane in plain numbers beside the arrays of many",
+    "RolloutBuffer": "a column for each array of a trajectory",
+    "Served": "an operation is a method",
+}
+"""The classes that have more methods or attributes than others may, and why."""
+
+
+def attributes_of(node: ast.ClassDef) -> set[str]:
+    """Return the fields of a dataclass, the slots of a class, and what its methods assign to `self`."""
+    fields: list[str] = []
+    if any("dataclass" in ast.unparse(each) for each in node.decorator_list):
+        annotated = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+        fields += [ast.unparse(each.target) for each in annotated if "ClassVar" not in ast.unparse(each.annotation)]
+    for each in node.body:
+        if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "__slots__":
+            fields += [name.value for name in ast.walk(each.value) if isinstance(name, ast.Constant)]
+    stored = (each for each in ast.walk(node) if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store))
+    return {*fields, *(each.attr for each in stored if ast.unparse(each.value) == "self")}
+
+
+def test_classes_are_of_a_size_that_can_be_held_in_mind() -> None:
+    """A class has at most 20 methods and 12 attributes, but for those that are listed with their reason."""
+    large: dict[str, tuple[int, int]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                methods = {each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+                size = len(methods), len(attributes_of(node))
+                if size[0] > MAX_METHODS or size[1] > MAX_ATTRIBUTES:
+                    large[node.name] = size
+    assert len(large) > 5
+    assert {name: size for name, size in large.items() if name not in LARGE_CLASSES} == {}
+
+
 def test_functions_named_like_questions_return_bool() -> None:
     """A function whose name begins with `is_` or `has_` is annotated to return a bool, or a type guard."""
     returned: dict[str, str | None] = {}
