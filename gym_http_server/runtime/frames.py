@@ -124,7 +124,7 @@ def pack_ended() -> bytes:
     return REPLY_HEADER.pack(ENDED, 0)
 
 
-def most_of(kind: int, max_reply: int) -> int:
+def max_body_bytes(kind: int, max_reply: int) -> int:
     """Return the maximum size of a frame's body in bytes, or -1 for an unknown kind.
 
     Args:

@@ -191,17 +191,3 @@ class ForkServer:
 def _answer_with(answer: asyncio.Future[int], error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a signal, such as `SIGSEGV`."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def describe_status(status: int) -> str:
-    """Return a wait status in words, such as `exit code 1` or `signal SIGSEGV`."""
-    code = os.waitstatus_to_exitcode(status)
-    return f"exit code {code}" if code >= 0 else f"signal {signal_name(-code)}"

@@ -1,0 +1,222 @@
+"""The channel to an environment's process: requests and replies as frames over a socket (`runtime/frames.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from ...errors import EnvironmentDiedError, InvalidValueError
+from ...runtime.frames import (
+    CLOSE,
+    CREATE,
+    DESCRIPTION,
+    ENDED,
+    ERROR,
+    LAST_WORDS,
+    REPLIES,
+    REPLY_HEADER,
+    RETURNED,
+    VALUES,
+    RequestPacker,
+    max_body_bytes,
+    unpack_description,
+    unpack_error,
+    unpack_reply,
+    unpack_returned,
+)
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from ...runtime.messages import Description, Reply
+    from .lent_connection import LentConnection
+
+READ_SIZE: Final = 1 << 16
+MAX_LAST_WORDS_CHARS: Final = 1000
+_HEADER_SIZE: Final = REPLY_HEADER.size
+_DESCRIPTIONS: Final = frozenset({DESCRIPTION})
+
+
+class Channel:
+    """The server's end of the socket. It sends one request at a time.
+
+    The process runs third-party code: a frame that is not expected, or too long, breaks the protocol. That is checked from the
+    frame's header, before the server allocates memory for its body.
+
+    Args:
+        connection: the socket.
+        max_reply: maximum bytes of a reply.
+        lent: the client's connection that the process serves; frames about it go there.
+        on_loss: called with the reason when the process says its last words or breaks the protocol.
+
+    Attributes:
+        operation: the operation in execution; empty if there is none.
+        unclaimed: number of replies to cancelled calls that are still to come.
+    """
+
+    def __init__(
+        self, connection: socket.socket, max_reply: int, lent: LentConnection, on_loss: Callable[[str], None]
+    ) -> None:
+        connection.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._on_loss: Callable[[str], None] | None = on_loss
+        # The socket
+        self.socket = connection
+        self._packer = RequestPacker()
+        self._received = bytearray()
+        self._is_broken = False
+        # The frames that are expected
+        self.max_reply = max_reply
+        self._lent = lent
+        self.operation = ""
+        self._answer: asyncio.Future[Reply | Description] | None = None
+        self.unclaimed = 0
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether a call is in execution, or its caller has not seen the answer yet."""
+        return self._answer is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a call is in execution."""
+        return self._answer is not None and not self._answer.done()
+
+    def send(self, operation: str, arguments: Mapping[str, Any]) -> tuple[asyncio.Future[Reply | Description], bytes]:
+        """Send a request; return its answer and what the socket had no room for.
+
+        Raises:
+            InvalidValueError: an argument cannot be encoded.
+        """
+        try:
+            frame = self._packer.pack(operation, arguments)
+        except (OverflowError, ValueError) as error:
+            raise InvalidValueError(f"the body cannot be passed on: {error}") from None
+        self.operation = operation
+        self._answer = answer = self._loop.create_future()
+        try:
+            sent = self.socket.send(frame)
+        except OSError:
+            sent = 0
+        return answer, frame[sent:]
+
+    async def send_all(self, data: bytes) -> None:
+        """Send the rest of a request.
+
+        Raises:
+            OSError: the process has closed its end.
+        """
+        await self._loop.sock_sendall(self.socket, data)
+
+    async def send_close(self) -> None:
+        """Ask the process to close the environment and end.
+
+        Raises:
+            OSError: the process has closed its end.
+        """
+        await self.send_all(self._packer.pack(CLOSE, {}))
+
+    def cancel(self) -> None:
+        """Give the call in execution up. The process answers it all the same: that reply must not be the next call's."""
+        assert self._answer is not None  # noqa: S101 -- for the type checker
+        self.unclaimed += not self._answer.done() or self._answer.cancelled()
+
+    def finish(self) -> None:
+        """Forget the call: its caller has the answer."""
+        self._answer = None
+        self.operation = ""
+
+    def fail(self, error: Exception) -> None:
+        """Answer the call in execution, if there is one, with an error."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+    def read(self) -> int | None:
+        """Read once and deliver each complete frame.
+
+        Returns:
+            Bytes read; 0 at the end of the stream and after a broken protocol, None if nothing has come yet.
+        """
+        if self._is_broken:
+            return 0
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return 0
+        try:
+            self._take(data)
+        except ValueError:
+            self._break()
+        return len(data)
+
+    def _take(self, data: bytes) -> None:
+        if not self._received and len(data) >= _HEADER_SIZE:
+            # Nearly always the data is one whole frame.
+            kind, length = REPLY_HEADER.unpack_from(data)
+            if len(data) == _HEADER_SIZE + length:
+                self._check(kind, length)
+                self._deliver(kind, data[_HEADER_SIZE:])
+                return
+        self._received += data
+        while len(self._received) >= _HEADER_SIZE:
+            kind, length = REPLY_HEADER.unpack_from(self._received)
+            self._check(kind, length)
+            end = _HEADER_SIZE + length
+            if len(self._received) < end:
+                return
+            body = bytes(memoryview(self._received)[_HEADER_SIZE:end])
+            del self._received[:end]
+            self._deliver(kind, body)
+
+    def _check(self, kind: int, length: int) -> None:
+        """Raise ValueError unless a frame of that kind and length is expected."""
+        if kind in (RETURNED, ENDED):
+            is_expected = self._lent.is_held
+        elif kind == LAST_WORDS or self.unclaimed:
+            is_expected = True
+        elif self._answer is None or self._answer.done():
+            is_expected = False
+        elif self.operation == CREATE:
+            is_expected = kind in _DESCRIPTIONS or kind == ERROR
+        else:
+            is_expected = kind in (REPLIES if "render" in self.operation else VALUES) or kind == ERROR
+        if not is_expected or length > max_body_bytes(kind, self.max_reply):
+            raise ValueError(f"a frame of kind {kind} with {length} bytes is not expected")
+
+    def _deliver(self, kind: int, body: bytes) -> None:
+        if kind == ENDED:
+            self._lent.end()
+        elif kind == RETURNED:
+            rest, closes, ends_reply = unpack_returned(body)
+            self._lent.give_back(rest, closes=closes, ends_reply=ends_reply)
+        elif kind == LAST_WORDS:
+            self._lose(" ".join(unpack_error(body).detail.split())[:MAX_LAST_WORDS_CHARS])
+        elif self.unclaimed:
+            self.unclaimed -= 1
+        elif kind == ERROR:
+            self.fail(unpack_error(body))
+        else:
+            assert self._answer is not None  # noqa: S101 -- for the type checker
+            self._answer.set_result(unpack_description(body) if kind == DESCRIPTION else unpack_reply(kind, body))
+
+    def _break(self) -> None:
+        """Ignore whatever else the process has written."""
+        self._is_broken = True
+        self._received.clear()
+        self._loop.remove_reader(self.socket)
+        self._lose("it broke the protocol between it and the server")
+        self.fail(EnvironmentDiedError(""))
+
+    def _lose(self, why: str) -> None:
+        if self._on_loss is not None:
+            self._on_loss(why)
+
+    def close(self) -> None:
+        """Close the socket and drop `on_loss`, whose reference to the worker would be circular."""
+        self._on_loss = None
+        if self.socket.fileno() >= 0:
+            self._loop.remove_reader(self.socket)
+            self.socket.close()

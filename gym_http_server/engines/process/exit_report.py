@@ -1,0 +1,75 @@
+"""How an environment's process ended, in words and as facts of an error."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from ...errors import EnvironmentDiedError
+
+if TYPE_CHECKING:
+    from .output import Output
+
+
+class ExitReport:
+    """The end of one process.
+
+    Args:
+        output: the output of the process, whose last lines are reported.
+        max_memory: the limit of its memory, in bytes.
+
+    Attributes:
+        reported: done when the fork server has reported the end.
+        is_expected: the server closes the environment, so its end is no loss.
+    """
+
+    def __init__(self, output: Output, max_memory: int) -> None:
+        self.output = output
+        self._max_memory = max_memory
+        self._facts: dict[str, Any] = {}
+        self.reported: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.is_expected = False
+
+    def describe(self, status: int, memory: int | None) -> str:
+        """Return why the process ended by itself, or was killed for its memory, and keep the facts of that.
+
+        Args:
+            status: its wait status.
+            memory: bytes of memory that it was killed for; None if it was not.
+        """
+        if memory is not None:
+            self._facts = {"memory": memory, "limit": self._max_memory, "setting": "max_memory_per_env"}
+            return (
+                f"it took {memory} bytes of memory and the limit is {self._max_memory}: "
+                "start the server with a larger --max-memory-per-env"
+            )
+        code = os.waitstatus_to_exitcode(status)
+        if code >= 0:
+            self._facts = {"exit_code": code}
+            return f"its process ended with exit code {code}"
+        self._facts = {"signal": _signal_name(-code)}
+        return f"its process ended with signal {_signal_name(-code)}"
+
+    def error(self, operation: str, loss: str | None) -> EnvironmentDiedError:
+        """Return the error of an operation during which the environment was lost, with its last lines of output.
+
+        Args:
+            operation: the operation.
+            loss: why it was lost.
+        """
+        facts = dict(self._facts)
+        last = ""
+        if lines := self.output.lines:
+            facts["stderr"] = lines
+            last = f"; the last that it wrote: {lines[-1][:200]}"
+        return EnvironmentDiedError(f"the environment was lost during {operation}: {loss}{last}", **facts)
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of a signal, such as `SIGSEGV`."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
