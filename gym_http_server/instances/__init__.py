@@ -1,1 +1,1 @@
-"""The live instances: the directory, one instance, its idle time, and what was counted."""
+"""Live instances: the directory, one instance, its metadata, and the closing of idle ones."""

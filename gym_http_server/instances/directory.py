@@ -1,4 +1,4 @@
-"""The directory of live instances: create, look up, close."""
+"""The directory of live instances, and the counters of closed ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import contextlib
 import copy
 import logging
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ..errors import TooManyInstancesError, TooManyLanesError, UnknownInstanceError
 from ..runtime.shared.traffic import Traffic
 from .instance import Instance
-from .totals import Totals
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -24,8 +24,45 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REMEMBERED: Final = 1024
-"""How many of the instances are remembered that were closed because nobody used them, or whose lease had run out."""
+MAX_REMEMBERED_IDS: Final = 1024
+"""Maximum number of ids of idle and expired instances that are remembered, to tell clients why they are closed."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counters since the server started; they only grow.
+
+    Attributes:
+        traffic: requests for no instance or for a closed one.
+        created: created instances, live ones included.
+        closed: closed instances.
+        lost: closed instances that had been lost before.
+        reaped: closed instances that were idle for `--idle-timeout`.
+        expired: closed instances whose lease had run out.
+        steps: environment steps of closed instances.
+        episodes: ended episodes of closed instances.
+    """
+
+    traffic: Traffic
+    created: int = 0
+    closed: int = 0
+    lost: int = 0
+    reaped: int = 0
+    expired: int = 0
+    steps: int = 0
+    episodes: int = 0
+
+    def add(self, instance: Instance) -> None:
+        """Add a closed instance."""
+        self.closed += 1
+        self.lost += instance.is_lost
+        self.steps += instance.steps
+        self.episodes += instance.episodes
+        here, *elsewhere = instance.counted
+        for traffic in elsewhere:
+            self.traffic.add(traffic)
+        # A request that waited for its turn is answered, and counted, after the end.
+        here.join(self.traffic)
 
 
 class Instances:
@@ -34,11 +71,11 @@ class Instances:
     Args:
         settings: the server's settings.
         engine: where instances run.
-        traffic: where to count requests that are for no live instance; None for memory of its own.
+        traffic: counters of requests for no live instance; None for new ones.
 
     Attributes:
-        totals: what became of the instances that are no more.
-        has_lease: set when an instance with a lease is made.
+        totals: counters of closed instances.
+        has_lease: set when an instance with a lease is added.
     """
 
     def __init__(self, settings: Settings, engine: Engine, traffic: Traffic | None = None) -> None:
@@ -47,7 +84,7 @@ class Instances:
         self.totals = Totals(traffic or Traffic())
         self._live: dict[str, Instance] = {}
         self._making = 0
-        # It is fair: who waits longest is next.
+        # Fair: who waits longest is next.
         self._creations = asyncio.Semaphore(settings.max_creations)
         self.has_lease = asyncio.Event()
         self._reaped: dict[str, UnknownInstanceError] = {}
@@ -63,13 +100,13 @@ class Instances:
 
         Args:
             request: what to make.
-            call_timeout: seconds that a call of it may take; None for what the settings say.
-            metadata: what people call it.
-            lease: seconds without a use or a renewal after which it is closed; None for any time.
+            call_timeout: maximum seconds of a call; None for the setting.
+            metadata: its name and labels.
+            lease: seconds without a use or a renewal after which it is closed; None for no limit.
 
         Raises:
-            TooManyLanesError: the batch is to have more lanes than the settings allow.
-            TooManyInstancesError: there are as many instances as the settings allow, those that are being made included.
+            TooManyLanesError: the batch has more lanes than the settings allow.
+            TooManyInstancesError: the settings allow no further instance; instances in creation count.
             GymHttpServerError: as `engines.base.Engine.create`.
         """
         if request.num_envs is not None and request.num_envs > self._settings.max_lanes:
@@ -96,7 +133,7 @@ class Instances:
         metadata: Metadata | None = None,
         lease: float | None = None,
     ) -> Instance:
-        """Add an environment that has been made, and return its instance; see there for the arguments."""
+        """Add an environment and return its instance; the arguments are those of `Instance`."""
         instance = self._live[instance_id] = Instance(instance_id, self.engine.name, worker, traffic, metadata, lease)
         self.totals.created += 1
         if lease is not None:
@@ -104,25 +141,25 @@ class Instances:
         return instance
 
     def traffic(self, instance_id: str) -> Traffic:
-        """Return where requests for an instance are counted in this process."""
+        """Return this process's counters of requests for an instance."""
         instance = self._live.get(instance_id)
         return self.totals.traffic if instance is None else instance.traffic
 
     def note_loss(self, instance_id: str, once: IdempotencyKey, error: GymHttpServerError) -> None:
-        """Note the keyed call that a live instance was lost over; see `Instance.note_loss`."""
+        """Record the call during which an instance was lost, if it is live; see `Instance.note_loss`."""
         instance = self._live.get(instance_id)
         if instance is not None:
             instance.note_loss(once, error)
 
     def find(self, instance_id: str) -> Instance | None:
-        """Return a live instance, or None where there is none of that id."""
+        """Return a live instance; None if there is none with that id."""
         return self._live.get(instance_id)
 
     def get(self, instance_id: str) -> Instance:
         """Return a live instance.
 
         Raises:
-            UnknownInstanceError: there is none of that id.
+            UnknownInstanceError: there is none with that id.
         """
         try:
             return self._live[instance_id]
@@ -139,45 +176,45 @@ class Instances:
         """Close an instance and forget it.
 
         Args:
-            instance_id: which.
-            once: the request that this is for; None where it has no key.
-            why: why it is closed, for the log.
+            instance_id: the instance.
+            once: the idempotency key of the request; None without one.
+            why: the reason, for the log.
 
         Raises:
-            KeyReusedError: `once` has the key of another request for it.
-            UnknownInstanceError: there is none of that id, or another call closed it first.
+            KeyReusedError: another request for the instance had the key.
+            UnknownInstanceError: there is none with that id, or another call closed it first.
         """
         instance = self.get(instance_id)
         closed_here = False
         try:
             await instance.close(once=once)
         finally:
-            # Not where the call was given up before its turn came: the environment lives on.
+            # If the call was cancelled while it waited, the environment lives on.
             if instance.state == "closed":
                 closed_here = self._forget(instance_id, why)
         if not closed_here:
             raise self._unknown(instance_id)
 
     async def reap(self, instance: Instance) -> None:
-        """Close an instance that nobody has used for `idle_timeout`, or whose lease has run out; remember which."""
+        """Close an instance that is idle or whose lease has run out, and remember its id and the reason."""
         instance_id = instance.instance_id
         has_expired = instance.has_expired
-        if has_expired and instance.lease is not None:
-            self._reaped[instance_id] = UnknownInstanceError.expired(instance_id, instance.lease)
+        if has_expired and instance.lease.seconds is not None:
+            self._reaped[instance_id] = UnknownInstanceError.expired(instance_id, instance.lease.seconds)
         else:
             self._reaped[instance_id] = UnknownInstanceError.idle(instance_id, self._settings.idle_timeout)
-        if len(self._reaped) > REMEMBERED:
+        if len(self._reaped) > MAX_REMEMBERED_IDS:
             del self._reaped[next(iter(self._reaped))]
         with contextlib.suppress(UnknownInstanceError):
             why = f"nobody has used it for {self._settings.idle_timeout:g} s (--idle-timeout)"
             if has_expired:
-                why = f"nobody has used it or renewed its lease for {instance.lease:g} s"
+                why = f"nobody has used it or renewed its lease for {instance.lease.seconds:g} s"
             await self.close(instance_id, why=why)
             self.totals.expired += has_expired
             self.totals.reaped += not has_expired
 
     async def close_all(self) -> None:
-        """Close every instance, all at the same time, when clients have had their time."""
+        """Close all instances concurrently, without waiting for requests on clients' own connections."""
         instances = self.all()
         closings = (instance.close(at_once=True) for instance in instances)
         for instance, outcome in zip(instances, await asyncio.gather(*closings, return_exceptions=True), strict=True):
@@ -187,7 +224,7 @@ class Instances:
                 logger.error("closing an instance failed", exc_info=outcome, extra=names)
 
     def _forget(self, instance_id: str, why: str) -> bool:
-        """Forget an instance that was closed, but for what it adds to the totals; return whether nobody had before."""
+        """Move a closed instance to the totals; return False if that was done before."""
         instance = self._live.pop(instance_id, None)
         if instance is None:
             return False

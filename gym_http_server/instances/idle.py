@@ -1,4 +1,4 @@
-"""Closes the instances that nobody has used for as long as the setting `idle_timeout` says, or whose lease has run out."""
+"""Closes instances that are idle for the setting `idle_timeout`, or whose lease has run out."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOOKS: Final = 10
-"""How many looks there are within the time-out or a lease, so that none is closed later than a tenth of it."""
-SHORTEST: Final = 0.05
-LONGEST: Final = 60.0
-"""Bounds of the seconds between two looks."""
+CHECKS_PER_TIMEOUT: Final = 10
+"""Checks within the time-out or a lease: no instance is closed later than a tenth of it."""
+MIN_CHECK_SECONDS: Final = 0.05
+MAX_CHECK_SECONDS: Final = 60.0
 
 
 class Reaper:
-    """Looks for idle instances, and for leases that have run out, from `start` to `stop`. One that is lost counts as idle too.
+    """Checks the instances from `start` to `stop`. A lost instance is idle too.
 
     Args:
         instances: the live instances.
-        timeout: seconds without use after which one is closed; 0 for never.
+        timeout: seconds without use after which an instance is closed; 0 for never.
     """
 
     def __init__(self, instances: Instances, timeout: float) -> None:
@@ -35,14 +34,14 @@ class Reaper:
         self._closings: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to check."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self, *, at_once: bool = False) -> None:
-        """Look no more, and wait for the closings under way.
+        """Stop the checks and wait for the closings in execution.
 
         Args:
-            at_once: give them up instead.
+            at_once: cancel them instead.
         """
         if self._task is not None:
             self._task.cancel()
@@ -51,24 +50,25 @@ class Reaper:
             self._task = None
         closings = list(self._closings.values())
         if at_once:
-            for each in closings:
-                each.cancel()
+            for closing in closings:
+                closing.cancel()
         await asyncio.gather(*closings, return_exceptions=True)
 
     async def _run(self) -> None:
         has_lease = self._instances.has_lease
         while True:
-            limits = [each.lease for each in self._instances.all() if each.lease is not None]
+            leases = (instance.lease.seconds for instance in self._instances.all())
+            limits = [seconds for seconds in leases if seconds is not None]
             if self._timeout:
                 limits.append(self._timeout)
             has_lease.clear()
             with contextlib.suppress(TimeoutError):
-                # A new lease may be shorter than what is waited for.
-                async with asyncio.timeout(seconds_between_looks(min(limits)) if limits else None):
+                # A new lease may be shorter than this pause.
+                async with asyncio.timeout(check_interval(min(limits)) if limits else None):
                     await has_lease.wait()
             for instance in self._instances.all():
                 if instance.instance_id not in self._closings and (instance.has_expired or self._is_idle(instance)):
-                    # Each in a task of its own, for an environment may take its time to close.
+                    # In its own task, because an environment may be slow to close.
                     closing = asyncio.get_running_loop().create_task(self._close(instance))
                     self._closings[instance.instance_id] = closing
 
@@ -84,6 +84,6 @@ class Reaper:
             del self._closings[instance.instance_id]
 
 
-def seconds_between_looks(timeout: float) -> float:
-    """Return how often it is looked who is idle, for a time-out in seconds."""
-    return min(max(timeout / LOOKS, SHORTEST), LONGEST)
+def check_interval(timeout: float) -> float:
+    """Return the seconds between two checks for a time-out in seconds."""
+    return min(max(timeout / CHECKS_PER_TIMEOUT, MIN_CHECK_SECONDS), MAX_CHECK_SECONDS)

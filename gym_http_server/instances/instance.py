@@ -1,4 +1,4 @@
-"""One live instance: an environment's handle, whose turn it is, and how much it has been used."""
+"""One live instance: the order of its calls, its use, its lease and its end."""
 
 from __future__ import annotations
 
@@ -24,21 +24,15 @@ if TYPE_CHECKING:
 
 
 class Instance:
-    """One live environment, and how much it has been used.
+    """A live environment.
 
     Args:
-        instance_id: its name, 8 hex digits.
+        instance_id: its id, 8 hex digits.
         engine: name of the engine that it runs in.
         worker: the handle on the environment.
-        traffic: where to count how this process answers requests for it; None for memory of its own.
-        metadata: what people call it.
-        lease: seconds without a use or a renewal after which it is closed; None for any time.
-
-    Attributes:
-        created_at: moment in UTC.
-        traffic: how this process answered requests for it.
-        metadata: what people call it.
-        lease: seconds without a use or a renewal after which it is closed; None for any time.
+        traffic: counters of the requests that this process answers; None for new ones.
+        metadata: its name and labels.
+        lease: seconds without a use or a renewal after which it is closed; None for no limit.
     """
 
     def __init__(
@@ -50,83 +44,85 @@ class Instance:
         metadata: Metadata | None = None,
         lease: float | None = None,
     ) -> None:
+        # What it is
         self.instance_id = instance_id
         self.engine = engine
-        self.created_at = datetime.now(UTC)
-        self.traffic = traffic or Traffic()
         self.metadata = metadata or Metadata()
-        self._used = self.created_at.timestamp()
-        self.lease = lease
-        self._made_at = self._renewed_at = self._idle_since = time.monotonic()
         self._worker = worker
+        # Its use; moments are seconds of Unix time and of the monotonic clock
+        self.traffic = traffic or Traffic()
+        self.lease = Lease(lease)
+        self._made = self._used = time.time(), time.monotonic()
         self._turn = Turn()
+        # Its end
         self._closing = False
-        self._last_words: tuple[IdempotencyKey, dict[str, Any]] | None = None
         self._was_lost = False
+        self._last_words: tuple[IdempotencyKey, dict[str, Any]] | None = None
 
     @property
     def description(self) -> Description:
-        """What was made."""
+        """The environment."""
         return self._worker.description
 
     @property
     def steps(self) -> int:
-        """Environment steps since it was made."""
+        """Number of environment steps."""
         return self._worker.usage.steps
 
     @property
     def episodes(self) -> int:
-        """Episodes that have ended since it was made."""
+        """Number of ended episodes."""
         return self._worker.usage.episodes
 
     @property
+    def created_at(self) -> datetime:
+        """When it was created, in UTC."""
+        return datetime.fromtimestamp(self._made[0], UTC)
+
+    @property
     def age(self) -> float:
-        """Seconds since it was made."""
-        return time.monotonic() - self._made_at
+        """Seconds since it was created."""
+        return time.monotonic() - self._made[1]
 
     @property
     def last_used_at(self) -> datetime:
         """When the last call ended, in UTC."""
-        # The environment's own process writes the one, which is third-party code.
-        return datetime.fromtimestamp(max(self._used, min(self._worker.usage.used_at, time.time())), UTC)
+        # The usage is written by the environment's process, which is third-party code.
+        return datetime.fromtimestamp(max(self._used[0], min(self._worker.usage.used_at, time.time())), UTC)
 
     @property
     def idle_seconds(self) -> float:
-        """How long nobody has used it; 0 while a call is under way or waits. A change of the clock does not count."""
+        """Seconds since the last call ended; 0 while a call is in execution or waits."""
         if self.state not in ("ready", "lost"):
             return 0.0
         now = time.monotonic()
-        return now - max(self._idle_since, min(self._worker.usage.idle_since, now))
+        return now - max(self._used[1], min(self._worker.usage.idle_since, now))
 
     @property
     def has_expired(self) -> bool:
-        """Whether it has a lease that has run out."""
-        return self.lease is not None and min(self.idle_seconds, time.monotonic() - self._renewed_at) >= self.lease
-
-    def renew_lease(self) -> None:
-        """Begin the time of its lease anew."""
-        self._renewed_at = time.monotonic()
+        """Whether its lease has run out."""
+        return self.lease.seconds is not None and min(self.idle_seconds, self.lease.age) >= self.lease.seconds
 
     @property
     def busy_since(self) -> datetime | None:
-        """When the call under way began in the environment, in UTC, or None where there is none."""
+        """When the call in execution began in the environment, in UTC; None if there is none."""
         began = self._worker.usage.busy_since
         if began is None or self._worker.loss is not None:
             return None
         return datetime.fromtimestamp(time.time() - max(0.0, time.monotonic() - began), UTC)
 
     def tallies(self) -> list[Tally]:
-        """Return how requests for it were answered, here and by its own process."""
+        """Return how requests were answered, by the server and by the environment's process."""
         return list(tallies(self.counted))
 
     @property
     def counted(self) -> list[Traffic]:
-        """Where requests for it are counted, here and by its own process."""
-        return [each for each in (self.traffic, self._worker.traffic) if each is not None]
+        """The counters of the server and, if there are any, of the environment's process."""
+        return [traffic for traffic in (self.traffic, self._worker.traffic) if traffic is not None]
 
     @property
     def is_lost(self) -> bool:
-        """Whether it died or was killed, but for its own closing."""
+        """Whether the environment died or was killed before it was closed."""
         return self._was_lost if self._closing else self._worker.loss is not None
 
     @property
@@ -139,12 +135,12 @@ class Instance:
         return "busy" if self._turn.taken or self._worker.usage.busy_since is not None else "ready"
 
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
-        """Have the environment serve an operation, after all calls that came before.
+        """Execute an operation, after all earlier calls.
 
         Raises:
-            UnknownInstanceError: it was closed while this call waited for its turn.
-            InstanceLostError: it died or was killed earlier.
-            GymHttpServerError: what the environment's side answers.
+            UnknownInstanceError: the instance was closed while this call waited.
+            InstanceLostError: the environment died or was killed earlier.
+            GymHttpServerError: as `engines.base.Worker.call`.
         """
         if not self._turn.take_at_once():
             await self._turn.take()
@@ -162,41 +158,40 @@ class Instance:
                     self.note_loss(arguments[ONCE], error)
                 raise
             finally:
-                self._used = time.time()
-                self._idle_since = time.monotonic()
+                self._used = time.time(), time.monotonic()
         finally:
             self._turn.pass_on()
 
     def note_loss(self, once: IdempotencyKey, error: GymHttpServerError) -> None:
-        """Note the keyed call that it was lost over, and what that is answered with, also when it comes again."""
-        # In its plain form, because it would hold all that lived where it was raised.
+        """Record the error of the call during which the environment was lost: a retry with that key gets it again."""
+        # As plain values: the traceback of the error would keep descriptors open.
         self._last_words = once, error.to_wire()
 
     def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:
-        """Give a client's connection to the environment's own process; see `engines.base.Worker.hand_over`.
+        """Give a client's connection to the environment's process; see `engines.base.Worker.hand_over`.
 
-        Not while there are calls: they would have it given back at once.
+        Not during a call, which would recall it at once.
         """
         return not (self._closing or self._turn.taken) and self._worker.hand_over(connection, data, back)
 
     def recall(self) -> None:
-        """Have the connection that was handed over given back as soon as the environment can."""
+        """Ask the environment's process for the client's connection."""
         self._worker.recall()
 
     async def close(self, *, at_once: bool = False, once: IdempotencyKey | None = None) -> None:
-        """Close the environment after the calls that came before; those that come after find no instance.
+        """Close the environment after all earlier calls; later calls find no instance.
 
         Args:
-            at_once: not after one that the environment's own process serves.
-            once: the request that this is for; None where it has no key.
+            at_once: do not wait for a request on a client's own connection.
+            once: the idempotency key of the request; None without one.
 
         Raises:
-            KeyReusedError: `once` has the key of one of those calls; the environment lives on.
+            KeyReusedError: an earlier call had the key; the environment lives on.
         """
         await self._turn.take()
         try:
             if once is not None and not self._closing and self._worker.loss is None:
-                # What its calls were answered is known beside it, as long as it lives.
+                # The keys of calls are recorded in the environment's process.
                 with contextlib.suppress(EnvironmentDiedError, CallTimeoutError, InstanceLostError):
                     await self._worker.call("claim", {ONCE: once})
             self._was_lost = self.is_lost
@@ -206,22 +201,47 @@ class Instance:
             self._turn.pass_on()
 
 
+class Lease:
+    """The time that an instance lives without a use or a renewal.
+
+    Args:
+        seconds: that time; None for no limit.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin the time anew."""
+        self._renewed_at = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last renewal."""
+        return time.monotonic() - self._renewed_at
+
+
 class Turn:
-    """Whose turn it is: a lock that is given to those who wait in their order, and in no time where nobody does."""
+    """A fair lock without any cost while nobody waits.
+
+    Attributes:
+        taken: whether it is locked.
+    """
 
     def __init__(self) -> None:
         self.taken = False
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
 
     def take_at_once(self) -> bool:
-        """Take it where it is free; return whether it was."""
+        """Take the lock if it is free; return whether it was."""
         if self.taken:
             return False
         self.taken = True
         return True
 
     async def take(self) -> None:
-        """Wait for it, after all who wait already."""
+        """Take the lock after everybody who waits already."""
         if self.take_at_once():
             return
         place = asyncio.get_running_loop().create_future()
@@ -229,13 +249,13 @@ class Turn:
         try:
             await place
         except asyncio.CancelledError:
-            # It may have been given just before.
+            # The lock may have been passed on here just before.
             if place.done() and not place.cancelled():
                 self.pass_on()
             raise
 
     def pass_on(self) -> None:
-        """Give it to who waits longest, or to nobody."""
+        """Pass the lock to who waits longest, or release it."""
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():

@@ -1,4 +1,4 @@
-"""What people call an instance: a name and labels, by which they tell it apart; the server itself makes nothing of them."""
+"""The name and labels of an instance: for people, without a meaning for the server."""
 
 from __future__ import annotations
 
@@ -10,56 +10,55 @@ from ..errors import InvalidValueError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MOST_LABELS: Final = 64
-LONGEST_KEY: Final = 100
-"""How many labels an instance may have, and how many characters the name of one."""
+MAX_LABELS: Final = 64
+MAX_LABEL_NAME_CHARS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The name and the labels of one instance.
+    """The name and labels of one instance.
 
     Attributes:
-        name: on one line; None where it has none.
-        labels: texts by their names.
+        name: one line; None if it has none.
+        labels: text of each label, by name.
     """
 
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def changed(self, changes: Mapping[str, Any]) -> Metadata:
-        """Return what a JSON merge patch (RFC 7396) makes of it.
+        """Return it with a JSON merge patch (RFC 7396) applied.
 
         Args:
-            changes: may have `name`, a text or None, and `labels`, an object of texts and None or None itself; the contract
-                has checked their types and lengths. Other members are ignored.
+            changes: `name`, a text or None, and `labels`, None or an object of texts and None; their types and lengths are
+                checked by the contract. Other members are ignored.
 
         Raises:
-            InvalidValueError: a text is not one line of characters, a label's name is too long, or there are too many labels.
+            InvalidValueError: a text is not one printable line, the name of a label is too long, or there are too many labels.
         """
         name, labels = changes.get("name", self.name), dict(self.labels)
         if "labels" in changes:
             labels = {} if changes["labels"] is None else {**labels, **changes["labels"]}
-        made = Metadata(name, {key: value for key, value in labels.items() if value is not None})
+        changed = Metadata(name, {key: value for key, value in labels.items() if value is not None})
         if name is not None:
             _check("name", name)
-        for key, value in made.labels.items():
-            if not 0 < len(key) <= LONGEST_KEY:
+        for key, value in changed.labels.items():
+            if not 0 < len(key) <= MAX_LABEL_NAME_CHARS:
                 raise InvalidValueError(
-                    f"the name of a label is to have 1 to {LONGEST_KEY} characters", parameter="labels"
+                    f"the name of a label is to have 1 to {MAX_LABEL_NAME_CHARS} characters", parameter="labels"
                 )
             _check("the name of a label", key)
             _check(f"the label {key!r}", value)
-        if len(made.labels) > MOST_LABELS:
+        if len(changed.labels) > MAX_LABELS:
             raise InvalidValueError(
-                f"an instance has at most {MOST_LABELS} labels, and these would be {len(made.labels)}: "
+                f"an instance has at most {MAX_LABELS} labels, and these would be {len(changed.labels)}: "
                 "take some away by setting them to null",
                 parameter="labels",
             )
-        return made
+        return changed
 
 
 def _check(what: str, text: str) -> None:
     if not text.isprintable():
-        # Pages, logs and JSON show it: line ends, control characters and halves of characters have no place there.
+        # It is shown on pages, in logs and in JSON: no line ends, control characters or lone surrogates.
         raise InvalidValueError(f"{what} is to be one line of printable characters, and it is {ascii(text)[:200]}")

@@ -111,7 +111,7 @@ class InstanceHandlers:
             if instance is None:
                 unknown.append(instance_id)
             else:
-                instance.renew_lease()
+                instance.lease.renew()
         return json_reply({"unknown": unknown})
 
     async def close_env(self, call: Call, instance_id: str) -> Reply:
@@ -147,7 +147,7 @@ def _described(instance: Instance) -> Reply:
             "instance_id": instance.instance_id,
             "name": instance.metadata.name,
             "labels": instance.metadata.labels,
-            "lease": instance.lease,
+            "lease": instance.lease.seconds,
             "env_id": made.env_id,
             "library": made.library,
             "engine": instance.engine,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gym_http_server.client import Client, RemoteEnv, RemoteVectorEnv, ServerProblem
 from gym_http_server.errors import InvalidValueError
-from gym_http_server.instances.metadata import LONGEST_KEY, MOST_LABELS, Metadata
+from gym_http_server.instances.metadata import MAX_LABEL_NAME_CHARS, MAX_LABELS, Metadata
 from tests.support.serving import Answer, Server
 
 TEXTS = st.text("aB9 ä😀<&\"'", min_size=1, max_size=20)
@@ -85,10 +85,10 @@ def test_a_patch_changes_what_it_names_and_nothing_else(server: Server) -> None:
         {"labels": {"a": 1}},
         {"labels": {"a": "x" * 1001}},
         {"labels": {"": "x"}},
-        {"labels": {"x" * (LONGEST_KEY + 1): "x"}},
+        {"labels": {"x" * (MAX_LABEL_NAME_CHARS + 1): "x"}},
         {"labels": {"a\tb": "x"}},
         {"labels": {"a": "x\r"}},
-        {"labels": {str(index): "x" for index in range(MOST_LABELS + 1)}},
+        {"labels": {str(index): "x" for index in range(MAX_LABELS + 1)}},
         [],
         None,
     ],
@@ -108,10 +108,10 @@ def test_what_is_no_name_or_label_is_a_400_and_changes_nothing(server: Server, b
 
 def test_labels_are_limited_in_all_and_not_only_in_one_request(server: Server) -> None:
     """A label more than an instance may have is refused, and one of those that it has can still be changed."""
-    env = server.create(labels={str(index): "x" for index in range(MOST_LABELS)})
+    env = server.create(labels={str(index): "x" for index in range(MAX_LABELS)})
     refused = patch(server, env, {"labels": {"one more": "x"}})
     assert refused.status == 400
-    assert str(MOST_LABELS) in refused.message
+    assert str(MAX_LABELS) in refused.message
     assert patch(server, env, {"labels": {"0": "y"}}).json["labels"]["0"] == "y"
     assert patch(server, env, {"labels": {"0": None, "one more": "x"}}).status == 200
 

@@ -15,8 +15,8 @@ import pytest
 
 from gym_http_server.config import Settings
 from gym_http_server.errors import UnknownInstanceError
-from gym_http_server.instances.directory import REMEMBERED, Instances
-from gym_http_server.instances.idle import Reaper, seconds_between_looks
+from gym_http_server.instances.directory import MAX_REMEMBERED_IDS, Instances
+from gym_http_server.instances.idle import Reaper, check_interval
 from gym_http_server.instances.instance import Instance
 from tests.conftest import KINDS, start
 from tests.support.fake_engine import FakeEngine
@@ -113,7 +113,7 @@ def test_a_connection_that_it_holds_comes_back() -> None:
 
 def test_the_looks_are_neither_rare_nor_many() -> None:
     """Half a second is looked after each twentieth of a second, a day each minute."""
-    assert [seconds_between_looks(each) for each in (0.001, 0.5, 60, 86400)] == [0.05, 0.05, 6, 60]
+    assert [check_interval(each) for each in (0.001, 0.5, 60, 86400)] == [0.05, 0.05, 6, 60]
 
 
 def test_instances_stay_where_the_setting_is_0() -> None:
@@ -138,15 +138,15 @@ def test_the_latest_that_were_closed_are_remembered() -> None:
     """A thousand and twenty-four of them; an older one is plainly unknown, and each is counted."""
 
     async def check() -> None:
-        settings = Settings(max_envs=REMEMBERED + 1, idle_timeout=0.01)
+        settings = Settings(max_envs=MAX_REMEMBERED_IDS + 1, idle_timeout=0.01)
         instances = Instances(settings, FakeEngine())
-        made = [await instances.create(FakeEngine.REQUEST) for _ in range(REMEMBERED + 1)]
+        made = [await instances.create(FakeEngine.REQUEST) for _ in range(MAX_REMEMBERED_IDS + 1)]
         reaper = Reaper(instances, settings.idle_timeout)
         reaper.start()
         while instances.all():  # noqa: ASYNC110 -- nothing tells of it
             await asyncio.sleep(0.01)
         await reaper.stop()
-        assert instances.totals.reaped == REMEMBERED + 1
+        assert instances.totals.reaped == MAX_REMEMBERED_IDS + 1
         texts = []
         for each in (made[0], made[-1]):
             with pytest.raises(UnknownInstanceError) as caught:
