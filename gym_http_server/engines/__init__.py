@@ -1,6 +1,6 @@
-"""Where instances run, behind one seam (`base.py`). Knows no HTTP.
+"""Engines: where instances run, behind the interface of `base.py`. No HTTP.
 
-Engines are looked up by name and imported on first use, so that one which this platform cannot run costs nothing.
+An engine is imported on first use, so that one which this platform cannot run costs nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def make_engine(settings: Settings, entry: Entry | None = None, fork_server: For
 
     Args:
         settings: the server's settings.
-        entry: what an environment's own process runs; None for what only answers the server.
-        fork_server: its process, where it has been started already (process engine).
+        entry: what an environment's process runs (process engine); None for a loop that only answers the server.
+        fork_server: the process of the fork server, if it is already started (process engine).
     """
     if settings.engine == "inline":
         from .inline import InlineEngine

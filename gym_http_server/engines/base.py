@@ -1,4 +1,4 @@
-"""The seam between the server and the place where environments run."""
+"""The interface of an engine and of its workers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Returned(NamedTuple):
-    """A client's connection that comes back from the process that served it.
+    """A client's connection that comes back from an environment's process.
 
     Attributes:
         connection: its descriptor, for the receiver to close.
-        rest: what is to be written to it: the end of a reply.
-        closes: it is to be closed then.
-        data: what came on it since all before was answered.
-        answered: how many of the requests in `data` are answered.
-        served: how many requests were answered since it was handed over.
-        error: what the first of the others is to be answered with, where the process died over it.
-        waits_since: since when the client is waited for, in seconds of the monotonic clock; 0 for not known.
+        rest: bytes to write to it, the end of a reply.
+        closes: whether to close it afterwards.
+        data: received bytes, the last answered requests included.
+        answered: number of answered requests at the beginning of `data`.
+        served: number of requests that the process answered.
+        error: answer to the first unanswered request if the process died during it.
+        waits_since: since when the server waits for the client, in seconds of the monotonic clock; 0 if unknown.
     """
 
     connection: int
@@ -39,13 +39,13 @@ class Returned(NamedTuple):
 
 
 class Worker(abc.ABC):
-    """A handle on one running environment. Its owner makes one call at a time.
+    """A handle on one environment. Its owner makes one call at a time.
 
     Attributes:
-        description: what was made.
-        usage: how much it has been used; never waits for the environment.
-        traffic: how its own process answered clients, where it has one that does.
-        loss: why the environment can serve no more, in words, or None while it lives.
+        description: the environment.
+        usage: its use; reading it never waits for the environment.
+        traffic: counters of the requests that its process answered; None without a process that does.
+        loss: why the environment is lost, in words; None while it lives.
     """
 
     description: Description
@@ -55,50 +55,50 @@ class Worker(abc.ABC):
 
     @abc.abstractmethod
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
-        """Have the environment serve an operation (a name in `runtime.environment.OPERATIONS`).
+        """Execute an operation of `runtime/operations.py`.
 
         Args:
-            operation: the operation.
+            operation: its name.
             arguments: its arguments, plain JSON values.
 
         Raises:
-            UsageError, ConflictError: what the environment's side refuses.
-            ReplyTooLargeError: the reply is over `max_reply`.
+            UsageError, ConflictError: the operation was refused.
+            ReplyTooLargeError: the reply is larger than `max_reply`.
             EnvironmentRaisedError: the environment raised an exception.
-            EnvironmentDiedError, CallTimeoutError: the environment is lost by this very call.
+            EnvironmentDiedError, CallTimeoutError: the environment was lost during this call.
         """
 
-    def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:  # noqa: ARG002 -- the seam's signature
-        """Give a client's connection to the environment's own process, where there is one that can take it.
+    def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:  # noqa: ARG002 -- for subclasses
+        """Give a client's connection to the environment's process, if there is one that can serve it.
 
         Args:
-            connection: descriptor of the connection, which belongs to the worker if it is taken.
-            data: what has come on it: the beginning of a request, at least.
-            back: told once when the connection is given back, or with None when it has ended.
+            connection: its descriptor, which belongs to the worker afterwards.
+            data: received bytes, the beginning of a request.
+            back: called once: with the returned connection, or with None when it has ended.
 
         Returns:
-            Whether it was taken.
+            Whether the connection was taken.
         """
         return False
 
-    def recall(self) -> None:  # noqa: B027 -- who takes none has none to give back
-        """Have the connection that was handed over given back as soon as the environment can."""
+    def recall(self) -> None:  # noqa: B027 -- nothing to do without `hand_over`
+        """Ask the environment's process to give the client's connection back."""
 
     @abc.abstractmethod
     async def close(self, *, at_once: bool = False) -> None:
-        """Close the environment and give back all that it holds. Never fails, and does nothing the second time.
+        """Close the environment and release its resources. Never fails; does nothing the second time.
 
         Args:
-            at_once: do not wait for a call that came on a client's own connection.
+            at_once: do not wait for a request on a client's own connection.
         """
 
 
 class Engine(abc.ABC):
-    """Makes workers.
+    """Makes environments and returns their workers.
 
     Attributes:
-        name: as in the settings.
-        caveat: what a person should know before relying on it, or None.
+        name: its name in the settings.
+        caveat: what people should know before they rely on it; None for nothing.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     async def start(self) -> None:
-        """Make the engine ready.
+        """Start the engine.
 
         Raises:
             ImportFailedError: a module named with `--import` cannot be imported.
@@ -117,16 +117,16 @@ class Engine(abc.ABC):
         """Make an environment.
 
         Args:
-            instance_id: the name that the environment's output is logged under.
+            instance_id: the id that the environment's output is logged with.
             request: what to make.
-            call_timeout: seconds that its making, and each call later, may take.
+            call_timeout: maximum seconds of its creation, and of each later call.
 
         Raises:
-            UsageError: the environment cannot be made as asked.
-            EnvironmentDiedError, CallTimeoutError: its process ended or was killed while it was being made.
-            OutOfResourcesError: the system gives no process or descriptor for it.
+            UsageError: the environment cannot be made as requested.
+            EnvironmentDiedError, CallTimeoutError: its process ended or was killed meanwhile.
+            OutOfResourcesError: the system has no process or descriptor left.
         """
 
     @abc.abstractmethod
     async def stop(self) -> None:
-        """End everything that the engine started. Never fails, and does nothing the second time."""
+        """End all processes that the engine started. Never fails; does nothing the second time."""

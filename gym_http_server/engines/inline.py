@@ -1,4 +1,4 @@
-"""The `inline` engine: environments inside the server's process, on its event loop. Fast, and without isolation."""
+"""The `inline` engine: environments in the server's process, on its event loop. Fast, without isolation."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class InlineEngine(Engine):
         opengl.choose()
         declare_imports(self._settings.imports)
 
-    async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> Worker:  # noqa: ARG002 -- the seam's signature
+    async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> Worker:  # noqa: ARG002 -- the interface
         """Make the environment here."""
         return InlineWorker(outside_the_loop(open_served, request, may_fork=False), self._settings.max_reply)
 
     async def stop(self) -> None:
-        """Do nothing: the environments are closed by whoever holds them."""
+        """Do nothing: the instances close their environments."""
 
 
 class InlineWorker(Worker):
@@ -56,7 +56,7 @@ class InlineWorker(Worker):
 
     Args:
         environment: the environment.
-        max_reply: the largest reply, in bytes.
+        max_reply: maximum bytes of a reply.
     """
 
     def __init__(self, environment: Served, max_reply: int) -> None:
@@ -70,7 +70,7 @@ class InlineWorker(Worker):
         assert self._environment is not None, "a closed worker is not called"  # noqa: S101 -- for the type checker
         return outside_the_loop(self._environment.call, operation, arguments).within(self._max_reply)
 
-    async def close(self, *, at_once: bool = False) -> None:  # noqa: ARG002 -- here is no such call
+    async def close(self, *, at_once: bool = False) -> None:  # noqa: ARG002 -- the interface
         """Close the environment."""
         if self._environment is not None:
             environment, self._environment = self._environment, None
@@ -78,7 +78,7 @@ class InlineWorker(Worker):
 
 
 def outside_the_loop(function: Callable[..., T], *arguments: Any, **options: Any) -> T:
-    """Call an environment as if no event loop were running here: it may run one of its own (`asyncio.run`)."""
+    """Call an environment as if no event loop were running: it may run its own (`asyncio.run`)."""
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:

@@ -120,7 +120,7 @@ class Owner:
 
     def __init__(self, channel: socket.socket, memory: Memory, instance_id: str, serving: Serving) -> None:
         self._channel = channel
-        self._inbox = memory.inbox
+        self._inbox = memory.receive_buffer
         self._traffic = memory.traffic
         self._instance_id = instance_id
         self._serving = serving

@@ -1,1 +1,1 @@
-"""The `process` engine: a process for each environment, forked from one that has the libraries loaded."""
+"""The `process` engine: a process for each environment, its channel, its time-outs and its end."""

@@ -1,4 +1,4 @@
-"""The `process` engine: a process for each environment, forked from a small fork server (`zygote.py`)."""
+"""The `process` engine: a process for each environment, forked by the fork server (`zygote.py`)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class ProcessEngine(Engine):
 
     Args:
         settings: the server's settings.
-        entry: what the processes run; None for what only answers the server.
-        process: the fork server's process, where it has been started already.
+        entry: what the processes run; None for a loop that only answers the server.
+        process: the process of the fork server, if it is already started.
     """
 
     name = "process"
@@ -66,7 +66,7 @@ class ProcessEngine(Engine):
         return worker
 
     async def stop(self) -> None:
-        """End the fork server, and with it every process that it forked."""
+        """End the fork server and every process that it forked."""
         if self._fork_server is not None:
             forks, self._fork_server = self._fork_server, None
             await forks.stop()
@@ -83,6 +83,6 @@ class ProcessEngine(Engine):
 
 
 def _is_registered_here(env_id: str) -> bool:
-    """Return whether a library that this process has loaded, as a notebook does, has an environment of that id registered."""
+    """Return whether a library that is loaded in this process, such as a notebook's, has the id registered."""
     registrations = (sys.modules.get(f"{name}.envs.registration") for name in ("gymnasium", "gym"))
-    return any(env_id in getattr(each, "registry", ()) for each in registrations)
+    return any(env_id in getattr(module, "registry", ()) for module in registrations)

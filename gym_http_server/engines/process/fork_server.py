@@ -1,4 +1,4 @@
-"""The server's side of the fork server (`zygote.py`): it is started, asked to fork and to kill, and heard of exits."""
+"""The server's side of the fork server (`zygote.py`): starts it, has it fork and kill, and takes its reports of exits."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from ...config import Settings
 
 READ_SIZE = 1 << 16
-START_SECONDS = 60.0
-"""How long the fork server may take to be ready at least, whatever a call may take."""
+MIN_START_SECONDS = 60.0
+"""Time for the fork server to load its modules; more if `call_timeout` is more."""
 
 
 class Entry(NamedTuple):
     """What an environment's process runs.
 
     Attributes:
-        module: a module with `prepare(arguments)`, called before anything is forked, and `serve(channel, memory,
-            instance_id)`, which is the process.
+        module: a module with `prepare(arguments)`, called once before all forks, and `serve(channel, memory, instance_id)`,
+            called in each forked process.
         arguments: plain JSON values.
     """
 
@@ -35,14 +35,18 @@ class Entry(NamedTuple):
 
 
 class Forked(Protocol):
-    """Whoever asked for a process, and is told of its end."""
+    """The handle on a forked process."""
 
     def on_exit(self, status: int, memory: int | None = None) -> None:
-        """Take note that the process ended with that wait status, and was killed for so many bytes of memory."""
+        """Take the wait status of the ended process, and the bytes of memory that it was killed for."""
 
 
 class ForkServer:
-    """The server's side of the fork server."""
+    """A running fork server.
+
+    Attributes:
+        ended: whether it has ended, and with it all processes that it forked.
+    """
 
     def __init__(self, process: ForkServerProcess, output: Output) -> None:
         self._process = process
@@ -58,29 +62,28 @@ class ForkServer:
 
     @classmethod
     async def start(cls, entry: Entry, settings: Settings, process: ForkServerProcess | None = None) -> ForkServer:
-        """Return one that is ready, with the modules loaded that the settings name.
+        """Start a fork server and wait until it has loaded the modules of the settings.
 
         Args:
             entry: what the processes run.
             settings: the server's settings.
-            process: one that has been started already for the same module; None for a new one.
+            process: a process that is already started for the same module; None for a new one.
 
         Raises:
-            ImportFailedError: one of the modules cannot be imported.
-            OutOfResourcesError: the system gives no process or descriptor.
-            StartError: the process ended before it was ready.
+            ImportFailedError: a module cannot be imported.
+            OutOfResourcesError: the system has no process or descriptor left.
+            StartError: the process ended or took too long before it was ready.
         """
         try:
             process = process or ForkServerProcess(entry.module, settings)
         except OSError as error:
             raise OutOfResourcesError.of(str(error)) from error
         output, process.output = Output(None, process.output), -1
-        # What it imports may write more than a pipe holds.
+        # Imported modules may write more than a pipe holds.
         output.start()
         self = cls(process, output)
         process.send({"prepare": entry.arguments, "max_memory": settings.max_memory_per_env})
-        # What it imports may take long, or for ever.
-        seconds = max(settings.call_timeout, START_SECONDS)
+        seconds = max(settings.call_timeout, MIN_START_SECONDS)
         try:
             async with asyncio.timeout(seconds):
                 answer = await self._ready
@@ -101,15 +104,15 @@ class ForkServer:
         """Fork a process and return its pid.
 
         Args:
-            instance_id: whose it is.
-            forked: told of its end.
-            descriptors: the socket that it serves on, the pipe that it writes to and the memory that it shares.
-            seconds: how long that may take.
+            instance_id: the id of its instance.
+            forked: the handle, whose `on_exit` is called when the process has ended.
+            descriptors: its socket, the pipe for its output and the shared memory.
+            seconds: maximum time of the fork.
 
         Raises:
             EnvironmentDiedError: the fork server has ended.
-            CallTimeoutError: it does not answer.
-            OutOfResourcesError: the system gives no process.
+            CallTimeoutError: the fork server does not answer.
+            OutOfResourcesError: the system has no process left.
         """
         if self.ended:
             raise EnvironmentDiedError("the fork server ended; try again")
@@ -119,20 +122,20 @@ class ForkServer:
             async with asyncio.timeout(seconds if self._process.send({"fork": instance_id}, descriptors) else 0):
                 return await answer
         except TimeoutError:
-            # Should it answer yet, it is told to end what it forked.
+            # If it answers later, `_on_message` has the process killed.
             raise CallTimeoutError(
                 f"the fork server did not answer within {seconds:g} s: the machine is overloaded, or the fork server was stopped",
                 seconds=seconds,
             ) from None
 
     def kill(self, pid: int) -> None:
-        """End a process and all that it started."""
+        """Kill a process and its children."""
         if pid in self._forked and not self.ended and not self._process.send({"kill": pid}):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
 
     async def stop(self) -> int:
-        """Close the socket, which ends the fork server and every process, wait for that, and return its exit status."""
+        """End the fork server and every process by closing its socket; return its exit status."""
         if self._control.fileno() >= 0:
             self._loop.remove_reader(self._control)
             self._control.close()

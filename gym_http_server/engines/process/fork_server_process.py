@@ -1,6 +1,6 @@
-"""The fork server's process: started first, so that it loads the environment library while the server loads itself.
+"""Starts the process of the fork server, which loads the environment library while the server loads itself.
 
-It imports little, for the same reason.
+This module is imported first, so it imports little.
 """
 
 from __future__ import annotations
@@ -21,38 +21,35 @@ if TYPE_CHECKING:
     from ...config import Settings
 
 STOP_SECONDS = 5.0
-"""How long the fork server may take to end all that it forked, and itself."""
+"""Maximum time for the fork server to end its processes and itself."""
 WORKER_MODULE = "gym_http_server.runtime.child"
-"""What an environment's process runs to answer the server's calls."""
-
+"""The module of environments' processes that only answer the server."""
 
 _started: weakref.WeakSet[ForkServerProcess] = weakref.WeakSet()
 
 
 def kill_fork_servers() -> None:
     """Kill every fork server that this process has started."""
-    for each in list(_started):
-        each.kill()
+    for process in list(_started):
+        process.kill()
 
 
 class ForkServerProcess:
-    """A fork server's process, which has been told what to load.
+    """The process of a fork server, which has begun to load modules.
 
     Args:
-        module: what the processes will run; see `fork_server.Entry`.
+        module: what the forked processes run; see `fork_server.Entry`.
         settings: the server's settings.
 
     Attributes:
-        module: as above.
         control: the socket to it.
-        output: the pipe that it writes to, for reading; -1 where somebody else closes it.
+        output: the end of its output pipe to read from; -1 once another object closes it.
 
     Raises:
-        OSError: the system gives no process or descriptor.
+        OSError: the system has no process or descriptor left.
     """
 
     def __init__(self, module: str, settings: Settings) -> None:
-        self.module = module
         with contextlib.ExitStack() as on_error:
             self.control, theirs = socket.socketpair()
             on_error.callback(self.control.close)
@@ -70,16 +67,16 @@ class ForkServerProcess:
         self.send({"load": {"module": module, "imports": list(settings.imports)}})
 
     def send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
-        """Send a message, with descriptors where it takes some; return whether that could be done."""
+        """Send a message with descriptors; return whether that worked."""
         data = json.dumps(message).encode() + b"\n"
         try:
-            # A handful of bytes in a socket buffer of hundreds of kilobytes: where that is full, the fork server has stopped.
+            # A few bytes into a buffer of hundreds of kilobytes: if it is full, the fork server was stopped.
             return socket.send_fds(self.control, [data], descriptors or []) == len(data)
         except OSError:
             return False
 
     def wait(self) -> int:
-        """Wait for its end, which closing the socket brings about; end it where that takes too long. Return its exit status."""
+        """Wait for its end after its socket was closed, kill it after `STOP_SECONDS`, and return its exit status."""
         try:
             return self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -88,7 +85,7 @@ class ForkServerProcess:
             return -signal.SIGKILL if status is None else status
 
     def kill(self) -> None:
-        """End it at once, where it has not ended: it may be loading a module that never comes to an end."""
+        """Kill it at once: it may be loading a module that hangs."""
         self._kill()
         self.control.close()
         if self.output >= 0:
@@ -99,14 +96,14 @@ class ForkServerProcess:
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            # Not even a kill ends what waits for a file system that hangs, until that answers.
+            # A process that waits for a hanging file system survives the kill until that answers.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
 
 
 def _popen(control: int, output: int, settings: Settings) -> subprocess.Popen[bytes]:
     environment = variables_for_environments(settings.pass_variable)
-    # One thread each: many environments share the processors, and a process with threads is not safely forked.
+    # One thread each: environments share the processors, and forking a process with threads is not safe.
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")
     environment.setdefault("OMP_NUM_THREADS", "1")
     return subprocess.Popen(  # noqa: S603 -- our own module

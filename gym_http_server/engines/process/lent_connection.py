@@ -1,7 +1,7 @@
-"""A client's connection while an environment's process serves it: the server's duplicate of it, and the way back.
+"""A client's connection while an environment's process serves it: the server's duplicate, and its return.
 
-The server needs the duplicate where the process dies or is killed: what is not answered by then is in the inbox. Because
-a duplicate withholds the end of the stream, a process that ends a connection shuts it down.
+If the process dies, the server continues on the duplicate with the unanswered requests of the receive buffer. The duplicate
+keeps the stream open, so a process that ends a connection calls `shutdown`.
 """
 
 from __future__ import annotations
@@ -31,50 +31,53 @@ _RECALL_FRAME = RequestPacker().pack(RECALL, {})
 
 
 class LentConnection:
-    """At most one connection: an environment serves one call at a time, and a second client would only wait there.
+    """At most one connection: an environment serves one call at a time, so a second client would wait there.
 
     Args:
-        inbox: where the process keeps what is not answered.
+        receive_buffer: where the process keeps unanswered requests.
     """
 
-    def __init__(self, inbox: ReceiveBuffer) -> None:
-        self._inbox = inbox
+    def __init__(self, receive_buffer: ReceiveBuffer) -> None:
+        self._receive_buffer = receive_buffer
+        # The connection
         self._connection = -1
         self._back: Callable[[Returned | None], None] | None = None
-        self._seen: tuple[int, float] | None = None
-        self._sent_before: int | None = None
         self._is_free: asyncio.Future[None] | None = None
+        # What was observed of it
+        self._unread: tuple[int, float] | None = None
+        """Number of answered requests and the moment when a request was first seen unread."""
+        self._sent_before: int | None = None
 
     @property
     def is_held(self) -> bool:
-        """Whether there is a connection."""
+        """Whether the process has a connection."""
         return self._back is not None
 
     def hand_over(
         self, channel: socket.socket, connection: int, data: bytes, back: Callable[[Returned | None], None]
     ) -> bool:
-        """Send a connection to the process over its channel; return whether that could be done.
+        """Send a connection to the process; return whether that worked.
 
         Args:
-            channel: the socket to the process, which does not block.
+            channel: the non-blocking socket to the process.
             connection: descriptor of the connection, which is kept if it was sent.
-            data: what has come on it.
-            back: told once when it comes back, or with None when it has ended.
+            data: received bytes.
+            back: called once: with the returned connection, or with None when it has ended.
         """
         if self.is_held:
             return False
-        self._inbox.start(data)
+        self._receive_buffer.start(data)
         self._sent_before = bytes_sent(connection)
         try:
-            # A few bytes that go whole or not at all.
+            # A few bytes are sent whole or not at all.
             socket.send_fds(channel, [_ADOPT_FRAME], [connection])
         except OSError:
             return False
-        self._connection, self._back, self._seen = connection, back, None
+        self._connection, self._back, self._unread = connection, back, None
         return True
 
     def recall(self, channel: socket.socket) -> None:
-        """Ask for the connection; where the channel is full, what fills it does so already."""
+        """Ask for the connection; if the channel is full, its content asks for it already."""
         if self.is_held:
             with contextlib.suppress(OSError):
                 channel.send(_RECALL_FRAME)
@@ -87,21 +90,21 @@ class LentConnection:
         ends_reply: bool = False,
         error: GymHttpServerError | None = None,
     ) -> None:
-        """Pass the connection on to who is told of its return.
+        """Return the connection to the server.
 
         Args:
-            rest: what is to be written to it.
-            closes: it is to be closed then.
-            ends_reply: a request is answered with that which the inbox does not count as answered yet.
-            error: what the first request that is not answered is to be answered with.
+            rest: bytes to write to it.
+            closes: whether to close it afterwards.
+            ends_reply: whether `rest` answers a request that the receive buffer does not count yet.
+            error: answer to the first unanswered request.
         """
-        inbox = self._inbox
+        buffer = self._receive_buffer
         connection, back = self._take()
-        answered = inbox.answered + ends_reply
-        back(Returned(connection, rest, closes, inbox.data, answered, inbox.served, error, inbox.waits_since))
+        answered = buffer.answered + ends_reply
+        back(Returned(connection, rest, closes, buffer.data, answered, buffer.served, error, buffer.waits_since))
 
     def end(self) -> None:
-        """Let go of a connection that has ended, and see to it that it has: the process may keep it."""
+        """Drop a connection that has ended, and shut it down: the process may keep a duplicate."""
         connection, back = self._take()
         with contextlib.suppress(OSError):
             shut_down(connection)
@@ -109,43 +112,43 @@ class LentConnection:
         back(None)
 
     def inherit(self, error: GymHttpServerError, *, is_unread: bool) -> None:
-        """Take the connection from a process that has ended.
+        """Take the connection of a process that has ended.
 
         Args:
-            error: the answer to the request that it was serving.
-            is_unread: or to one that it left unread until it was killed for that.
+            error: answer to the request in execution.
+            is_unread: the process was killed because it left a request unread; `error` answers that.
         """
         if not self.is_held:
             return
-        phase = self._inbox.phase
+        phase = self._receive_buffer.phase
         if phase == REPLYING:
-            sent, (begin, end) = self._sent(), self._inbox.reply
+            sent, (begin, end) = self._sent(), self._receive_buffer.reply
             if sent is not None and sent == end > begin:
-                self.give_back(closes=self._inbox.closes, ends_reply=True)
+                self.give_back(closes=self._receive_buffer.closes, ends_reply=True)
                 return
             if sent is None or sent != begin:
-                # Half a reply cannot be mended.
+                # Half a reply was sent.
                 self.end()
                 return
         self.give_back(error=None if phase == WAITING and not is_unread else error)
 
     def last_sign(self, now: float) -> float:
-        """Return when the process last showed that it serves the connection: now, unless a request lies unread.
+        """Return since when a request is unread; now if there is none.
 
         Args:
             now: seconds of the monotonic clock.
         """
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
-        served = self._inbox.served
-        if self._inbox.phase == REPLYING or not poll.poll(0):
-            self._seen = None
-        elif self._seen is None or self._seen[0] != served:
-            self._seen = served, now
-        return now if self._seen is None else self._seen[1]
+        served = self._receive_buffer.served
+        if self._receive_buffer.phase == REPLYING or not poll.poll(0):
+            self._unread = None
+        elif self._unread is None or self._unread[0] != served:
+            self._unread = served, now
+        return now if self._unread is None else self._unread[1]
 
     def _sent(self) -> int | None:
-        """Return how many bytes the process has written to the connection, or None where the system does not tell."""
+        """Return the number of bytes that the process has written to the connection; None if it is unknown."""
         now = bytes_sent(self._connection)
         return None if now is None or self._sent_before is None else now - self._sent_before
 
@@ -167,9 +170,9 @@ class LentConnection:
 
 
 def bytes_sent(descriptor: int) -> int | None:
-    """Return how many bytes have been written to a TCP connection, or None where the system does not tell.
+    """Return the number of bytes written to a TCP connection; None where the system does not report it.
 
-    Linux tells of `tcp_info` (linux/tcp.h) what was sent, what of it was sent again, and what waits to be sent.
+    Linux: `tcp_info` (linux/tcp.h) has the bytes sent, those of them sent again, and those that wait to be sent.
     """
     if sys.platform != "linux":
         return None
@@ -180,16 +183,16 @@ def bytes_sent(descriptor: int) -> int | None:
         return None
     if len(info) < _TCP_INFO_SIZE:  # before Linux 4.19
         return None
-    [waiting] = struct.unpack_from("=I", info, 144)
-    sent, again = struct.unpack_from("=QQ", info, 200)
-    return int(sent - again + waiting)
+    [unsent] = struct.unpack_from("=I", info, 144)
+    sent, resent = struct.unpack_from("=QQ", info, 200)
+    return int(sent - resent + unsent)
 
 
 def shut_down(descriptor: int) -> None:
-    """End a connection, whoever else has a duplicate of it.
+    """Shut a connection down, for all duplicates of its descriptor.
 
     Raises:
-        OSError: it has ended.
+        OSError: it has ended already.
     """
     with socket.socket(fileno=os.dup(descriptor)) as connection:
         connection.shutdown(socket.SHUT_RDWR)

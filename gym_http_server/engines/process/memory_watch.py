@@ -1,8 +1,8 @@
-"""How much memory environments take: who is over the setting `max_memory_per_env` (Linux, /proc).
+"""Memory of environments: finds those over the setting `max_memory_per_env` (Linux, /proc).
 
-The fork server watches, for it knows every process below it and is never in a request. What is looked at often is what
-costs microseconds: the resident memory (statm). It overstates, because a fork shares the pages of the fork server; only
-where it is over the limit is the memory added up that is an environment's own (smaps_rollup, milliseconds).
+The fork server runs it, because it knows every process below it. The frequent check reads the resident memory (statm,
+microseconds), which includes the pages that a fork shares with the fork server. Only if that is over the limit is the
+environment's own memory added up (smaps_rollup, milliseconds).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
     from .process_tree import Traces
 
-SECONDS: Final = 0.1
-"""How long after one look the next follows."""
-SHARE: Final = 20
-"""A look that takes long is followed by a pause this many times as long, so that watching takes a twentieth of a processor."""
+CHECK_SECONDS: Final = 0.1
+"""Minimum time between two checks."""
+PAUSE_FACTOR: Final = 20
+"""Minimum length of the pause after a check, relative to the check: checks take at most a twentieth of a processor."""
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class MemoryWatch:
-    """Tells which environments are over the limit.
+    """Finds the environments over the limit.
 
     Args:
-        limit: the most memory that an environment and its children may take, in bytes; 0 for any.
+        limit: maximum memory of an environment and its children, in bytes; 0 for no limit.
     """
 
     def __init__(self, limit: int) -> None:
@@ -39,41 +39,41 @@ class MemoryWatch:
 
     @property
     def pause(self) -> float | None:
-        """Seconds until the next look is due, or None where there is nothing to watch."""
+        """Seconds until the next check; None without a limit."""
         return max(0.0, self._next - time.monotonic()) if self._limit else None
 
     def exceeding(self, environments: Mapping[int, Traces]) -> dict[int, int]:
-        """Return the environments that are over the limit, and how many bytes each takes; none before a look is due.
+        """Return the bytes of each environment over the limit, by process; empty before the next check is due.
 
         Args:
-            environments: the process of each, and what others have of it.
+            environments: the traces of each environment, by process.
         """
         if not self._limit or self.pause:
             return {}
         began = time.monotonic()
-        found = {}
+        exceeding = {}
         orphans = self._orphans(environments)
         for pid in environments:
             processes = [*tree_of(pid), *orphans.get(pid, ())]
             if sum(map(resident, processes)) > self._limit and (taken := own(processes)) > self._limit:
-                found[pid] = taken
+                exceeding[pid] = taken
         now = time.monotonic()
-        self._next = now + max(SECONDS, SHARE * (now - began))
-        return found
+        self._next = now + max(CHECK_SECONDS, PAUSE_FACTOR * (now - began))
+        return exceeding
 
     def _orphans(self, environments: Mapping[int, Traces]) -> dict[int, list[int]]:
-        """Return the processes whose parent has ended, by the environment that they belong to."""
-        found: dict[int, list[int]] = {}
+        """Return the processes whose parent has ended, by environment."""
+        orphans: dict[int, list[int]] = {}
         for orphan in children_of(os.getpid()):
             if orphan not in environments:
                 owner = next((pid for pid, traces in environments.items() if traces.are_on(orphan)), None)
                 if owner is not None:
-                    found.setdefault(owner, []).extend(tree_of(orphan))
-        return found
+                    orphans.setdefault(owner, []).extend(tree_of(orphan))
+        return orphans
 
 
 def resident(pid: int) -> int:
-    """Return the resident memory of a process in bytes, what it shares included; 0 where it has ended."""
+    """Return the resident memory of a process in bytes, shared pages included; 0 if it has ended."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 -- no path to speak of
             return int(file.read().split()[1]) * _PAGE
@@ -82,16 +82,16 @@ def resident(pid: int) -> int:
 
 
 def own(processes: Iterable[int]) -> int:
-    """Return how many bytes some processes of one environment take for themselves.
+    """Return the bytes that the processes of one environment do not share with other environments.
 
-    At least the pages that only one of them has. What they share among each other is in the proportional figure, from
-    which all is taken off that they can share with this process, so that nobody is ended for what is not his.
+    At least the pages that belong to one process only. Pages that the processes share with each other are in the proportional
+    set size; everything that they may share with this process is subtracted from it.
     """
     private = proportional = 0
     for pid in processes:
         figures = _rollup(pid)
         if figures is None:
-            # It hides from its own user, and then counts with all that it has.
+            # Unreadable even for its own user: all its memory counts.
             private += resident(pid)
         else:
             private += figures.get("Private_Clean", 0) + figures.get("Private_Dirty", 0)
@@ -101,7 +101,7 @@ def own(processes: Iterable[int]) -> int:
 
 
 def _rollup(pid: int) -> dict[str, int] | None:
-    """Return the figures of /proc/<pid>/smaps_rollup in bytes (proc(5)); None where they cannot be read."""
+    """Return the values of /proc/<pid>/smaps_rollup in bytes (proc(5)); None if it cannot be read."""
     figures = {}
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:  # noqa: PTH123 -- no path to speak of

@@ -1,7 +1,7 @@
-"""What a process of the engine writes to its standard output and error: logged within a budget, and its last lines kept.
+"""Standard output and error of a process: logged within a budget; the last lines are kept.
 
-Third-party code writes there, and may do so for ever. The event loop reads one piece at a time, splits no more of it into lines
-than may be logged, counts the rest, and then pauses: a full pipe holds up the process that fills it, and nobody else.
+Third-party code may write there without end. The event loop reads one block at a time, splits only as many lines as may be
+logged, counts the rest, and pauses. A full pipe blocks the process that fills it and nobody else.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from typing import ClassVar, Final
 logger = logging.getLogger("gym_http_server.environment")
 
 OWN_LINE: Final = "gym-http-server: "
-"""How a line begins that our own code writes in an environment's process; it is logged and is no last word of the environment."""
+"""Prefix of lines that this package writes in an environment's process: logged, but not among the last lines."""
 
-LINES: Final = 20
-"""How many lines are kept for whoever asks what was written last."""
-KEPT_BYTES: Final = 1 << 14
+MAX_KEPT_LINES: Final = 20
+MAX_KEPT_BYTES: Final = 1 << 14
 READ_SIZE: Final = 1 << 16
 MAX_LINE_BYTES: Final = 4096
-LINES_A_SECOND: Final = 200
-BYTES_A_SECOND: Final = 1 << 16
-ALL_LINES_A_SECOND: Final = 1000
-"""What is logged of all processes together, whatever each may have logged."""
+MAX_LINES_PER_SECOND: Final = 200
+MAX_BYTES_PER_SECOND: Final = 1 << 16
+MAX_TOTAL_LINES_PER_SECOND: Final = 1000
+"""Maximum lines of all processes together."""
 PAUSE_SECONDS: Final = 0.0005
-"""How long after a piece over the budget the next is read, times the number of processes that write so much."""
+"""Pause after a block over the budget, times the number of processes over theirs."""
 MAX_DRAIN_BYTES: Final = 1 << 20
-"""What is read of a process that has ended: more than its pipe holds, where another process may still write to it."""
+"""Maximum bytes to read after the end of a process: more than a pipe holds, but another process may still write to it."""
 
 BANNERS: Final = re.compile(
     r"error: XDG_RUNTIME_DIR (is invalid or )?not set in the environment"
@@ -43,88 +42,91 @@ BANNERS: Final = re.compile(
     r"|Users of this version of Gym should be able to simply replace 'import gym'"
     r"|See the migration guide at https://gymnasium\.farama\.org/introduction/migration_guide/"
 )
-"""What libraries say whenever they are loaded; it is not logged."""
+"""What libraries print when they are loaded: not logged."""
 
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
 
 class Budget:
-    """So much a second, and at most that at once.
+    """An amount that refills every second.
 
     Args:
-        a_second: how much.
+        per_second: the refill, and the maximum.
     """
 
-    def __init__(self, a_second: float) -> None:
-        self._a_second = self._left = a_second
+    def __init__(self, per_second: float) -> None:
+        self._per_second = self._left = per_second
         self._at = time.monotonic()
 
     @property
     def left(self) -> float:
-        """What there is at this moment."""
+        """The amount that is left now."""
         now = time.monotonic()
-        self._left = min(self._a_second, self._left + (now - self._at) * self._a_second)
+        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
         self._at = now
         return self._left
 
     def take(self, amount: float) -> None:
-        """Take so much of it."""
+        """Subtract an amount."""
         self._left -= amount
 
 
 class Output:
-    """The server's end of the pipe.
+    """The server's end of the output pipe of a process.
 
     Args:
-        instance_id: the instance that the lines are logged under; None for the fork server's, which is of none.
-        pipe: the server's end, which does not block, where there is a pipe already; None to make one.
+        instance_id: the instance that the lines are logged with; None for the fork server.
+        pipe: descriptor of the server's end; None to make a pipe.
 
     Attributes:
         theirs: the process's end of a pipe made here, for the caller to close.
 
     Raises:
-        OSError: the system gives no pipe.
+        OSError: the system has no descriptor left.
     """
 
-    _all_lines: ClassVar = Budget(ALL_LINES_A_SECOND)
+    _all_lines: ClassVar = Budget(MAX_TOTAL_LINES_PER_SECOND)
     _paused: ClassVar[set[Output]] = set()
 
     def __init__(self, instance_id: str | None, pipe: int | None = None) -> None:
         self._instance_id = instance_id
+        # The pipe
         self._loop = asyncio.get_running_loop()
-        self._lines = Budget(LINES_A_SECOND)
-        self._bytes = Budget(BYTES_A_SECOND)
-        self._partial = self._last = b""
-        self._dropped_lines = self._dropped_bytes = 0
-        self._resuming: asyncio.TimerHandle | None = None
-        self._telling: asyncio.TimerHandle | None = None
         self._pipe, self.theirs = os.pipe() if pipe is None else (pipe, -1)
         os.set_blocking(self._pipe, False)
+        self._partial = self._last = b""
+        # What may be logged, and what was not
+        self._lines = Budget(MAX_LINES_PER_SECOND)
+        self._bytes = Budget(MAX_BYTES_PER_SECOND)
+        self._dropped_lines = self._dropped_bytes = 0
+        # Timers
+        self._resuming: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
 
     @property
     def lines(self) -> list[str]:
-        """The last lines that were not empty, logged or not, without those of our own code."""
+        """The last lines, logged or not, without empty ones and those of this package."""
         lines = map(_text, self._last.split(b"\n"))
-        return [text for text in lines if text and not text.startswith(OWN_LINE)][-LINES:]
+        return [text for text in lines if text and not text.startswith(OWN_LINE)][-MAX_KEPT_LINES:]
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start to read."""
         self._loop.add_reader(self._pipe, self._read)
 
     def drain(self) -> None:
-        """Read what there is."""
+        """Read everything that has been written."""
         for _ in range(MAX_DRAIN_BYTES // READ_SIZE):
             if not self._read():
                 break
 
     def finish(self) -> None:
-        """Read what there is, an unfinished line included, and no more: another process may hold the pipe open."""
+        """Read everything that has been written and close: another process may hold the pipe open."""
         self.drain()
         self.close()
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop to read, and log the unfinished line."""
         if self._pipe < 0:
             return
         if self._resuming is None:
@@ -152,7 +154,7 @@ class Output:
         if not data:
             self.close()
             return False
-        self._last = (self._last + data)[-KEPT_BYTES:]
+        self._last = (self._last + data)[-MAX_KEPT_BYTES:]
         count = max(int(min(self._lines.left, self._all_lines.left)), 0)
         *lines, rest = (self._partial + data).split(b"\n", count)
         for index, line in enumerate(lines):
@@ -196,7 +198,7 @@ class Output:
         self._all_lines.take(1.0)
         lines, size = self._dropped_lines, self._dropped_bytes
         self._dropped_lines = self._dropped_bytes = 0
-        limits = f"at most {LINES_A_SECOND} lines and {BYTES_A_SECOND} bytes a second are"
+        limits = f"at most {MAX_LINES_PER_SECOND} lines and {MAX_BYTES_PER_SECOND} bytes a second are"
         self._write(f"{lines} lines more, {size} bytes, are not logged: {limits}")
 
     def _log(self, line: bytes) -> None:
@@ -209,6 +211,6 @@ class Output:
 
 
 def _text(line: bytes) -> str:
-    """Return a line as a terminal would end up showing it, with what else would steer a terminal written out."""
+    """Return a line as a terminal would show it, with other control characters written out."""
     text = _STYLE.sub("", line[-MAX_LINE_BYTES:].decode("utf-8", "replace")).rstrip()
     return text.rpartition("\r")[2].translate(_CONTROL)

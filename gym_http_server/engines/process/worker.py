@@ -57,7 +57,7 @@ class ProcessWorker(Worker):
         self._kill_timer: asyncio.TimerHandle | None = None
         self._report = ExitReport(output, settings.max_memory_per_env)
         # Calls to it, and the client's connection that it serves
-        self._lent = LentConnection(memory.inbox)
+        self._lent = LentConnection(memory.receive_buffer)
         self._channel = Channel(connection, settings.max_reply, self._lent, self._kill)
         self._deadline = Deadline(call_timeout, self.usage, self._channel, self._lent, self._on_timeout)
 

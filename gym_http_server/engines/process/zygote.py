@@ -1,22 +1,20 @@
 """The fork server: a small process with the environment library loaded, from which every environment's process is forked.
 
-It is started with `python -m gym_http_server.engines.process.zygote FD`, where FD is its end of a stream socket to the server.
-The server sends JSON lines, and three descriptors (the environment's socket, a pipe for its output, the memory that it
-shares with the server) with each `fork`:
+Started with `python -m gym_http_server.engines.process.zygote FD`, where FD is its end of a stream socket to the server.
+The server sends JSON lines, and with each `fork` three descriptors: the environment's socket, its output pipe and the shared
+memory.
 
-    {"load": {"module": "…", "imports": []}}
-                                       → nothing: the server is still loading itself
-    {"prepare": {...}, "max_memory": 0}
-                                       → {"ready": true} or {"failed": "why"}
-    {"fork": "5f2b9c1e"}               → {"forked": "5f2b9c1e", "pid": 123} or {"forked": "5f2b9c1e", "error": "why"}
-    {"kill": 123}                      → nothing
-                                       ← {"exited": 123, "status": 9} (a wait status), whenever a process ends;
-                                         with "memory": 734003200 where it was killed for taking so many bytes
+    {"load": {"module": "…", "imports": []}}   → nothing: the server is still loading itself
+    {"prepare": {...}, "max_memory": 0}        → {"ready": true} or {"failed": "why"}
+    {"fork": "5f2b9c1e"}                       → {"forked": "5f2b9c1e", "pid": 123} or {"forked": "5f2b9c1e", "error": "why"}
+    {"kill": 123}                              → nothing
+    whenever a process ends                    ← {"exited": 123, "status": 9} (a wait status), with "memory": 734003200 if it
+                                                 was killed for that many bytes
 
-Each environment's process leads a session of its own. It ends, with every process that it started, when the server asks
-for it, when it exits by itself, and when the server's socket closes, which is how the end of the server shows, whatever
-its cause. A process apart is needed because forking the server's own would copy its threads' locks and its sockets, and
-multiprocessing's fork server imports the caller's `__main__` and outlives a killed caller.
+Each environment's process leads its own session. It ends, with all its children, when the server asks for it, when it exits
+by itself, and when the server's socket closes, which happens however the server ends. The fork server is a separate process
+because forking the server would copy its threads' locks and its sockets; multiprocessing's fork server imports the caller's
+`__main__` and outlives a killed caller.
 """
 
 from __future__ import annotations
@@ -36,10 +34,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .memory_watch import MemoryWatch
-from .process_tree import VARIABLE, Traces, children_of, kill_tree, tree_of
+from .process_tree import INSTANCE_VARIABLE, Traces, children_of, kill_tree, tree_of
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-MAX_MESSAGE = 1 << 16
+MAX_MESSAGE_BYTES = 1 << 16
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -51,29 +49,32 @@ class Zygote:
     """
 
     def __init__(self, control: socket.socket) -> None:
+        # The server's messages
         self._control = control
-        self._children: dict[int, Traces] = {}
-        """What others have of each process, which tells whose an orphan is."""
-        self._exceeding: dict[int, int] = {}
-        """The processes that are killed for the memory they take, in bytes."""
-        self._watch = MemoryWatch(0)
-        self._entry: Any = None
-        self._failure = ""
-        """Why a module that was to be loaded could not be."""
         self._received = b""
         self._descriptors: list[int] = []
+        # What the processes run
+        self._entry: Any = None
+        self._failure = ""
+        """Why a module could not be imported."""
+        # The processes
+        self._children: dict[int, Traces] = {}
+        self._watch = MemoryWatch(0)
+        self._exceeding: dict[int, int] = {}
+        """Bytes of memory of the processes that are being killed for it."""
+        # Waiting
         self._wake_read, self._wake_write = os.pipe()
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
-        """Serve until the server's socket closes; then end every process that was forked."""
+        """Serve until the server's socket closes; then kill every process."""
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        # The server decides when to end: a Ctrl-C or a service manager's signal reaches its whole group.
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)
+        # Ctrl-C and a service manager's signal reach the whole group; the server decides when to end.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
         self._selector.register(self._control, selectors.EVENT_READ)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
@@ -98,7 +99,7 @@ class Zygote:
 
     def _receive(self) -> bool:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 64, _CLOSE_ON_EXEC)
+            data, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 64, _CLOSE_ON_EXEC)
         except ConnectionResetError:
             return False
         self._descriptors += descriptors
@@ -122,9 +123,9 @@ class Zygote:
 
     def _prepare(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._entry.prepare(arguments)
-        # Or every process would write it once more.
+        # Otherwise every process would write the buffered text again.
         sys.stdout.flush()
-        # What lives now is shared by every fork for as long as nobody writes to it; a collection would.
+        # Forks share the present objects until something writes to them, as a collection would.
         gc.collect()
         gc.freeze()
         return {"ready": True}
@@ -143,23 +144,22 @@ class Zygote:
             self._children[pid] = Traces(pid, os.fstat(output).st_ino, instance_id)
             self._send({"forked": instance_id, "pid": pid})
         finally:
-            for each in (connection, output, memory):
-                os.close(each)
+            for descriptor in (connection, output, memory):
+                os.close(descriptor)
 
     def _become_environment(self, instance_id: str, connection: int, output: int, memory: int) -> NoReturn:
-        """Turn this forked process into an environment's; it never returns into the fork server's loop."""
+        """Run the entry in this forked process, and exit."""
         status = 1
         try:
             os.setsid()
             with contextlib.suppress(OSError):
-                # Where memory runs out the kernel is to take an environment, and not the server.
+                # If memory runs out, the kernel kills an environment and not the server.
                 Path("/proc/self/oom_score_adj").write_text("1000")
             _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.set_wakeup_fd(-1)
-            for each in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(each, signal.SIG_DFL)
-            # Of the fork server's own it keeps none, and nothing of what has come for the next fork. What imported modules
-            # have opened their code may use here.
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            # Descriptors that imported modules opened stay open, because their code may use them here.
             for descriptor in (self._wake_read, self._wake_write, *self._descriptors):
                 os.close(descriptor)
             self._control.close()
@@ -170,7 +170,7 @@ class Zygote:
             os.dup2(output, 2)
             os.close(nothing)
             os.close(output)
-            os.environ[VARIABLE] = instance_id
+            os.environ[INSTANCE_VARIABLE] = instance_id
             faulthandler.enable()
             _reseed()
             from ...runtime.shared.memory import Memory
@@ -181,13 +181,12 @@ class Zygote:
                 channel.setblocking(True)
                 self._entry.serve(channel, shared, instance_id)
             status = 0
-        except BaseException:  # noqa: BLE001 -- the last of this process
-            # The last of this process: whatever it was, its words go to the output that the server reads.
+        except BaseException:  # noqa: BLE001 -- the process ends here; the server reads its output
             sys.excepthook(*sys.exc_info())
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            # What has nothing of this process but that it is its child is not known any more when it has ended.
+            # After the exit, a child without any of the traces could not be found.
             for pid in tree_of(os.getpid())[1:]:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
@@ -205,7 +204,7 @@ class Zygote:
                 traces = self._children.pop(pid)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
-                # What it started is an orphan now, and so this process's child.
+                # Its children are orphans now, and so children of this process.
                 for orphan in children_of(os.getpid()):
                     if orphan not in self._children and traces.are_on(orphan):
                         kill_tree(orphan)
@@ -219,16 +218,16 @@ class Zygote:
 
 
 def _load(module: str, imports: list[str]) -> tuple[Any, str]:
-    """Load what every environment needs, so that a fork shares it; and the modules named with --import.
+    """Load what every environment needs, so that forks share it, and the modules of --import.
 
     Args:
-        module: its `serve` is an environment's process, and its `prepare` makes what that needs.
-        imports: the modules named with --import.
+        module: the entry, see `fork_server.Entry`.
+        imports: the modules of --import.
 
     Returns:
-        the module, and why one of the others cannot be imported; empty where all can.
+        the entry, and why one of the imports failed; empty if none did.
     """
-    import numpy as np  # noqa: F401 -- before our own modules, which defer it otherwise
+    import numpy as np  # noqa: F401 -- before the package's modules, which would defer it
 
     from ...errors import ImportFailedError
     from ...runtime.child import rehearse
@@ -246,21 +245,21 @@ def _load(module: str, imports: list[str]) -> tuple[Any, str]:
 
 
 def _reseed() -> None:
-    """Give this process its own global random state: a fork starts with a copy, so all would draw the same numbers."""
+    """Give this process its own global random state; otherwise all forks would draw the same numbers."""
     import numpy as np
 
     np.random.seed(int.from_bytes(os.urandom(4), "little"))
 
 
 def _prctl(option: int, value: int) -> None:
-    """Set an attribute of this process (Linux only; prctl(2)). Elsewhere the socket's end has to do."""
+    """Set an attribute of this process (prctl(2)); does nothing except on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def main() -> None:
     """Run the fork server on the descriptor named on the command line."""
-    # What it imports may print, and that is for the server's log, in the order of what goes to stderr.
+    # Imported modules may print: the server logs that in order with what goes to stderr.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper in every real process
     with socket.socket(fileno=int(sys.argv[1])) as control:
         Zygote(control).run()

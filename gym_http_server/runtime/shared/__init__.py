@@ -1,1 +1,1 @@
-"""Memory shared by the server and the process of an environment."""
+"""Memory that the server shares with the process of an environment: use, counters of requests, receive buffer."""

@@ -1,4 +1,4 @@
-"""The memory that the server and an environment's process share, and what lies in it."""
+"""The shared memory of the server and an environment's process, and its layout."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ import sys
 import tempfile
 from typing import Any, Final
 
-from . import receive_buffer as inbox
-from . import traffic, usage
+from . import receive_buffer, traffic, usage
 
-_HEAD: Final = 2 * 4096
-"""Bytes for all that is not the inbox's data: whole pages."""
+_HEAD_BYTES: Final = 2 * 4096
+"""Bytes of all cells, in whole pages; the data of the receive buffer follows."""
+_SIZE: Final = _HEAD_BYTES + receive_buffer.CAPACITY
 
 
 class Memory:
-    """A piece of shared memory; the pages that nobody has written to take no room.
+    """A block of shared memory; pages that were never written take no memory.
 
     Args:
         mapped: the memory.
 
     Attributes:
-        usage: how much the environment is used.
-        inbox: what is not answered on the connection that the process serves.
-        traffic: how the process answered on such connections.
+        usage: the use of the environment.
+        receive_buffer: unanswered requests of the client's connection that the process serves.
+        traffic: counters of the requests that the process answered on such connections.
     """
 
     def __init__(self, mapped: mmap.mmap) -> None:
         view = memoryview(mapped)
-        cells = view[:_HEAD].cast("d")
-        ends = tuple(itertools.accumulate((usage.CELLS, inbox.CELLS, traffic.CELLS)))
+        cells = view[:_HEAD_BYTES].cast("d")
+        ends = tuple(itertools.accumulate((usage.CELLS, receive_buffer.CELLS, traffic.CELLS)))
         self.usage = usage.Usage(cells[: ends[0]])
-        self.inbox = inbox.ReceiveBuffer(cells[ends[0] : ends[1]], view[_HEAD:])
+        self.receive_buffer = receive_buffer.ReceiveBuffer(cells[ends[0] : ends[1]], view[_HEAD_BYTES:])
         self.traffic = traffic.Traffic(cells[ends[1] : ends[2]])
 
     @classmethod
     def make(cls) -> tuple[Memory, int]:
-        """Return a new piece, zeroed, and a descriptor of it for the other process, for the caller to close.
+        """Return a new block of zeros and a descriptor of it for the other process, for the caller to close.
 
-        On Linux its size is sealed: the other process runs third-party code, and if that could truncate the memory, the
-        server would end with SIGBUS at its next look.
+        On Linux its size is sealed: if third-party code in the other process could truncate it, the server's next access
+        would end in a SIGBUS.
 
         Raises:
-            OSError: the system gives none.
+            OSError: the system has no memory or descriptor left.
         """
         can_seal = hasattr(os, "memfd_create")
         if can_seal:
@@ -54,7 +54,7 @@ class Memory:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
         try:
-            os.ftruncate(descriptor, _HEAD + inbox.CAPACITY)
+            os.ftruncate(descriptor, _SIZE)
             if can_seal:
                 fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
             return cls.open(descriptor), descriptor
@@ -64,7 +64,7 @@ class Memory:
 
     @classmethod
     def open(cls, descriptor: int) -> Memory:
-        """Return the piece behind a descriptor, which can be closed afterwards."""
-        # Where it can be had without one, the other process has no descriptor of it.
+        """Return the block of a descriptor, which can be closed afterwards."""
+        # From Python 3.13 the mapping needs no duplicate of the descriptor, which the environment could find.
         options: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-        return cls(mmap.mmap(descriptor, _HEAD + inbox.CAPACITY, **options))
+        return cls(mmap.mmap(descriptor, _SIZE, **options))

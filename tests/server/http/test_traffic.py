@@ -34,7 +34,7 @@ def test_every_marked_operation_and_every_status_it_declares_is_told_apart() -> 
 
 def test_all_that_is_counted_has_room_in_the_first_page() -> None:
     """The parts of the shared memory do not overlap."""
-    assert 8 * (usage.CELLS + inbox.CELLS + CELLS) <= memory._HEAD
+    assert 8 * (usage.CELLS + inbox.CELLS + CELLS) <= memory._HEAD_BYTES
 
 
 @given(

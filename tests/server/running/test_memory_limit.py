@@ -13,7 +13,7 @@ import pytest
 
 from gym_http_server import config
 from gym_http_server.config import Settings
-from gym_http_server.engines.process.memory_watch import SECONDS, MemoryWatch, own, resident
+from gym_http_server.engines.process.memory_watch import CHECK_SECONDS, MemoryWatch, own, resident
 from gym_http_server.engines.process.process_tree import Traces
 from gym_http_server.errors import EngineUnavailableError
 from tests.conftest import start
@@ -116,7 +116,7 @@ def test_an_environment_under_the_limit_lives(limited: Server) -> None:
     pid = act(limited, env, "pid").json["info"]["pid"]
     assert act(limited, env, "grow 110").status == 200
     assert resident(pid) > LIMIT
-    time.sleep(SECONDS * 3)  # three looks, in which nothing is to happen
+    time.sleep(CHECK_SECONDS * 3)  # three looks, in which nothing is to happen
     assert act(limited, env, "x").json["observation"] == 3
 
 

@@ -18,7 +18,7 @@ from tests.support.serving import eventually
 @pytest.fixture(autouse=True)
 def _own_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each test a whole budget of all processes."""
-    monkeypatch.setattr(Output, "_all_lines", output.Budget(output.ALL_LINES_A_SECOND))
+    monkeypatch.setattr(Output, "_all_lines", output.Budget(output.MAX_TOTAL_LINES_PER_SECOND))
 
 
 def logged(caplog: pytest.LogCaptureFixture, *pieces: bytes) -> tuple[list[str], list[str]]:
@@ -53,9 +53,9 @@ def test_lines_over_the_budget_are_counted_in_one(caplog: pytest.LogCaptureFixtu
     """What is logged and what is counted makes all of it, and the last lines are known all the same."""
     pieces = [b"".join(b"%d\n" % (each + 1000 * piece) for each in range(1000)) for piece in range(5)]
     lines, kept = logged(caplog, *pieces)
-    assert lines[: output.LINES_A_SECOND] == [str(each) for each in range(output.LINES_A_SECOND)]
+    assert lines[: output.MAX_LINES_PER_SECOND] == [str(each) for each in range(output.MAX_LINES_PER_SECOND)]
     *shown, told = lines
-    assert len(shown) < output.LINES_A_SECOND * 2
+    assert len(shown) < output.MAX_LINES_PER_SECOND * 2
     size = sum(map(len, pieces)) - sum(len(each) + 1 for each in shown)
     assert told.startswith(f"{5000 - len(shown)} lines more, {size} bytes, are not logged")
     assert kept == [str(each) for each in range(4980, 5000)]
@@ -67,7 +67,7 @@ def test_bytes_over_the_budget_are_counted(caplog: pytest.LogCaptureFixture) -> 
     lines, _ = logged(caplog, *[line * 50] * 5)
     *shown, told = lines
     assert set(shown) == {"x" * 999}
-    assert len(shown) <= 2 * output.BYTES_A_SECOND // 1000
+    assert len(shown) <= 2 * output.MAX_BYTES_PER_SECOND // 1000
     assert told.startswith(f"{250 - len(shown)} lines more, {(250 - len(shown)) * 1000} bytes")
 
 
@@ -92,5 +92,5 @@ def test_what_a_second_has_left_over_is_told_meanwhile() -> None:
         assert server.post(f"{env}/step/", {"action": "print 20000"}).status == 200
         told = eventually(lambda: [line for line in server.stderr if "are not logged" in line])
         assert f"{env[-8:]}: " in told[0]
-        assert sum("line 1" in line for line in server.stderr) <= output.LINES_A_SECOND
+        assert sum("line 1" in line for line in server.stderr) <= output.MAX_LINES_PER_SECOND
         assert server.post(f"{env}/step/", {"action": "exit 3"}).json["stderr"][-1] == "last words of the environment"

@@ -212,11 +212,11 @@ def test_the_memory_is_shared_by_its_descriptor() -> None:
     memory, descriptor = Memory.make()
     other = Memory.open(descriptor)
     os.close(descriptor)
-    memory.inbox.start(b"x" * CAPACITY)
+    memory.receive_buffer.start(b"x" * CAPACITY)
     other.usage.count(3, 1)
-    assert other.inbox.data == b"x" * CAPACITY
+    assert other.receive_buffer.data == b"x" * CAPACITY
     assert (memory.usage.steps, memory.usage.episodes) == (3, 1)
-    assert (memory.inbox.answered, memory.inbox.served) == (0, 0)
+    assert (memory.receive_buffer.answered, memory.inbox.served) == (0, 0)
 
 
 class Held:
