@@ -1,6 +1,6 @@
-"""How requests were answered: counted where they are served, read by the server at any time.
+"""Counters of answered requests: written by the process that serves them, read by the server.
 
-Each value is a float64 of its own, so that one process can read what another counts without a lock.
+Each value is one float64, so that a process can read what another writes without a lock.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ..operations import HOT
-from .usage import MOST, within
+from .usage import MAX_VALUE, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 NONE: Final = "none"
-"""In the place of an operationId: requests that were answered before their operation was known."""
+"""Stands for an operationId: requests that were answered before their operation was known."""
 
 STATUSES: Final = (200, 400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 415, 422, 429, 431, 500, 502, 503, 504, 507)
-"""The statuses that are told apart."""
+"""Statuses with their own counter."""
 
 BOUNDS: Final = tuple(base * 10.0**power for power in range(-5, 2) for base in (1, 2, 5))
 """Upper bounds of the buckets of a histogram of seconds; the last bucket has none."""
@@ -31,7 +31,7 @@ _FIRST_BUCKET: Final = _FIRST_STATUS + len(STATUSES) + 1
 _ROW: Final = _FIRST_BUCKET + len(BOUNDS) + 1
 
 CELLS: Final = _ROW * len(HOT)
-"""How many cells the operations of the hot path take."""
+"""Number of cells for the operations of the hot path."""
 _STATUS: Final = {status: _FIRST_STATUS + index for index, status in enumerate(STATUSES)}
 _NOTHING: Final = [0.0] * _ROW
 _OTHER: Final = _FIRST_BUCKET - 1
@@ -39,15 +39,15 @@ _OTHER: Final = _FIRST_BUCKET - 1
 
 @dataclass(frozen=True)
 class Tally:
-    """How the requests of one operation were answered.
+    """The answered requests of one operation.
 
     Attributes:
         operation: its operationId.
-        statuses: how many were answered with each status, under its digits or `other`.
-        received: length of the requests' bodies together, in bytes.
-        sent: length of the replies' bodies together, in bytes.
-        seconds: what they took together, from a request's last byte read to its reply's first written.
-        buckets: how many of them took how long, in the order of `BOUNDS`.
+        statuses: number of replies by status, as its digits or `other`.
+        received: total bytes of the requests' bodies.
+        sent: total bytes of the replies' bodies.
+        seconds: total time, each from the last byte of the request to the first of the reply.
+        buckets: number of requests by time, in the order of `BOUNDS`.
     """
 
     operation: str
@@ -59,15 +59,14 @@ class Tally:
 
     @property
     def mean(self) -> float:
-        """What one took on average, in seconds."""
+        """Mean time of a request, in seconds."""
         count = sum(self.buckets)
         return self.seconds / count if count else 0.0
 
     def quantile(self, share: float) -> float:
-        """Return how long that share of them took at most, in seconds.
+        """Return the time within which that share of the requests was answered, in seconds.
 
-        Estimated as Prometheus' `histogram_quantile` does: even spread within a bucket; what is over the last bound takes
-        that long.
+        Estimated as by Prometheus' `histogram_quantile`: linear within a bucket, at most the last bound.
         """
         rank = share * sum(self.buckets)
         below = 0
@@ -80,32 +79,32 @@ class Tally:
 
 
 class Traffic:
-    """The counts.
+    """Counters of some operations.
 
     Args:
-        cells: `CELLS` float64 that start as zeros, such as a part of shared memory; None for memory of its own.
-        operations: what is counted; others than those of the hot path only in memory of its own.
+        cells: `CELLS` float64, initially zero, of shared memory; None for private memory.
+        operations: their operationIds; with `cells` those of the hot path.
     """
 
     def __init__(self, cells: memoryview[float] | None = None, operations: Sequence[str] = HOT) -> None:
-        # A list where nobody else reads them, because that takes half as long.
+        # A list is twice as fast as a memoryview.
         self._cells: memoryview[float] | list[float] = [0.0] * (_ROW * len(operations)) if cells is None else cells
         self._start = {name: index * _ROW for index, name in enumerate(operations)}
 
     @property
     def operations(self) -> Iterable[str]:
-        """What is counted."""
+        """The counted operations."""
         return self._start.keys()
 
     def count(self, operation: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Add a request that was answered.
+        """Count an answered request.
 
         Args:
             operation: its operationId.
-            status: the HTTP status of the reply.
-            seconds: how long it took.
-            received: length of its body, in bytes.
-            sent: length of the reply's body, in bytes.
+            status: HTTP status of the reply.
+            seconds: its time.
+            received: bytes of its body.
+            sent: bytes of the reply's body.
         """
         cells = self._cells
         start = self._start[operation]
@@ -116,19 +115,18 @@ class Traffic:
         cells[start + _FIRST_BUCKET + bisect.bisect_left(BOUNDS, seconds)] += 1.0
 
     def rows(self) -> Iterable[tuple[str, list[float]]]:
-        """Return the values of each operation that was answered at all."""
+        """Return the values of each operation with an answered request."""
         cells: list[float] = list(self._cells)
         for operation, start in self._start.items():
-            # As a whole: a scrape reads this of every instance, and no step is served meanwhile.
+            # One slice, because a scrape reads this of every instance, and no step is served meanwhile.
             values = cells[start : start + _ROW]
             if values != _NOTHING:
-                # The environment's own process writes them, which is third-party code. One that is not a number makes the
-                # sum none, which is no less than anything.
-                is_fine = min(values) >= 0.0 and sum(values) <= MOST
+                # Written by a process with third-party code. A NaN makes the sum NaN, so the comparison is false.
+                is_fine = min(values) >= 0.0 and sum(values) <= MAX_VALUE
                 yield operation, values if is_fine else [within(value) for value in values]
 
     def add(self, other: Traffic) -> None:
-        """Add what was counted elsewhere, of operations that are counted here as well."""
+        """Add the counts of another object, which has no other operations."""
         cells = self._cells
         for operation, values in other.rows():
             start = self._start[operation]
@@ -136,17 +134,17 @@ class Traffic:
                 cells[index] += value
 
     def join(self, other: Traffic) -> None:
-        """Add all to another, and count there from now on: whoever still counts here is not lost."""
+        """Add the counts to another object and share its cells from now on, for requests that end later."""
         if self._cells is not other._cells:
             other.add(self)
             self._cells, self._start = other._cells, other._start
 
 
 def tallies(counted: Sequence[Traffic]) -> Iterable[Tally]:
-    """Return what was counted in several places together, for each operation that was answered at all."""
-    sums: dict[str, list[float]] = {operation: [] for each in counted for operation in each.operations}
-    for each in counted:
-        for operation, values in each.rows():
+    """Return the sums of several counters, for each operation with an answered request."""
+    sums: dict[str, list[float]] = {operation: [] for traffic in counted for operation in traffic.operations}
+    for traffic in counted:
+        for operation, values in traffic.rows():
             before = sums[operation]
             sums[operation] = list(map(operator.add, before, values)) if before else values
     for operation, row in sums.items():

@@ -1,6 +1,6 @@
-"""How much an environment has been used, and what it does at this moment: written beside it, read by the server.
+"""The use of an environment and its call in execution: written by its process, read by the server.
 
-Each value is a float64 of its own, so that one process can read what another writes without a lock.
+Each value is one float64, so that a process can read what another writes without a lock.
 """
 
 from __future__ import annotations
@@ -14,57 +14,57 @@ CELLS: Final = 8
 _STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION, _STEPS_BEFORE, _EPISODES_BEFORE = range(CELLS)
 _NAMES: Final = tuple(CALLS)
 _INDEX: Final = {name: float(index) for index, name in enumerate(CALLS)}
-MOST: Final = float(1 << 53)
-"""The largest value that is one."""
+MAX_VALUE: Final = float(1 << 53)
+"""Maximum of a time or a count."""
 
 
 class Usage:
-    """The values.
+    """Use of one environment.
 
     Args:
-        cells: `CELLS` float64 that start as zeros, such as a part of shared memory; None for memory of its own.
+        cells: `CELLS` float64, initially zero, of shared memory; None for private memory.
     """
 
     def __init__(self, cells: memoryview[float] | None = None) -> None:
         self._cells = memoryview(bytearray(8 * CELLS)).cast("d") if cells is None else cells
 
     def begin(self, operation: str) -> None:
-        """Note that a call of that operation begins."""
+        """Record the begin of a call."""
         cells = self._cells
         cells[_OPERATION] = _INDEX[operation]
         cells[_BUSY_SINCE] = time.monotonic()
 
     def begin_rollout(self) -> None:
-        """Note that the call that has begun takes many steps."""
+        """Record that the call in execution is a rollout."""
         cells = self._cells
         cells[_STEPS_BEFORE], cells[_EPISODES_BEFORE] = cells[_STEPS], cells[_EPISODES]
 
     def end(self) -> None:
-        """Note that the call has ended."""
+        """Record the end of the call."""
         cells = self._cells
         cells[_IDLE_SINCE] = time.monotonic()
         cells[_BUSY_SINCE] = 0.0
         cells[_USED_AT] = time.time()
 
     def count(self, steps: int, episodes: int) -> None:
-        """Add steps that were taken and episodes that ended."""
+        """Add steps and ended episodes."""
         cells = self._cells
         cells[_STEPS] += steps
         cells[_EPISODES] += episodes
 
     @property
     def steps(self) -> int:
-        """Environment steps since it was made."""
+        """Number of environment steps."""
         return int(within(self._cells[_STEPS]))
 
     @property
     def episodes(self) -> int:
-        """Episodes that have ended since it was made."""
+        """Number of ended episodes."""
         return int(within(self._cells[_EPISODES]))
 
     @property
     def of_rollout(self) -> tuple[int, int] | None:
-        """Steps and episodes of the rollout under way; None where there is none."""
+        """Steps and episodes of the rollout in execution; None if there is none."""
         if self.busy_since is None or self.operation != "rollout":
             return None
         steps = self.steps - int(within(self._cells[_STEPS_BEFORE]))
@@ -72,25 +72,25 @@ class Usage:
 
     @property
     def used_at(self) -> float:
-        """When the last call ended, in seconds of Unix time; 0 where there was none."""
+        """When the last call ended, in seconds of Unix time; 0 if there was none."""
         return within(self._cells[_USED_AT])
 
     @property
     def busy_since(self) -> float | None:
-        """When the call under way began, in seconds of the monotonic clock, or None where there is none."""
+        """When the call in execution began, in seconds of the monotonic clock; None if there is none."""
         return within(self._cells[_BUSY_SINCE]) or None
 
     @property
     def idle_since(self) -> float:
-        """When the last call ended, in seconds of the monotonic clock; 0 where there was none."""
+        """When the last call ended, in seconds of the monotonic clock; 0 if there was none."""
         return within(self._cells[_IDLE_SINCE])
 
     @property
     def operation(self) -> str:
-        """The operation of the latest call."""
+        """Operation of the latest call."""
         return _NAMES[int(within(self._cells[_OPERATION])) % len(_NAMES)]
 
 
 def within(value: float) -> float:
-    """Return a value that another process wrote, which is third-party code, or 0 where no time or count is like that."""
-    return value if 0.0 <= value <= MOST else 0.0
+    """Return a value that a process with third-party code wrote, or 0 if it is no possible time or count."""
+    return value if 0.0 <= value <= MAX_VALUE else 0.0
