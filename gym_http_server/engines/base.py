@@ -55,11 +55,7 @@ class Worker(abc.ABC):
 
     @abc.abstractmethod
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
-        """Execute an operation of `runtime/operations.py`.
-
-        Args:
-            operation: its name.
-            arguments: its arguments, plain JSON values.
+        """Execute an operation of `runtime/operations.py`; its arguments are plain JSON values.
 
         Raises:
             UsageError, ConflictError: the operation was refused.
@@ -88,8 +84,7 @@ class Worker(abc.ABC):
     async def close(self, *, at_once: bool = False) -> None:
         """Close the environment and release its resources. Never fails; does nothing the second time.
 
-        Args:
-            at_once: do not wait for a request on a client's own connection.
+        With `at_once` it does not wait for a request on a client's own connection.
         """
 
 
@@ -114,12 +109,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> Worker:
-        """Make an environment.
-
-        Args:
-            instance_id: the id that the environment's output is logged with.
-            request: what to make.
-            call_timeout: maximum seconds of its creation, and of each later call.
+        """Make an environment; its creation and each later call may take `call_timeout` seconds.
 
         Raises:
             UsageError: the environment cannot be made as requested.

@@ -22,11 +22,7 @@ T = TypeVar("T")
 
 
 class InlineEngine(Engine):
-    """Environments inside the server's process.
-
-    Args:
-        settings: the server's settings.
-    """
+    """Environments in the server's process."""
 
     name = "inline"
     caveat = (
@@ -52,12 +48,7 @@ class InlineEngine(Engine):
 
 
 class InlineWorker(Worker):
-    """An environment in this process.
-
-    Args:
-        environment: the environment.
-        max_reply: maximum bytes of a reply.
-    """
+    """An environment in this process, whose replies may have `max_reply` bytes."""
 
     def __init__(self, environment: Served, max_reply: int) -> None:
         self._environment: Served | None = environment

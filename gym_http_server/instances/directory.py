@@ -96,13 +96,7 @@ class Instances:
         metadata: Metadata | None = None,
         lease: float | None = None,
     ) -> Instance:
-        """Make an environment and return its instance.
-
-        Args:
-            request: what to make.
-            call_timeout: maximum seconds of a call; None for the setting.
-            metadata: its name and labels.
-            lease: seconds without a use or a renewal after which it is closed; None for no limit.
+        """Make an environment and return its instance; without a `call_timeout` that of the settings holds.
 
         Raises:
             TooManyLanesError: the batch has more lanes than the settings allow.
@@ -173,12 +167,7 @@ class Instances:
     async def close(
         self, instance_id: str, once: IdempotencyKey | None = None, why: str = "a client closed it"
     ) -> None:
-        """Close an instance and forget it.
-
-        Args:
-            instance_id: the instance.
-            once: the idempotency key of the request; None without one.
-            why: the reason, for the log.
+        """Close an instance and forget it; the reason is for the log.
 
         Raises:
             KeyReusedError: another request for the instance had the key.

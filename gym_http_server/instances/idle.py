@@ -20,12 +20,7 @@ MAX_CHECK_SECONDS: Final = 60.0
 
 
 class Reaper:
-    """Checks the instances from `start` to `stop`. A lost instance is idle too.
-
-    Args:
-        instances: the live instances.
-        timeout: seconds without use after which an instance is closed; 0 for never.
-    """
+    """Checks the instances from `start` to `stop`; a lost instance is idle too. With a time-out of 0 none is idle."""
 
     def __init__(self, instances: Instances, timeout: float) -> None:
         self._instances = instances
@@ -38,11 +33,7 @@ class Reaper:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self, *, at_once: bool = False) -> None:
-        """Stop the checks and wait for the closings in execution.
-
-        Args:
-            at_once: cancel them instead.
-        """
+        """Stop the checks and wait for the closings in execution; `at_once` cancels them."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -112,7 +112,7 @@ class Instance:
         return datetime.fromtimestamp(time.time() - max(0.0, time.monotonic() - began), UTC)
 
     def tallies(self) -> list[Tally]:
-        """Return how requests were answered, by the server and by the environment's process."""
+        """Return the sums of the counters."""
         return list(tallies(self.counted))
 
     @property
@@ -202,11 +202,7 @@ class Instance:
 
 
 class Lease:
-    """The time that an instance lives without a use or a renewal.
-
-    Args:
-        seconds: that time; None for no limit.
-    """
+    """The seconds that an instance lives without a use or a renewal; None for no limit."""
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
@@ -223,11 +219,7 @@ class Lease:
 
 
 class Turn:
-    """A fair lock without any cost while nobody waits.
-
-    Attributes:
-        taken: whether it is locked.
-    """
+    """A fair lock that costs nearly nothing while nobody waits."""
 
     def __init__(self) -> None:
         self.taken = False

@@ -27,11 +27,7 @@ class Metadata:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def changed(self, changes: Mapping[str, Any]) -> Metadata:
-        """Return it with a JSON merge patch (RFC 7396) applied.
-
-        Args:
-            changes: `name`, a text or None, and `labels`, None or an object of texts and None; their types and lengths are
-                checked by the contract. Other members are ignored.
+        """Return it with the `name` and `labels` of a JSON merge patch (RFC 7396), whose types the contract has checked.
 
         Raises:
             InvalidValueError: a text is not one printable line, the name of a label is too long, or there are too many labels.

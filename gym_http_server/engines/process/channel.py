@@ -6,36 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import EnvironmentDiedError, InvalidValueError
-from ...runtime.frames import (
-    CLOSE,
-    CREATE,
-    DESCRIPTION,
-    ENDED,
-    ERROR,
-    LAST_WORDS,
-    REPLIES,
-    REPLY_HEADER,
-    RETURNED,
-    VALUES,
-    RequestPacker,
-    max_body_bytes,
-    unpack_description,
-    unpack_error,
-    unpack_reply,
-    unpack_returned,
-)
+from ...runtime import frames
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
 
-    from ...runtime.messages import Description, Reply
     from .lent_connection import LentConnection
 
 READ_SIZE: Final = 1 << 16
 MAX_LAST_WORDS_CHARS: Final = 1000
-_HEADER_SIZE: Final = REPLY_HEADER.size
-_DESCRIPTIONS: Final = frozenset({DESCRIPTION})
+_HEADER_SIZE: Final = frames.REPLY_HEADER.size
 
 
 class Channel:
@@ -63,14 +44,14 @@ class Channel:
         self._on_loss: Callable[[str], None] | None = on_loss
         # The socket
         self.socket = connection
-        self._packer = RequestPacker()
+        self._packer = frames.RequestPacker()
         self._received = bytearray()
         self._is_broken = False
         # The frames that are expected
         self.max_reply = max_reply
         self._lent = lent
         self.operation = ""
-        self._answer: asyncio.Future[Reply | Description] | None = None
+        self._answer: asyncio.Future[Any] | None = None
         self.unclaimed = 0
 
     @property
@@ -83,7 +64,7 @@ class Channel:
         """Whether a call is in execution."""
         return self._answer is not None and not self._answer.done()
 
-    def send(self, operation: str, arguments: Mapping[str, Any]) -> tuple[asyncio.Future[Reply | Description], bytes]:
+    def send(self, operation: str, arguments: Mapping[str, Any]) -> tuple[asyncio.Future[Any], bytes]:
         """Send a request; return its answer and what the socket had no room for.
 
         Raises:
@@ -102,25 +83,17 @@ class Channel:
         return answer, frame[sent:]
 
     async def send_all(self, data: bytes) -> None:
-        """Send the rest of a request.
-
-        Raises:
-            OSError: the process has closed its end.
-        """
+        """Send the rest of a request; raise OSError if the process has closed its end."""
         await self._loop.sock_sendall(self.socket, data)
 
     async def send_close(self) -> None:
-        """Ask the process to close the environment and end.
-
-        Raises:
-            OSError: the process has closed its end.
-        """
-        await self.send_all(self._packer.pack(CLOSE, {}))
+        """Ask the process to close the environment and end; raise OSError if it has closed its end."""
+        await self.send_all(self._packer.pack(frames.CLOSE, {}))
 
     def cancel(self) -> None:
-        """Give the call in execution up. The process answers it all the same: that reply must not be the next call's."""
-        assert self._answer is not None  # noqa: S101 -- for the type checker
-        self.unclaimed += not self._answer.done() or self._answer.cancelled()
+        """Cancel the call in execution. Its reply will still come and must not be taken for that of the next call."""
+        if self._answer is not None and (self._answer.cancelled() or not self._answer.done()):
+            self.unclaimed += 1
 
     def finish(self) -> None:
         """Forget the call: its caller has the answer."""
@@ -155,14 +128,14 @@ class Channel:
     def _take(self, data: bytes) -> None:
         if not self._received and len(data) >= _HEADER_SIZE:
             # Nearly always the data is one whole frame.
-            kind, length = REPLY_HEADER.unpack_from(data)
+            kind, length = frames.REPLY_HEADER.unpack_from(data)
             if len(data) == _HEADER_SIZE + length:
                 self._check(kind, length)
                 self._deliver(kind, data[_HEADER_SIZE:])
                 return
         self._received += data
         while len(self._received) >= _HEADER_SIZE:
-            kind, length = REPLY_HEADER.unpack_from(self._received)
+            kind, length = frames.REPLY_HEADER.unpack_from(self._received)
             self._check(kind, length)
             end = _HEADER_SIZE + length
             if len(self._received) < end:
@@ -173,34 +146,35 @@ class Channel:
 
     def _check(self, kind: int, length: int) -> None:
         """Raise ValueError unless a frame of that kind and length is expected."""
-        if kind in (RETURNED, ENDED):
+        if kind in (frames.RETURNED, frames.ENDED):
             is_expected = self._lent.is_held
-        elif kind == LAST_WORDS or self.unclaimed:
+        elif kind == frames.LAST_WORDS or self.unclaimed:
             is_expected = True
-        elif self._answer is None or self._answer.done():
-            is_expected = False
-        elif self.operation == CREATE:
-            is_expected = kind in _DESCRIPTIONS or kind == ERROR
+        elif self.operation == frames.CREATE:
+            is_expected = self.is_waiting and kind in (frames.DESCRIPTION, frames.ERROR)
         else:
-            is_expected = kind in (REPLIES if "render" in self.operation else VALUES) or kind == ERROR
-        if not is_expected or length > max_body_bytes(kind, self.max_reply):
+            kinds = frames.REPLIES if "render" in self.operation else frames.VALUES
+            is_expected = self.is_waiting and (kind in kinds or kind == frames.ERROR)
+        if not is_expected or length > frames.max_body_bytes(kind, self.max_reply):
             raise ValueError(f"a frame of kind {kind} with {length} bytes is not expected")
 
     def _deliver(self, kind: int, body: bytes) -> None:
-        if kind == ENDED:
+        if kind == frames.ENDED:
             self._lent.end()
-        elif kind == RETURNED:
-            rest, closes, ends_reply = unpack_returned(body)
+        elif kind == frames.RETURNED:
+            rest, closes, ends_reply = frames.unpack_returned(body)
             self._lent.give_back(rest, closes=closes, ends_reply=ends_reply)
-        elif kind == LAST_WORDS:
-            self._lose(" ".join(unpack_error(body).detail.split())[:MAX_LAST_WORDS_CHARS])
+        elif kind == frames.LAST_WORDS:
+            self._lose(" ".join(frames.unpack_error(body).detail.split())[:MAX_LAST_WORDS_CHARS])
         elif self.unclaimed:
             self.unclaimed -= 1
-        elif kind == ERROR:
-            self.fail(unpack_error(body))
+        elif kind == frames.ERROR:
+            self.fail(frames.unpack_error(body))
         else:
             assert self._answer is not None  # noqa: S101 -- for the type checker
-            self._answer.set_result(unpack_description(body) if kind == DESCRIPTION else unpack_reply(kind, body))
+            self._answer.set_result(
+                frames.unpack_description(body) if kind == frames.DESCRIPTION else frames.unpack_reply(kind, body)
+            )
 
     def _break(self) -> None:
         """Ignore whatever else the process has written."""

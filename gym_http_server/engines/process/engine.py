@@ -21,13 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProcessEngine(Engine):
-    """A process for each environment.
-
-    Args:
-        settings: the server's settings.
-        entry: what the processes run; None for a loop that only answers the server.
-        process: the process of the fork server, if it is already started.
-    """
+    """A process for each environment; the arguments are those of `make_engine`."""
 
     name = "process"
 

@@ -33,12 +33,7 @@ class ExitReport:
         self.is_expected = False
 
     def describe(self, status: int, memory: int | None) -> str:
-        """Return why the process ended by itself, or was killed for its memory, and keep the facts of that.
-
-        Args:
-            status: its wait status.
-            memory: bytes of memory that it was killed for; None if it was not.
-        """
+        """Return why a process that the server did not kill has ended; the arguments are those of `Forked.on_exit`."""
         if memory is not None:
             self._facts = {"memory": memory, "limit": self._max_memory, "setting": "max_memory_per_env"}
             return (
@@ -49,27 +44,18 @@ class ExitReport:
         if code >= 0:
             self._facts = {"exit_code": code}
             return f"its process ended with exit code {code}"
-        self._facts = {"signal": _signal_name(-code)}
-        return f"its process ended with signal {_signal_name(-code)}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        self._facts = {"signal": name}
+        return f"its process ended with signal {name}"
 
     def error(self, operation: str, loss: str | None) -> EnvironmentDiedError:
-        """Return the error of an operation during which the environment was lost, with its last lines of output.
-
-        Args:
-            operation: the operation.
-            loss: why it was lost.
-        """
+        """Return the error of an operation during which the environment was lost, with the last lines of output."""
         facts = dict(self._facts)
         last = ""
         if lines := self.output.lines:
             facts["stderr"] = lines
             last = f"; the last that it wrote: {lines[-1][:200]}"
         return EnvironmentDiedError(f"the environment was lost during {operation}: {loss}{last}", **facts)
-
-
-def _signal_name(number: int) -> str:
-    """Return the name of a signal, such as `SIGSEGV`."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -62,12 +62,7 @@ class ForkServer:
 
     @classmethod
     async def start(cls, entry: Entry, settings: Settings, process: ForkServerProcess | None = None) -> ForkServer:
-        """Start a fork server and wait until it has loaded the modules of the settings.
-
-        Args:
-            entry: what the processes run.
-            settings: the server's settings.
-            process: a process that is already started for the same module; None for a new one.
+        """Start a fork server, unless its `process` is started already, and wait until it has loaded the modules.
 
         Raises:
             ImportFailedError: a module cannot be imported.
@@ -101,13 +96,9 @@ class ForkServer:
         return self
 
     async def fork(self, instance_id: str, forked: Forked, descriptors: list[int], seconds: float) -> int:
-        """Fork a process and return its pid.
+        """Fork a process within some seconds and return its pid; `forked.on_exit` is called when it has ended.
 
-        Args:
-            instance_id: the id of its instance.
-            forked: the handle, whose `on_exit` is called when the process has ended.
-            descriptors: its socket, the pipe for its output and the shared memory.
-            seconds: maximum time of the fork.
+        The descriptors are its socket, the pipe for its output and the shared memory.
 
         Raises:
             EnvironmentDiedError: the fork server has ended.

@@ -35,11 +35,7 @@ def kill_fork_servers() -> None:
 
 
 class ForkServerProcess:
-    """The process of a fork server, which has begun to load modules.
-
-    Args:
-        module: what the forked processes run; see `fork_server.Entry`.
-        settings: the server's settings.
+    """The process of a fork server, which has begun to load the module of an `Entry` and those of the settings.
 
     Attributes:
         control: the socket to it.

@@ -31,11 +31,7 @@ _RECALL_FRAME = RequestPacker().pack(RECALL, {})
 
 
 class LentConnection:
-    """At most one connection: an environment serves one call at a time, so a second client would wait there.
-
-    Args:
-        receive_buffer: where the process keeps unanswered requests.
-    """
+    """At most one connection: an environment serves one call at a time, so a second client would wait there."""
 
     def __init__(self, receive_buffer: ReceiveBuffer) -> None:
         self._receive_buffer = receive_buffer
@@ -56,14 +52,7 @@ class LentConnection:
     def hand_over(
         self, channel: socket.socket, connection: int, data: bytes, back: Callable[[Returned | None], None]
     ) -> bool:
-        """Send a connection to the process; return whether that worked.
-
-        Args:
-            channel: the non-blocking socket to the process.
-            connection: descriptor of the connection, which is kept if it was sent.
-            data: received bytes.
-            back: called once: with the returned connection, or with None when it has ended.
-        """
+        """Send a connection to the process over the channel; otherwise as `engines.base.Worker.hand_over`."""
         if self.is_held:
             return False
         self._receive_buffer.start(data)
@@ -133,11 +122,7 @@ class LentConnection:
         self.give_back(error=None if phase == WAITING and not is_unread else error)
 
     def last_sign(self, now: float) -> float:
-        """Return since when a request is unread; now if there is none.
-
-        Args:
-            now: seconds of the monotonic clock.
-        """
+        """Return since when a request is unread, in seconds of the monotonic clock; now if there is none."""
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         served = self._receive_buffer.served

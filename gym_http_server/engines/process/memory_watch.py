@@ -27,11 +27,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class MemoryWatch:
-    """Finds the environments over the limit.
-
-    Args:
-        limit: maximum memory of an environment and its children, in bytes; 0 for no limit.
-    """
+    """Finds environments that take, with their children, more bytes than the limit; 0 for no limit."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -43,11 +39,7 @@ class MemoryWatch:
         return max(0.0, self._next - time.monotonic()) if self._limit else None
 
     def exceeding(self, environments: Mapping[int, Traces]) -> dict[int, int]:
-        """Return the bytes of each environment over the limit, by process; empty before the next check is due.
-
-        Args:
-            environments: the traces of each environment, by process.
-        """
+        """Return the bytes of each environment over the limit, by process; empty before the next check is due."""
         if not self._limit or self.pause:
             return {}
         began = time.monotonic()

@@ -49,11 +49,7 @@ _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32)
 
 
 class Budget:
-    """An amount that refills every second.
-
-    Args:
-        per_second: the refill, and the maximum.
-    """
+    """An amount that is refilled over each second."""
 
     def __init__(self, per_second: float) -> None:
         self._per_second = self._left = per_second
@@ -68,7 +64,7 @@ class Budget:
         return self._left
 
     def take(self, amount: float) -> None:
-        """Subtract an amount."""
+        """Take some of it."""
         self._left -= amount
 
 

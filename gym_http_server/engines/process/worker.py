@@ -22,7 +22,7 @@ from .lent_connection import LentConnection
 from .output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
 
     from ...config import Settings
     from ...errors import CallTimeoutError
@@ -89,14 +89,10 @@ class ProcessWorker(Worker):
         """Have the process make the environment."""
         arguments = {"request": request.to_wire(), "max_reply": self._channel.max_reply}
         # Only `create` is answered by a description.
-        self.description = cast("Description", await self._exchange(CREATE, arguments))
+        self.description = cast("Description", await self.call(CREATE, arguments))
 
-    def call(self, operation: str, arguments: Mapping[str, Any]) -> Coroutine[Any, Any, Reply]:
+    async def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
         """Send the operation to the process and return its reply."""
-        # Every step passes here: one coroutine less.
-        return cast("Coroutine[Any, Any, Reply]", self._exchange(operation, arguments))
-
-    async def _exchange(self, operation: str, arguments: Mapping[str, Any]) -> Reply | Description:
         if self.loss is not None:
             raise self._report.error(operation, self.loss)
         answer, rest = self._channel.send(operation, arguments)
@@ -108,7 +104,7 @@ class ProcessWorker(Worker):
                 except OSError:
                     await self._await_exit()
                 rest = b""
-            return await answer
+            reply: Reply = await answer
         except asyncio.CancelledError:
             if rest:
                 self._kill(f"{operation} was given up while it was being sent")
@@ -124,6 +120,7 @@ class ProcessWorker(Worker):
             self._channel.finish()
             # The traceback of its error leads here: the cycle would keep the shared memory.
             del answer
+        return reply
 
     def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:
         """Give a client's connection to the process; not while it serves another or the server waits for it."""
@@ -209,12 +206,7 @@ class ProcessWorker(Worker):
         self.on_exit(signal.SIGKILL)
 
     def on_exit(self, status: int, memory: int | None = None) -> None:
-        """Take the end of the process to whoever waits for it.
-
-        Args:
-            status: its wait status.
-            memory: bytes of memory that it was killed for; None if it was not.
-        """
+        """Tell whoever waits for the process that it has ended; see `Forked.on_exit`."""
         report = self._report
         if report.reported.done():
             return

@@ -42,11 +42,7 @@ _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Zygote:
-    """The fork server's loop.
-
-    Args:
-        control: the stream socket to the server.
-    """
+    """The loop of the fork server, on the stream socket to the server."""
 
     def __init__(self, control: socket.socket) -> None:
         # The server's messages
@@ -220,12 +216,8 @@ class Zygote:
 def _load(module: str, imports: list[str]) -> tuple[Any, str]:
     """Load what every environment needs, so that forks share it, and the modules of --import.
 
-    Args:
-        module: the entry, see `fork_server.Entry`.
-        imports: the modules of --import.
-
     Returns:
-        the entry, and why one of the imports failed; empty if none did.
+        the module of the entry, and why one of the imports failed; empty if none did.
     """
     import numpy as np  # noqa: F401 -- before the package's modules, which would defer it
 

@@ -20,9 +20,6 @@ _SIZE: Final = _HEAD_BYTES + receive_buffer.CAPACITY
 class Memory:
     """A block of shared memory; pages that were never written take no memory.
 
-    Args:
-        mapped: the memory.
-
     Attributes:
         usage: the use of the environment.
         receive_buffer: unanswered requests of the client's connection that the process serves.

@@ -58,30 +58,17 @@ class ReceiveBuffer:
         cells[_PROGRESS] = 0.0
 
     def executes(self, *, closes: bool) -> None:
-        """Mark the first unanswered request as executing.
-
-        Args:
-            closes: whether the connection closes after its reply.
-        """
+        """Mark the first unanswered request as executing; `closes` if the connection closes after its reply."""
         self._cells[_CLOSES] = closes
         self._cells[_WAITS_SINCE] = 0.0
         self._enter(EXECUTING)
 
     def waits(self, since: float) -> None:
-        """Record since when the process waits for the client, for the rest of a request or for the next one.
-
-        Args:
-            since: seconds of the monotonic clock, which all processes share.
-        """
+        """Record since when the process waits for bytes of the client, in seconds of the monotonic clock."""
         self._cells[_WAITS_SINCE] = since
 
     def replies(self, begin: int, end: int) -> None:
-        """Mark the reply as perhaps begun.
-
-        Args:
-            begin: bytes written to the connection before the reply, since the hand-over.
-            end: bytes written with it.
-        """
+        """Mark the reply as perhaps begun; `begin` and `end` are its positions in the bytes written since the hand-over."""
         cells = self._cells
         cells[_BEGIN] = begin
         cells[_END] = end
@@ -118,7 +105,7 @@ class ReceiveBuffer:
 
     @property
     def reply(self) -> tuple[int, int]:
-        """Begin and end of that reply, in bytes written to the connection since the hand-over."""
+        """Positions of that reply in the bytes written since the hand-over."""
         return int(within(self._cells[_BEGIN])), int(within(self._cells[_END]))
 
     @property

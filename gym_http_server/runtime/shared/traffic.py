@@ -97,15 +97,7 @@ class Traffic:
         return self._start.keys()
 
     def count(self, operation: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Count an answered request.
-
-        Args:
-            operation: its operationId.
-            status: HTTP status of the reply.
-            seconds: its time.
-            received: bytes of its body.
-            sent: bytes of the reply's body.
-        """
+        """Count an answered request, with the seconds that it took and the bytes of both bodies."""
         cells = self._cells
         start = self._start[operation]
         cells[start + _RECEIVED] += received

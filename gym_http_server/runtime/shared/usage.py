@@ -19,11 +19,7 @@ MAX_VALUE: Final = float(1 << 53)
 
 
 class Usage:
-    """Use of one environment.
-
-    Args:
-        cells: `CELLS` float64, initially zero, of shared memory; None for private memory.
-    """
+    """Use of one environment, in `CELLS` float64 of shared memory, initially zero; None for private memory."""
 
     def __init__(self, cells: memoryview[float] | None = None) -> None:
         self._cells = memoryview(bytearray(8 * CELLS)).cast("d") if cells is None else cells
