@@ -184,7 +184,7 @@ class ProcessWorker(Worker):
             self._log_loss()
         if self._pid and not self._report.reported.done() and self._kill_timer is None:
             self._forks.kill(self._pid)
-            # Whoever waits for its end does not wait for a fork server that hangs.
+            # A fork server that hangs reports no end.
             self._kill_timer = asyncio.get_running_loop().call_later(EXIT_SECONDS, self._on_unreported)
 
     def _log_loss(self) -> None:
@@ -206,7 +206,7 @@ class ProcessWorker(Worker):
         self.on_exit(signal.SIGKILL)
 
     def on_exit(self, status: int, memory: int | None = None) -> None:
-        """Tell whoever waits for the process that it has ended; see `Forked.on_exit`."""
+        """Answer all that waits for the process; see `Forked.on_exit`."""
         report = self._report
         if report.reported.done():
             return
