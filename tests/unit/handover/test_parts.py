@@ -216,7 +216,7 @@ def test_the_memory_is_shared_by_its_descriptor() -> None:
     other.usage.count(3, 1)
     assert other.receive_buffer.data == b"x" * CAPACITY
     assert (memory.usage.steps, memory.usage.episodes) == (3, 1)
-    assert (memory.receive_buffer.answered, memory.inbox.served) == (0, 0)
+    assert (memory.receive_buffer.answered, memory.receive_buffer.served) == (0, 0)
 
 
 class Held:
