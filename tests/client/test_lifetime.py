@@ -22,8 +22,8 @@ from gymnasium.vector import AsyncVectorEnv
 from gym_http_server.client import Client, RemoteEnv, RemoteVectorEnv, ServerProblem, keeper
 
 from ..conftest import start
+from ..support.loopback import Loopback, reply
 from ..support.serving import Server, eventually
-from .test_exchanges import Loopback, reply
 
 REMOTE = "gym_http_server.client:gym_http_server/Remote-v0"
 SECONDS = 30.0
