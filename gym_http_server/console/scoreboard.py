@@ -28,30 +28,10 @@ scoreboard = flask.Blueprint("scoreboard", __name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """The score of an evaluation.
-
-    Attributes:
-        value: the best mean return of 100 consecutive episodes, else the mean of all; None without a completed episode.
-        short: whether there are fewer than 100 episodes.
-    """
-
-    value: float | None
-    short: bool
-
-    @classmethod
-    def of(cls, evaluation: Evaluation) -> Score:
-        """Return an evaluation's score."""
-        best = evaluation.best_mean_return
-        return cls(evaluation.mean_return, short=True) if best is None else cls(best, short=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """A row of a table of evaluations; `rank` is None in a table without ranks."""
 
     evaluation: Evaluation
-    score: Score
     rank: int | None = None
 
 
@@ -81,7 +61,7 @@ def board() -> str:
         env_ids=[group.env_id for group in groups],
         groups=[group for group in groups if env_id in (None, group.env_id)],
         most=MAX_ALGORITHMS if env_id is None else None,
-        newest=[Row(each, Score.of(each)) for each in newest[:MAX_NEWEST]],
+        newest=[Row(evaluation) for evaluation in newest[:MAX_NEWEST]],
         count=len(newest),
         address=flask.request.url_root.rstrip("/"),
     )
@@ -96,7 +76,6 @@ def evaluation(evaluation_id: str) -> str:
     return flask.render_template(
         "evaluation.html",
         evaluation=shown,
-        score=Score.of(shown),
         plots=[learning_curve(curve, shown.reward_threshold, shape) for shape in (WIDE, NARROW)],
         seconds=curve.seconds[-1] if curve.seconds else None,
         last=last[::-1],
@@ -121,9 +100,10 @@ def _groups(best: Iterable[Evaluation]) -> list[Group]:
 
 def _ranked(evaluations: Iterable[Evaluation]) -> list[Row]:
     rows: list[Row] = []
-    for place, ranked in enumerate(evaluations, 1):
-        score = Score.of(ranked)
+    previous = None
+    for place, evaluation in enumerate(evaluations, 1):
+        score = evaluation.score, evaluation.best_mean_return is None
         # Many environments have a maximum score: all that reach it share a rank.
-        is_tied = bool(rows) and rows[-1].score == score
-        rows.append(Row(ranked, score, rows[-1].rank if is_tied else place))
+        rows.append(Row(evaluation, rows[-1].rank if score == previous else place))
+        previous = score
     return rows

@@ -25,6 +25,10 @@ class Evaluation:
     seconds_to_threshold: float | None = 116.0
     videos: tuple[str, ...] = ()
 
+    @property
+    def score(self):
+        return self.mean_return if self.best_mean_return is None else self.best_mean_return
+
 
 @dataclass(frozen=True)
 class Curve:
