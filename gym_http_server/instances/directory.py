@@ -30,17 +30,10 @@ MAX_REMEMBERED_IDS: Final = 1024
 
 @dataclass(slots=True)
 class Totals:
-    """Counters since the server started; they only grow.
+    """Counters since the server started, of closed instances but for `created`; they only grow.
 
-    Attributes:
-        traffic: requests for no instance or for a closed one.
-        created: created instances, live ones included.
-        closed: closed instances.
-        lost: closed instances that had been lost before.
-        reaped: closed instances that were idle for `--idle-timeout`.
-        expired: closed instances whose lease had run out.
-        steps: environment steps of closed instances.
-        episodes: ended episodes of closed instances.
+    `traffic` includes requests for no instance. `lost` instances had been lost before, `reaped` ones were idle, and the lease
+    of `expired` ones had run out.
     """
 
     traffic: Traffic
@@ -68,13 +61,8 @@ class Totals:
 class Instances:
     """The live instances of a server.
 
-    Args:
-        settings: the server's settings.
-        engine: where instances run.
-        traffic: counters of requests for no live instance; None for new ones.
-
     Attributes:
-        totals: counters of closed instances.
+        totals: counters of closed instances; their `traffic` is that of requests for no live instance.
         has_lease: set when an instance with a lease is added.
     """
 

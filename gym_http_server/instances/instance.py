@@ -27,12 +27,12 @@ class Instance:
     """A live environment.
 
     Args:
-        instance_id: its id, 8 hex digits.
+        instance_id: 8 hex digits.
         engine: name of the engine that it runs in.
         worker: the handle on the environment.
-        traffic: counters of the requests that this process answers; None for new ones.
+        traffic: counters of the requests that this process answers.
         metadata: its name and labels.
-        lease: seconds without a use or a renewal after which it is closed; None for no limit.
+        lease: seconds, see `Lease`.
     """
 
     def __init__(

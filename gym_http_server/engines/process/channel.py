@@ -28,7 +28,7 @@ class Channel:
     Args:
         connection: the socket.
         max_reply: maximum bytes of a reply.
-        lent: the client's connection that the process serves; frames about it go there.
+        lent: receives the frames about the client's connection.
         on_loss: called with the reason when the process says its last words or breaks the protocol.
 
     Attributes:

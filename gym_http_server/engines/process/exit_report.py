@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 class ExitReport:
-    """The end of one process.
-
-    Args:
-        output: the output of the process, whose last lines are reported.
-        max_memory: the limit of its memory, in bytes.
+    """The end of one process, with the last lines of its output.
 
     Attributes:
         reported: done when the fork server has reported the end.

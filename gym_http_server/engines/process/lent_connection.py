@@ -79,13 +79,9 @@ class LentConnection:
         ends_reply: bool = False,
         error: GymHttpServerError | None = None,
     ) -> None:
-        """Return the connection to the server.
+        """Return the connection to the server as `Returned`.
 
-        Args:
-            rest: bytes to write to it.
-            closes: whether to close it afterwards.
-            ends_reply: whether `rest` answers a request that the receive buffer does not count yet.
-            error: answer to the first unanswered request.
+        With `ends_reply`, `rest` answers a request that the receive buffer does not count yet.
         """
         buffer = self._receive_buffer
         connection, back = self._take()
@@ -101,11 +97,9 @@ class LentConnection:
         back(None)
 
     def inherit(self, error: GymHttpServerError, *, is_unread: bool) -> None:
-        """Take the connection of a process that has ended.
+        """Take the connection of a process that has ended; the error answers the request in execution.
 
-        Args:
-            error: answer to the request in execution.
-            is_unread: the process was killed because it left a request unread; `error` answers that.
+        With `is_unread` it answers the request that the process left unread until it was killed.
         """
         if not self.is_held:
             return
