@@ -51,7 +51,7 @@ WARNINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class NewEnvironment:
+class Made:
     """A generated client: its language, the directory it was made in, as `client`, and what the generator printed."""
 
     language: str
@@ -64,14 +64,14 @@ class NewEnvironment:
 
 
 @pytest.fixture(scope="module", params=TOOLCHAINS)
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewEnvironment:
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The client of each language, made by the manual's command."""
     directory = tmp_path_factory.mktemp(request.param)
     require(request.param, TOOLCHAINS[request.param], directory)
     run("gym-http-server spec > openapi.yaml", directory)
     assert (directory / "openapi.yaml").read_bytes() == (ROOT / "openapi/openapi.yaml").read_bytes()
     done = run(recipes()[request.param].make, directory)
-    return NewEnvironment(request.param, directory, done.stdout + done.stderr)
+    return Made(request.param, directory, done.stdout + done.stderr)
 
 
 def test_the_manual_has_a_short_agent_in_each_language() -> None:
@@ -81,13 +81,13 @@ def test_the_manual_has_a_short_agent_in_each_language() -> None:
         assert 10 <= len(recipe.statements) <= 15
 
 
-def test_the_generator_has_nothing_to_say(made: NewEnvironment) -> None:
+def test_the_generator_has_nothing_to_say(made: Made) -> None:
     """It warns of nothing but what no document could help."""
     said = {line for line in made.printed.splitlines() if not re.match(r"#|\[\w+\] INFO ", line)}
     assert {line.partition(" - ")[2] or line for line in said} == WARNINGS.get(made.language, set())
 
 
-def test_every_operation_is_a_method_of_its_name(made: NewEnvironment) -> None:
+def test_every_operation_is_a_method_of_its_name(made: Made) -> None:
     """The methods are the operations of the contract, in the language's own spelling."""
     operations = {
         operation["operationId"]
@@ -98,19 +98,19 @@ def test_every_operation_is_a_method_of_its_name(made: NewEnvironment) -> None:
     assert generated.METHODS[made.language](made.client) == operations
 
 
-def test_every_model_is_a_schema_of_the_contract(made: NewEnvironment) -> None:
+def test_every_model_is_a_schema_of_the_contract(made: Made) -> None:
     """No model is one that the generator had to find a name for."""
     models = generated.models(made.language, made.client)
     assert models <= {name.lower() for name in DOCUMENT["components"]["schemas"]}
     assert models >= {"createenvrequest", "stepreply", "space", "problem"}
 
 
-def test_every_property_is_documented(made: NewEnvironment) -> None:
+def test_every_property_is_documented(made: Made) -> None:
     """A client says of each property of each model what the contract says of it."""
     assert generated.DOCUMENTATION[made.language](made.client) == generated.contract_documentation()
 
 
-def test_a_session_is_what_it_is_over_plain_http(made: NewEnvironment, language_server: Server) -> None:
+def test_a_session_is_what_it_is_over_plain_http(made: Made, language_server: Server) -> None:
     """Create, spaces, seeded reset, 200 steps, a batch, a frame, an error and close say what plain requests are told."""
     done = session(made, language_server.url)
     assert json.loads(done.stdout) == plain_session(language_server)
@@ -118,7 +118,7 @@ def test_a_session_is_what_it_is_over_plain_http(made: NewEnvironment, language_
         assert (frame.format, frame.size) == ("PNG", (600, 400))
 
 
-def test_what_a_reply_gains_later_stops_no_client(made: NewEnvironment, language_server: Server) -> None:
+def test_what_a_reply_gains_later_stops_no_client(made: Made, language_server: Server) -> None:
     """A session is the same with a server whose replies have a member that this contract does not name."""
 
     def grow(passing: Passing) -> None:
@@ -132,7 +132,7 @@ def test_what_a_reply_gains_later_stops_no_client(made: NewEnvironment, language
     assert json.loads(done.stdout) == plain_session(language_server)
 
 
-def test_the_agent_of_the_manual_runs_as_it_stands(made: NewEnvironment, language_server: Server) -> None:
+def test_the_agent_of_the_manual_runs_as_it_stands(made: Made, language_server: Server) -> None:
     """By the manual's own command it plays a seeded episode, whose return is that of the same one over plain HTTP."""
     recipe = recipes()[made.language]
     assert recipe.code.count(ADDRESS) == 1
@@ -150,7 +150,7 @@ def test_the_agent_of_the_manual_runs_as_it_stands(made: NewEnvironment, languag
     assert (told[0], float(told[1])) == ("return", total)
 
 
-def session(made: NewEnvironment, url: str) -> subprocess.CompletedProcess[str]:
+def session(made: Made, url: str) -> subprocess.CompletedProcess[str]:
     """Have a client's program do its session with a server."""
     file, command = SESSIONS[made.language]
     place = made.directory / file

@@ -104,5 +104,5 @@ def test_what_is_remembered_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threshold_module, "MAX_THRESHOLDS", 10)
     thresholds = Thresholds()
     for number in range(35):
-        thresholds.of(f"NewEnvironment-up-v{number}", "gymnasium 1.4.0")
+        thresholds.of(f"Made-up-v{number}", "gymnasium 1.4.0")
     assert len(thresholds._known) <= 10
