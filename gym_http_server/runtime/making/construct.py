@@ -52,7 +52,7 @@ def construct(
     """Return a new environment and its render mode.
 
     Args:
-        registration: the registration.
+        registration: the registration that serves the id.
         kwargs: keyword arguments for the environment's constructor.
         request: the client's request.
         entry_point: the constructor or its name, if it is not the specification's.

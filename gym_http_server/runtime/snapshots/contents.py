@@ -176,20 +176,12 @@ def _put_seed_sequence(value: np.random.SeedSequence, saved: Any) -> None:
 
 
 def _random_state(value: np.random.RandomState, builder: SavedBuilder) -> None:
-    builder.entries.append((_put_random_state, value, value.get_state(legacy=False)))
-
-
-def _put_random_state(value: np.random.RandomState, saved: Any) -> None:
-    value.set_state(saved)
+    builder.entries.append((lambda value, saved: value.set_state(saved), value, value.get_state(legacy=False)))
 
 
 def _random(value: random.Random, builder: SavedBuilder) -> None:
     if not isinstance(value, random.SystemRandom):  # it has no state
-        builder.entries.append((_put_random, value, random.Random.getstate(value)))
-
-
-def _put_random(value: random.Random, saved: Any) -> None:
-    random.Random.setstate(value, saved)
+        builder.entries.append((random.Random.setstate, value, random.Random.getstate(value)))
 
 
 def _text_file(value: io.TextIOWrapper, builder: SavedBuilder) -> None:

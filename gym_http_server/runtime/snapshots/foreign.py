@@ -60,15 +60,11 @@ def _visit_ale(interface: Any, builder: SavedBuilder) -> None:
     builder.needs_frame = True
 
 
-def _save_data(data: Any) -> Any:
+def _visit_data(data: Any, builder: SavedBuilder) -> None:
     mujoco = sys.modules["mujoco"]
     saved = mujoco.MjData(data.model)
     mujoco.mj_copyData(saved, data.model, data)
-    return saved
-
-
-def _load_data(data: Any, saved: Any) -> None:
-    sys.modules["mujoco"].mj_copyData(data, data.model, saved)
+    builder.entries.append((lambda data, saved: mujoco.mj_copyData(data, data.model, saved), data, saved))
 
 
 def _save_model(model: Any) -> np.ndarray[Any, Any]:
@@ -111,10 +107,6 @@ def _copy_fields(target: Any, source: Any) -> None:
         elif isinstance(value, int | float) and getattr(target, name) != value:
             with contextlib.suppress(AttributeError):  # sizes of memory are read-only
                 setattr(target, name, value)
-
-
-def _visit_data(data: Any, builder: SavedBuilder) -> None:
-    builder.entries.append((_load_data, data, _save_data(data)))
 
 
 def _visit_model(model: Any, builder: SavedBuilder) -> None:

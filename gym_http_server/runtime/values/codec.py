@@ -17,20 +17,8 @@ from functools import singledispatch
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import (
-    Box,
-    Dict,
-    Discrete,
-    Graph,
-    GraphInstance,
-    MultiBinary,
-    MultiDiscrete,
-    OneOf,
-    Sequence,
-    Space,
-    Text,
-    Tuple,
-)
+from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Text, Tuple
+from gymnasium.spaces.graph import GraphInstance
 
 from .arrays import (
     Check,
