@@ -9,7 +9,7 @@ import pytest
 
 from gym_http_server.client import Client
 
-from ..support.loopback import SECONDS, Loopback
+from ..support.loopback import WAIT_SECONDS, Loopback
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def loopback():
 
 @pytest.fixture
 def client(loopback):
-    with Client(loopback.url, timeout=SECONDS) as made:
+    with Client(loopback.url, timeout=WAIT_SECONDS) as made:
         yield made
 
 

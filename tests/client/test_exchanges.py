@@ -16,7 +16,7 @@ import trustme
 from gym_http_server.client import Client, ServerProblem
 from gym_http_server.client.http.connection import Connection
 
-from ..support.loopback import SECONDS, Loopback, reply
+from ..support.loopback import WAIT_SECONDS, Loopback, reply
 
 
 def test_the_connection_is_kept_and_used_again(loopback, client):
@@ -57,7 +57,7 @@ def test_a_connection_that_the_server_closed_is_replaced_before_a_step_is_sent(l
     """A step after the server has closed the idle connection goes over a new one, once."""
     loopback.closes_after_reply = True
     client.step_env("a1", 0)
-    assert loopback.closed.acquire(timeout=SECONDS)
+    assert loopback.closed.acquire(timeout=WAIT_SECONDS)
     client.step_env("a1", 1)
     assert [(request.connection, request.json["action"]) for request in loopback.requests] == [(1, 0), (2, 1)]
 
@@ -69,7 +69,7 @@ class TestConnectionEndsUnderTheRequest:
         """A step whose connection was reset before it could be sent is sent once more and executed once."""
         loopback.closes_after_reply = loopback.resets = True
         client.step_env("a1", 0)
-        assert loopback.closed.acquire(timeout=SECONDS)
+        assert loopback.closed.acquire(timeout=WAIT_SECONDS)
         client.step_env("a1", 1)
         assert [(request.connection, request.json["action"]) for request in loopback.requests] == [(1, 0), (2, 1)]
 
@@ -77,7 +77,7 @@ class TestConnectionEndsUnderTheRequest:
         """A step that was sent whole and not answered is sent again by the same key, and the next one has another."""
         loopback.closes_after_reply = True
         client.step_env("a1", 0)
-        assert loopback.closed.acquire(timeout=SECONDS)
+        assert loopback.closed.acquire(timeout=WAIT_SECONDS)
         client.step_env("a1", 1)
         assert [request.json["action"] for request in loopback.requests] == [0, 1]
         keys = [request.headers["idempotency-key"] for request in loopback.requests]
@@ -87,7 +87,7 @@ class TestConnectionEndsUnderTheRequest:
         """It raises ConnectionError, which says that it may have been executed."""
         loopback.closes_after_reply = True
         client.start_monitor("a1", "here")
-        assert loopback.closed.acquire(timeout=SECONDS)
+        assert loopback.closed.acquire(timeout=WAIT_SECONDS)
         with pytest.raises(ConnectionError, match=r"start/: .*whether the server executed it is not known"):
             client.start_monitor("a1", "there")
         assert len(loopback.requests) == 1
@@ -96,7 +96,7 @@ class TestConnectionEndsUnderTheRequest:
         """A request that changes nothing is sent once more when a kept connection ended without an answer."""
         loopback.closes_after_reply = True
         client.get_health()
-        assert loopback.closed.acquire(timeout=SECONDS)
+        assert loopback.closed.acquire(timeout=WAIT_SECONDS)
         assert client.get_health() == {}
         assert [request.connection for request in loopback.requests] == [1, 2]
 
@@ -146,7 +146,7 @@ def test_the_time_between_attempts_doubles(loopback, monkeypatch):
 def test_a_late_answer_is_not_asked_for_again(loopback):
     """A step whose answer does not come in time raises TimeoutError after one request: the server may still be at it."""
     late = threading.Event()
-    loopback.answer = lambda _: late.wait(SECONDS) and None
+    loopback.answer = lambda _: late.wait(WAIT_SECONDS) and None
     try:
         with Client(loopback.url, timeout=0.2) as client, pytest.raises(TimeoutError):
             client.step_env("a1", 0)
@@ -202,7 +202,7 @@ def holding(loopback, monkeypatch):
 
     def answer(request):
         if request.path.endswith("/step/"):
-            assert sent.wait(SECONDS)
+            assert sent.wait(WAIT_SECONDS)
             return reply({"late": True})
         return reply({"status": "ok"})
 
@@ -222,7 +222,7 @@ def test_a_late_answer_is_never_read_as_that_of_the_next_request(loopback, monke
     with Client(loopback.url, timeout=0.05) as client:
         with pytest.raises(TimeoutError, match="no answer in time"):
             client.step_env("a1", 0)
-        client._transport._timeout = SECONDS
+        client._transport._timeout = WAIT_SECONDS
         assert client.get_health() == {"status": "ok"}
     assert [request.connection for request in loopback.requests] == [1, 2]
 
@@ -247,8 +247,8 @@ def test_each_thread_has_its_own_connection(loopback, client):
     client.get_health()
     thread = threading.Thread(target=client.get_health)
     thread.start()
-    thread.join(SECONDS)
-    assert loopback.closed.acquire(timeout=SECONDS)
+    thread.join(WAIT_SECONDS)
+    assert loopback.closed.acquire(timeout=WAIT_SECONDS)
     client.get_health()
     assert [request.connection for request in loopback.requests] == [1, 2, 1]
 
@@ -266,7 +266,7 @@ def test_a_closed_client_opens_a_new_connection(loopback, client):
     """Closing a client closes its connection, and a later call opens another."""
     client.get_health()
     client.close()
-    assert loopback.closed.acquire(timeout=SECONDS)
+    assert loopback.closed.acquire(timeout=WAIT_SECONDS)
     client.get_health()
     assert [request.connection for request in loopback.requests] == [1, 2]
 
@@ -302,7 +302,7 @@ def test_a_server_is_reached_over_tls(certificate, loopback, monkeypatch):
     with Client(url) as client, pytest.raises(ConnectionError, match="certificate verify failed"):
         client.get_health()
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "certificate.pem"))
-    with Client(url, timeout=SECONDS) as client:
+    with Client(url, timeout=WAIT_SECONDS) as client:
         for _ in range(3):
             client.step_env("a1", "x" * 100_000)
         assert len({request.connection for request in loopback.requests}) == 1

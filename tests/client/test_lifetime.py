@@ -26,7 +26,7 @@ from ..support.loopback import Loopback, reply
 from ..support.serving import Server, eventually
 
 REMOTE = "gym_http_server.client:gym_http_server/Remote-v0"
-SECONDS = 30.0
+WAIT_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_spawn_takes_one_along_with_its_key(monkeypatch):
             process = context.Process(target=_step_in_another_process, args=(env, results))
             process.start()
             instance_id, members = results.get()
-            process.join(SECONDS)
+            process.join(WAIT_SECONDS)
             assert (process.exitcode, members) == (0, 5)
             assert instance_id != env.instance_id
             assert set(server.get("/v1/envs/", headers=headers).json["envs"]) == {env.instance_id}
@@ -213,7 +213,7 @@ def test_a_server_that_is_gone_neither_holds_the_exit_up_nor_is_told_of(trouble)
         else:
             server.process.send_signal(signal.SIGSTOP)
         began = time.monotonic()
-        assert program.communicate("\n", timeout=SECONDS)[1] == ""
+        assert program.communicate("\n", timeout=WAIT_SECONDS)[1] == ""
         assert time.monotonic() - began < 20
         if trouble == "hangs":
             server.process.send_signal(signal.SIGCONT)

@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-SECONDS = 30.0
+WAIT_SECONDS = 30.0
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Loopback:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(SECONDS)
+            thread.join(WAIT_SECONDS)
             assert not thread.is_alive()
         self._listener.close()
 
