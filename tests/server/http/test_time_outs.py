@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import KINDS, start
 from tests.support.handing import HEALTH, TROUBLE, Client, get, handed, owner_of, post, step
-from tests.support.serving import SECONDS, Answer, Server, parse_response, threads
+from tests.support.serving import SECONDS, Answer, Server, parse_response, raw, threads
 
 TIMEOUT = 0.4
 TIMEOUTS = {"header": TIMEOUT, "body": 0.5}
@@ -189,6 +189,15 @@ def test_a_body_that_nobody_waits_for_ends_the_connection(strict: Server) -> Non
         )
         assert answer.status in (413, 415)
         assert client.is_at_end()
+
+
+def test_a_late_body_of_a_head_request_is_answered_without_content(strict: Server) -> None:
+    """The problem's length is told, and none of its bytes would be taken for a reply to the next request."""
+    received = raw(strict.address, b"HEAD /v1/envs/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+    head, _, content = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\ncontent-length: 0" not in head
+    assert content == b""
 
 
 def test_the_keep_alive_is_not_the_limit_of_a_head() -> None:
