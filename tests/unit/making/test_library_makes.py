@@ -178,6 +178,17 @@ def test_an_entry_point_that_is_a_function_gets_the_default_where_it_can(registe
     assert make(CreateRequest(register(lambda **kwargs: OnlyOnce(**kwargs)))).render_mode is None
 
 
+def test_an_environment_that_was_made_to_learn_its_modes_is_closed(
+    register: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is served is open."""
+    closed: list[Any] = []
+    monkeypatch.setattr(CannotClose, "close", closed.append)
+    made = make(CreateRequest(register(lambda **kwargs: CannotClose(**kwargs))))
+    assert [each.render_mode for each in closed] == [None]
+    assert made.environment.unwrapped not in closed
+
+
 def test_a_mode_that_an_environment_keeps_to_itself_is_reported(register: Any) -> None:
     """render_mode is what it was made with where the constructor names the argument and stores it elsewhere."""
     assert make(CreateRequest(register(KeepsModeToItself))).render_mode == "rgb_array"
