@@ -183,6 +183,7 @@ def test_threads_that_wait_for_ever_keep_nobody() -> None:
                 await pool.within(0.01, forever.wait)
 
     asyncio.run(ask())
+    assert sum(each.name.startswith("test_") for each in threading.enumerate()) == 2
     forever.set()
     pool.shutdown()
 

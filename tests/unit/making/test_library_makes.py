@@ -183,7 +183,7 @@ def test_an_environment_that_was_made_to_learn_its_modes_is_closed(
 ) -> None:
     """The one that is served is open."""
     closed: list[Any] = []
-    monkeypatch.setattr(CannotClose, "close", closed.append)
+    monkeypatch.setattr(CannotClose, "close", lambda self: closed.append(self))
     made = make(CreateRequest(register(lambda **kwargs: CannotClose(**kwargs))))
     assert [each.render_mode for each in closed] == [None]
     assert made.environment.unwrapped not in closed
