@@ -108,7 +108,8 @@ def test_what_is_no_name_or_label_is_a_400_and_changes_nothing(server: Server, b
 
 def test_labels_are_limited_in_all_and_not_only_in_one_request(server: Server) -> None:
     """A label more than an instance may have is refused, and one of those that it has can still be changed."""
-    env = server.create(labels={str(index): "x" for index in range(MAX_LABELS)})
+    longest = {"k" * MAX_LABEL_NAME_CHARS: "x"}
+    env = server.create(labels={str(index): "x" for index in range(MAX_LABELS - 1)} | longest)
     refused = patch(server, env, {"labels": {"one more": "x"}})
     assert refused.status == 400
     assert str(MAX_LABELS) in refused.message

@@ -125,9 +125,9 @@ def test_what_is_large_and_meant_passes_by_default(value: Any) -> None:
 
 
 @pytest.mark.parametrize("digits", ["18446744073709551616", "-9223372036854775809", "9" * 5000])
-@pytest.mark.parametrize("padding", [0, 1 << 20])
+@pytest.mark.parametrize("padding", [0, 1 << 20, PIECE_BYTES - 14])
 def test_an_integer_beyond_64_bits_is_refused_wherever_it_is(digits: str, padding: int) -> None:
-    """In a small body and deep inside of a large one."""
+    """In a small body, deep inside of a large one, and where one piece of that ends and the next begins."""
     body = b'["' + b" " * padding + b'",' + digits.encode() + b"]"
     with pytest.raises(ValueError, match="64 bits"):
         parse_plain(JSON, body, LIMIT)

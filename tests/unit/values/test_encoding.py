@@ -206,7 +206,7 @@ def test_a_value_is_written_as(value, text):
         (np.array([(1, INF)], [("a", int), ("b", float)])[0], [1, 1e100]),
         (np.array(["2020-01-01", "NaT"], "datetime64[D]"), ["2020-01-01T00:00:00", None]),
         (np.array([["NaT", "1970-01-01"]], "datetime64[ns]"), [[None, "1970-01-01T00:00:00"]]),
-        (np.array([[1 << 62], [0]], "datetime64[Y]"), [[str((1 << 62) + 1970)], ["1970-01-01T00:00:00"]]),
+        (np.array([[1 << 62], [3]], "datetime64[Y]"), [[str((1 << 62) + 1970)], ["1973-01-01T00:00:00"]]),
         (np.array([5, "NaT"], "timedelta64[s]"), ["5 seconds", None]),
         (np.ma.masked_array([1.0, 2.0, INF], [False, True, False]), [1.0, None, 1e100]),
         (np.array([[1, INF]]).view(Frames), [[1.0, 1e100]]),
