@@ -19,7 +19,7 @@ from gym_http_server.runtime.messages import CreateRequest
 from gym_http_server.runtime.opening import open_served
 from tests.support.sample_spaces import in_order, same
 from tests.support.serving import Server
-from tests.unit.recording.test_monitor_videos import frames, listed
+from tests.unit.runtime.recording.test_monitor_videos import frames, listed
 
 SHORT = [{"name": "TimeLimit", "kwargs": {"max_episode_steps": 3}}]
 

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from gym_http_server.errors import MissingDependencyError
 from gym_http_server.runtime.recording import video, video_file
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 NAME = "openaigym.video.0.4711.video000007"
 
