@@ -280,6 +280,17 @@ def test_a_slow_reader_gets_all(eager: Server, here: tuple[Client, str, int]) ->
     assert owner_of(eager, client) == pid
 
 
+def test_a_reply_that_had_to_wait_is_one_when_the_connection_is_given_back(
+    eager: Server, here: tuple[Client, str, int]
+) -> None:
+    """What is behind it is the server's to answer, and the step is not executed again."""
+    client, env, _ = here
+    client.send(step(env, f"big {HUGE}"), HEALTH, step(env, "x"))
+    eventually(lambda: eager.get(f"{env}/").json["steps"] == 2)
+    first, health, last = client.answers(3)
+    assert (first.json["observation"], health.status, last.json["observation"]) == (2, 200, 3)
+
+
 def test_another_client_need_not_wait_for_a_slow_reader(eager: Server, here: tuple[Client, str, int]) -> None:
     """A connection whose reply is half written is given back with the rest of it, and nothing of it is lost."""
     client, env, pid = here

@@ -279,3 +279,21 @@ def test_frames_need_messagepack() -> None:
     """Asked for without it they are refused before anything is made."""
     with pytest.raises(ValueError, match="packed"):
         RemoteEnv("http://127.0.0.1:9", "CartPole-v1", packed=False, frames=True)
+
+
+def test_a_frame_comes_with_its_step_up_to_the_very_limit() -> None:
+    """A byte less, and the step is answered without it and says why."""
+
+    def stepped(limit: int | None) -> tuple[int, Any]:
+        served = open_served(CreateRequest("CartPole-v1", seed=1))
+        served.call("reset", {})
+        reply = served.call("step", {"action": 1, "media_type": "application/msgpack", "render": True, "limit": limit})
+        served.close()
+        return len(reply.body), msgpack.unpackb(reply.body)
+
+    size, whole = stepped(None)
+    assert stepped(size) == (size, whole)
+    _, without = stepped(size - 1)
+    assert without["frame"] is None
+    assert str(size - 1) in without["frame_error"]
+    assert without["observation"] == whole["observation"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import os
 import signal
@@ -170,14 +171,17 @@ def test_a_pipe_that_nobody_writes_is_given_up(tmp_path: Path) -> None:
 
 
 def test_threads_that_wait_for_ever_keep_nobody() -> None:
-    """Who asks is told in time, those behind them as well, and what is over in time is returned."""
+    """Who asks is told in time, those behind them as well, and what is over in time is returned, in the context of who asks."""
     forever = threading.Event()
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name")
     pool = DaemonThreads(2, "test")
 
     async def ask() -> None:
         assert await pool.within(SECONDS, json.loads, "1") == 1
         with pytest.raises(ValueError, match="Expecting value"):
             await pool.within(SECONDS, json.loads, "")
+        name.set("mine")
+        assert await pool.within(SECONDS, name.get) == "mine"
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 await pool.within(0.01, forever.wait)

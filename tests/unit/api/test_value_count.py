@@ -135,6 +135,21 @@ def test_an_integer_beyond_64_bits_is_refused_wherever_it_is(digits: str, paddin
         parse(JSON, body, LIMIT)
 
 
+@pytest.mark.parametrize(("media_type", "array"), [(JSON, (b"[", b"0", b"]")), (MSGPACK, (b"\x91", b"\x00", b""))])
+def test_what_is_nested_too_deep_is_refused_on_both_ways(media_type: str, array: tuple[bytes, bytes, bytes]) -> None:
+    """A hundred levels are read, and one more is not."""
+    begin, value, end = array
+    for depth in (100, 101):
+        body = begin * depth + value + end * depth
+        if depth == 100:
+            assert parse(media_type, body, LIMIT) == parse_plain(media_type, body, LIMIT)
+            continue
+        with pytest.raises(ValueError, match="deep"):
+            parse_plain(media_type, body, LIMIT)
+        with pytest.raises(HttpProblem, match="deeper than 100 levels"):
+            parse(media_type, body, LIMIT)
+
+
 def test_numbers_are_read_as_they_are() -> None:
     """Also at the ends of the ranges."""
     body = b"[18446744073709551615, -9223372036854775808, 1e308, -0.0, 5e-324]"

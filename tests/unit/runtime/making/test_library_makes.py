@@ -200,6 +200,19 @@ def test_a_functions_environment_refuses_a_mode_it_has_not(register: Any) -> Non
         make(CreateRequest(register(lambda **kwargs: CannotClose(**kwargs)), render_mode="holographic"))
 
 
+def test_a_window_is_for_an_environment_with_pictures(register: Any) -> None:
+    """A library's make would take `human` for a mode of text as well, and open none."""
+
+    class Writes(Base):
+        metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 -- Gymnasium's convention
+
+        def __init__(self, render_mode: str | None = None) -> None:
+            self.render_mode = render_mode
+
+    with pytest.raises(InvalidValueError, match="no render mode 'human': it has ansi"):
+        make(CreateRequest(register(Writes), render_mode="human"))
+
+
 def test_an_environments_own_warning_is_let_through_and_deprecations_are_not(register: Any) -> None:
     """Only what the libraries say about ids and numpy is kept back."""
     with pytest.warns(UserWarning, match="the ROM is a demo") as seen:
