@@ -76,11 +76,9 @@ LARGE_CLASSES = {
     "DirectTransport": "half of its attributes are methods of the transport inside, bound once because that is faster",
     "HttpProtocol": "adds to one class of uvicorn's, whose callbacks share the state of a connection",
     "OwnedProtocol": "as HttpProtocol, with the receive buffer beside it",
-    "ProcessWorker": "the life of a process: its channel, deadlines, exit and connection",
     # Beside an environment: state that a step needs without a further call.
     "Batch": "the functions that its spaces are compiled into",
     "Environment": "the functions that its spaces are compiled into",
-    "Instance": "use, lease and turn of an instance, told by getEnv and the metrics",
     "Monitor": "counts a lone lane in plain numbers beside the arrays of many",
     "RolloutBuffer": "a column for each array of a trajectory",
     "Served": "an operation is a method",

@@ -114,7 +114,7 @@ def test_an_environment_under_the_limit_lives(limited: Server) -> None:
     """What it has is less than the limit, however much it shares with the fork server."""
     env = ready(limited)
     pid = act(limited, env, "pid").json["info"]["pid"]
-    assert act(limited, env, "grow 110").status == 200
+    assert act(limited, env, "grow 120").status == 200
     assert resident(pid) > LIMIT
     time.sleep(CHECK_SECONDS * 3)  # three looks, in which nothing is to happen
     assert act(limited, env, "x").json["observation"] == 3
