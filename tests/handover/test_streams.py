@@ -90,6 +90,17 @@ def test_a_pipeline_through_all_that_serve(eager: Server, here: tuple[Client, st
         assert others.json["observation"] == 1
 
 
+def test_a_step_of_another_instance_is_none_for_this_process(eager: Server, here: tuple[Client, str, int]) -> None:
+    """It is given back and executed there, though the hot path that is here has the operation."""
+    client, env, _ = here
+    other = eager.create(TROUBLE)
+    eager.post(f"{other}/reset/")
+    client.send(step(env, "x"), step(other, "x"), step(env, "x"))
+    answers = client.answers(3)
+    assert [each.status for each in answers] == [200] * 3
+    assert observations(answers) == [2, 1, 3]
+
+
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_a_body_in_chunks(eager: Server, here: tuple[Client, str, int], size: int) -> None:
     """It is read as one with a Content-Length is, alone and in a pipeline."""
