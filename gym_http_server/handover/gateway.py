@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 REQUEST_LINE: Final = re.compile(rb"([A-Z]+) (/v1/envs/([0-9a-f]{8})/[^ ?#%]*) HTTP/1\.[01]\r\n")
 
-FEW: Final = 32
+MIN_SERVED_REQUESTS: Final = 32
 """A hand-over that ends after fewer requests than this costs more than it saves."""
 
-LEAST_PATIENCE: Final = 1
-MOST_PATIENCE: Final = 1 << 12
+MIN_PATIENCE_REQUESTS: Final = 1
+MAX_PATIENCE_REQUESTS: Final = 1 << 12
 
 
 def owner_entry(settings: Settings) -> Entry:
@@ -66,7 +66,7 @@ class Habit:
     def __init__(self) -> None:
         self.instance_id = b""
         self.run = 0
-        self.patience = LEAST_PATIENCE
+        self.patience = MIN_PATIENCE_REQUESTS
 
     def is_ripe(self, instance_id: bytes) -> bool:
         """Note a request for an instance; return whether the connection should move there."""
@@ -79,7 +79,9 @@ class Habit:
 
     def came_back(self, served: int) -> None:
         """Note that the connection came back after `served` requests."""
-        self.patience = min(self.patience * 2, MOST_PATIENCE) if served < FEW else LEAST_PATIENCE
+        self.patience = (
+            min(self.patience * 2, MAX_PATIENCE_REQUESTS) if served < MIN_SERVED_REQUESTS else MIN_PATIENCE_REQUESTS
+        )
         self.run = 0
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ..runtime.messages import FAR
+from ..runtime.messages import JSON_INFINITY
 from ..support.deferred import np
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def evaluate(
 
 
 def _finite(value: float) -> float:
-    return -FAR if math.isnan(value) else min(max(value, -FAR), FAR)
+    return -JSON_INFINITY if math.isnan(value) else min(max(value, -JSON_INFINITY), JSON_INFINITY)
 
 
 _IMPLAUSIBLE: Final = 1e12

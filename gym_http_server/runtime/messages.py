@@ -12,7 +12,7 @@ from ..errors import ReplyTooLargeError
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 
-FAR: Final = 1e100
+JSON_INFINITY: Final = 1e100
 """Stands for infinity, which JSON lacks."""
 
 

@@ -6,5 +6,5 @@ from gym_http_server.cli import main
 from gym_http_server.handover import gateway
 
 if __name__ == "__main__":
-    gateway.LEAST_PATIENCE = gateway.FEW = 0
+    gateway.MIN_PATIENCE_REQUESTS = gateway.MIN_SERVED_REQUESTS = 0
     main()

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 
-from ..messages import FAR
+from ..messages import JSON_INFINITY
 
 Convert: TypeAlias = Callable[[Any], Any]
 Check: TypeAlias = Callable[[Any], bool]
@@ -109,12 +109,14 @@ def _floats(leaves: list[Any], dtype: np.dtype[Any]) -> Array:
 
 
 def _finite(leaf: Any) -> Any:
-    return leaf if leaf is None or -FAR < leaf < FAR else math.copysign(FAR, leaf > 0 or -1)
+    return (
+        leaf if leaf is None or -JSON_INFINITY < leaf < JSON_INFINITY else math.copysign(JSON_INFINITY, leaf > 0 or -1)
+    )
 
 
 def _narrow(wide: Array, dtype: np.dtype[Any]) -> Array:
     with np.errstate(all="ignore"):
-        return np.where(np.abs(wide) >= FAR, np.copysign(np.inf, wide), wide).astype(dtype)
+        return np.where(np.abs(wide) >= JSON_INFINITY, np.copysign(np.inf, wide), wide).astype(dtype)
 
 
 def _integers(leaves: list[Any], dtype: np.dtype[Any]) -> Array:
@@ -152,7 +154,7 @@ def limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
     if dtype.kind == "b":
         return 0, 1
     if dtype.kind == "f":
-        most = min(float(np.finfo(dtype).max), math.nextafter(FAR, 0))
+        most = min(float(np.finfo(dtype).max), math.nextafter(JSON_INFINITY, 0))
         return -most, most
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 

@@ -28,7 +28,7 @@ import msgpack
 import orjson
 
 from ...support.deferred import np
-from ..messages import FAR, JSON, MSGPACK
+from ..messages import JSON, JSON_INFINITY, MSGPACK
 from .packing import packed_array
 
 MAX_DEPTH: Final = 128
@@ -37,7 +37,7 @@ MAX_DEPTH: Final = 128
 _NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
 _NAT_IN_DAYS: Final = b"1970-01-01T00:00:00"
 _NAT_IN_NANOSECONDS: Final = b"1677-09-21T00:12:43"
-_FAR_TEXT: Final = {math.inf: orjson.dumps(FAR), -math.inf: orjson.dumps(-FAR)}
+_INFINITY_TEXTS: Final = {math.inf: orjson.dumps(JSON_INFINITY), -math.inf: orjson.dumps(-JSON_INFINITY)}
 
 
 def json_bytes(value: Any) -> bytes:
@@ -224,14 +224,14 @@ def _json_array(array: np.ndarray[Any, Any]) -> Any:
         return array
     # 1e100 does not fit float16 and float32, so it replaces orjson's nulls, which are in C order.
     pieces = orjson.dumps(array, option=_NUMPY).split(b"null")
-    words = [_FAR_TEXT.get(number, b"null") for number in array[~np.isfinite(array)].tolist()] + [b""]
+    words = [_INFINITY_TEXTS.get(number, b"null") for number in array[~np.isfinite(array)].tolist()] + [b""]
     return orjson.Fragment(b"".join(piece + word for piece, word in zip(pieces, words, strict=True)))
 
 
 def _json_real(value: Any) -> Any:
     if math.isfinite(value):
         return value
-    return None if math.isnan(value) else math.copysign(FAR, value)
+    return None if math.isnan(value) else math.copysign(JSON_INFINITY, value)
 
 
 def _json_integer(value: int) -> Any:

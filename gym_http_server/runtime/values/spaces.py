@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Text, Tuple
 
-from ..messages import FAR
+from ..messages import JSON_INFINITY
 
 # Of the codes with the same name the last stays: `l`, NumPy's default, after `q`.
 _DTYPES: Final = {np.dtype(code).name: np.dtype(code) for code in "?bhiqlBHIQLefdg"}
@@ -141,7 +141,7 @@ def _bounds(bounds: np.ndarray[Any, Any]) -> list[Any]:
     elif bounds.dtype.kind == "f":
         with np.errstate(over="ignore"):
             bounds = bounds.astype(np.float64)
-        bounds = np.where(np.isinf(bounds), np.copysign(FAR, bounds), bounds)
+        bounds = np.where(np.isinf(bounds), np.copysign(JSON_INFINITY, bounds), bounds)
     flat: list[Any] = bounds.ravel().tolist()
     return flat
 
@@ -241,7 +241,7 @@ def _array(descriptor: Mapping[str, Any], key: str) -> np.ndarray[Any, Any]:
         raise ValueError(f"`{key}` holds something other than numbers")
     if dtype.kind == "f":
         wide = np.array(values, np.float64)
-        wide[np.abs(wide) == FAR] *= np.inf
+        wide[np.abs(wide) == JSON_INFINITY] *= np.inf
         with np.errstate(over="ignore"):
             return wide.astype(dtype).reshape(shape)
     whole = list(map(int, values)) if float in kinds else values

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Tuple
 
-from ..messages import FAR
+from ..messages import JSON_INFINITY
 
 Types: TypeAlias = dict[str, str]
 Note: TypeAlias = Callable[[Any, str, Types, bool], None]
@@ -268,7 +268,7 @@ def _array(node: _Node, raw: Any, value: Any, dtype: str, shape: list[int]) -> A
         return array
     if dtype[1] == "f":
         wide = np.array(raw, np.float64)
-        wide[np.abs(wide) == FAR] *= np.inf
+        wide[np.abs(wide) == JSON_INFINITY] *= np.inf
         with np.errstate(over="ignore"):
             return wide.astype(dtype).reshape(shape)
     return np.array(raw, dtype).reshape(shape)
@@ -284,4 +284,4 @@ def _at(raw: Any, value: Any, node: _Node | None, index: tuple[int, ...]) -> Any
 def _real(raw: Any) -> Any:
     if raw is None:
         return math.nan
-    return math.copysign(math.inf, raw) if isinstance(raw, float) and abs(raw) == FAR else raw
+    return math.copysign(math.inf, raw) if isinstance(raw, float) and abs(raw) == JSON_INFINITY else raw

@@ -19,7 +19,13 @@ from gym_http_server.engines.process import lent_connection as custody
 from gym_http_server.engines.process.lent_connection import LentConnection
 from gym_http_server.errors import EnvironmentDiedError
 from gym_http_server.handover import gateway
-from gym_http_server.handover.gateway import FEW, LEAST_PATIENCE, MOST_PATIENCE, REQUEST_LINE, Habit
+from gym_http_server.handover.gateway import (
+    MAX_PATIENCE_REQUESTS,
+    MIN_PATIENCE_REQUESTS,
+    MIN_SERVED_REQUESTS,
+    REQUEST_LINE,
+    Habit,
+)
 from gym_http_server.handover.pipelining import unanswered
 from gym_http_server.runtime.frames import ADOPT, RECALL, RequestPacker, RequestReader, pack_returned, unpack_returned
 from gym_http_server.runtime.operations import CALLS
@@ -42,7 +48,7 @@ SHUTDOWN = EnvironmentDiedError("it died")
 
 def ripe_after(habit: Habit, instance_id: bytes) -> int:
     """Return with which of the next requests for an instance a connection goes there."""
-    return next(count for count in range(1, 3 * MOST_PATIENCE) if habit.is_ripe(instance_id))
+    return next(count for count in range(1, 3 * MAX_PATIENCE_REQUESTS) if habit.is_ripe(instance_id))
 
 
 def test_a_habit_is_ripe_with_the_second_request_in_a_row() -> None:
@@ -68,11 +74,11 @@ def test_the_patience_doubles_with_each_move_in_vain_up_to_a_limit() -> None:
     found = []
     for _ in range(15):
         found.append(ripe_after(habit, b"a"))
-        habit.came_back(FEW - 1)
-    assert found == [min(LEAST_PATIENCE << count, MOST_PATIENCE) for count in range(15)]
-    habit.came_back(FEW)
-    assert ripe_after(habit, b"a") == LEAST_PATIENCE
-    assert gateway.LEAST_PATIENCE == 1
+        habit.came_back(MIN_SERVED_REQUESTS - 1)
+    assert found == [min(MIN_PATIENCE_REQUESTS << count, MAX_PATIENCE_REQUESTS) for count in range(15)]
+    habit.came_back(MIN_SERVED_REQUESTS)
+    assert ripe_after(habit, b"a") == MIN_PATIENCE_REQUESTS
+    assert gateway.MIN_PATIENCE_REQUESTS == 1
 
 
 @pytest.mark.parametrize(
