@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from gym_http_server.client import Client, ServerProblem
+from gym_http_server.client.http.address import Address
 from gym_http_server.client.http.connection import Connection
 
 from ..support.loopback import WAIT_SECONDS, Loopback, reply
@@ -372,6 +373,12 @@ def test_what_is_no_address_is_refused_at_once(url):
     """An address that is not that of an HTTP server raises ValueError when the client is made."""
     with pytest.raises(ValueError, match="is not the address of a server"):
         Client(url)
+
+
+@pytest.mark.parametrize(("url", "port"), [("http://lab", 80), ("https://lab", 443), ("https://lab:5000/gym", 5000)])
+def test_without_a_port_the_one_of_the_scheme_is_meant(url, port):
+    """80 for http, 443 for https."""
+    assert Address.of(url).port == port
 
 
 def test_a_path_in_the_address_goes_before_every_path(loopback):

@@ -62,3 +62,27 @@ async def test_an_instance_that_takes_long_to_close_counts_as_closed_once(gate: 
     gate.set()
     await closing
     assert counted() == ("1.0", "0.0")
+
+
+async def test_a_close_that_is_given_up_before_its_turn_closes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The instance is there as before, and can be closed later."""
+    may_end = asyncio.Event()
+
+    async def call(self: FakeWorker, operation: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG001 -- the seam's signature
+        await may_end.wait()
+
+    monkeypatch.setattr(FakeWorker, "call", call)
+    instances = Instances(Settings(), FakeEngine())
+    instance = await instances.create(FakeEngine.REQUEST)
+    step = asyncio.ensure_future(instance.call("step", {"action": 1}))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(instances.close(instance.instance_id))
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert instances.all() == [instance]
+    may_end.set()
+    await step
+    await instances.close(instance.instance_id)
+    assert instances.all() == []
