@@ -43,6 +43,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("CartPole-v0", "gym 0.9.7", 195.0),
         ("FrozenLake-v0", "gym 0.9.7", None),
         ("CartPole", "gymnasium 1.4.0", None),
+        ("CartPole", "gym 0.26.2", None),
         ("No-Such-v3", "gymnasium 1.4.0", None),
         ("No-Such-v3", "gym 0.26.2", None),
         ("os:CartPole-v1", "gymnasium 1.4.0", None),
