@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import psutil
@@ -225,8 +226,12 @@ def test_a_batch_that_breaks_tells_its_last_words(eager: Server, action: str) ->
 def test_the_deaths_of_owners_leak_no_descriptor(eager: Server) -> None:
     """The server and the fork server hold as many as before, after many owners have died with a connection."""
     [fork_server] = psutil.Process(eager.process.pid).children()
+    threads = 8
+    everyone = threading.Barrier(threads)
 
-    def die(_: int) -> int:
+    def die(number: int) -> int:
+        if number < threads:
+            everyone.wait()  # each thread keeps a connection, which belongs to what is held before
         env = eager.create(TROUBLE)
         with Client(eager) as client:
             client.ask(post(f"{env}/reset/", {}))
@@ -237,8 +242,8 @@ def test_the_deaths_of_owners_leak_no_descriptor(eager: Server) -> None:
     def held() -> tuple[int, int]:
         return psutil.Process(eager.process.pid).num_fds(), fork_server.num_fds()
 
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(die, range(16))) == {502}
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        assert set(pool.map(die, range(threads))) == {502}
         before = held()
-        assert set(pool.map(die, range(DEATHS))) == {502}
+        assert set(pool.map(die, range(threads, DEATHS))) == {502}
         eventually(lambda: held() <= before)
