@@ -100,7 +100,7 @@ def attributes_of(node: ast.ClassDef) -> set[str]:
 
 
 def test_classes_are_of_a_size_that_can_be_held_in_mind() -> None:
-    """A class has at most 20 methods and 12 attributes, but for those that are listed with their reason."""
+    """A class has at most 20 methods and 12 attributes, except exactly those that are listed with their reason."""
     large: dict[str, tuple[int, int]] = {}
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -110,7 +110,7 @@ def test_classes_are_of_a_size_that_can_be_held_in_mind() -> None:
                 if size[0] > MAX_METHODS or size[1] > MAX_ATTRIBUTES:
                     large[node.name] = size
     assert len(large) > 5
-    assert {name: size for name, size in large.items() if name not in LARGE_CLASSES} == {}
+    assert sorted(large) == sorted(LARGE_CLASSES), large
 
 
 def test_functions_named_like_questions_return_bool() -> None:

@@ -362,6 +362,31 @@ def test_a_lost_server_does_not_disturb_the_program(monkeypatch):
     client.keeper.forget("a1")
 
 
+def test_a_lease_that_ran_out_while_the_server_was_lost_is_not_renewed_later():
+    """The server has closed that instance; the leases of others are renewed as soon as it answers again."""
+    is_lost = True
+    numbers = iter(range(1000))
+
+    def answer(request):
+        if request.path == "/v1/envs/":
+            return reply({"instance_id": f"{next(numbers):08x}", "env_id": "A-v0", "library": "x"})
+        return reply({"message": "not now"}, "503 Service Unavailable") if is_lost else reply({"unknown": []})
+
+    def renewals():
+        return [request.json["instance_ids"] for request in loopback.requests if request.path == "/v1/leases/"]
+
+    with Loopback(answer) as loopback, Client(loopback.url) as client:
+        short = client.create_env("A-v0", lease=1)["instance_id"]
+        long = client.create_env("A-v0", lease=60)["instance_id"]
+        eventually(lambda: renewals()[-1:] == [[short, long]])
+        eventually(lambda: short not in client.keeper._leases)
+        is_lost = False
+        client.keeper.renew("0000ffff", 1)
+        eventually(lambda: renewals()[-1:] == [[long, "0000ffff"]])
+        for each in (short, long, "0000ffff"):
+            client.keeper.forget(each)
+
+
 def test_a_lease_that_ran_out_is_told_by_the_next_use(server):
     """With the reason."""
     with Client(server.url) as client:

@@ -189,7 +189,7 @@ def test_its_seeds_are_the_lanes_own(process_server, mode):
         again = RemoteVectorEnv(process_server.url, "CartPole-v1", 2, vectorization_mode=mode)
         assert min(again.np_random_seed) > 2**64
         assert same(again.reset()[0], env.reset(seed=list(again.np_random_seed))[0])
-        env.reset(seed=[1, None], options={"reset_mask": np.array([True, False])})
+        env.reset(seed=[1, 5], options={"reset_mask": np.array([True, False])})
         assert env.np_random_seed == (1, again.np_random_seed[1])
         assert [each.random() for each in env.np_random] == [
             np.random.default_rng(seed).random() for seed in env.np_random_seed
