@@ -69,6 +69,7 @@ def take(served: Served, operation: str, arguments: dict[str, Any], step: Any) -
     return None
 
 
+@pytest.mark.full
 @given(
     env_id=st.sampled_from(ENVIRONMENTS),
     uses=st.lists(st.sampled_from(ANY), min_size=1, max_size=3),

@@ -727,13 +727,14 @@ def test_a_snapshot_that_is_forgotten_frees_what_it_held() -> None:
     assert dropped() is None
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("game", "probability"),
     [
         ("Pong", 0.25),
-        pytest.param("Breakout", 0.25, marks=pytest.mark.full),
-        pytest.param("SpaceInvaders", 0.9, marks=pytest.mark.full),
-        pytest.param("Pong", 0.6, marks=pytest.mark.full),
+        ("Breakout", 0.25),
+        ("SpaceInvaders", 0.9),
+        ("Pong", 0.6),
     ],
 )
 def test_the_action_that_ale_repeats_is_part_of_the_state(game: str, probability: float) -> None:

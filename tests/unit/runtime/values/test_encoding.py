@@ -364,6 +364,7 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.full
 @settings(deadline=None, max_examples=400)
 @given(ANYTHING)
 def test_nothing_at_all_fails_to_be_written(value):
@@ -402,6 +403,7 @@ def test_what_is_no_array_of_numbers_is_packed_as_it_is_written_in_json(value, e
     assert unpack(msgpack_bytes(value)) == expected
 
 
+@pytest.mark.full
 @settings(deadline=None, max_examples=300)
 @given(ANYTHING)
 def test_nothing_at_all_fails_to_be_packed(value):

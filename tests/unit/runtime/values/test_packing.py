@@ -84,6 +84,7 @@ def test_plain_values_come_back_as_they_were(value: Any) -> None:
     assert same(unpack(pack(value)), little(value))
 
 
+@pytest.mark.full
 @settings(deadline=None, max_examples=500)
 @given(st.binary(max_size=60) | PLAIN.map(pack).flatmap(lambda data: st.integers(0, len(data)).map(lambda n: data[:n])))
 def test_bytes_of_any_kind_are_read_or_refused(data: bytes) -> None:
