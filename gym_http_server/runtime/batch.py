@@ -223,10 +223,15 @@ class Batch(Served):
         return {"observations": self._encode_observations(self._observations)}
 
     def _close(self) -> None:
-        if self.is_broken:
-            self._environment.close(terminate=True)
-        else:
+        if not self.is_broken:
             self._environment.close()
+            return
+        # Gymnasium's own close waits for the reply of the lane that has gone, and raises before it ends the others.
+        batch = self._environment.unwrapped
+        batch.closed = True
+        for process in batch.processes:
+            process.kill()
+            process.join()
 
     def _told(self, infos: Any) -> Any:
         final = infos.get("final_obs") if isinstance(infos, dict) else None
