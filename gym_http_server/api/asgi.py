@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 Scope = MutableMapping[str, Any]
@@ -34,11 +34,16 @@ def without_reply(scope: Scope) -> Scope:
     return {**scope, "extensions": extensions}
 
 
-def replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` whose first message has a whole body, and whose next ones come from `receive`."""
-    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+def whole_body(body: bytes) -> Message:
+    """Return the message that has a whole body."""
+    return {"type": "http.request", "body": body, "more_body": False}
+
+
+def replay(messages: Iterable[Message], receive: Receive) -> Receive:
+    """Return a `receive` that repeats messages before it receives further ones."""
+    repeated = iter(messages)
 
     async def receive_again() -> Message:
-        return first.pop() if first else await receive()
+        return next(repeated, None) or await receive()
 
     return receive_again

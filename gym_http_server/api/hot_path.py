@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.shared.receive_buffer import READ_SIZE
-from .asgi import ERROR, HOT, REPLY
+from .asgi import ERROR, HOT, REPLY, replay
 from .call import NAME, Call, idempotency_key_of
 from .content.bodies import READERS
 from .hot_operations import NotPlainError
@@ -129,7 +129,7 @@ class HotPath:
         operation, arguments = found
         instance_id = arguments["instance_id"]
         counting = Counting(
-            lambda: self._traffic_of(instance_id), _replay(received, receive), send, operation.operation_id
+            lambda: self._traffic_of(instance_id), replay(received, receive), send, operation.operation_id
         )
         await self._app({**scope, HOT: True}, counting.receive, counting.send)
 
@@ -186,14 +186,3 @@ def _headers(scope: Scope, operation: HotOperation, max_body: int) -> tuple[str 
                 raise NotPlainError
             key = value.decode("latin-1")
     return accept, content_type, key
-
-
-def _replay(received: list[Message], receive: Receive) -> Receive:
-    messages = iter(received)
-
-    async def replay() -> Message:
-        for message in messages:
-            return message
-        return await receive()
-
-    return replay

@@ -14,7 +14,7 @@ from werkzeug.http import parse_options_header
 
 from ..runtime.messages import JSON
 from ..runtime.operations import KEYED
-from .asgi import CONTEXT, HOT, replay
+from .asgi import CONTEXT, HOT, replay, whole_body
 from .call import NAME, Call, idempotency_key_of
 from .content.headers import combined, mended
 from .problems import HttpProblem, Problem, problem_of
@@ -72,7 +72,7 @@ class Normalizer:
         except HttpProblem as error:
             await send_problem(problem_of(error), send)
             return
-        await self._app(scope, replay(scope["gym_http_server.body"], receive), send)
+        await self._app(scope, replay([whole_body(scope["gym_http_server.body"])], receive), send)
 
     def _route(self, scope: Scope) -> tuple[dict[str, Any], Scope]:
         found = self._contract.match(scope["path"])

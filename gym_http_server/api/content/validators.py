@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from jsonschema.exceptions import best_match
 
 from ...runtime.messages import JSON, MSGPACK
-from ..asgi import replay
+from ..asgi import replay, whole_body
 from ..connexion_parts import BadRequestProblem, JSONRequestBodyValidator, format_error_with_path
 from .bodies import LARGE_BODY_BYTES, READERS, parse
 
@@ -43,7 +43,8 @@ class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # co
         receive, scope = await super().wrap_receive(receive, scope=scope)
         if not self._is_checked:  # no body, or a default
             return receive, scope
-        return replay(b"null" if self._value is None else b"0", receive), {**scope, BODY_VALUE: self._value}
+        body = whole_body(b"null" if self._value is None else b"0")
+        return replay([body], receive), {**scope, BODY_VALUE: self._value}
 
     async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:  # noqa: ARG002 -- connexion's signature
         # Without empty parts: joining a single part makes no copy.
