@@ -78,12 +78,27 @@ class Connection:
             self._socket.close()
             self._socket = None
 
+    def detach(self) -> socket.socket:
+        """Return the socket, which is the caller's from now on; nothing of a reply is left unread."""
+        if self._socket is None:
+            raise ConnectionError("the server closes the connection after each reply")
+        detached, self._socket = self._socket, None
+        return detached
+
     def exchange(self, data: bytes) -> Answer:
         """Send the bytes of a request and return the response."""
+        self.send(data)
+        return self.receive()
+
+    def send(self, data: bytes) -> None:
+        """Send the bytes of a request."""
         if self._socket is None:
             self._socket = socket.create_connection(self._address, SECONDS)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(data)
+
+    def receive(self) -> Answer:
+        """Return the response to the request that was sent last."""
         received = self._socket.recv(65536)
         while (answer := parse(received)) is None:
             part = self._socket.recv(1 << 20)

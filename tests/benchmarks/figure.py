@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from .servers import Stage
 
 Sample = dict[str, float]
-"""What one chunk of work gave: `p50` in µs, `rate` per second, `megabytes` (10⁶ bytes), and `errors`; a subject gives some of them."""
+"""What one chunk of work gave; a subject gives some of these.
+
+`p50` in µs, `rate` per second, `processor` (the server's time in µs for each request), `megabytes` (10⁶ bytes), `errors`.
+"""
 
 Measure = Callable[[], Sample]
 
@@ -76,6 +79,22 @@ class Difference:
         return self.figure.of(samples) - self.base.of(samples)
 
 
+@dataclasses.dataclass(frozen=True)
+class Remainder:
+    """What is left of a rate where something else takes its time `times` a second, and could be done at `other` a second."""
+
+    rate: Figure
+    times: int
+    other: Figure
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        return self.rate.subjects + self.other.subjects
+
+    def of(self, samples: Samples) -> float:
+        return self.rate.of(samples) * (1 - self.times / self.other.of(samples))
+
+
 def p50(subject: Subject) -> Value:
     """Return how long one call takes, in µs: half of them take longer."""
     return Value(subject, "p50")
@@ -84,6 +103,11 @@ def p50(subject: Subject) -> Value:
 def rate(subject: Subject) -> Value:
     """Return how many there are a second."""
     return Value(subject, "rate")
+
+
+def processor(subject: Subject) -> Value:
+    """Return how much processor time the server takes for each request, in µs."""
+    return Value(subject, "processor")
 
 
 def megabytes(subject: Subject) -> Value:

@@ -1,68 +1,131 @@
-"""Many clients at once, each on an instance of its own: one selector loop serves all of them.
+"""Many clients at once, each on an instance of its own: one epoll loop serves all of them.
 
-The loop is one thread's work, and on few cores it takes its time from the servers; with many of them it may be what is
-waited for. Figure and floor are loaded by the same loop, so it favours neither. But what it takes is in both, and draws
-their ratio towards 1: the servers themselves differ by at least as much as the figures do.
+The loop is one thread's work, and on few cores it takes its time from the servers. It is the same for figure and floor,
+and does as little as it can: requests are made beforehand, and of a reply it only looks at both ends.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
-import selectors
-import socket
+import select
 import time
 from collections.abc import Iterator
 
 from .connection import Connection, parse, request, steps
-from .figure import Measure, Sample
+from .figure import Measure, Sample, UnavailableError
 from .servers import Kind, Stage
+from .subjects.processor import ProcessorTime
 
 SECONDS_FOR_LAST_REPLIES = 60.0
+MAX_REPLY_BYTES = 4096
+SUCCESS = b"HTTP/1.1 200 "
 
 
 class LoadClient:
     """A client that sends its next step when it has the reply to the last."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        with Connection(address) as connection:
-            path = connection.create()
-            connection.reset(path)
+    def __init__(self, connection: Connection) -> None:
+        path = connection.create()
+        connection.reset(path)
         self._reset = request("POST", f"{path}/reset/")
         self._steps = steps(path)
         self._next = next(self._steps)
-        self._received = bytearray()
-        self.waits = False
-        self.errors = 0
-        self.socket = socket.create_connection(address)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._received = b""
+        self.socket = connection.detach()
         self.socket.setblocking(False)
+        self._receive, self._send = self.socket.recv, self.socket.send
+        self.errors = 0
 
     def send(self) -> None:
         """Send the next request."""
         # It fits into the socket's buffer, which is empty: the server has read the last request before it replied.
-        self.socket.send(self._next)
-        self.waits = True
+        self._send(self._next)
 
     def receive(self) -> bool:
         """Take in what has come, and return whether that was the rest of the reply."""
-        part = self.socket.recv(65536)
-        if not part:
-            raise ConnectionError(f"the server closed the connection of a client; it had sent {self._received[:200]!r}")
-        self._received += part
-        answer = parse(self._received)
-        if answer is None:
-            return False
-        del self._received[: answer.size]
-        self.waits = False
-        self.errors += answer.status != 200
-        self._next = self._reset if answer.ends_episode else next(self._steps)
+        reply = self._receive(MAX_REPLY_BYTES)
+        # A head ends with a line break, and a body is so small that it comes whole.
+        if reply[-1:] != b"}" or self._received:
+            if not reply:
+                raise ConnectionError(f"the server closed a client's connection; it had sent {self._received[:200]!r}")
+            reply = self._received + reply
+            self._received = b"" if parse(reply) else reply
+            if self._received:
+                return False
+        self.errors += not reply.startswith(SUCCESS)
+        self._next = self._reset if b'"done":true' in reply else next(self._steps)
         return True
+
+
+class Crowd:
+    """Clients that work at the same time.
+
+    Args:
+        clients: the clients.
+        think_seconds: how long each waits between a reply and its next request.
+    """
+
+    def __init__(self, clients: list[LoadClient], think_seconds: float) -> None:
+        self._clients = {each.socket.fileno(): each for each in clients}
+        self._think_seconds = think_seconds
+        self._thinking: collections.deque[tuple[float, LoadClient]] = collections.deque()
+        self._epoll = select.epoll()
+        for each in self._clients:
+            self._epoll.register(each, select.EPOLLIN)
+
+    def close(self) -> None:
+        self._epoll.close()
+
+    def work(self, seconds: float) -> Sample:
+        """Have the clients work for a time, and wait for the last replies."""
+        for each in self._clients.values():
+            each.errors = 0
+            each.send()
+        begun = time.perf_counter()
+        count = (self._think if self._think_seconds else self._hurry)(begun + seconds)
+        elapsed = time.perf_counter() - begun
+        last = waiting = len(self._clients) - len(self._thinking)
+        self._thinking.clear()
+        while waiting:
+            ready = self._epoll.poll(SECONDS_FOR_LAST_REPLIES)
+            if not ready:
+                raise TimeoutError(f"{waiting} clients have no reply")
+            waiting -= sum(self._clients[each].receive() for each, _ in ready)
+        errors = sum(each.errors for each in self._clients.values())
+        return {"rate": count / elapsed, "replies": count + last, "errors": errors}
+
+    def _hurry(self, end: float) -> int:
+        count = 0
+        clients, poll, now = self._clients, self._epoll.poll, time.perf_counter
+        while (left := end - now()) > 0:
+            for at, _ in poll(left):
+                client = clients[at]
+                if client.receive():
+                    count += 1
+                    client.send()
+        return count
+
+    def _think(self, end: float) -> int:
+        count = 0
+        thinking = self._thinking
+        while (now := time.perf_counter()) < end:
+            while thinking and thinking[0][0] <= now:
+                thinking.popleft()[1].send()
+            # An epoll waits for whole milliseconds, a select for microseconds.
+            select.select([self._epoll], (), (), max(0.0, (thinking[0][0] if thinking else end) - now))
+            for at, _ in self._epoll.poll(0):
+                client = self._clients[at]
+                if client.receive():
+                    count += 1
+                    thinking.append((time.perf_counter() + self._think_seconds, client))
+        return count
 
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """Requests a second of so many clients together, and how many replies were errors.
+    """Requests a second of so many clients together, how many replies were errors, and the server's processor time.
 
     All but those that start an episode are steps.
 
@@ -70,43 +133,30 @@ class Load:
         kind: the server.
         clients: how many.
         is_spread: each has a server to itself, and they do not share one.
+        think_seconds: how long each client waits between a reply and its next request.
     """
 
     kind: Kind
     clients: int
     is_spread: bool = False
+    think_seconds: float = 0.0
 
     @contextlib.contextmanager
     def open(self, stage: Stage) -> Iterator[Measure]:
+        if not hasattr(select, "epoll"):
+            raise UnavailableError("needs epoll, which Linux has")
         with contextlib.ExitStack() as stack:
-            selector = stack.enter_context(selectors.DefaultSelector())
             clients = []
-            for at in range(self.clients):
-                client = LoadClient(stage.server(self.kind, copy=at if self.is_spread else 0).address)
-                stack.enter_context(client.socket)
-                selector.register(client.socket, selectors.EVENT_READ, client)
-                clients.append(client)
-            yield lambda: work(selector, clients, stage.seconds)
+            servers = {}
+            for at in range(min(self.clients, stage.most_instances)):
+                server = servers[server.url] = stage.server(self.kind, copy=at if self.is_spread else 0)
+                clients.append(LoadClient(stack.enter_context(Connection(server.address))))
+                stack.enter_context(clients[-1].socket)
+            crowd = stack.enter_context(contextlib.closing(Crowd(clients, self.think_seconds)))
 
+            def measure() -> Sample:
+                processor = ProcessorTime(servers.values())
+                sample = crowd.work(stage.seconds)
+                return {**sample, "processor": processor.per(int(sample["replies"]))}
 
-def work(selector: selectors.BaseSelector, clients: list[LoadClient], seconds: float) -> Sample:
-    """Have the clients work for a time, and wait for the last replies."""
-    for each in clients:
-        each.errors = 0
-        each.send()
-    count = 0
-    begun = time.perf_counter()
-    end = begun + seconds
-    while (now := time.perf_counter()) < end:
-        for key, _ in selector.select(end - now):
-            if key.data.receive():
-                count += 1
-                key.data.send()
-    elapsed = time.perf_counter() - begun
-    while any(each.waits for each in clients):
-        ready = selector.select(SECONDS_FOR_LAST_REPLIES)
-        if not ready:
-            raise TimeoutError(f"{sum(each.waits for each in clients)} clients have no reply")
-        for key, _ in ready:
-            key.data.receive()
-    return {"rate": count / elapsed, "errors": sum(each.errors for each in clients)}
+            yield measure

@@ -38,6 +38,7 @@ ATARI = ours("--engine", "process", "--import", "ale_py")
 WITHOUT_HOT_PATH = Kind("tests.benchmarks.apps.without_hot_path", ("inline",))
 BARE = Kind("tests.benchmarks.apps.bare", ("inline",))
 PIPED = Kind("tests.benchmarks.apps.bare", ("pipe",))
+BLOCKING = Kind("tests.benchmarks.apps.blocking")
 ORIGINAL = Kind("tests.benchmarks.apps.original")
 
 

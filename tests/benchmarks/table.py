@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from .batches import LocalBatch, RemoteBatch
 from .connection import JSON, MSGPACK
-from .figure import Difference, megabytes, p50, rate
+from .figure import Difference, Remainder, megabytes, p50, processor, rate
 from .load import Load
 from .memory import Memory
 from .row import Bar, Row, at_least, at_least_times, at_most, at_most_over, at_most_times
-from .servers import ATARI, BARE, INLINE, ORIGINAL, PIPE, PIPED, PROCESS, WITHOUT_HOT_PATH, Kind
+from .servers import ATARI, BARE, BLOCKING, INLINE, ORIGINAL, PIPE, PIPED, PROCESS, WITHOUT_HOT_PATH, Kind
 from .steps import PONG, AlternatingStep, ClientStep, Creation, LocalRollout, LocalStep, Rollout, Step
+from .subjects.thinking import ThinkingStep
+from .subjects.watched import FRAMES_A_SECOND, LocalFrame, WatchedStep
 
 LANES = (1, 16, 256, 1024, 4096)
+THINK_TIMES = {"0": 0.0, "100 µs": 100e-6, "1 ms": 1e-3, "10 ms": 10e-3}
+THINK_TIMES_OF_MANY = {"0": 0.0, "1 ms": 1e-3}
 CLIENTS = (1, 8, 64)
+MANY_CLIENTS = 256
 SPREAD_CLIENTS = (1, 2, 4, 8)
 INSTANCES = (100, 1000)
 USED_INSTANCES = 100
@@ -20,6 +25,7 @@ USED_INSTANCES = 100
 BARE_APP = "bare ASGI app, env inline"
 BARE_APPS = "as many bare ASGI apps, one for each"
 PIPED_APP = "bare ASGI app, env over a pipe"
+BLOCKING_SERVER = "blocking server, env inline"
 LOCAL = "the same locally"
 WITHOUT_HANDOVER = "process without hand-over"
 
@@ -28,6 +34,8 @@ def table() -> list[Row]:
     """Return all rows, those of a group together."""
     return [
         *_steps(),
+        *_think_times(),
+        *_think_times_of_many(),
         *_alternating(),
         *_recording(),
         *_client(),
@@ -36,6 +44,7 @@ def table() -> list[Row]:
         *_pong(),
         *_load(),
         *_spread_load(),
+        *_watched(),
         *_creation(),
         *_memory(),
     ]
@@ -48,8 +57,8 @@ def _steps() -> list[Row]:
     original, its_rate = "the original's style", rate(Step(ORIGINAL))
     return [
         Row(group, "inline, p50", "µs", p50(inline), BARE_APP, bare, at_most_times(1.25)),
-        # The process that is handed the connection steps inline, too.
-        Row(group, "process, p50", "µs", p50(process), BARE_APP, bare, at_most_times(1.25)),
+        # The process that is handed the connection steps inline, too, and needs no event loop.
+        Row(group, "process, p50", "µs", p50(process), BARE_APP, bare, at_most_times(0.65)),
         Row(group, f"{WITHOUT_HANDOVER}, p50", "µs", p50(pipe), PIPED_APP, piped, at_most_times(1.25)),
         Row(group, "inline, steps", "/s", rate(inline), original, its_rate, at_least_times(3)),
         Row(group, "process, steps", "/s", rate(process), original, its_rate, at_least_times(4)),
@@ -57,6 +66,28 @@ def _steps() -> list[Row]:
         Row(group, "the original's style, p50", "µs", p50(Step(ORIGINAL)), BARE_APP, bare),
         Row(group, "inline without the hot path, p50", "µs", p50(Step(WITHOUT_HOT_PATH)), BARE_APP, bare),
     ]
+
+
+def _think_times() -> list[Row]:
+    group = "one step of CartPole, by how long the client thinks before it"
+    rows = []
+    for name, seconds in THINK_TIMES.items():
+        figure, floor = ThinkingStep(PROCESS, seconds), ThinkingStep(BLOCKING, seconds)
+        rows += [
+            Row(group, f"{name}, process, p50", "µs", p50(figure), BLOCKING_SERVER, p50(floor), at_most_times(1.6)),
+            Row(group, f"{name}, processor time", "µs", processor(figure), BLOCKING_SERVER, processor(floor)),
+        ]
+    return rows
+
+
+def _think_times_of_many() -> list[Row]:
+    group = "processor time of one step, many clients at once"
+    rows = []
+    for clients in CLIENTS[1:]:
+        for name, seconds in THINK_TIMES_OF_MANY.items():
+            figure, floor = (processor(Load(kind, clients, think_seconds=seconds)) for kind in (PROCESS, BLOCKING))
+            rows.append(Row(group, f"{clients}, think {name}, process", "µs", figure, BLOCKING_SERVER, floor))
+    return rows
 
 
 def _recording() -> list[Row]:
@@ -124,31 +155,34 @@ def _pong() -> list[Row]:
 
 def _load() -> list[Row]:
     rows = []
-    for name, kind, floor_name, floor in (
-        ("inline", INLINE, BARE_APP, BARE),
-        ("process", PROCESS, PIPED_APP, PIPED),
-        (WITHOUT_HANDOVER, PIPE, PIPED_APP, PIPED),
+    for name, kind, floor_name, floor, bar in (
+        ("inline", INLINE, BARE_APP, BARE, at_least_times(0.8)),
+        ("process", PROCESS, PIPED_APP, PIPED, at_least_times(1)),
+        (WITHOUT_HANDOVER, PIPE, PIPED_APP, PIPED, at_least_times(0.8)),
     ):
         for clients in CLIENTS:
             figure, least = rate(Load(kind, clients)), rate(Load(floor, clients))
-            bar = at_least_times(0.8) if clients == max(CLIENTS) else None
-            rows.append(Row("clients at once", f"{clients}, {name}", "requests/s", figure, floor_name, least, bar))
-    return rows
+            its_bar = bar if kind == PROCESS or clients == max(CLIENTS) else None
+            rows.append(Row("clients at once", f"{clients}, {name}", "requests/s", figure, floor_name, least, its_bar))
+    figure, least = rate(Load(PROCESS, MANY_CLIENTS)), rate(Load(PIPED, MANY_CLIENTS))
+    group = f"{MANY_CLIENTS} clients at once"
+    return [*rows, Row(group, "process", "requests/s", figure, PIPED_APP, least, at_least_times(1))]
 
 
 def _spread_load() -> list[Row]:
     group = "clients at once, each on an instance of its own"
-    return [
-        Row(
-            group,
-            f"{clients}, process",
-            "requests/s",
-            rate(Load(PROCESS, clients)),
-            BARE_APPS,
-            rate(Load(BARE, clients, is_spread=True)),
-        )
-        for clients in SPREAD_CLIENTS
-    ]
+    rows = []
+    for clients in SPREAD_CLIENTS:
+        figure, floor = rate(Load(PROCESS, clients)), rate(Load(BARE, clients, is_spread=True))
+        rows.append(Row(group, f"{clients}, process", "requests/s", figure, BARE_APPS, floor, at_least_times(1.2)))
+    return rows
+
+
+def _watched() -> list[Row]:
+    group = f"one step of CartPole, a viewer fetches {FRAMES_A_SECOND} frames a second"
+    floor = Remainder(rate(Step(PROCESS)), FRAMES_A_SECOND, rate(LocalFrame()))
+    floor_name = "without viewer, less the time to render"
+    return [Row(group, "process, steps", "/s", rate(WatchedStep(PROCESS)), floor_name, floor, at_least_times(0.95))]
 
 
 def _creation() -> list[Row]:
@@ -169,7 +203,7 @@ def _creation() -> list[Row]:
 def _memory() -> list[Row]:
     rows = [_weight(f"memory of {each:,} live instances", each, False, at_most(8, "MB")) for each in INSTANCES]
     group = f"memory of {USED_INSTANCES:,} live instances with a connection each"
-    return [*rows, _weight(group, USED_INSTANCES, True, at_most(12, "MB"))]
+    return [*rows, _weight(group, USED_INSTANCES, True, at_most(8, "MB"))]
 
 
 def _weight(group: str, instances: int, is_used: bool, bar: Bar) -> Row:

@@ -18,12 +18,13 @@ import pytest
 
 from ..support.serving import ROOT, SECONDS, eventually, living
 from . import report
-from .figure import Difference, Measure, UnavailableError, megabytes, p50
+from .figure import Difference, Measure, Remainder, UnavailableError, megabytes, p50
 from .load import Load
 from .memory import Memory
 from .rounds import Result, measure
 from .row import Row, at_least_times, at_most, at_most_over
-from .servers import BARE, PROCESS, Stage
+from .servers import BARE, BLOCKING, PROCESS, Stage
+from .subjects.thinking import ThinkingStep
 from .table import table
 
 pytestmark = pytest.mark.full
@@ -75,7 +76,16 @@ def row(subject: Fake, floor: Fake, **arguments: object) -> Row:
 def test_a_quick_run_prints_the_table_and_writes_json(tmp_path: Path) -> None:
     """A run prints a row with its figure, floor and bar, and writes the figures of each round."""
     path = tmp_path / "figures.json"
-    parts = ("process, p50", "clients at once: 8, inline", "an instance of its own: 2", "with a connection each")
+    parts = (
+        *(
+            "one step of CartPole: process, p50",
+            "turns on a connection",
+            "10 ms, processor",
+            "64, think 1 ms",
+            "viewer",
+        ),
+        *("clients at once: 8, inline", "an instance of its own: 2", "create: process", "with a connection each"),
+    )
     arguments = ["--quick", *(f"--only={each}" for each in parts), "--json", str(path)]
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -84,9 +94,12 @@ def test_a_quick_run_prints_the_table_and_writes_json(tmp_path: Path) -> None:
     bars = [(each["group"], each["name"], each["reached"] is not None) for each in written["rows"]]
     assert bars == [
         ("one step of CartPole", "process, p50", True),
+        ("one step of CartPole, by how long the client thinks before it", "10 ms, processor time", False),
+        ("processor time of one step, many clients at once", "64, think 1 ms, process", False),
         ("one step of CartPole, two environments in turns on a connection", "process, p50", True),
         ("clients at once", "8, inline", False),
-        ("clients at once, each on an instance of its own", "2, process", False),
+        ("clients at once, each on an instance of its own", "2, process", True),
+        ("one step of CartPole, a viewer fetches 10 frames a second", "process, steps", True),
         ("create", "process, p50", True),
         ("memory of 100 live instances with a connection each", "private, each", True),
     ]
@@ -97,7 +110,7 @@ def test_a_quick_run_prints_the_table_and_writes_json(tmp_path: Path) -> None:
         assert len(each["figures"]) == len(each["floors"]) == written["rounds"] == 2
         assert each["figure"] > 0
         assert each["floor"] > 0
-    assert "1.25 times the floor" in done.stdout
+    assert "0.65 times the floor" in done.stdout
     assert socket.gethostname() not in json.dumps(written["machine"])
 
 
@@ -129,7 +142,7 @@ def test_a_run_that_is_stopped_leaves_no_process(number: int) -> None:
 
 def test_clients_that_are_spread_have_a_server_each() -> None:
     """Each of them keeps a connection to another copy of the server, and all copies are gone at the end."""
-    with Stage(seconds=0.0, most_instances=1) as stage:
+    with Stage(seconds=0.0, most_instances=2) as stage:
         with Load(BARE, 2, is_spread=True).open(stage) as chunk:
             assert chunk()["errors"] == 0
             servers = [stage.server(BARE, copy=at).seen for at in range(2)]
@@ -175,6 +188,25 @@ def test_a_difference_is_taken_within_each_round() -> None:
     difference = Difference(p50(Fake()), p50(Fake((1.0, 1.0, 2.0))))
     (its,) = results(Row("a group", "a name", "µs", difference, "the same", difference))
     assert its.figures == [0.0, 4.0, 0.0]
+
+
+def test_a_remainder_is_a_rate_less_the_time_of_something_else() -> None:
+    """What could be done 40 times a second and is done 10 times leaves three quarters of a rate."""
+    whole, other = Fake((8.0, 8.0, 8.0)), Fake((40.0, 20.0, 40.0))
+    remainder = Remainder(p50(whole), 10, p50(other))
+    (its,) = results(Row("a group", "a name", "/s", p50(whole), "less the other", remainder))
+    assert its.floors == [6.0, 4.0, 6.0]
+
+
+def test_the_processor_time_of_a_server_is_that_of_all_its_processes() -> None:
+    """It counts what the process below the server takes that steps the environment, while the server itself does nothing."""
+    with Stage(seconds=0.05, most_instances=1) as stage, ThinkingStep(BLOCKING, 0.0).open(stage) as chunk:
+        server = stage.server(BLOCKING)
+        its_own = server.seen.cpu_times()
+        sample = chunk()
+        assert 0 < sample["processor"] < 1e5
+        assert server.seen.cpu_times() == its_own
+        assert len(server.seen.children()) == 1
 
 
 def test_errors_keep_a_bar_from_being_reached() -> None:
