@@ -32,10 +32,22 @@ QUICK_INSTANCES = 5
 @click.option("--only", multiple=True, metavar="TEXT", help="Only rows with this in their group or name; repeatable.")
 @click.option("--quick", is_flag=True, help="Tiny sizes, to see that it works: the figures say nothing.")
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="File to write the results to.")
+@click.option(
+    "--rival-python",
+    type=click.Path(exists=True, dir_okay=False),
+    default=sys.executable,
+    help="Python that has the packages of other projects' servers; this one unless given.",
+)
 @click.option("--list", "lists", is_flag=True, help="List the rows and measure nothing.")
 @click.option("--markdown", is_flag=True, help="Print the manual's tables instead.")
 def main(
-    rounds: int | None, only: tuple[str, ...], quick: bool, path: Path | None, lists: bool, markdown: bool
+    rounds: int | None,
+    only: tuple[str, ...],
+    quick: bool,
+    path: Path | None,
+    rival_python: str,
+    lists: bool,
+    markdown: bool,
 ) -> None:
     """Measure, print one table, and write the results as JSON.
 
@@ -55,7 +67,7 @@ def main(
         raise click.UsageError(f"{path.parent} is no directory to write the results to")
     rounds = rounds or (QUICK_ROUNDS if quick else ROUNDS)
     begun = dt.datetime.now(dt.UTC)
-    results = run(rows, rounds, quick=quick)
+    results = run(rows, rounds, quick=quick, rival_python=rival_python)
     facts = machine()
     click.echo((report.markdown if markdown else report.text)(results, facts, rounds))
     settings = {"begun_at": begun.isoformat(timespec="seconds"), "rounds": rounds, "quick": quick}
@@ -64,17 +76,13 @@ def main(
     sys.exit(any(each.failed for each in results))
 
 
-def run(rows: list[Row], rounds: int, *, quick: bool) -> list[Result]:
+def run(rows: list[Row], rounds: int, *, quick: bool, rival_python: str) -> list[Result]:
     """Measure the rows, a group at a time, each with servers of its own."""
     results = []
     for group, its in itertools.groupby(rows, lambda row: row.group):
         click.echo(f"measuring {group} …", err=True)
-        stage = (
-            Stage(seconds=QUICK_SECONDS, most_instances=QUICK_INSTANCES)
-            if quick
-            else Stage(seconds=SECONDS, most_instances=sys.maxsize)
-        )
-        with stage:
+        seconds, most_instances = (QUICK_SECONDS, QUICK_INSTANCES) if quick else (SECONDS, sys.maxsize)
+        with Stage(seconds=seconds, most_instances=most_instances, rival_python=rival_python) as stage:
             results += measure(list(its), stage, rounds)
     return results
 

@@ -13,16 +13,25 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from .figure import UnavailableError
+
 ROOT = Path(__file__).parent.parent.parent
 STOP_SECONDS = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of server: a module to run, which prints `listening on http://…` when it does."""
+    """A kind of server: a module to run, which prints `listening on http://…` when it does.
+
+    Args:
+        module: the module.
+        arguments: of its command line.
+        package: of another project, which the module needs and the rivals' Python has.
+    """
 
     module: str
     arguments: tuple[str, ...] = ()
+    package: str = ""
 
 
 def ours(*arguments: str) -> Kind:
@@ -45,8 +54,8 @@ ORIGINAL = Kind("tests.benchmarks.apps.original")
 class Server:
     """A server that runs."""
 
-    def __init__(self, kind: Kind) -> None:
-        command = [sys.executable, "-m", kind.module, *kind.arguments]
+    def __init__(self, kind: Kind, interpreter: str) -> None:
+        command = [interpreter, "-m", kind.module, *kind.arguments]
         # In a group of its own: Ctrl-C at the terminal is for this process, which then stops its servers.
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True, process_group=0)
         self.seen = psutil.Process(self._process.pid)
@@ -87,11 +96,13 @@ class Stage:
     Args:
         seconds: length of a chunk of work.
         most_instances: how many instances there may be at once, whatever a subject asks for.
+        rival_python: the Python that has the packages of other projects.
     """
 
-    def __init__(self, *, seconds: float, most_instances: int) -> None:
+    def __init__(self, *, seconds: float, most_instances: int, rival_python: str = sys.executable) -> None:
         self.seconds = seconds
         self.most_instances = most_instances
+        self._rival_python = rival_python
         self._servers: dict[tuple[Kind, int], Server] = {}
 
     def __enter__(self) -> Self:
@@ -107,5 +118,15 @@ class Stage:
         """Return a server of that kind: the same whenever it is asked for the same copy."""
         key = kind, copy
         if key not in self._servers:
-            self._servers[key] = Server(kind)
+            self._servers[key] = Server(kind, self.interpreter(kind.package))
         return self._servers[key]
+
+    def interpreter(self, package: str) -> str:
+        """Return the Python that has another project's package, or this one if none is named."""
+        if not package:
+            return sys.executable
+        code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({package!r}) is None)"
+        if subprocess.run([self._rival_python, "-c", code], check=False).returncode:
+            name = package.replace("_", "-")
+            raise UnavailableError(f"needs {name}: pip install {name}, in a Python that --rival-python names")
+        return self._rival_python

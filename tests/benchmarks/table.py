@@ -10,6 +10,7 @@ from .memory import Memory
 from .row import Bar, Row, at_least, at_least_times, at_most, at_most_over, at_most_times
 from .servers import ATARI, BARE, BLOCKING, INLINE, ORIGINAL, PIPE, PIPED, PROCESS, WITHOUT_HOT_PATH, Kind
 from .steps import PONG, AlternatingStep, ClientStep, Creation, LocalRollout, LocalStep, Rollout, Step
+from .subjects.rivals import DM_ENV_RPC, DM_ENV_RPC_CLIENT, OPENENV, OPENENV_CLIENT, OwnClientStep, WebSocketStep
 from .subjects.thinking import ThinkingStep
 from .subjects.watched import FRAMES_A_SECOND, LocalFrame, WatchedStep
 
@@ -47,6 +48,7 @@ def table() -> list[Row]:
         *_watched(),
         *_creation(),
         *_memory(),
+        *_rivals(),
     ]
 
 
@@ -209,3 +211,14 @@ def _memory() -> list[Row]:
 def _weight(group: str, instances: int, is_used: bool, bar: Bar) -> Row:
     figure, floor = (megabytes(Memory(kind, instances, is_used)) for kind in (PROCESS, PIPED))
     return Row(group, "private, each", "MB", figure, PIPED_APP, floor, bar)
+
+
+def _rivals() -> list[Row]:
+    group = "one step of CartPole beside servers of other projects"
+    raw, client = p50(Step(PROCESS)), p50(ClientStep(PROCESS))
+    openenv, dm_env_rpc = OwnClientStep(OPENENV, OPENENV_CLIENT), OwnClientStep(DM_ENV_RPC, DM_ENV_RPC_CLIENT)
+    return [
+        Row(group, "process by raw socket, p50", "µs", raw, "OpenEnv, WebSocket by raw socket", p50(WebSocketStep())),
+        Row(group, "process by Client, p50", "µs", client, "OpenEnv, its synchronous client", p50(openenv)),
+        Row(group, "process by Client, p50, beside gRPC", "µs", client, "dm-env-rpc, its client", p50(dm_env_rpc)),
+    ]

@@ -23,7 +23,7 @@ from .load import Load
 from .memory import Memory
 from .rounds import Result, measure
 from .row import Row, at_least_times, at_most, at_most_over
-from .servers import BARE, BLOCKING, PROCESS, Stage
+from .servers import BARE, BLOCKING, PROCESS, Kind, Stage
 from .subjects.thinking import ThinkingStep
 from .table import table
 
@@ -232,6 +232,25 @@ def test_what_the_machine_lacks_is_no_failure() -> None:
     (its,) = results(row(Fake(fault=UnavailableError("needs a thing: pip install thing")), Fake()))
     assert not its.failed
     assert "needs a thing: pip install thing" in report.markdown([its], FACTS, 3)
+
+
+def test_another_projects_server_needs_its_package() -> None:
+    """Where the Python for other projects has not the package, the row says what to install and where."""
+    with Stage(seconds=0.0, most_instances=1) as stage:
+        assert stage.interpreter("") == stage.interpreter("psutil") == sys.executable
+        with pytest.raises(UnavailableError, match=r"needs some-thing: pip install some-thing, .*--rival-python"):
+            stage.server(Kind("tests.benchmarks.rivals.some_thing", package="some_thing"))
+
+
+def test_a_client_of_another_project_times_its_own_steps() -> None:
+    """For each line it makes a chunk of work, with the actions in turns, and prints a sample; it ends with its input."""
+    code = "from tests.benchmarks.rivals.client import work; done = []; work(done.append, print); print(done)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input="0\n0\n", capture_output=True, text=True, cwd=ROOT, timeout=60)
+    *lines, actions = done.stdout.splitlines()
+    samples = [json.loads(each) for each in lines if each != "None"]
+    assert [set(each) for each in samples] == [{"p50", "rate"}] * 2
+    assert json.loads(actions) == [0, 1, 0, 1, 0, 1]
 
 
 def test_a_member_that_a_subject_does_not_give_is_an_error() -> None:

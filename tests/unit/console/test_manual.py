@@ -15,7 +15,7 @@ from gym_http_server.conformity.contract import DOCUMENT
 from gym_http_server.console import create_console
 from gym_http_server.console.manual.book import FOLDER, Book, book, slug
 from tests.benchmarks.table import table
-from tests.manual.generated import DOCUMENTS, FIGURES, ROOT
+from tests.manual.generated import DOCUMENTS, FIGURES, README_FIGURES, ROOT
 
 from .test_console import BROWSER, View
 
@@ -177,9 +177,9 @@ def test_programs_read_the_markdown(browser):
 
 
 def test_every_figure_is_a_row_of_the_benchmark():
-    """What the manual shows can be measured again."""
+    """What the manual and the README show can be measured again."""
     rows = {f"{row['group']}: {row['name']}" for row in json.loads(FIGURES.read_text())["rows"]}
-    assert rows <= {row.title for row in table()}
+    assert rows | set(README_FIGURES) <= {row.title for row in table()}
 
 
 def test_every_operation_is_in_the_reference(browser):
@@ -196,6 +196,7 @@ def test_the_readme_is_short():
     """It has at most 120 lines and ten figures, and a small picture of the console."""
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 120
+    assert len(README_FIGURES) <= 10
     assert text.partition("<!-- generated: readme-figures -->")[2].count("\n| ") - 2 <= 10
     picture = ROOT / re.search(r"!\[[^]]+\]\(([^)]+\.png)\)", text)[1]
     assert picture.is_relative_to(ROOT / "gym_http_server")
