@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Sample = dict[str, float]
 """What one chunk of work gave; a subject gives some of these.
 
-`p50` in µs, `rate` per second, `processor` (the server's time in µs for each request), `megabytes` (10⁶ bytes), `errors`.
+`p50` in µs, `rate` per second, `processor` (the server's time in µs for each request), `busy` (% of the time that the
+client's processor works), `megabytes` (10⁶ bytes), `errors`.
 """
 
 Measure = Callable[[], Sample]
@@ -108,6 +109,11 @@ def rate(subject: Subject) -> Value:
 def processor(subject: Subject) -> Value:
     """Return how much processor time the server takes for each request, in µs."""
     return Value(subject, "processor")
+
+
+def busy(subject: Subject) -> Value:
+    """Return how much of the time the client's processor works, in %."""
+    return Value(subject, "busy")
 
 
 def megabytes(subject: Subject) -> Value:

@@ -1,7 +1,8 @@
 """Many clients at once, each on an instance of its own: one epoll loop serves all of them.
 
 The loop is one thread's work, and on few cores it takes its time from the servers. It is the same for figure and floor,
-and does as little as it can: requests are made beforehand, and of a reply it only looks at both ends.
+and does as little as it can: requests are made beforehand, and of a reply it only looks at both ends. Where it is busy
+all the time, it is the clients that are measured: a row says how busy it was.
 """
 
 from __future__ import annotations
@@ -83,9 +84,9 @@ class Crowd:
         for each in self._clients.values():
             each.errors = 0
             each.send()
-        begun = time.perf_counter()
+        begun, busy_before = time.perf_counter(), time.thread_time()
         count = (self._think if self._think_seconds else self._hurry)(begun + seconds)
-        elapsed = time.perf_counter() - begun
+        elapsed, busy = time.perf_counter() - begun, time.thread_time() - busy_before
         last = waiting = len(self._clients) - len(self._thinking)
         self._thinking.clear()
         while waiting:
@@ -94,7 +95,12 @@ class Crowd:
                 raise TimeoutError(f"{waiting} clients have no reply")
             waiting -= sum(self._clients[each].receive() for each, _ in ready)
         errors = sum(each.errors for each in self._clients.values())
-        return {"rate": count / elapsed, "replies": count + last, "errors": errors}
+        return {
+            "rate": count / elapsed,
+            "busy": 100 * busy / elapsed,
+            "replies": count + last,
+            "errors": errors,
+        }
 
     def _hurry(self, end: float) -> int:
         count = 0
@@ -125,7 +131,7 @@ class Crowd:
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """Requests a second of so many clients together, how many replies were errors, and the server's processor time.
+    """Requests a second of so many clients together, the server's processor time, and how busy the clients' loop was.
 
     All but those that start an episode are steps.
 
