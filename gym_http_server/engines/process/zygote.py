@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .memory_watch import MemoryWatch
-from .process_tree import INSTANCE_VARIABLE, Traces, children_of, kill_tree, tree_of
+from .process_tree import INSTANCE_VARIABLE, Traces, children_of, kill_tree, owner_of, tree_of
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MAX_MESSAGE_BYTES = 1 << 16
@@ -137,7 +137,7 @@ class Zygote:
         else:
             if pid == 0:
                 self._become_environment(instance_id, connection, output, memory)
-            self._children[pid] = Traces(pid, os.fstat(output).st_ino, instance_id)
+            self._children[pid] = Traces(os.fstat(output).st_ino, instance_id)
             self._send({"forked": instance_id, "pid": pid})
         finally:
             for descriptor in (connection, output, memory):
@@ -202,7 +202,7 @@ class Zygote:
                     os.killpg(pid, signal.SIGKILL)
                 # Its children are orphans now, and so children of this process.
                 for orphan in children_of(os.getpid()):
-                    if orphan not in self._children and traces.are_on(orphan):
+                    if orphan not in self._children and owner_of(orphan, {pid: traces}) is not None:
                         kill_tree(orphan)
                 taken = self._exceeding.pop(pid, None)
                 self._send({"exited": pid, "status": status, **({} if taken is None else {"memory": taken})})

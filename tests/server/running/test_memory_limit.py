@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 from gym_http_server import config
 from gym_http_server.config import Settings
-from gym_http_server.engines.process.memory_watch import CHECK_SECONDS, MemoryWatch, own, resident
+from gym_http_server.engines.process import memory_watch
+from gym_http_server.engines.process.memory_watch import CHECK_SECONDS, SLICE_SECONDS, MemoryWatch, own, resident
 from gym_http_server.engines.process.process_tree import Traces
 from gym_http_server.errors import EngineUnavailableError
 from tests.conftest import start
@@ -138,11 +140,11 @@ def test_a_limit_that_cannot_be_held_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_who_watches_nothing_never_wakes() -> None:
     """Without a limit there is no pause to end; with one the next look follows soon, and finds who is over it."""
     assert MemoryWatch(0).pause is None
-    assert MemoryWatch(0).exceeding({os.getpid(): Traces(os.getpid(), 0, "")}) == {}
+    assert MemoryWatch(0).exceeding({os.getpid(): Traces(0, "")}) == {}
     code = "kept = b'x' * (50 << 20); print('ready', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         child.stdout.readline()
-        watch, environments = MemoryWatch(20 << 20), {child.pid: Traces(child.pid, 0, "")}
+        watch, environments = MemoryWatch(20 << 20), {child.pid: Traces(0, "")}
         assert watch.pause == 0
         [(pid, taken)] = watch.exceeding(environments).items()
         assert pid == child.pid
@@ -152,3 +154,21 @@ def test_who_watches_nothing_never_wakes() -> None:
         child.stdin.close()
     assert resident(child.pid) == 0
     assert own([child.pid]) == 0
+
+
+def test_a_check_of_many_processes_is_made_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a slice of time the fork server can fork; the next slices check the others, each once, and then a check begins."""
+    checked: list[int] = []
+    now = itertools.count()
+    monkeypatch.setattr(memory_watch.time, "monotonic", lambda: next(now) * SLICE_SECONDS / 3)
+    monkeypatch.setattr(memory_watch, "tree_of", lambda pid: [pid])
+    monkeypatch.setattr(memory_watch, "resident", lambda pid: checked.append(pid) or 0)
+    environments = {pid: Traces(0, "") for pid in range(-7, 0)}
+    watch = MemoryWatch(1)
+    sizes = []
+    while len(checked) < 2 * len(environments):
+        before = len(checked)
+        watch.exceeding(environments)
+        sizes.append(len(checked) - before)
+    assert 0 < max(sizes) < len(environments)
+    assert sorted(checked[:7]) == sorted(checked[7:]) == list(range(-7, 0))
