@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import dataclasses
 import logging
 import secrets
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import TooManyInstancesError, TooManyLanesError, UnknownInstanceError
 from ..runtime.shared.traffic import Traffic
+from .census import Census
 from .instance import Instance
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..config import Settings
     from ..engines.base import Engine, Worker
     from ..errors import GymHttpServerError
@@ -45,17 +49,30 @@ class Totals:
     steps: int = 0
     episodes: int = 0
 
+    def copy(self) -> Totals:
+        """Return counters of their own with the same values."""
+        traffic = Traffic(operations=tuple(self.traffic.operations))
+        traffic.add(self.traffic)
+        return dataclasses.replace(self, traffic=traffic)
+
     def add(self, instance: Instance) -> None:
-        """Add a closed instance."""
+        """Add what an instance has counted."""
+        self._add(instance, instance.counted)
+
+    def take(self, instance: Instance) -> None:
+        """Add a closed instance, and whatever it counts later."""
         self.closed += 1
+        here, *elsewhere = instance.counted
+        self._add(instance, elsewhere)
+        # A request that waited for its turn is answered, and counted, after the end.
+        here.join(self.traffic)
+
+    def _add(self, instance: Instance, counted: Iterable[Traffic]) -> None:
         self.lost += instance.is_lost
         self.steps += instance.steps
         self.episodes += instance.episodes
-        here, *elsewhere = instance.counted
-        for traffic in elsewhere:
+        for traffic in counted:
             self.traffic.add(traffic)
-        # A request that waited for its turn is answered, and counted, after the end.
-        here.join(self.traffic)
 
 
 class Instances:
@@ -76,6 +93,7 @@ class Instances:
         self._creations = asyncio.Semaphore(settings.max_creations)
         self.has_lease = asyncio.Event()
         self._reaped: dict[str, UnknownInstanceError] = {}
+        self._censuses: set[Census] = set()
 
     async def create(
         self,
@@ -152,6 +170,16 @@ class Instances:
         """Return the live instances, the oldest first."""
         return list(self._live.values())
 
+    async def census(self) -> Census:
+        """Return the sums over all instances, those that are closed included."""
+        census = Census(self.totals, self._live.values())
+        self._censuses.add(census)
+        try:
+            await census.complete()
+        finally:
+            self._censuses.discard(census)
+        return census
+
     async def close(
         self, instance_id: str, once: IdempotencyKey | None = None, why: str = "a client closed it"
     ) -> None:
@@ -205,7 +233,9 @@ class Instances:
         instance = self._live.pop(instance_id, None)
         if instance is None:
             return False
-        self.totals.add(instance)
+        for census in self._censuses:
+            census.read(instance)
+        self.totals.take(instance)
         steps, episodes, age = instance.steps, instance.episodes, instance.age
         logger.info(
             "instance %s is closed: %s; %s, %d steps, %d episodes, lived %.4g s",

@@ -53,4 +53,4 @@ class MetricsHandlers:
 
     async def get_metrics(self, call: Call) -> Reply:
         """Return the metrics."""
-        return Reply(self._metrics.text(), self._metrics.media_type)
+        return Reply(await self._metrics.text(), self._metrics.media_type)

@@ -1,11 +1,10 @@
-"""The metrics in Prometheus' text format, computed on each scrape from existing counters.
+"""The metrics in Prometheus' text format, computed on each scrape from a census of the instances.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/.
 """
 
 from __future__ import annotations
 
-import collections
 import itertools
 import platform
 from typing import TYPE_CHECKING, Final
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from ...instances.census import Census
     from ...instances.directory import Instances
 
 PREFIX: Final = "gym_http_server_"
@@ -50,19 +50,22 @@ class Metrics:
     media_type = CONTENT_TYPE_LATEST
 
     def __init__(self, instances: Instances) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_OfInstances(instances))
+        self._instances = instances
         # Yields nothing on systems without /proc.
-        ProcessCollector(registry=self._registry)
+        self._process = ProcessCollector(registry=None)
 
-    def text(self) -> bytes:
+    async def text(self) -> bytes:
         """Return the current metrics."""
-        return generate_latest(self._registry)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_OfInstances(self._instances.engine.name, await self._instances.census()))
+        registry.register(self._process)
+        return generate_latest(registry)
 
 
 class _OfInstances(Collector):
-    def __init__(self, instances: Instances) -> None:
-        self._instances = instances
+    def __init__(self, engine: str, census: Census) -> None:
+        self._engine = engine
+        self._census = census
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric."""
@@ -71,7 +74,7 @@ class _OfInstances(Collector):
         yield from self._of_instances()
 
     def _build(self) -> Metric:
-        facts = {"version": __version__, "engine": self._instances.engine.name, "python": platform.python_version()}
+        facts = {"version": __version__, "engine": self._engine, "python": platform.python_version()}
         return InfoMetricFamily(f"{PREFIX}build", "What serves.", value=facts)
 
     def _requests(self) -> Iterable[Metric]:
@@ -88,8 +91,7 @@ class _OfInstances(Collector):
         )
         received = CounterMetricFamily(f"{PREFIX}received_bytes", "Length of requests' bodies.", labels=labels)
         sent = CounterMetricFamily(f"{PREFIX}sent_bytes", "Length of replies' bodies, not compressed.", labels=labels)
-        live = (each.counted for each in self._instances.all())
-        for tally in tallies([self._instances.totals.traffic, *itertools.chain.from_iterable(live)]):
+        for tally in tallies([self._census.totals.traffic]):
             name = [tally.operation]
             for status, count in tally.statuses.items():
                 answered.add_metric([*name, status], count)
@@ -100,21 +102,18 @@ class _OfInstances(Collector):
         yield from (answered, seconds, received, sent)
 
     def _of_instances(self) -> Iterable[Metric]:
-        live, past = self._instances.all(), self._instances.totals
-        states = collections.Counter(each.state for each in live)
+        totals, states = self._census.totals, self._census.states
         gauge = GaugeMetricFamily(f"{PREFIX}instances", "Live instances, by state.", labels=["state"])
         for state in STATES:
             gauge.add_metric([state], states[state])
         yield gauge
-        # An instance that is being closed counts as closed.
-        closed = past.closed + states["closed"]
         for name, text, value in (
-            ("instances_created", "Instances made.", past.created),
-            ("instances_closed", "Instances closed, by whomever, lost ones included.", closed),
-            ("instances_lost", "Instances that died or were killed.", past.lost + sum(each.is_lost for each in live)),
-            ("instances_reaped", "Instances closed because nobody used them for --idle-timeout.", past.reaped),
-            ("instances_expired", "Instances closed because their lease had run out.", past.expired),
-            ("steps", "Environment steps.", past.steps + sum(each.steps for each in live)),
-            ("episodes", "Episodes that have ended.", past.episodes + sum(each.episodes for each in live)),
+            ("instances_created", "Instances made.", totals.created),
+            ("instances_closed", "Instances closed, by whomever, lost ones included.", totals.closed),
+            ("instances_lost", "Instances that died or were killed.", totals.lost),
+            ("instances_reaped", "Instances closed because nobody used them for --idle-timeout.", totals.reaped),
+            ("instances_expired", "Instances closed because their lease had run out.", totals.expired),
+            ("steps", "Environment steps.", totals.steps),
+            ("episodes", "Episodes that have ended.", totals.episodes),
         ):
             yield CounterMetricFamily(f"{PREFIX}{name}", text, value=value)

@@ -233,11 +233,11 @@ async def test_what_is_closed_at_the_end_is_in_the_totals() -> None:
         await each.call("step", {"action": 0})
         each.traffic.count("stepEnv", 200, 0.001, 1, 2)
     metrics = Metrics(instances)
-    before = Scrape(metrics.text().decode())
+    before = Scrape((await metrics.text()).decode())
     await instances.close(made[0].instance_id)
     await instances.close_all()
     counts.count("stepEnv", 400, 0.001, 1, 2)
-    after = Scrape(metrics.text().decode())
+    after = Scrape((await metrics.text()).decode())
     assert (before("steps_total"), after("steps_total")) == (3, 3)
     assert (before("instances", state="ready"), after("instances", state="ready")) == (3, 0)
     assert (before("instances_closed_total"), after("instances_closed_total")) == (0, 3)
@@ -276,12 +276,12 @@ def test_what_the_protocol_refuses_is_counted(kind: str) -> None:
     assert told == {"408": 3, "400": 3, "431": 1}
 
 
-def test_two_servers_in_one_process_count_for_themselves() -> None:
+async def test_two_servers_in_one_process_count_for_themselves() -> None:
     """Nothing that is counted is global."""
     one, other = (Application(Settings(engine="inline", upload_to="memory://")) for _ in range(2))
     one.instances.totals.traffic.count("none", 401, 0.0, 0, 10)
     one.instances.totals.reaped += 1
-    told, nothing = (Scrape(Metrics(each.instances).text().decode()) for each in (one, other))
+    told, nothing = [Scrape((await Metrics(each.instances).text()).decode()) for each in (one, other)]
     assert told.statuses("none") == {"401": 1}
     assert told("sent_bytes_total", operation="none") == 10
     assert told("instances_reaped_total") == 1

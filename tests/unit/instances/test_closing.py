@@ -47,21 +47,21 @@ async def test_a_call_that_waits_behind_the_close_finds_no_instance(gate: asynci
 async def test_an_instance_that_takes_long_to_close_counts_as_closed_once(gate: asyncio.Event) -> None:
     """From the beginning of the close on it is no live one, and its end adds nothing."""
 
-    def counted() -> tuple[str, str]:
-        lines = Metrics(instances).text().decode().splitlines()
+    async def counted() -> tuple[str, str]:
+        lines = (await Metrics(instances).text()).decode().splitlines()
         names = ("gym_http_server_instances_closed_total", 'gym_http_server_instances{state="ready"}')
         closed, ready = (line.rpartition(" ")[2] for name in names for line in lines if line.startswith(f"{name} "))
         return closed, ready
 
     instances = Instances(Settings(), FakeEngine())
     instance = await instances.create(FakeEngine.REQUEST)
-    assert counted() == ("0.0", "1.0")
+    assert await counted() == ("0.0", "1.0")
     closing = asyncio.ensure_future(instances.close(instance.instance_id))
     await asyncio.sleep(0)
-    assert counted() == ("1.0", "0.0")
+    assert await counted() == ("1.0", "0.0")
     gate.set()
     await closing
-    assert counted() == ("1.0", "0.0")
+    assert await counted() == ("1.0", "0.0")
 
 
 async def test_a_close_that_is_given_up_before_its_turn_closes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
