@@ -1,20 +1,65 @@
-"""A census: sums over all instances, read a few at a time, so that the event loop serves others in between."""
+"""The counters of closed instances, and the census: sums over all instances, read a few at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import collections
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Final
+
+from ..runtime.shared.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .directory import Totals
     from .instance import Instance
 
 SLICE_SECONDS: Final = 0.001
 """Time for which instances are read before others are served."""
+
+
+@dataclasses.dataclass(slots=True)
+class Totals:
+    """Counters since the server started, of closed instances but for `created`; they only grow.
+
+    `traffic` includes requests for no instance. `lost` instances had been lost before, `reaped` ones were idle, and the lease
+    of `expired` ones had run out.
+    """
+
+    traffic: Traffic
+    created: int = 0
+    closed: int = 0
+    lost: int = 0
+    reaped: int = 0
+    expired: int = 0
+    steps: int = 0
+    episodes: int = 0
+
+    def copy(self) -> Totals:
+        """Return counters of their own with the same values."""
+        traffic = Traffic(operations=tuple(self.traffic.operations))
+        traffic.add(self.traffic)
+        return dataclasses.replace(self, traffic=traffic)
+
+    def add(self, instance: Instance) -> None:
+        """Add what an instance has counted."""
+        self._add(instance, instance.counted)
+
+    def take(self, instance: Instance) -> None:
+        """Add a closed instance, and whatever it counts later."""
+        self.closed += 1
+        here, *elsewhere = instance.counted
+        self._add(instance, elsewhere)
+        # A request that waited for its turn is answered, and counted, after the end.
+        here.join(self.traffic)
+
+    def _add(self, instance: Instance, counted: Iterable[Traffic]) -> None:
+        self.lost += instance.is_lost
+        self.steps += instance.steps
+        self.episodes += instance.episodes
+        for traffic in counted:
+            self.traffic.add(traffic)
 
 
 class Census:

@@ -1,24 +1,20 @@
-"""The directory of live instances, and the counters of closed ones."""
+"""The directory of live instances."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import copy
-import dataclasses
 import logging
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ..errors import TooManyInstancesError, TooManyLanesError, UnknownInstanceError
 from ..runtime.shared.traffic import Traffic
-from .census import Census
+from .census import Census, Totals
 from .instance import Instance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..config import Settings
     from ..engines.base import Engine, Worker
     from ..errors import GymHttpServerError
@@ -30,49 +26,6 @@ logger = logging.getLogger(__name__)
 
 MAX_REMEMBERED_IDS: Final = 1024
 """Maximum number of ids of idle and expired instances that are remembered, to tell clients why they are closed."""
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counters since the server started, of closed instances but for `created`; they only grow.
-
-    `traffic` includes requests for no instance. `lost` instances had been lost before, `reaped` ones were idle, and the lease
-    of `expired` ones had run out.
-    """
-
-    traffic: Traffic
-    created: int = 0
-    closed: int = 0
-    lost: int = 0
-    reaped: int = 0
-    expired: int = 0
-    steps: int = 0
-    episodes: int = 0
-
-    def copy(self) -> Totals:
-        """Return counters of their own with the same values."""
-        traffic = Traffic(operations=tuple(self.traffic.operations))
-        traffic.add(self.traffic)
-        return dataclasses.replace(self, traffic=traffic)
-
-    def add(self, instance: Instance) -> None:
-        """Add what an instance has counted."""
-        self._add(instance, instance.counted)
-
-    def take(self, instance: Instance) -> None:
-        """Add a closed instance, and whatever it counts later."""
-        self.closed += 1
-        here, *elsewhere = instance.counted
-        self._add(instance, elsewhere)
-        # A request that waited for its turn is answered, and counted, after the end.
-        here.join(self.traffic)
-
-    def _add(self, instance: Instance, counted: Iterable[Traffic]) -> None:
-        self.lost += instance.is_lost
-        self.steps += instance.steps
-        self.episodes += instance.episodes
-        for traffic in counted:
-            self.traffic.add(traffic)
 
 
 class Instances:
