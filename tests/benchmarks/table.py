@@ -77,7 +77,7 @@ def _think_times() -> list[Row]:
         figure, floor = ThinkingStep(PROCESS, seconds), ThinkingStep(BLOCKING, seconds)
         rows += [
             Row(group, f"{name}, process, p50", "µs", p50(figure), BLOCKING_SERVER, p50(floor), at_most_times(1.6)),
-            Row(group, f"{name}, processor time", "µs", processor(figure), BLOCKING_SERVER, processor(floor)),
+            Row(group, f"{name}, process, processor time", "µs", processor(figure), BLOCKING_SERVER, processor(floor)),
         ]
     return rows
 

@@ -80,7 +80,7 @@ def test_a_quick_run_prints_the_table_and_writes_json(tmp_path: Path) -> None:
         *(
             "one step of CartPole: process, p50",
             "turns on a connection",
-            "10 ms, processor",
+            "10 ms, process, processor",
             "64, think 1 ms",
             "viewer",
         ),
@@ -94,7 +94,7 @@ def test_a_quick_run_prints_the_table_and_writes_json(tmp_path: Path) -> None:
     bars = [(each["group"], each["name"], each["reached"] is not None) for each in written["rows"]]
     assert bars == [
         ("one step of CartPole", "process, p50", True),
-        ("one step of CartPole, by how long the client thinks before it", "10 ms, processor time", False),
+        ("one step of CartPole, by how long the client thinks before it", "10 ms, process, processor time", False),
         ("processor time of one step, many clients at once", "64, think 1 ms, process", False),
         ("one step of CartPole, two environments in turns on a connection", "process, p50", True),
         ("clients at once", "8, inline", False),
