@@ -29,7 +29,7 @@ import orjson
 
 from ...support.deferred import np
 from ..messages import JSON, JSON_INFINITY, MSGPACK
-from .packing import packed_array
+from .packing import pack_members, packed_array
 
 MAX_DEPTH: Final = 128
 """Containers nested deeper than this become text; orjson's limit is 254, and a NumPy array has up to 64 dimensions."""
@@ -87,9 +87,16 @@ def msgpack_bytes(value: Any) -> bytes:
     floats, and integers beyond 64 bits become text.
     """
     try:
-        packed: bytes = msgpack.packb(_Walk(_MSGPACK).plain(value))
+        packed = pack_members(value, lambda member: _packed_member(value, member))
+        if packed is None:
+            packed = msgpack.packb(_Walk(_MSGPACK).plain(value))
     except Exception:  # noqa: BLE001 -- third-party code may raise anything
         packed = msgpack.packb(_text(value))
+    return packed
+
+
+def _packed_member(whole: Any, member: Any) -> bytes:
+    packed: bytes = msgpack.packb(_Walk(_MSGPACK, whole).plain(member))
     return packed
 
 
@@ -102,11 +109,16 @@ class _Form(NamedTuple):
 
 
 class _Walk:
-    """Converts a value to plain types for a format."""
+    """Converts a value to plain types for a format.
 
-    def __init__(self, form: _Form) -> None:
+    Args:
+        form: the format.
+        around: the containers that the value is in.
+    """
+
+    def __init__(self, form: _Form, *around: Any) -> None:
         self._form = form
-        self._path: set[int] = set()
+        self._path = set(map(id, around))
 
     def plain(self, value: Any) -> Any:
         """Return `value` in types that the format's encoder accepts."""

@@ -8,20 +8,30 @@ Format: https://github.com/msgpack/msgpack/blob/master/spec.md
 
 from __future__ import annotations
 
-import math
+import struct
 import sys
-from typing import Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from ...support.deferred import np
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _FIRST_BUFFER: Final = 1024
-_ARRAY: Final = frozenset(("dtype", "shape", "data"))
+_ARRAY_MEMBERS: Final = 3  # dtype, shape and data
 _MAX_AXES: Final = 64  # NumPy's limit
 _DTYPES: Final = frozenset(("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8"))
 _NO_SHAPE: Final = "the shape of an array is not a list of non-negative integers"
+_NUMBERS: Final = "?bBhHiIlLqQefd"
+_MAX_KNOWN_FORMS: Final = 1024
+_MAX_MEMBERS: Final = 15  # of a map with a head of one byte
+_DOUBLE: Final = struct.Struct(">Bd")
 
+_heads: dict[tuple[np.dtype[Any], tuple[int, ...]], bytes] = {}
+"""What stands before the elements of an array, by dtype and shape."""
 
 def pack(value: Any) -> bytes:
     """Return plain values and arrays of numbers or booleans as MessagePack.
@@ -48,6 +58,56 @@ def packed_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
     return {"dtype": array.dtype.str, "shape": list(array.shape), "data": array.tobytes()}
 
 
+def pack_members(value: Any, pack_other: Callable[[Any], bytes]) -> bytes | None:
+    """Return a map as MessagePack, with the elements of its arrays copied once, into the result.
+
+    Args:
+        value: a dict of at most 15 members with ASCII names; for anything else it returns None.
+        pack_other: packs a member that is no float, boolean, empty dict or contiguous array.
+    """
+    if type(value) is not dict or len(value) > _MAX_MEMBERS:
+        return None
+    pieces: list[Any] = [bytes((0x80 | len(value),))]
+    for name, member in value.items():
+        if type(name) is not str or not (packed_name := _packed_name(name)):
+            return None
+        pieces.append(packed_name)
+        kind = type(member)
+        if kind is np.ndarray:
+            head = _heads.get((member.dtype, member.shape)) or _new_head(member)
+            if head is not None and member.flags.c_contiguous:
+                pieces.append(head)
+                pieces.append(member)
+            else:
+                pieces.append(pack_other(member))
+        elif kind is bool:
+            pieces.append(b"\xc3" if member else b"\xc2")
+        elif kind is float:
+            pieces.append(_DOUBLE.pack(0xCB, member))
+        else:
+            pieces.append(b"\x80" if kind is dict and not member else pack_other(member))
+    return b"".join(pieces)
+
+
+@lru_cache(256)
+def _packed_name(name: str) -> bytes:
+    packed: bytes = msgpack.packb(name) if name.isascii() else b""
+    return packed
+
+
+def _new_head(array: np.ndarray[Any, Any]) -> bytes | None:
+    """Note and return the head of such arrays; None if their elements are not to be copied as they are."""
+    size = array.nbytes
+    if array.ndim == 0 or array.dtype.char not in _NUMBERS or array.dtype.newbyteorder("<") != array.dtype or size >> 32:
+        return None
+    form, width = (0xC4, 1) if size < 1 << 8 else (0xC5, 2) if size < 1 << 16 else (0xC6, 4)
+    without_data: bytes = msgpack.packb({"dtype": array.dtype.str, "shape": array.shape, "data": b""})[:-2]
+    if len(_heads) >= _MAX_KNOWN_FORMS:
+        _heads.clear()
+    head = _heads[array.dtype, array.shape] = without_data + bytes((form,)) + size.to_bytes(width, "big")
+    return head
+
+
 def unpack(data: bytes | bytearray | memoryview) -> Any:
     """Return the value of a MessagePack; arrays are read-only, a timestamp becomes seconds.
 
@@ -71,8 +131,8 @@ def _pack_numpy(value: Any) -> Any:
 
 
 def _unpack_map(value: dict[Any, Any]) -> Any:
-    if len(value) == len(_ARRAY) and value.keys() == _ARRAY and type(value["data"]) is bytes:
-        return _unpack_array(**value)
+    if len(value) == _ARRAY_MEMBERS and type(value.get("data")) is bytes and "dtype" in value and "shape" in value:
+        return _unpack_array(value["dtype"], value["shape"], value["data"])
     for key in value:
         if type(key) is not str:
             raise ValueError("the key of a map is not a string")
@@ -84,17 +144,18 @@ def _unpack_array(dtype: Any, shape: Any, data: bytes) -> np.ndarray[Any, Any]:
         raise ValueError(f"the dtype of an array is {str(dtype)[:40]!r}, expected one such as <f4, <i8 or |u1")
     if type(shape) is not list:
         raise ValueError(_NO_SHAPE)
+    # Checked before the product, which takes minutes for a hundred thousand lengths.
+    size = 1
+    if len(shape) > _MAX_AXES:
+        raise ValueError(f"an array has {len(shape)} axes and the limit is {_MAX_AXES}")
     for length in shape:
         if type(length) is not int or length < 0:
             raise ValueError(_NO_SHAPE)
-    # Checked before the product, which takes minutes for a hundred thousand lengths.
-    if len(shape) > _MAX_AXES:
-        raise ValueError(f"an array has {len(shape)} axes and the limit is {_MAX_AXES}")
+        size *= length
     kind = np.dtype(dtype)
-    if math.prod(shape) * kind.itemsize != len(data):
+    if size * kind.itemsize != len(data):
         raise ValueError(f"an array of dtype {dtype} and shape {shape} has not {len(data)} bytes")
-    flat = np.frombuffer(data, kind)
-    return flat if len(shape) == 1 else flat.reshape(shape)
+    return np.ndarray(shape, kind, data) if size else np.frombuffer(data, kind).reshape(shape)
 
 
 def _refuse_extension(code: int, data: bytes) -> Any:  # noqa: ARG001 -- msgpack's signature
