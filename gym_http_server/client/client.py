@@ -120,4 +120,4 @@ class Client(Remade, LegacyMethods):
         return members
 
     def _file(self, path: str, media_type: str) -> bytes:
-        return self._transport.exchange("GET", path, accept=media_type, repeatable=True)
+        return bytes(self._transport.exchange("GET", path, accept=media_type, repeatable=True))

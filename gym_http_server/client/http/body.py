@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...runtime.values.packing import pack, unpack
+
 try:
     import orjson
 except ImportError:
@@ -30,7 +32,7 @@ def json_body(value: Any) -> bytes:
     return _dumps(_json_values(value)) if b"null" in data else data
 
 
-def json_value(content: bytes) -> Any:
+def json_value(content: bytes | bytearray) -> Any:
     """Return the value of a JSON text.
 
     Raises:
@@ -73,22 +75,18 @@ def msgpack_body(value: Any) -> bytes:
     Raises:
         TypeError: a value in it has no MessagePack form.
     """
-    from ...runtime.values.packing import pack  # it loads numpy, which JSON does not need
-
     try:
         return pack(value)
     except (OverflowError, TypeError):
         return pack(_as_numpy(value))
 
 
-def msgpack_value(content: bytes) -> Any:
+def msgpack_value(content: bytes | bytearray) -> Any:
     """Return the value of a MessagePack, with arrays as read-only NumPy arrays.
 
     Raises:
         ValueError: `content` is not MessagePack.
     """
-    from ...runtime.values.packing import unpack
-
     return unpack(content)
 
 

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 _FIRST_READ_BYTES, _NEXT_READ_BYTES = 1 << 16, 1 << 20  # a reply that is not whole after one small read is large
+_HEAD_READ_BYTES = 1 << 9  # after a large reply: the next body, too, goes into a buffer of its size
 _RESET_FRACTION = 0.9  # of the limit of a read: it is set anew when less is left
 _MAX_LIMIT_SECONDS = 1 << 30
+_CLOSED = "the client was closed meanwhile"
 
 _open_sockets: set[socket.socket] = set()
 """Keeps sockets alive until they are closed: garbage collection may finalize a socket before its `Connection`, with a warning."""
@@ -45,6 +47,7 @@ class Connection:
         self._timeout = timeout
         self.pid = os.getpid()
         self._reader = ReplyReader()
+        self._first_bytes = _FIRST_READ_BYTES
         # A host that drops packets should fail sooner than an environment may take to answer.
         connect_timeout = CONNECT_TIMEOUT_SECONDS if timeout is None else min(timeout, CONNECT_TIMEOUT_SECONDS)
         plain = socket.create_connection((address.host, address.port), connect_timeout)
@@ -53,6 +56,8 @@ class Connection:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected = plain if tls is None else tls.wrap_socket(plain, server_hostname=address.host)
             self._has_kernel_timeouts = tls is None and sys.platform != "win32"
+            # The process is woken once for a whole body; the kernel's time-out ends this wait, too.
+            self._room_flags = socket.MSG_WAITALL if self._has_kernel_timeouts else 0
             self._set_limit(connected, timeout)
         except BaseException:
             plain.close()
@@ -90,7 +95,9 @@ class Connection:
             TimeoutError: the server does not read it in time.
             OSError: the system did not take all of it.
         """
-        connected = self._opened()
+        connected = self._socket
+        if connected is None:
+            raise EndedError(_CLOSED)
         if self._limit != self._timeout:
             self._set_limit(connected, self._timeout)
         try:
@@ -106,20 +113,31 @@ class Connection:
             BrokenError: it ended in the middle of the reply, or the reply is not HTTP.
             TimeoutError: the whole reply did not come in time.
         """
-        connected, reader = self._opened(), self._reader
-        reader.begin()
+        connected, reader = self._socket, self._reader
+        if connected is None:
+            raise EndedError(_CLOSED)
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        reply = reader.feed(self._read(connected, _FIRST_READ_BYTES))
-        while reply is None:
-            if deadline is not None:
-                self._wait_until(connected, deadline)
-            reply = reader.feed(self._read(connected, _NEXT_READ_BYTES))
+        try:
+            reply = reader.first(connected.recv(self._first_bytes))
+            while reply is None:
+                if deadline is not None:
+                    self._wait_until(connected, deadline)
+                room = reader.room()
+                if room is None:
+                    reply = reader.feed(connected.recv(_NEXT_READ_BYTES))
+                else:
+                    reply = reader.fill(connected.recv_into(room, 0, self._room_flags))
+        except (BrokenError, EndedError):
+            raise
+        except BlockingIOError:
+            raise TimeoutError("timed out") from None
+        except TimeoutError as error:
+            raise TimeoutError(str(error)) from None
+        except OSError as error:
+            kind = BrokenError if reader.has_begun else EndedError
+            raise kind(f"the connection ended in the middle of the answer ({error!r})") from error
+        self._first_bytes = _HEAD_READ_BYTES if len(reply.body) > _FIRST_READ_BYTES else _FIRST_READ_BYTES
         return reply
-
-    def _opened(self) -> socket.socket:
-        if self._socket is None:
-            raise EndedError("the client was closed meanwhile")
-        return self._socket
 
     def _wait_until(self, connected: socket.socket, deadline: float) -> None:
         left = deadline - time.monotonic()
@@ -140,15 +158,6 @@ class Connection:
         connected.settimeout(None)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-
-    def _read(self, connected: socket.socket, max_bytes: int) -> bytes:
-        try:
-            return connected.recv(max_bytes)
-        except (TimeoutError, BlockingIOError):
-            raise TimeoutError("timed out") from None
-        except OSError as error:
-            kind = BrokenError if self._reader.has_begun else EndedError
-            raise kind(f"the connection ended in the middle of the answer ({error!r})") from error
 
 
 def _close_sockets() -> None:

@@ -57,7 +57,7 @@ class ServerProblem(Exception):
         return f"{self.status} {title}{self.message}"
 
     @classmethod
-    def of(cls, status: int, reason: str, content: bytes) -> ServerProblem:
+    def of(cls, status: int, reason: str, content: bytes | bytearray) -> ServerProblem:
         """Return the problem in a reply with `status`, whose body may be problem details, v1's JSON or any text."""
         title = reason or f"HTTP {status}"
         try:

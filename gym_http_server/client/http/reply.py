@@ -1,7 +1,7 @@
 """`HttpReply`, and `ReplyReader`, an incremental parser of HTTP/1.1 replies.
 
 The client does not use httptools, so that it needs only numpy, msgpack and Gymnasium. Nearly every reply is one read with a
-`Content-Length`, and takes one pass over its head.
+`Content-Length` and a head that came before, which is looked up. A longer body is received into a buffer of its size.
 
 ConnectionError
 ├── EndedError      the connection ended before the reply
@@ -16,6 +16,9 @@ from typing import NamedTuple
 MAX_HEAD_BYTES = 1 << 18
 """Maximum bytes before the body, interim replies included, and in a line of the trailer after it."""
 MAX_CHUNK_LINE_BYTES = 1 << 12
+MAX_BUFFER_BYTES = 1 << 28
+"""Maximum bytes that are allocated because a reply announces them."""
+_MAX_KNOWN_HEADS, _MAX_KNOWN_HEAD_BYTES = 1024, 1024
 
 _VERSION_PREFIX = b"HTTP/1."
 _OTHER_FIELDS = rb"(?:(?!content-length:|transfer-encoding:|connection:)[^\r\n]+\r\n)*+"
@@ -27,7 +30,7 @@ _PLAIN_HEAD = re.compile(
     + rb"\r\n",
     re.IGNORECASE,
 )
-"""The head of nearly every reply, read by one match; any other head is read field by field."""
+"""The head of nearly every reply, read by one match and noted; any other head is read field by field."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (.*))?", re.DOTALL)
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _FIRST_FINAL_STATUS = 200
@@ -48,25 +51,62 @@ class HttpReply(NamedTuple):
 
     status: int
     reason: str
-    body: bytes
+    body: bytes | bytearray
     is_kept: bool
 
 
 class ReplyReader:
-    """Reads one reply after another; `begin` comes before each."""
+    """Reads one reply after another."""
 
     def __init__(self) -> None:
-        self.begin()
+        self._known_heads: dict[bytes, tuple[int, str, int]] = {}
+        self._begin()
 
-    def begin(self) -> None:
-        """Expect a new reply."""
+    def _begin(self) -> None:
         self.has_begun = False
         self._head_bytes = 0
         self._status = 0
         self._pieces: list[bytes] = []
         self._left = 0
+        self._buffer: bytearray | None = None
         self._chunks: _ChunkReader | None = None
         self._until_end = False
+
+    def first(self, data: bytes) -> HttpReply | None:
+        """Take the first bytes of a reply; then as `feed`."""
+        end = data.find(b"\r\n\r\n") + 4
+        known = self._known_heads.get(data[:end]) or self._noted(data)
+        if known is not None and len(data) - end == known[2]:
+            return HttpReply(known[0], known[1], data[end:], is_kept=True)
+        self._begin()
+        if known is None or len(data) - end > known[2]:
+            return self.feed(data)
+        self.has_begun = self._is_kept = True
+        self._status, self._reason, self._left = known
+        return self._collect(data[end:])
+
+    def _noted(self, data: bytes) -> tuple[int, str, int] | None:
+        """Note a plain head; return its status, its reason and the length of the body."""
+        plain = _PLAIN_HEAD.match(data)
+        if plain is None:
+            return None
+        if len(self._known_heads) >= _MAX_KNOWN_HEADS:
+            self._known_heads.clear()
+        known = int(plain[1]), plain[2].decode("latin-1"), int(plain[3])
+        if plain.end() <= _MAX_KNOWN_HEAD_BYTES:
+            self._known_heads[plain[0]] = known
+        return known
+
+    def room(self) -> memoryview | None:
+        """Return where the rest of the body is to be received, with `fill`; None if its length is not known."""
+        return None if self._buffer is None else memoryview(self._buffer)[-self._left :]
+
+    def fill(self, size: int) -> HttpReply | None:
+        """Note how many bytes were received into the room; then as `feed`."""
+        if not size or self._buffer is None:
+            return self._end()
+        self._left -= size
+        return None if self._left else self._whole(self._buffer, b"")
 
     def feed(self, data: bytes) -> HttpReply | None:
         """Take what was received, b"" for the end of the connection; return the reply once it is whole.
@@ -76,11 +116,6 @@ class ReplyReader:
         """
         if not data:
             return self._end()
-        if not self.has_begun:
-            plain = _PLAIN_HEAD.match(data)
-            if plain is not None and len(data) - plain.end() == int(plain[3]):
-                self.has_begun = True
-                return HttpReply(int(plain[1]), plain[2].decode("latin-1"), data[plain.end() :], is_kept=True)
         self.has_begun = True
         if not self._status:
             rest = self._read_heads(data)
@@ -93,8 +128,16 @@ class ReplyReader:
         if self._until_end:
             self._pieces.append(data)
             return None
+        return self._collect(data)
+
+    def _collect(self, data: bytes) -> HttpReply | None:
+        """Take a part of a body whose length is known."""
         if len(data) < self._left:
-            self._pieces.append(data)
+            if self._left > MAX_BUFFER_BYTES or self._pieces:
+                self._pieces.append(data)
+            else:
+                self._buffer = bytearray(self._left)
+                self._buffer[: len(data)] = data
             self._left -= len(data)
             return None
         body, surplus = (data, b"") if len(data) == self._left else (data[: self._left], data[self._left :])
@@ -154,7 +197,8 @@ class ReplyReader:
             self._until_end = True
             self._is_kept = False
 
-    def _whole(self, body: bytes, surplus: bytes) -> HttpReply:
+    def _whole(self, body: bytes | bytearray, surplus: bytes) -> HttpReply:
+        self.has_begun = False
         # Bytes after a reply are the answer to no request: the connection is not reused.
         return HttpReply(self._status, self._reason, body, self._is_kept and not surplus)
 

@@ -68,7 +68,7 @@ class Transport:
         self._heads: dict[tuple[str, str, str, str | None], bytes] = {}
         # Connections.
         self._tls: ssl.SSLContext | None = _tls() if self._address.is_secure else None
-        self._local = threading.local()
+        self._local = _Local()
         self._lock = threading.Lock()
         # Weak, so that a connection is closed with its thread.
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -88,8 +88,8 @@ class Transport:
         accept: str = JSON,
         repeatable: bool = False,
         keyed: bool = False,
-    ) -> bytes:
-        """Send a request and return the body of the reply.
+    ) -> bytes | bytearray:
+        """Send a request and return the body of the reply, in a buffer of its own where it is large.
 
         Args:
             method: the HTTP method.
@@ -105,11 +105,16 @@ class Transport:
             ServerConnectionError: the server cannot be reached, or the connection ended before the answer.
             TimeoutError: no answer came in time; the server may still be executing the request.
         """
-        data = self._request(method, path, content, media_type, accept, self._keys.new() if keyed else b"")
+        pid = os.getpid()
+        data = self._request(method, path, content, media_type, accept, self._keys.new(pid) if keyed else b"")
         attempts = 0
         while True:
             try:
-                reply = self._attempt(self._connected(), method, path, data)
+                # A forked process shares the socket with its parent, and each would read the other's answers.
+                connection = self._local.connection
+                if connection is None or connection.pid != pid or not connection.is_reusable():
+                    connection = self._new_connection()
+                reply = self._attempt(connection, method, path, data)
                 break
             except ServerConnectionError as error:
                 self._drop_connection()
@@ -145,7 +150,9 @@ class Transport:
             if len(self._heads) >= _MAX_CACHED_HEADS:  # each instance has its own paths
                 self._heads.clear()
             self._heads[form] = head
-        return b"%b%b\r\n%b\r\n%b" % (head, b"" if content is None else b"%d" % len(content), key, content or b"")
+        if content is None:
+            return b"%b\r\n%b\r\n" % (head, key)
+        return b"%b%d\r\n%b\r\n%b" % (head, len(content), key, content)
 
     def _head(self, method: str, path: str, accept: str, media_type: str | None) -> bytes:
         head = f"{method} {self._address.prefix}{path} HTTP/1.1\r\n{self._common_fields}Accept: {accept}\r\n"
@@ -153,12 +160,8 @@ class Transport:
             return f"{head}Content-Type: {media_type}\r\nContent-Length: ".encode()
         return head.removesuffix("\r\n").encode() if method == "GET" else f"{head}Content-Length: 0".encode()
 
-    def _connected(self) -> Connection:
-        """Return this thread's connection, or a new one if that cannot be reused."""
-        connection: Connection | None = getattr(self._local, "connection", None)
-        # A forked process shares the socket with its parent, and each would read the other's answers.
-        if connection is not None and connection.pid == os.getpid() and connection.is_reusable():
-            return connection
+    def _new_connection(self) -> Connection:
+        """Replace this thread's connection."""
         self._drop_connection()
         try:
             connection = Connection(self._address, self._tls, self._timeout)
@@ -175,7 +178,7 @@ class Transport:
         return connection
 
     def _drop_connection(self) -> None:
-        connection: Connection | None = getattr(self._local, "connection", None)
+        connection = self._local.connection
         if connection is not None:
             self._local.connection = None
             connection.close()
@@ -207,19 +210,25 @@ class Transport:
         return reply if sent_whole else reply._replace(is_kept=False)
 
 
+class _Local(threading.local):
+    """The connection of a thread."""
+
+    connection: Connection | None = None
+
+
 class _IdempotencyKeys:
     """Makes unique `Idempotency-Key` fields; threads may share it."""
 
     def __init__(self) -> None:
         self._pid = 0
 
-    def new(self) -> bytes:
-        """Return a new field, with its line break."""
-        if self._pid != os.getpid():
+    def new(self, pid: int) -> bytes:
+        """Return a new field of this process, with its line break."""
+        if self._pid != pid:
             # After a fork both processes would use the same keys.
             self._prefix = b"Idempotency-Key: %b-" % secrets.token_hex(8).encode()
             self._count = itertools.count()
-            self._pid = os.getpid()
+            self._pid = pid
         return b"%b%d\r\n" % (self._prefix, next(self._count))
 
 

@@ -33,6 +33,7 @@ _DOUBLE: Final = struct.Struct(">Bd")
 _heads: dict[tuple[np.dtype[Any], tuple[int, ...]], bytes] = {}
 """What stands before the elements of an array, by dtype and shape."""
 
+
 def pack(value: Any) -> bytes:
     """Return plain values and arrays of numbers or booleans as MessagePack.
 
@@ -98,7 +99,12 @@ def _packed_name(name: str) -> bytes:
 def _new_head(array: np.ndarray[Any, Any]) -> bytes | None:
     """Note and return the head of such arrays; None if their elements are not to be copied as they are."""
     size = array.nbytes
-    if array.ndim == 0 or array.dtype.char not in _NUMBERS or array.dtype.newbyteorder("<") != array.dtype or size >> 32:
+    if (
+        array.ndim == 0
+        or array.dtype.char not in _NUMBERS
+        or array.dtype.newbyteorder("<") != array.dtype
+        or size >> 32
+    ):
         return None
     form, width = (0xC4, 1) if size < 1 << 8 else (0xC5, 2) if size < 1 << 16 else (0xC6, 4)
     without_data: bytes = msgpack.packb({"dtype": array.dtype.str, "shape": array.shape, "data": b""})[:-2]
