@@ -13,6 +13,9 @@ from .http.transport import JSON, MAX_RETRIES, MSGPACK, Transport
 from .keeper import LEASE_SECONDS, Keeper, keeper_of
 from .legacy import LegacyMethods
 
+_JSON_FORM = JSON, json_body, json_value
+_MSGPACK_FORM = MSGPACK, msgpack_body, msgpack_value
+
 
 class Client(Remade, LegacyMethods):
     """A client of one server.
@@ -103,10 +106,7 @@ class Client(Remade, LegacyMethods):
         repeatable: bool = False,
         keyed: bool = False,
     ) -> dict[str, Any]:
-        is_packed = hot and self._packed
-        media_type, encode, decode = (
-            (MSGPACK, msgpack_body, msgpack_value) if is_packed else (JSON, json_body, json_value)
-        )
+        media_type, encode, decode = _MSGPACK_FORM if hot and self._packed else _JSON_FORM
         content = None if body is None else encode(body)
         reply = self._transport.exchange(
             method, path, content, media_type=media_type, accept=media_type, repeatable=repeatable, keyed=keyed

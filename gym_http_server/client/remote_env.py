@@ -122,10 +122,12 @@ class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one action; return observation, reward, terminated, truncated and info."""
-        reply = self._client.step_env(self.instance_id, self._write(action), self._has_frames, types=True)
+        instance_id = self._instance_id or self.instance_id
+        reply = self._client.step_env(instance_id, self._write(action), self._has_frames, types=True)
         if self._has_frames:
             self._frame = reply.get("frame")
-        self._show(reply.get("frame_error"))
+        if self._window is not None:
+            self._show(reply.get("frame_error"))
         reward, info = reply["reward"], reply["info"]
         values = (
             self._read(reply["observation"]),
@@ -134,7 +136,11 @@ class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
             reply["truncated"],
             own(info) if info else info,
         )
-        return self._retyped(reply, ("observation", "reward", "terminated", "truncated", "info"), values)
+        return (
+            values
+            if "types" not in reply
+            else self._retyped(reply, ("observation", "reward", "terminated", "truncated", "info"), values)
+        )
 
     def _show(self, frame_error: str | None = None) -> None:
         if self._window is None:

@@ -164,7 +164,11 @@ class RemoteVectorEnv(RemoteInstance, VectorEnv[Any, Any, Any]):
             _array(reply["truncated"], np.bool_),
             self._infos(infos) if infos else infos,
         )
-        return self._retyped(reply, ("observations", "rewards", "terminated", "truncated", "infos"), values)
+        return (
+            values
+            if "types" not in reply
+            else self._retyped(reply, ("observations", "rewards", "terminated", "truncated", "infos"), values)
+        )
 
     def render(self) -> tuple[Any, ...]:
         """Return the current frame of each lane: an array of shape (height, width, 3), or as the environment returns it.
@@ -242,4 +246,4 @@ class _Seeds:
 
 
 def _array(values: Any, dtype: Any) -> Any:
-    return np.array(values) if type(values) is np.ndarray else np.array(values, dtype)
+    return own(values) if type(values) is np.ndarray else np.array(values, dtype)

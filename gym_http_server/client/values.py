@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.spaces import Box, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from ..runtime.values.codec import decoder, encoder
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gymnasium.spaces import Space
 
 _MAX_LIST_NUMBERS = 16  # up to this size a list is made, sent and read faster than an array
+_INTEGERS = frozenset((int, np.int64))
 
 
 def observation_reader(space: Space[Any]) -> Callable[[Any], Any]:
@@ -30,9 +31,9 @@ def observation_reader(space: Space[Any]) -> Callable[[Any], Any]:
     shape, dtype = space.shape, space.dtype
 
     def read(value: Any) -> Any:
-        # A copy, because the array is a read-only view of the reply and callers may change observations.
+        # Callers may change observations.
         if is_array and type(value) is np.ndarray and value.dtype == dtype and value.shape == shape:
-            return value.copy()
+            return own(value)
         try:
             return decode(value)
         except ValueError:
@@ -50,7 +51,11 @@ def action_writer(space: Space[Any]) -> Callable[[Any], Any]:
     encode = encoder(space)
     is_array = isinstance(space, Box | MultiBinary | MultiDiscrete)
 
+    is_discrete = isinstance(space, Discrete)
+
     def write(action: Any) -> Any:
+        if is_discrete and type(action) in _INTEGERS:
+            return int(action)
         if not is_array or type(action) is not np.ndarray:
             return encode(action)
         return action.tolist() if action.size <= _MAX_LIST_NUMBERS else action
@@ -59,8 +64,11 @@ def action_writer(space: Space[Any]) -> Callable[[Any], Any]:
 
 
 def own(value: Any) -> Any:
-    """Return a copy of `value` whose arrays are writable."""
+    """Return `value` with writable arrays: copies, and for an array that is most of a large reply the array itself."""
     if type(value) is np.ndarray:
+        if type(value.base) is bytearray and value.flags.aligned:
+            value.flags.writeable = True
+            return value
         return value.copy()
     if type(value) is dict:
         return {key: own(item) for key, item in value.items()}

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...runtime.values.packing import pack, unpack
+from ...runtime.values.packing import pack, unpack, unpack_in_place
 
 try:
     import orjson
+
+    _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 except ImportError:
     orjson = None  # type: ignore[assignment]
     import json
@@ -27,9 +29,13 @@ def json_body(value: Any) -> bytes:
     """
     if orjson is None:
         return json.dumps(_json_values(value), default=_plain, ensure_ascii=False, separators=(",", ":")).encode()
-    data = _dumps(value)
+    try:
+        data = orjson.dumps(value, default=_plain, option=_NUMPY)
+    except orjson.JSONEncodeError as error:
+        # The error of `_plain` says more than that of orjson.
+        raise TypeError(str(error.__cause__ or error)) from error
     # orjson writes NaN and infinities as null: only a body with a null needs the slow check of each number.
-    return _dumps(_json_values(value)) if b"null" in data else data
+    return orjson.dumps(_json_values(value), default=_plain, option=_NUMPY) if b"null" in data else data
 
 
 def json_value(content: bytes | bytearray) -> Any:
@@ -39,14 +45,6 @@ def json_value(content: bytes | bytearray) -> Any:
         ValueError: `content` is not JSON.
     """
     return json.loads(content) if orjson is None else orjson.loads(content)
-
-
-def _dumps(value: Any) -> bytes:
-    try:
-        return orjson.dumps(value, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
-    except orjson.JSONEncodeError as error:
-        # The error of `_plain` says more than that of orjson.
-        raise TypeError(str(error.__cause__ or error)) from error
 
 
 def _json_values(value: Any) -> Any:
@@ -87,7 +85,7 @@ def msgpack_value(content: bytes | bytearray) -> Any:
     Raises:
         ValueError: `content` is not MessagePack.
     """
-    return unpack(content)
+    return unpack_in_place(content) if type(content) is bytearray else unpack(content)
 
 
 def _as_numpy(value: Any) -> Any:

@@ -28,6 +28,10 @@ _NO_SHAPE: Final = "the shape of an array is not a list of non-negative integers
 _NUMBERS: Final = "?bBhHiIlLqQefd"
 _MAX_KNOWN_FORMS: Final = 1024
 _MAX_MEMBERS: Final = 15  # of a map with a head of one byte
+_LARGE_DATA: Final = b"\xa4data\xc6"  # before the length and the elements of an array of 64 kB or more
+_ELSEWHERE_CODE: Final = 127
+_ELSEWHERE: Final = bytes((0xD4, _ELSEWHERE_CODE, 0))  # an extension
+_DATA_TYPES: Final = frozenset((bytes, memoryview))
 _DOUBLE: Final = struct.Struct(">Bd")
 
 _heads: dict[tuple[np.dtype[Any], tuple[int, ...]], bytes] = {}
@@ -128,6 +132,38 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
         raise ValueError(why or type(error).__name__) from None
 
 
+def unpack_in_place(data: bytearray) -> Any:
+    """Return the value of a MessagePack as `unpack` does, with its largest array as a view of `data`.
+
+    Only an array that is most of the data is one: whoever keeps a smaller array would keep the whole data.
+
+    Raises:
+        ValueError: as for `unpack`.
+    """
+    start = data.find(_LARGE_DATA) + len(_LARGE_DATA)
+    end = start + 4 + int.from_bytes(data[start : start + 4], "big")
+    if start < len(_LARGE_DATA) or len(data) < end or 2 * (end - start) < len(data):
+        return unpack(data)
+    view = memoryview(data)
+    elements = [view[start + 4 : end]]
+    # The elements are cut out for the parser, which would copy them. If this was no array, but bytes inside one that look
+    # so, the parser does not get to the place, and nothing is taken from `elements`.
+    try:
+        short = b"".join((view[: start - 1], _ELSEWHERE, view[end:]))
+        value = msgpack.unpackb(
+            short, object_hook=_unpack_map, ext_hook=lambda code, _: _taken(code, elements), timestamp=1
+        )
+    except (ValueError, IndexError):
+        return unpack(data)
+    return unpack(data) if elements else value
+
+
+def _taken(code: int, elements: list[memoryview]) -> memoryview:
+    if code != _ELSEWHERE_CODE:
+        raise ValueError("another extension")
+    return elements.pop()
+
+
 def _pack_numpy(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         return packed_array(value)
@@ -137,7 +173,12 @@ def _pack_numpy(value: Any) -> Any:
 
 
 def _unpack_map(value: dict[Any, Any]) -> Any:
-    if len(value) == _ARRAY_MEMBERS and type(value.get("data")) is bytes and "dtype" in value and "shape" in value:
+    if (
+        len(value) == _ARRAY_MEMBERS
+        and type(value.get("data")) in _DATA_TYPES
+        and "dtype" in value
+        and "shape" in value
+    ):
         return _unpack_array(value["dtype"], value["shape"], value["data"])
     for key in value:
         if type(key) is not str:
@@ -145,7 +186,7 @@ def _unpack_map(value: dict[Any, Any]) -> Any:
     return value
 
 
-def _unpack_array(dtype: Any, shape: Any, data: bytes) -> np.ndarray[Any, Any]:
+def _unpack_array(dtype: Any, shape: Any, data: bytes | memoryview) -> np.ndarray[Any, Any]:
     if type(dtype) is not str or dtype not in _DTYPES:
         raise ValueError(f"the dtype of an array is {str(dtype)[:40]!r}, expected one such as <f4, <i8 or |u1")
     if type(shape) is not list:
@@ -161,7 +202,10 @@ def _unpack_array(dtype: Any, shape: Any, data: bytes) -> np.ndarray[Any, Any]:
     kind = np.dtype(dtype)
     if size * kind.itemsize != len(data):
         raise ValueError(f"an array of dtype {dtype} and shape {shape} has not {len(data)} bytes")
-    return np.ndarray(shape, kind, data) if size else np.frombuffer(data, kind).reshape(shape)
+    array = np.ndarray(shape, kind, data) if size else np.frombuffer(data, kind).reshape(shape)
+    if type(data) is memoryview:
+        array.flags.writeable = False
+    return array
 
 
 def _refuse_extension(code: int, data: bytes) -> Any:  # noqa: ARG001 -- msgpack's signature
