@@ -66,7 +66,8 @@ def action_writer(space: Space[Any]) -> Callable[[Any], Any]:
 def own(value: Any) -> Any:
     """Return `value` with writable arrays: copies, and for an array that is most of a large reply the array itself."""
     if type(value) is np.ndarray:
-        if type(value.base) is bytearray and value.flags.aligned:
+        base: Any = value.base  # which the stubs take for an array
+        if type(base) is bytearray and value.flags.aligned:
             value.flags.writeable = True
             return value
         return value.copy()

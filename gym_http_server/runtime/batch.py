@@ -142,9 +142,13 @@ class Batch(Served):
                 "call resetBatch with a reset_mask",
                 lanes=lanes,
             )
-        with self._calling("step"):
+        try:
             observations, rewards, terminated, truncated, infos = self._environment.step(decoded)
             rewards, terminated, truncated = _reals(rewards), _flags(terminated), _flags(truncated)
+        except (Exception, SystemExit):
+            # Only on failure: entering the context managers takes as long as the rest of this method.
+            with self._calling("step"):
+                raise
         self._observations = observations
         steps = self._lanes
         if self.description.autoreset_mode == "next_step":

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pickle
 import traceback
 
+import numpy as np
 import pytest
 
 import gym_http_server.client
 from gym_http_server.client import Client, ServerConnectionError, ServerProblem
-from gym_http_server.client.http.reply import MAX_HEAD_BYTES
+from gym_http_server.client.http.reply import MAX_BUFFER_BYTES, MAX_HEAD_BYTES
+from gym_http_server.client.values import own
+from gym_http_server.runtime.values.packing import pack
 
 from ..support.loopback import reply
 
@@ -80,6 +83,41 @@ def test_a_reply_is_read_in_every_form_and_in_every_size_of_pieces(loopback, cli
     loopback.answer = lambda _: data
     assert client.get_health() == client.get_health() == {"a": 1}
     assert [request.connection for request in loopback.requests] == [1, 1]
+
+
+@pytest.mark.parametrize("piece", [1 << 10, 1 << 17, 1 << 20])
+@pytest.mark.parametrize("sizes", [(300_000, 20, 300_001, 70_000), (65_000, 66_000, 64)])
+def test_large_and_small_replies_are_read_one_after_another(loopback, client, sizes, piece):
+    """Whole and byte for byte, over one connection, however they are cut up."""
+    loopback.piece = piece
+    for size in sizes:
+        loopback.answer = lambda _, size=size: reply({"text": f"{size}" * (size // 5)})
+        assert client.get_health() == {"text": f"{size}" * (size // 5)}
+    assert [request.connection for request in loopback.requests] == [1] * len(sizes)
+
+
+def test_a_large_array_of_a_reply_is_its_own(loopback):
+    """A frame that a program keeps, and may write into, is not changed by later replies, with whatever dtype and place."""
+    with Client(loopback.url, packed=True) as client:
+        for dtype in ("u1", "<f4", "<f8"):
+            kept = []
+            for number in range(3):
+                frame = np.full((210, 160, 3), number, dtype)
+                loopback.answer = lambda _, frame=frame: reply(
+                    pack({"observation": frame}), media_type="application/msgpack"
+                )
+                kept.append(own(client.step_env("a1", 0)["observation"]))
+                kept[-1][0] += 10
+            assert [(frame[0, 0, 0], frame[1, 0, 0]) for frame in kept] == [(10, 0), (11, 1), (12, 2)]
+
+
+@pytest.mark.parametrize("length", [MAX_BUFFER_BYTES, 10**14])
+def test_a_length_that_a_server_announces_takes_no_memory(loopback, client, length):
+    """A body that ends before it is a connection error, however long it was to be."""
+    loopback.closes_after_reply = True
+    loopback.answer = lambda _: HEAD + b'Content-Length: %d\r\n\r\n{"a":1}' % length
+    with pytest.raises(ConnectionError, match="in the middle of the answer"):
+        client.get_health()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import functools
 import math
 import os
 from collections import deque
@@ -29,7 +28,7 @@ import orjson
 
 from ...support.deferred import np
 from ..messages import JSON, JSON_INFINITY, MSGPACK
-from .packing import pack_members, packed_array
+from .packing import NUMBER_TYPES, pack_members, packed_array
 
 MAX_DEPTH: Final = 128
 """Containers nested deeper than this become text; orjson's limit is 254, and a NumPy array has up to 64 dimensions."""
@@ -62,10 +61,8 @@ def json_bytes(value: Any) -> bytes:
     return encoded
 
 
-@functools.cache
-def _taken_as_they_are() -> frozenset[np.dtype[Any]]:
-    """Return the dtypes whose arrays, in this machine's byte order, both formats encode directly."""
-    return frozenset(map(np.dtype, "?bBhHiIlLqQefd"))
+def _goes_as_it_is(array: np.ndarray[Any, Any]) -> bool:
+    return array.dtype.char in NUMBER_TYPES and array.dtype.isnative and array.flags.c_contiguous
 
 
 def _is_open(encoded: bytes) -> bool:
@@ -135,7 +132,7 @@ class _Walk:
             # Exact types first: checks for abstract types take several times as long.
             if kind is dict or kind is list or kind is tuple:
                 return self._nested(value, self._mapping if kind is dict else self._row)
-            if kind is np.ndarray and value.dtype in _taken_as_they_are() and value.flags.c_contiguous:
+            if kind is np.ndarray and _goes_as_it_is(value):
                 return self._form.array(value)
             return self._other(value)
         except Exception:  # noqa: BLE001 -- third-party code may raise anything

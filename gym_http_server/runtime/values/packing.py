@@ -25,7 +25,8 @@ _ARRAY_MEMBERS: Final = 3  # dtype, shape and data
 _MAX_AXES: Final = 64  # NumPy's limit
 _DTYPES: Final = frozenset(("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8"))
 _NO_SHAPE: Final = "the shape of an array is not a list of non-negative integers"
-_NUMBERS: Final = "?bBhHiIlLqQefd"
+NUMBER_TYPES: Final = "?bBhHiIlLqQefd"
+"""Codes of NumPy's types whose arrays, in this machine's byte order, both formats encode as they are."""
 _MAX_KNOWN_FORMS: Final = 1024
 _MAX_MEMBERS: Final = 15  # of a map with a head of one byte
 _LARGE_DATA: Final = b"\xa4data\xc6"  # before the length and the elements of an array of 64 kB or more
@@ -68,7 +69,7 @@ def pack_members(value: Any, pack_other: Callable[[Any], bytes]) -> bytes | None
 
     Args:
         value: a dict of at most 15 members with ASCII names; for anything else it returns None.
-        pack_other: packs a member that is no float, boolean, empty dict or contiguous array.
+        pack_other: packs a member that is no float, boolean, empty dict or array of numbers.
     """
     if type(value) is not dict or len(value) > _MAX_MEMBERS:
         return None
@@ -80,11 +81,11 @@ def pack_members(value: Any, pack_other: Callable[[Any], bytes]) -> bytes | None
         kind = type(member)
         if kind is np.ndarray:
             head = _heads.get((member.dtype, member.shape)) or _new_head(member)
-            if head is not None and member.flags.c_contiguous:
-                pieces.append(head)
-                pieces.append(member)
-            else:
+            if head is None:
                 pieces.append(pack_other(member))
+            else:
+                pieces.append(head)
+                pieces.append(member if member.flags.c_contiguous else np.ascontiguousarray(member))
         elif kind is bool:
             pieces.append(b"\xc3" if member else b"\xc2")
         elif kind is float:
@@ -105,7 +106,7 @@ def _new_head(array: np.ndarray[Any, Any]) -> bytes | None:
     size = array.nbytes
     if (
         array.ndim == 0
-        or array.dtype.char not in _NUMBERS
+        or array.dtype.char not in NUMBER_TYPES
         or array.dtype.newbyteorder("<") != array.dtype
         or size >> 32
     ):

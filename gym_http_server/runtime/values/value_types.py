@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Tuple
 
 from ..messages import JSON_INFINITY
+from .packing import NUMBER_TYPES
 
 Types: TypeAlias = dict[str, str]
 Note: TypeAlias = Callable[[Any, str, Types, bool], None]
@@ -60,8 +61,10 @@ def _note(value: Any, pointer: str, types: Types, packed: bool, path: set[int]) 
 
 
 def _note_numpy(value: Any, pointer: str, types: Types, packed: bool, path: set[int]) -> None:
+    if packed and _keeps_type(value):
+        return
     name = _type_of(value)
-    if name is None or (packed and _keeps_type(value)):
+    if name is None:
         return
     types[pointer] = name
     if value.dtype.kind == "O" and isinstance(value, np.ndarray):
@@ -74,11 +77,7 @@ def _note_numpy(value: Any, pointer: str, types: Types, packed: bool, path: set[
 def _keeps_type(value: Any) -> bool:
     """Return whether a value is an array that MessagePack encodes with its type."""
     return (
-        isinstance(value, np.ndarray)
-        and value.ndim > 0
-        and value.dtype.kind in "biuf"
-        and value.dtype.isnative
-        and value.dtype.itemsize <= np.dtype(np.float64).itemsize
+        isinstance(value, np.ndarray) and value.ndim > 0 and value.dtype.char in NUMBER_TYPES and value.dtype.isnative
     )
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from gym_http_server.runtime.values.encoding import msgpack_bytes
-from gym_http_server.runtime.values.packing import pack, packed_array, unpack
+from gym_http_server.runtime.values.packing import pack, packed_array, unpack, unpack_in_place
 from tests.support.sample_spaces import same
 from tests.support.serving import Server
 
@@ -60,6 +60,61 @@ def test_a_reply_has_the_same_form(array: np.ndarray) -> None:
     """What writes replies writes an array as what writes requests does, wherever it stands."""
     assert msgpack_bytes(array) == pack(array)
     assert same(unpack(msgpack_bytes({"a": [array, None]})), unpack(pack({"a": [array, None]})))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8"), max_size=3),
+        arrays().filter(lambda array: array.ndim > 0) | st.booleans() | st.floats(allow_nan=False) | st.just({}),
+        max_size=20,
+    )
+)
+def test_members_of_a_reply_have_the_same_form(members: dict[str, Any]) -> None:
+    """Arrays of any layout, booleans, floats and empty dicts, whatever their names and however many."""
+    assert msgpack_bytes(members) == pack(members)
+
+
+LARGE = np.arange(1 << 16, dtype=np.uint8)
+
+
+def test_the_largest_array_is_a_view_of_the_data() -> None:
+    """It can be made writable, and the small ones beside it do not keep the data."""
+    data = bytearray(pack({"small": np.zeros(3), "large": LARGE, "reward": 1.5}))
+    value = unpack_in_place(data)
+    assert same(value, unpack(data))
+    assert not value["large"].flags.writeable
+    assert value["large"].base is data
+    assert value["small"].base is not data
+    value["large"].flags.writeable = True
+
+
+LOOKALIKE = np.frombuffer((b"\xa4data\xc6\0\1\0\0" + bytes(1 << 16)), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": LARGE, "b": LARGE, "c": LARGE},
+        {"a": LOOKALIKE},
+        {"a": LOOKALIKE[: 1 << 15], "b": LARGE},
+        [LOOKALIKE[:100], LOOKALIKE[:100]],
+        {"a": "text"},
+        {},
+    ],
+    ids=["no-largest", "lookalike", "lookalike-before", "lookalikes-cut-off", "no-array", "empty"],
+)
+def test_what_is_unpacked_in_place_is_what_is_unpacked(value: Any) -> None:
+    """Also where there is no largest array, and where elements of one look like the beginning of another."""
+    assert same(unpack_in_place(bytearray(pack(value))), value)
+
+
+@pytest.mark.parametrize("data", [b"\xc1", b"\xa4data\xc6", b"\xa4data\xc6\0\1\0\0" + bytes(1 << 16), b"\xd4\x7f\0"])
+def test_what_is_refused_is_refused_in_place(data: bytes) -> None:
+    """A bin that is no array's, data that is cut off, and an extension like that which stands for elements."""
+    for read in (unpack, unpack_in_place):
+        with pytest.raises(ValueError, match=r"."):
+            read(bytearray(data))
 
 
 PLAIN = st.recursive(
