@@ -66,8 +66,13 @@ class ConsoleView:
         """Return the installed environment libraries with their versions."""
         return installed()
 
-    def instances(self) -> list[InstanceRow]:
-        """Return a row for each live instance, in any order."""
+    def sums(self) -> tuple[int, int]:
+        """Return the number of live instances, and that of their steps."""
+        instances = self._instances.all()
+        return len(instances), sum(instance.steps for instance in instances)
+
+    def newest(self, most: int) -> list[InstanceRow]:
+        """Return a row for each of the newest live instances, the newest first."""
         return [
             InstanceRow(
                 instance_id=instance.instance_id,
@@ -83,7 +88,7 @@ class ConsoleView:
                 name=instance.metadata.name,
                 labels=instance.metadata.labels,
             )
-            for instance in self._instances.all()
+            for instance in self._instances.all()[: -most - 1 : -1]
         ]
 
 
@@ -91,16 +96,16 @@ class ConsoleView:
 def home() -> str:
     """The home page: facts about the server, and its live instances, the newest first."""
     view = cast("ConsoleView", flask.current_app.extensions["console_view"])
-    rows = sorted(view.instances(), key=lambda row: (row.created_at, row.instance_id), reverse=True)
+    count, steps = view.sums()
     return flask.render_template(
         "home.html",
         version=view.version,
         engine=view.engine,
         started_at=view.started_at,
         libraries=view.libraries(),
-        rows=rows[:MAX_ROWS],
-        count=len(rows),
-        steps=sum(row.steps for row in rows),
+        rows=view.newest(MAX_ROWS),
+        count=count,
+        steps=steps,
         # The address that the client used; behind a proxy it is not where the server listens.
         address=flask.request.url_root.rstrip("/"),
     )

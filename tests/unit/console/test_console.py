@@ -32,8 +32,11 @@ class View:
     def libraries(self):
         return self.found
 
-    def instances(self):
-        return self.rows
+    def sums(self):
+        return len(self.rows), sum(row.steps for row in self.rows)
+
+    def newest(self, most):
+        return sorted(self.rows, key=lambda row: row.created_at, reverse=True)[:most]
 
 
 ROW = InstanceRow(
@@ -219,7 +222,7 @@ def test_an_unexpected_exception_is_logged_and_not_shown(view, headers, caplog):
     def fail():
         raise RuntimeError("a secret")
 
-    view.instances = fail
+    view.sums = fail
     with caplog.at_level(logging.ERROR):
         reply = create_console(view).test_client().get("/", headers=headers)
     assert reply.status_code == 500
