@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import select
 import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
@@ -96,6 +97,11 @@ class Connection:
             self._socket = socket.create_connection(self._address, SECONDS)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(data)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether some of the response to the request that was sent last has come."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def receive(self) -> Answer:
         """Return the response to the request that was sent last."""

@@ -10,6 +10,7 @@ from .memory import Memory
 from .row import Bar, Row, at_least, at_least_times, at_most, at_most_over, at_most_times
 from .servers import ATARI, BARE, BLOCKING, INLINE, ORIGINAL, PIPE, PIPED, PROCESS, WITHOUT_HOT_PATH, Kind
 from .steps import PONG, AlternatingStep, ClientStep, Creation, LocalRollout, LocalStep, Rollout, Step
+from .subjects.crowd import Beside, HeldStep
 from .subjects.rivals import DM_ENV_RPC, DM_ENV_RPC_CLIENT, OPENENV, OPENENV_CLIENT, OwnClientStep, WebSocketStep
 from .subjects.thinking import ThinkingStep
 from .subjects.watched import FRAMES_A_SECOND, LocalFrame, WatchedStep
@@ -22,6 +23,8 @@ MANY_CLIENTS = 256
 SPREAD_CLIENTS = (1, 2, 4, 8)
 INSTANCES = (100, 1000)
 USED_INSTANCES = 100
+CROWD = 1000
+PAGES = {"/metrics": "text/plain", "/v1/envs/": JSON, "/": "text/html"}
 
 BARE_APP = "bare ASGI app, env inline"
 BARE_APPS = "as many bare ASGI apps, one for each"
@@ -47,6 +50,7 @@ def table() -> list[Row]:
         *_spread_load(),
         *_watched(),
         *_creation(),
+        *_crowd(),
         *_memory(),
         *_rivals(),
     ]
@@ -205,6 +209,22 @@ def _creation() -> list[Row]:
             at_most(25_000, "µs"),
         ),
     ]
+
+
+def _crowd() -> list[Row]:
+    group, floor = f"beside {CROWD:,} idle instances", "the same without them"
+    step, creation = Step(PROCESS), Creation(PROCESS)
+    step_beside, creation_beside = Beside(CROWD, step), Beside(CROWD, creation)
+    rows = [
+        Row(group, "a step, p50", "µs", p50(step_beside), floor, p50(step), at_most_times(1.05)),
+        Row(group, "a creation, p50", "µs", p50(creation_beside), floor, p50(creation), at_most_times(1.2)),
+    ]
+    group = f"the longest step through the server beside {CROWD:,} idle instances"
+    alone = p50(Beside(CROWD, Step(PIPE)))
+    for path, accept in PAGES.items():
+        held = p50(Beside(CROWD, HeldStep(PIPE, path, accept)))
+        rows.append(Row(group, f"while it answers {path}", "µs", held, "a step, p50", alone, at_most(20_000, "µs")))
+    return rows
 
 
 def _memory() -> list[Row]:
