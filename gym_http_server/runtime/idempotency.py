@@ -11,7 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from ..errors import GymHttpServerError, KeyReusedError, OutOfResourcesError, TooManyInstancesError, TooManyLanesError
-from .messages import Reply
+from .messages import MSGPACK, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -46,16 +46,14 @@ class IdempotencyKey(NamedTuple):
     @classmethod
     def of(cls, key: str, operation_id: str, body: bytes) -> IdempotencyKey:
         """Return the identity of a request whose arguments are all in its body."""
-        digest = hashlib.blake2b(b"%b\n" % operation_id.encode(), digest_size=16)
-        digest.update(body)
-        return cls(key, digest.digest())
+        return cls(key, hashlib.blake2b(b"%b\n%b" % (operation_id.encode(), body), digest_size=16).digest())
 
 
 class ReplyCache:
     """Replies to the latest keyed calls of one environment, which runs one call at a time."""
 
     def __init__(self) -> None:
-        self._kept: collections.OrderedDict[str, tuple[bytes, Reply | _Refusal]] = collections.OrderedDict()
+        self._kept: dict[str, tuple[bytes, Reply | _Refusal, int]] = {}
         self._bytes = 0
 
     def of(self, key: IdempotencyKey, call: Callable[[], Reply]) -> Reply:
@@ -69,32 +67,31 @@ class ReplyCache:
             try:
                 reply = call()
             except GymHttpServerError as error:
-                self._keep(key, _Refusal(error.to_wire()))
+                self._keep(key, _Refusal(error.to_wire()), 0)
                 raise
-            self._keep(key, reply._replace(body=compact(reply.body)))
+            body, media_type, headers = reply
+            # MessagePack is made to its size.
+            compacted = reply if media_type == MSGPACK else Reply(compact(body), media_type, headers)
+            self._keep(key, compacted, len(body))
             return reply
-        digest, outcome = kept
+        digest, outcome, _ = kept
         if digest != key.digest:
             raise KeyReusedError.of(key.key)
         if isinstance(outcome, _Refusal):
             raise GymHttpServerError.from_wire(outcome.error)
         return outcome
 
-    def _keep(self, key: IdempotencyKey, outcome: Reply | _Refusal) -> None:
-        self._kept[key.key] = key.digest, outcome
-        self._bytes += _size(outcome)
-        while len(self._kept) > MAX_REPLIES or (self._bytes > MAX_REPLY_BYTES and len(self._kept) > 1):
-            _, (_, oldest) = self._kept.popitem(last=False)
-            self._bytes -= _size(oldest)
+    def _keep(self, key: IdempotencyKey, outcome: Reply | _Refusal, size: int) -> None:
+        kept = self._kept
+        kept[key.key] = key.digest, outcome, size
+        self._bytes += size
+        while len(kept) > MAX_REPLIES or (self._bytes > MAX_REPLY_BYTES and len(kept) > 1):
+            self._bytes -= kept.pop(next(iter(kept)))[2]
 
 
 def compact(body: bytes) -> bytes:
     """Return a copy without spare memory: orjson allocates 4 kB or more for each text."""
     return bytes(memoryview(body))
-
-
-def _size(outcome: Reply | _Refusal) -> int:
-    return len(outcome.body) if isinstance(outcome, Reply) else 0
 
 
 class SharedReplyCache:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import gymnasium
 
-from gym_http_server.client import Client
+from gym_http_server.client import Client, RemoteEnv
 
 from .connection import JSON, MSGPACK, Answer, Connection, request, steps
 from .figure import Measure, UnavailableError, timed
@@ -90,16 +90,8 @@ class LocalStep:
     @contextlib.contextmanager
     def open(self, stage: Stage) -> Iterator[Measure]:
         check(self.env_id)
-        env = gymnasium.make(self.env_id, disable_env_checker=True, render_mode="rgb_array")
-        env.reset()
-        actions = itertools.cycle((0, 1))
-
-        def after(result: tuple[object, ...]) -> None:
-            if result[2] or result[3]:
-                env.reset()
-
-        yield lambda: timed(lambda: env.step(next(actions)), stage.seconds, after=after)
-        env.close()
+        with contextlib.closing(gymnasium.make(self.env_id, disable_env_checker=True, render_mode="rgb_array")) as env:
+            yield _stepping(env, stage)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +113,21 @@ class ClientStep:
 
             yield lambda: timed(lambda: client.step_env(instance_id, next(actions)), stage.seconds, after=after)
             client.close_env(instance_id)
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteStep:
+    """A step through `RemoteEnv`."""
+
+    kind: Kind
+    env_id: str = CARTPOLE
+    packed: bool = True
+
+    @contextlib.contextmanager
+    def open(self, stage: Stage) -> Iterator[Measure]:
+        check(self.env_id)
+        with contextlib.closing(RemoteEnv(stage.server(self.kind).url, self.env_id, packed=self.packed)) as env:
+            yield _stepping(env, stage)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +176,18 @@ class Creation:
     def open(self, stage: Stage) -> Iterator[Measure]:
         with Connection(stage.server(self.kind).address) as connection:
             yield lambda: timed(connection.create, stage.seconds, after=connection.remove)
+
+
+def _stepping(env: gymnasium.Env, stage: Stage) -> Measure:
+    """Return the function that steps an environment of Gymnasium for a chunk of work."""
+    env.reset()
+    actions = itertools.cycle((0, 1))
+
+    def after(result: tuple[object, ...]) -> None:
+        if result[2] or result[3]:
+            env.reset()
+
+    return lambda: timed(lambda: env.step(next(actions)), stage.seconds, after=after)
 
 
 def check(env_id: str) -> None:

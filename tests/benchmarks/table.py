@@ -9,7 +9,7 @@ from .load import Load
 from .memory import Memory
 from .row import Bar, Row, at_least, at_least_times, at_most, at_most_over, at_most_times
 from .servers import ATARI, BARE, BLOCKING, INLINE, ORIGINAL, PIPE, PIPED, PROCESS, WITHOUT_HOT_PATH, Kind
-from .steps import PONG, AlternatingStep, ClientStep, Creation, LocalRollout, LocalStep, Rollout, Step
+from .steps import PONG, AlternatingStep, ClientStep, Creation, LocalRollout, LocalStep, RemoteStep, Rollout, Step
 from .subjects.crowd import Beside, HeldStep
 from .subjects.rivals import DM_ENV_RPC, DM_ENV_RPC_CLIENT, OPENENV, OPENENV_CLIENT, OwnClientStep, WebSocketStep
 from .subjects.thinking import ThinkingStep
@@ -119,8 +119,17 @@ def _alternating() -> list[Row]:
 
 
 def _client() -> list[Row]:
-    raw, client = p50(Step(INLINE)), p50(ClientStep(INLINE))
-    return [Row("Python client", "step_env, p50", "µs", client, "raw socket", raw, at_most_over(60, "µs"))]
+    group, raw_name, over = "Python client", "raw socket, the same format", at_most_over(40, "µs")
+    json, msgpack = p50(Step(PROCESS)), p50(Step(PROCESS, accept=MSGPACK))
+    pong, local_pong = p50(RemoteStep(ATARI, PONG)), p50(LocalStep(PONG))
+    batch, local_batch = rate(RemoteBatch(PROCESS, 1024, packed=True)), rate(LocalBatch(1024))
+    return [
+        Row(group, "step_env, p50", "µs", p50(ClientStep(INLINE)), raw_name, p50(Step(INLINE)), at_most_over(60, "µs")),
+        Row(group, "RemoteEnv.step, json, p50", "µs", p50(RemoteStep(PROCESS, packed=False)), raw_name, json, over),
+        Row(group, "RemoteEnv.step, msgpack, p50", "µs", p50(RemoteStep(PROCESS)), raw_name, msgpack, over),
+        Row(group, "RemoteEnv.step, Pong, p50", "µs", pong, LOCAL, local_pong, at_most_over(150, "µs")),
+        Row(group, "RemoteVectorEnv.step, 1,024 lanes", "steps/s", batch, LOCAL, local_batch, at_least_times(0.45)),
+    ]
 
 
 def _rollouts() -> list[Row]:
