@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .copies import Remade
 from .http.address import DEFAULT_PORT
-from .http.body import json_body, json_value, msgpack_body, msgpack_value
+from .http.body import json_body, json_value, msgpack_body
+from .http.layout import LayoutReader
 from .http.problem import ServerProblem
 from .http.transport import JSON, MAX_RETRIES, MSGPACK, Transport
 from .keeper import LEASE_SECONDS, Keeper, keeper_of
 from .legacy import LegacyMethods
 
-_JSON_FORM = JSON, json_body, json_value
-_MSGPACK_FORM = MSGPACK, msgpack_body, msgpack_value
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAX_READERS = 1024
 
 
 class Client(Remade, LegacyMethods):
@@ -66,6 +69,7 @@ class Client(Remade, LegacyMethods):
         self._transport = Transport(url, api_key, timeout, retries)
         self._api_key = api_key
         self._packed = packed
+        self._readers: dict[str, LayoutReader] = {}
 
     def __repr__(self) -> str:
         return f"Client({self.url!r}{', packed=True' if self._packed else ''})"
@@ -106,7 +110,10 @@ class Client(Remade, LegacyMethods):
         repeatable: bool = False,
         keyed: bool = False,
     ) -> dict[str, Any]:
-        media_type, encode, decode = _MSGPACK_FORM if hot and self._packed else _JSON_FORM
+        media_type, encode = JSON, json_body
+        decode: Callable[[bytes | bytearray], Any] = json_value
+        if hot and self._packed:
+            media_type, encode, decode = MSGPACK, msgpack_body, self._reader(path)
         content = None if body is None else encode(body)
         reply = self._transport.exchange(
             method, path, content, media_type=media_type, accept=media_type, repeatable=repeatable, keyed=keyed
@@ -118,6 +125,14 @@ class Client(Remade, LegacyMethods):
         if not isinstance(members, dict):
             raise ServerProblem(200, "about:blank", "Unexpected reply", "what answers there is not a gym-http-server")
         return members
+
+    def _reader(self, path: str) -> Callable[[bytes | bytearray], Any]:
+        reader = self._readers.get(path)
+        if reader is None:
+            if len(self._readers) >= _MAX_READERS:  # each instance has its own paths
+                self._readers.clear()
+            reader = self._readers[path] = LayoutReader()
+        return reader.read
 
     def _file(self, path: str, media_type: str) -> bytes:
         return bytes(self._transport.exchange("GET", path, accept=media_type, repeatable=True))

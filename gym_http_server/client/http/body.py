@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...runtime.values.packing import pack, unpack, unpack_in_place
+from ...runtime.values.packing import pack, pack_members, unpack, unpack_in_place
 
 try:
     import orjson
@@ -74,7 +74,8 @@ def msgpack_body(value: Any) -> bytes:
         TypeError: a value in it has no MessagePack form.
     """
     try:
-        return pack(value)
+        # For the actions of a batch, an array, which is copied once.
+        return ("actions" in value and pack_members(value, pack)) or pack(value)
     except (OverflowError, TypeError):
         return pack(_as_numpy(value))
 

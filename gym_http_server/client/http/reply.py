@@ -77,7 +77,7 @@ class ReplyReader:
         end = data.find(b"\r\n\r\n") + 4
         known = self._known_heads.get(data[:end]) or self._noted(data)
         if known is not None and len(data) - end == known[2]:
-            return HttpReply(known[0], known[1], data[end:], is_kept=True)
+            return HttpReply(known[0], known[1], data[end:], True)
         self._begin()
         if known is None or len(data) - end > known[2]:
             return self.feed(data)

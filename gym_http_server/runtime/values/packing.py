@@ -33,6 +33,7 @@ _LARGE_DATA: Final = b"\xa4data\xc6"  # before the length and the elements of an
 _ELSEWHERE_CODE: Final = 127
 _ELSEWHERE: Final = bytes((0xD4, _ELSEWHERE_CODE, 0))  # an extension
 _DATA_TYPES: Final = frozenset((bytes, memoryview))
+_MAX_SMALL_INTEGER: Final = 127
 _DOUBLE: Final = struct.Struct(">Bd")
 
 _heads: dict[tuple[np.dtype[Any], tuple[int, ...]], bytes] = {}
@@ -69,7 +70,7 @@ def pack_members(value: Any, pack_other: Callable[[Any], bytes]) -> bytes | None
 
     Args:
         value: a dict of at most 15 members with ASCII names; for anything else it returns None.
-        pack_other: packs a member that is no float, boolean, empty dict or array of numbers.
+        pack_other: packs a member that is no small integer, float, boolean, empty dict or array of numbers.
     """
     if type(value) is not dict or len(value) > _MAX_MEMBERS:
         return None
@@ -88,11 +89,18 @@ def pack_members(value: Any, pack_other: Callable[[Any], bytes]) -> bytes | None
                 pieces.append(member if member.flags.c_contiguous else np.ascontiguousarray(member))
         elif kind is bool:
             pieces.append(b"\xc3" if member else b"\xc2")
+        elif kind is int and 0 <= member <= _MAX_SMALL_INTEGER:
+            pieces.append(bytes((member,)))
         elif kind is float:
             pieces.append(_DOUBLE.pack(0xCB, member))
         else:
             pieces.append(b"\x80" if kind is dict and not member else pack_other(member))
     return b"".join(pieces)
+
+
+def array_head(value: Any) -> bytes | None:
+    """Return what stands before the elements of an array; None if they are converted, or `value` is none."""
+    return (_heads.get((value.dtype, value.shape)) or _new_head(value)) if type(value) is np.ndarray else None
 
 
 @lru_cache(256)
