@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from .batches import LocalBatch, RemoteBatch
 from .connection import JSON, MSGPACK
 from .figure import Difference, Remainder, busy, megabytes, p50, processor, rate
-from .load import Load
-from .memory import Memory
 from .row import Bar, Row, at_least, at_least_times, at_most, at_most_over, at_most_times
 from .servers import ATARI, BARE, BLOCKING, INLINE, ORIGINAL, PIPE, PIPED, PROCESS, WITHOUT_HOT_PATH, Kind
-from .steps import PONG, AlternatingStep, ClientStep, Creation, LocalRollout, LocalStep, RemoteStep, Rollout, Step
+from .subjects.batches import LocalBatch, RemoteBatch
 from .subjects.crowd import Beside, HeldStep
+from .subjects.load import Load
+from .subjects.memory import Memory
 from .subjects.rivals import DM_ENV_RPC, DM_ENV_RPC_CLIENT, OPENENV, OPENENV_CLIENT, OwnClientStep, WebSocketStep
+from .subjects.steps import (
+    PONG,
+    AlternatingStep,
+    ClientStep,
+    Creation,
+    LocalRollout,
+    LocalStep,
+    RemoteStep,
+    Rollout,
+    Step,
+)
 from .subjects.thinking import ThinkingStep
 from .subjects.watched import FRAMES_A_SECOND, LocalFrame, WatchedStep
 
@@ -249,10 +259,12 @@ def _weight(group: str, instances: int, is_used: bool, bar: Bar) -> Row:
 
 def _rivals() -> list[Row]:
     group = "one step of CartPole beside servers of other projects"
-    raw, client = p50(Step(PROCESS)), p50(ClientStep(PROCESS))
-    openenv, dm_env_rpc = OwnClientStep(OPENENV, OPENENV_CLIENT), OwnClientStep(DM_ENV_RPC, DM_ENV_RPC_CLIENT)
+    raw, client = p50(Step(PROCESS)), p50(RemoteStep(PROCESS, packed=False))
+    packed = p50(RemoteStep(PROCESS))
+    openenv = p50(OwnClientStep(OPENENV, OPENENV_CLIENT))
+    dm_env_rpc = p50(OwnClientStep(DM_ENV_RPC, DM_ENV_RPC_CLIENT))
     return [
         Row(group, "process by raw socket, p50", "µs", raw, "OpenEnv, WebSocket by raw socket", p50(WebSocketStep())),
-        Row(group, "process by Client, p50", "µs", client, "OpenEnv, its synchronous client", p50(openenv)),
-        Row(group, "process by Client, p50, beside gRPC", "µs", client, "dm-env-rpc, its client", p50(dm_env_rpc)),
+        Row(group, "process by RemoteEnv, json, p50", "µs", client, "OpenEnv, its synchronous client", openenv),
+        Row(group, "process by RemoteEnv, msgpack, p50", "µs", packed, "dm-env-rpc, its client", dm_env_rpc),
     ]

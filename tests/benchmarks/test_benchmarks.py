@@ -19,11 +19,11 @@ import pytest
 from ..support.serving import ROOT, SECONDS, eventually, living
 from . import report
 from .figure import Difference, Measure, Remainder, UnavailableError, megabytes, p50
-from .load import Load
-from .memory import Memory
 from .rounds import Result, measure
 from .row import Row, at_least_times, at_most, at_most_over
 from .servers import BARE, BLOCKING, PROCESS, Kind, Stage
+from .subjects.load import Load
+from .subjects.memory import Memory
 from .subjects.thinking import ThinkingStep
 from .table import table
 

@@ -12,8 +12,8 @@ import psutil
 
 from ..connection import Connection, request, steps
 from ..figure import LEAST_CALLS, Measure, Sample, Subject, UnavailableError
-from ..memory import MEGABYTE, ROOM
 from ..servers import Kind, Server, Stage
+from .memory import MEGABYTE, ROOM
 
 COPY = 1
 """Of a kind of server, the one with the crowd."""

@@ -14,7 +14,7 @@ from gym_http_server.runtime.values.rendered_frame import PNG, encode_frame
 from ..connection import Answer, Connection, request, steps
 from ..figure import Measure, Sample, timed
 from ..servers import Kind, Stage
-from ..steps import CARTPOLE
+from .steps import CARTPOLE
 
 FRAMES_A_SECOND = 10
 

@@ -13,9 +13,9 @@ import gymnasium
 
 from gym_http_server.client import Client, RemoteEnv
 
-from .connection import JSON, MSGPACK, Answer, Connection, request, steps
-from .figure import Measure, UnavailableError, timed
-from .servers import Kind, Stage
+from ..connection import JSON, MSGPACK, Answer, Connection, request, steps
+from ..figure import Measure, UnavailableError, timed
+from ..servers import Kind, Stage
 
 CARTPOLE = "CartPole-v1"
 PONG = "ALE/Pong-v5"

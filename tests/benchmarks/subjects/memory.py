@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import psutil
 
-from .connection import Connection, steps
-from .figure import Measure, Sample, UnavailableError
-from .servers import Kind, Stage
+from ..connection import Connection, steps
+from ..figure import Measure, Sample, UnavailableError
+from ..servers import Kind, Stage
 
 MEGABYTE = 10**6
 ROOM = 8

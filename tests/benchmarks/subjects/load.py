@@ -14,10 +14,10 @@ import select
 import time
 from collections.abc import Iterator
 
-from .connection import Connection, parse, request, steps
-from .figure import Measure, Sample, UnavailableError
-from .servers import Kind, Stage
-from .subjects.processor import ProcessorTime
+from ..connection import Connection, parse, request, steps
+from ..figure import Measure, Sample, UnavailableError
+from ..servers import Kind, Stage
+from .processor import ProcessorTime
 
 SECONDS_FOR_LAST_REPLIES = 60.0
 MAX_REPLY_BYTES = 4096

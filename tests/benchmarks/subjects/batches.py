@@ -12,8 +12,8 @@ import gymnasium
 
 from gym_http_server.client import RemoteVectorEnv
 
-from .figure import Measure, timed
-from .servers import Kind, Stage
+from ..figure import Measure, timed
+from ..servers import Kind, Stage
 from .steps import CARTPOLE
 
 KINDS_OF_ACTIONS = 8
