@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,10 +19,11 @@ from .config import Settings
 from .errors import AccessError, StartError
 from .handover.policy import OWNER_MODULE, can_hand_over
 from .http1.listening import listen
+from .support.garbage import Survivors, collecting_no_garbage
 from .support.surroundings import open_standard_descriptors, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import uvicorn
 
@@ -103,13 +103,13 @@ def _run(
     settings: Settings, on_start: Callable[[str], None] | None, on_server: Callable[[uvicorn.Server], None]
 ) -> None:
     is_started = False
-    is_frozen = gc.get_freeze_count() > 0
+    survivors = Survivors()
 
     def started(url: str) -> None:
         nonlocal is_started
         is_started = True
-        # Objects of the start live on; scanning them for garbage would block every client for 40 ms.
-        gc.freeze()
+        # Scanning the objects of the start for garbage would block every client for 40 ms.
+        survivors.exempt()
         _tell_key(key)
         if on_start is not None:
             on_start(url)
@@ -125,7 +125,7 @@ def _run(
         settings = dataclasses.replace(settings, api_key=key.text)
         if settings.engine == "process":
             fork_server = _start_fork_server(settings)
-        with _collecting_no_garbage():
+        with collecting_no_garbage():
             from .serving import serve
         serve(settings, sockets, fork_server, on_server, started)
     except OSError as error:
@@ -137,8 +137,7 @@ def _run(
             each.close()
         if fork_server is not None:
             fork_server.kill()
-        if is_started and not is_frozen:  # else the caller froze them
-            gc.unfreeze()
+        survivors.release()
 
 
 def _start_fork_server(settings: Settings) -> ForkServerProcess:
@@ -149,18 +148,6 @@ def _start_fork_server(settings: Settings) -> ForkServerProcess:
         return ForkServerProcess(OWNER_MODULE if can_hand_over(settings) else WORKER_MODULE, settings)
     except OSError as error:
         raise StartError(f"cannot start the fork server: {error}; or choose --engine inline") from error
-
-
-@contextlib.contextmanager
-def _collecting_no_garbage() -> Iterator[None]:
-    """Disable garbage collection while modules are imported: they leave none, and it costs a tenth more time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _check_certificate(settings: Settings) -> None:
