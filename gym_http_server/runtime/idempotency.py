@@ -25,6 +25,9 @@ MAX_REPLIES: Final = 64
 MAX_REPLY_BYTES: Final = 16 << 20
 """Maximum number and total size of the replies kept for one environment; the latest is always kept."""
 
+MAX_PLAIN_BYTES: Final = 64
+"""Maximum bytes of an operation and a body that are kept as they are: those of most steps need no hash."""
+
 MAX_SHARED_REPLIES: Final = 4096
 """Maximum number of replies kept of operations that make and close environments."""
 
@@ -37,7 +40,7 @@ class IdempotencyKey(NamedTuple):
 
     Attributes:
         key: the client's key.
-        digest: hash of the operation and the body.
+        digest: the operation and the body, hashed unless they are short.
     """
 
     key: str
@@ -46,7 +49,8 @@ class IdempotencyKey(NamedTuple):
     @classmethod
     def of(cls, key: str, operation_id: str, body: bytes) -> IdempotencyKey:
         """Return the identity of a request whose arguments are all in its body."""
-        return cls(key, hashlib.blake2b(b"%b\n%b" % (operation_id.encode(), body), digest_size=16).digest())
+        text = b"%b\n%b" % (operation_id.encode(), body)
+        return cls(key, text if len(text) <= MAX_PLAIN_BYTES else hashlib.blake2b(text, digest_size=16).digest())
 
 
 class ReplyCache:
@@ -56,34 +60,35 @@ class ReplyCache:
         self._kept: dict[str, tuple[bytes, Reply | _Refusal, int]] = {}
         self._bytes = 0
 
-    def of(self, key: IdempotencyKey, call: Callable[[], Reply]) -> Reply:
+    def of(self, key: tuple[str, bytes], call: Callable[[], Reply]) -> Reply:
         """Return the reply of the first `call` with this key; a `GymHttpServerError` that it raised is raised again.
 
         Raises:
             KeyReusedError: the key is that of another request.
         """
-        kept = self._kept.get(key.key)
+        name, digest = key
+        kept = self._kept.get(name)
         if kept is None:
             try:
                 reply = call()
             except GymHttpServerError as error:
-                self._keep(key, _Refusal(error.to_wire()), 0)
+                self._keep(name, digest, _Refusal(error.to_wire()), 0)
                 raise
             body, media_type, headers = reply
             # MessagePack is made to its size.
             compacted = reply if media_type == MSGPACK else Reply(compact(body), media_type, headers)
-            self._keep(key, compacted, len(body))
+            self._keep(name, digest, compacted, len(body))
             return reply
-        digest, outcome, _ = kept
-        if digest != key.digest:
-            raise KeyReusedError.of(key.key)
+        first_digest, outcome, _ = kept
+        if first_digest != digest:
+            raise KeyReusedError.of(name)
         if isinstance(outcome, _Refusal):
             raise GymHttpServerError.from_wire(outcome.error)
         return outcome
 
-    def _keep(self, key: IdempotencyKey, outcome: Reply | _Refusal, size: int) -> None:
+    def _keep(self, name: str, digest: bytes, outcome: Reply | _Refusal, size: int) -> None:
         kept = self._kept
-        kept[key.key] = key.digest, outcome, size
+        kept[name] = digest, outcome, size
         self._bytes += size
         while len(kept) > MAX_REPLIES or (self._bytes > MAX_REPLY_BYTES and len(kept) > 1):
             self._bytes -= kept.pop(next(iter(kept)))[2]

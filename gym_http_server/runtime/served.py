@@ -23,7 +23,7 @@ from ..errors import (
     RenderModeError,
     ResetNeededError,
 )
-from .idempotency import ONCE, IdempotencyKey, ReplyCache
+from .idempotency import ONCE, ReplyCache
 from .making.blame import blame
 from .making.construct import render_modes
 from .messages import JSON, MSGPACK, Description, Reply
@@ -96,7 +96,7 @@ class Served(abc.ABC):
 
         Args:
             operation: the call.
-            arguments: its arguments; with an `IdempotencyKey` under `ONCE` it runs only once.
+            arguments: its arguments; with the members of an `IdempotencyKey` under `ONCE` it runs only once.
 
         Raises:
             UsageError, ConflictError: the call is refused.
@@ -111,8 +111,7 @@ class Served(abc.ABC):
             raise InstanceKindError(f"this instance is {what}: {CALLS[operation].instead}", num_envs=lanes)
         if ONCE in arguments:
             others = dict(arguments)
-            key = IdempotencyKey(*others.pop(ONCE))
-            return self._reply_cache.of(key, lambda: self._serve(operation, serve, others))
+            return self._reply_cache.of(others.pop(ONCE), lambda: self._serve(operation, serve, others))
         return self._serve(operation, serve, arguments)
 
     def _serve(self, operation: str, serve: Callable[..., Reply], arguments: Mapping[str, Any]) -> Reply:
