@@ -8,7 +8,8 @@ read it whole. Otherwise `ServerConnectionError` says so. A request whose answer
 the server may still be executing it.
 
 Cost. The head of a request is built once for each path and sent with the body in one write; a reply is usually one read.
-A step takes about 40 µs longer than the same bytes over a bare socket; with http.client it took 155.
+In processor time of the client's process, medians of 9 interleaved rounds, `RemoteEnv.step` takes 25 µs more than the same
+step over a bare socket in JSON, 45 in MessagePack and 29 for a frame of Pong.
 """
 
 from __future__ import annotations
