@@ -74,9 +74,9 @@ def msgpack_body(value: Any) -> bytes:
         TypeError: a value in it has no MessagePack form.
     """
     try:
-        # For the actions of a batch, an array, which is copied once.
-        return ("actions" in value and pack_members(value, pack)) or pack(value)
-    except (OverflowError, TypeError):
+        # For the actions of a batch, which are copied once.
+        return (hasattr(value.get("actions"), "dtype") and pack_members(value, pack)) or pack(value)
+    except (AttributeError, OverflowError, TypeError):
         return pack(_as_numpy(value))
 
 

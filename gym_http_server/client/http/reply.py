@@ -55,6 +55,9 @@ class HttpReply(NamedTuple):
     is_kept: bool
 
 
+_new = tuple.__new__  # as the constructor of a named tuple, in less than half of its time
+
+
 class ReplyReader:
     """Reads one reply after another."""
 
@@ -77,7 +80,7 @@ class ReplyReader:
         end = data.find(b"\r\n\r\n") + 4
         known = self._known_heads.get(data[:end]) or self._noted(data)
         if known is not None and len(data) - end == known[2]:
-            return HttpReply(known[0], known[1], data[end:], True)
+            return _new(HttpReply, (known[0], known[1], data[end:], True))
         self._begin()
         if known is None or len(data) - end > known[2]:
             return self.feed(data)

@@ -42,6 +42,9 @@ _JITTER = random.Random()  # noqa: S311 -- no secret; not the global generator, 
 _MAX_CACHED_HEADS = 1024
 _FIRST_ERROR_STATUS = 300  # redirects, which no operation has, are errors too
 
+_pid = os.getpid()
+"""The id of this process, noted at a fork: to ask the system is a system call for each request."""
+
 
 class Transport:
     """Sends requests to one server; threads may share it.
@@ -106,7 +109,7 @@ class Transport:
             ServerConnectionError: the server cannot be reached, or the connection ended before the answer.
             TimeoutError: no answer came in time; the server may still be executing the request.
         """
-        pid = os.getpid()
+        pid = _pid
         data = self._request(method, path, content, media_type, accept, self._keys.new(pid) if keyed else b"")
         attempts = 0
         while True:
@@ -209,6 +212,15 @@ class Transport:
                 f"{method} {self.url}{path}: {ended}; {doubt}", is_harmless=not sent_whole
             ) from error
         return reply if sent_whole else reply._replace(is_kept=False)
+
+
+def _after_fork_in_child() -> None:
+    global _pid
+    _pid = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Local(threading.local):
