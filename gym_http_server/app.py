@@ -7,14 +7,14 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from .api.asgi import ABANDON
+from .api.asgi import link_of
 from .api.connexion_app import MiddlewarePosition, make_connexion_app
 from .api.content.compression import Compression, compressed
 from .api.guard.gate import Gate
 from .api.guard.guesses import Guesses
 from .api.guard.proxy import TrustedProxies
 from .api.guard.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
-from .api.handlers import handler_table
+from .api.handlers import Execution, handler_table, plan_table
 from .api.hot_operations import HotOperations
 from .api.hot_path import HotPath
 from .api.normalizer import Normalizer
@@ -89,14 +89,14 @@ class Application:
         self._reaper = Reaper(self.instances, settings.idle_timeout)
 
         # Operations
-        handlers = handler_table(settings, self.instances, shut_down, self.results, self.registry)
-        self.operations = HotOperations(contract.resolved_paths(), handlers, settings.max_values)
+        execution = Execution(settings, self.instances)
+        handlers = handler_table(settings, self.instances, shut_down, self.results, self.registry, execution)
+        self.operations = HotOperations(contract.resolved_paths(), plan_table(settings), settings.max_values)
         api = connexion_app = make_connexion_app(
             contract, handlers, settings.max_values, validate_responses=validate_responses
         )
         if hot_path:
-            traffic_of, on_lost = self.instances.traffic, self.instances.note_loss
-            api = HotPath(self.operations, settings.max_body, connexion_app, traffic_of, on_lost)
+            api = HotPath(self.operations, execution.execute, self.instances, settings.max_body, connexion_app)
         if settings.compression == "remote":
             connexion_app.add_middleware(Compression, position=MiddlewarePosition.BEFORE_EXCEPTION)
         elif settings.compression == "all":
@@ -176,7 +176,7 @@ class Application:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
             # uvicorn cancels at the end of a shutdown; it would log this and answer without a reason.
-            abandon = scope.get("extensions", {}).get(ABANDON)
+            abandon = link_of(scope).abandon
             if abandon is None:
                 raise
             abandon()

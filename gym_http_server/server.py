@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .config import Settings
 from .errors import AccessError, StartError
-from .handover.policy import OWNER_MODULE, can_hand_over
+from .handover.policy import HOST_MODULE, can_hand_over
 from .http1.listening import listen
 from .support.garbage import Survivors, collecting_no_garbage
 from .support.surroundings import open_standard_descriptors, say
@@ -145,7 +145,7 @@ def _start_fork_server(settings: Settings) -> ForkServerProcess:
     from .engines.process.fork_server_process import WORKER_MODULE, ForkServerProcess
 
     try:
-        return ForkServerProcess(OWNER_MODULE if can_hand_over(settings) else WORKER_MODULE, settings)
+        return ForkServerProcess(HOST_MODULE if can_hand_over(settings) else WORKER_MODULE, settings)
     except OSError as error:
         raise StartError(f"cannot start the fork server: {error}; or choose --engine inline") from error
 

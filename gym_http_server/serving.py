@@ -18,7 +18,7 @@ from .api.refusals import REFUSALS, client_of
 from .api.request import CURRENT
 from .app import Application
 from .errors import StartError
-from .handover.gateway import Gateway, owner_entry
+from .handover.gateway import Gateway, host_entry
 from .handover.policy import can_hand_over
 from .http1.configuration import Configuration
 from .http1.protocol import HttpProtocol
@@ -119,7 +119,7 @@ async def _serve(
             server.should_exit = True
 
     if can_hand_over(settings):
-        entry = owner_entry(settings)
+        entry = host_entry(settings)
         application = Application(settings, shut_down=shut_down, entry=entry, fork_server=fork_server)
         protocol: Any = Gateway(application.operations, application.instances).protocol
     else:

@@ -73,9 +73,7 @@ LARGE_CLASSES = {
     "Plot": "what the template of a learning curve draws",
     "Settings": "an attribute for each option",
     # Protocols and processes.
-    "DirectTransport": "half of its attributes are methods of the transport inside, bound once because that is faster",
     "HttpProtocol": "adds to one class of uvicorn's, whose callbacks share the state of a connection",
-    "OwnedProtocol": "as HttpProtocol, with the receive buffer beside it",
     # Beside an environment: state that a step needs without a further call.
     "Batch": "the functions that its spaces are compiled into",
     "Environment": "the functions that its spaces are compiled into",

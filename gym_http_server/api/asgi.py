@@ -1,9 +1,13 @@
-"""ASGI's types, names of extensions of a scope, and replaying of messages. Imports nothing: every module here needs it."""
+"""ASGI's types, what the HTTP protocol offers beyond ASGI, and replaying of messages. Every module here needs it."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ..errors import GymHttpServerError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -11,27 +15,44 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-REPLY = "gym_http_server.reply"
-"""ASGI extension of `http1/protocol.py`: `reply(media_type, body)` sends a whole response with status 200 in one call, or returns
-False and sends nothing."""
-
-ERROR = "gym_http_server.error"
-"""ASGI extension of `http1/protocol.py`: the error to answer this request with, because it was executed elsewhere."""
-
-ABANDON = "gym_http_server.abandon"
-"""ASGI extension of `http1/protocol.py`: a function that ends the current request, because the server stops."""
-
-CONTEXT = "connexion_context"
+CONTEXT: Final = "connexion_context"
 """The ASGI extension from which connexion takes further arguments of a handler, by name."""
 
-HOT: Final = "gym_http_server.hot"
-"""Key in the scope of a hot operation's request that fell through to connexion."""
+LINK: Final = "gym_http_server"
+"""The ASGI extension with a `ProtocolLink`."""
 
 
-def without_reply(scope: Scope) -> Scope:
-    """Return a scope without `REPLY`, which would bypass a middleware that wraps `send`."""
-    extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != REPLY}
-    return {**scope, "extensions": extensions}
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProtocolLink:
+    """What this server's protocol (`http1/protocol.py`) and its apps tell each other beyond ASGI.
+
+    Attributes:
+        reply: `reply(media_type, body)` sends a whole response with status 200 in one call, or returns False and sends nothing;
+            None behind a middleware that wraps `send`.
+        abandon: ends the current request, because the server stops; None in another server.
+        error: the error to answer this request with, because it was executed elsewhere; None to execute it.
+        is_declined: the hot path has declined this request of one of its operations, and counts it.
+    """
+
+    reply: Callable[[bytes, bytes], bool] | None = None
+    abandon: Callable[[], None] | None = None
+    error: GymHttpServerError | None = None
+    is_declined: bool = False
+
+
+_NONE: Final = ProtocolLink()
+
+
+def link_of(scope: Scope) -> ProtocolLink:
+    """Return the link of a request; an empty one in another server."""
+    link: ProtocolLink = scope.get("extensions", {}).get(LINK, _NONE)
+    return link
+
+
+def with_link(scope: Scope, **changes: Any) -> Scope:
+    """Return a scope whose link has other attributes."""
+    link = dataclasses.replace(link_of(scope), **changes)
+    return {**scope, "extensions": {**scope.get("extensions", {}), LINK: link}}
 
 
 def whole_body(body: bytes) -> Message:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jsonschema_rs
 
 from ..runtime.messages import JSON, MSGPACK
+from ..runtime.operations import OPERATIONS
 from .call import key_pattern
 from .content.bodies import parse_plain
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from .handlers import Handler
+    from .handlers import Plan
 
 MARK: Final = "x-hot-path"
 
@@ -34,6 +35,9 @@ MEDIA_TYPES: Final[dict[bytes | None, str]] = {
     b"application/msgpack": MSGPACK,
 }
 """Content-Type headers that the hot path accepts."""
+
+NAMES: Final = {operation.operation_id: operation.call for operation in OPERATIONS}
+"""The call of an instance for each operationId."""
 
 _METHODS: Final = frozenset(("get", "put", "post", "delete", "options", "head", "patch", "trace"))
 _ANNOTATIONS: Final = frozenset(("title", "description", "example", "default", "format"))
@@ -59,13 +63,41 @@ class NotPlainError(Exception):
     """The request is not plain and valid, so connexion answers it."""
 
 
+class BodySchema:
+    """The compiled schema of a body.
+
+    Args:
+        schema: the schema in the contract.
+    """
+
+    __slots__ = ("_free", "_is_object", "_required", "_validator")
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        properties = schema.get("properties", {})
+        self._free = frozenset(name for name, part in properties.items() if not part.keys() & _CHECKED)
+        self._required = frozenset(schema.get("required", ()))
+        self._is_object = schema.get("type", "object") == "object" and "enum" not in schema
+        self._validator = jsonschema_rs.Draft4Validator(draft4(schema))
+
+    def is_valid(self, value: Any) -> bool:
+        """Return whether a value is valid."""
+        if type(value) is not dict:
+            return self._validator.is_valid(value)
+        names = value.keys()
+        if self._is_object and names <= self._free and names >= self._required:
+            return True  # the schema does not constrain any of its members
+        # Unconstrained members are not validated: an observation may be large.
+        return self._validator.is_valid({key: None if key in self._free else item for key, item in value.items()})
+
+
 @dataclass(frozen=True, slots=True)
 class HotOperation:
     """One compiled operation.
 
     Attributes:
         operation_id: its operationId.
-        handler: the handler.
+        call: the call of an instance that it is.
+        plan: returns the arguments of that call.
         takes_body: whether the operation declares a body.
         requires_body: whether the body is required.
         ignores_body: whether it declares none and its method allows one, which is then ignored.
@@ -75,17 +107,15 @@ class HotOperation:
     """
 
     operation_id: str
-    handler: Handler
+    call: str
+    plan: Plan
     takes_body: bool
     requires_body: bool
     ignores_body: bool
     key: re.Pattern[bytes] | None
     media_types: frozenset[str]
     max_values: int
-    _free: frozenset[str]
-    _required: frozenset[str]
-    _is_object: bool
-    _validator: jsonschema_rs.Draft4Validator
+    _schema: BodySchema
 
     def read(self, content_type: bytes | None, body: bytes) -> Any:
         """Parse and validate a body.
@@ -102,15 +132,7 @@ class HotOperation:
             raise NotPlainError
         try:
             value = parse_plain(media_type, body, self.max_values)
-            if type(value) is dict:
-                names = value.keys()
-                if self._is_object and names <= self._free and names >= self._required:
-                    return value  # the schema does not constrain any of its members
-                # Unconstrained members are not validated: an observation may be large.
-                checked: Any = {key: None if key in self._free else item for key, item in value.items()}
-            else:
-                checked = value
-            if self._validator.is_valid(checked):
+            if self._schema.is_valid(value):
                 return value
         except ValueError:
             pass
@@ -122,21 +144,21 @@ class HotOperations:
 
     Args:
         paths: the paths of the contract, with references resolved.
-        handlers: the handler of every operation, by operationId.
+        plans: the plan of every operation that is a call of an instance, by operationId.
         max_values: maximum number of values in a body.
 
     Raises:
         ValueError: the schema of a marked operation has an unknown keyword.
     """
 
-    def __init__(self, paths: Mapping[str, Any], handlers: Mapping[str, Handler], max_values: int) -> None:
+    def __init__(self, paths: Mapping[str, Any], plans: Mapping[str, Plan], max_values: int) -> None:
         self._by_suffix: dict[tuple[str, str, str], HotOperation] = {}
         self._by_pattern: list[tuple[str, re.Pattern[str], HotOperation]] = []
         self._prefixes: dict[str, tuple[str, int]] = {}
         for template, method, operation, parameters in _marked(paths):
-            compiled = _compile(method, operation, handlers, key_pattern(parameters), max_values)
             in_path = [each for each in parameters if each["in"] != "header"]
             lengths = {each["name"]: _lengths(each) for each in in_path}
+            compiled = _compile(method, operation, plans, key_pattern(parameters), max_values)
             prefix, name, suffix = re.split(r"\{(\w+)\}", template, maxsplit=1)
             if "{" in suffix:
                 greedy = {each["name"] for each in in_path if each["schema"].get("format") == "path"}
@@ -192,31 +214,27 @@ def _marked(paths: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, A
 def _compile(
     method: str,
     operation: Mapping[str, Any],
-    handlers: Mapping[str, Handler],
+    plans: Mapping[str, Plan],
     key: re.Pattern[bytes] | None,
     max_values: int,
 ) -> HotOperation:
     operation_id = operation["operationId"]
-    handler = handlers[operation_id]
     body = operation.get("requestBody")
     content = body["content"] if body else {}
     schemas = [each["schema"] for each in content.values()]
     if any(schema != schemas[0] for schema in schemas):
         raise ValueError(f"{operation_id}: the media types of the body have different schemas")
-    schema = schemas[0] if schemas else {}
     return HotOperation(
         operation_id,
-        handler,
+        NAMES[operation_id],
+        plans[operation_id],
         takes_body=body is not None,
         requires_body=bool(body and body.get("required", False)),
         ignores_body=body is None and method != "GET",
         key=key,
         media_types=frozenset(content),
         max_values=max_values,
-        _free=frozenset(name for name, part in schema.get("properties", {}).items() if not part.keys() & _CHECKED),
-        _required=frozenset(schema.get("required", ())),
-        _is_object=schema.get("type", "object") == "object" and "enum" not in schema,
-        _validator=jsonschema_rs.Draft4Validator(draft4(schema)),
+        _schema=BodySchema(schemas[0] if schemas else {}),
     )
 
 

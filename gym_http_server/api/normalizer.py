@@ -14,7 +14,7 @@ from werkzeug.http import parse_options_header
 
 from ..runtime.messages import JSON
 from ..runtime.operations import KEYED
-from .asgi import CONTEXT, HOT, replay, whole_body
+from .asgi import CONTEXT, link_of, replay, whole_body
 from .call import NAME, Call, idempotency_key_of
 from .content.headers import combined, mended
 from .problems import HttpProblem, Problem, problem_of
@@ -53,7 +53,7 @@ class Normalizer:
         if (request_id := sent_id(scope)) is not None:
             send = echoing(request_id, send)
         counting = Counting(lambda: self._traffic, receive, send, has_content=scope["method"] != "HEAD")
-        if HOT not in scope:
+        if not link_of(scope).is_declined:
             receive, send = counting.receive, counting.send
         try:
             operation, scope = self._route(scope)

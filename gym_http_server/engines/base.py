@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..errors import GymHttpServerError
     from ..runtime.messages import CreateRequest, Description, Reply
     from ..runtime.shared.traffic import Traffic
     from ..runtime.shared.usage import Usage
-
-
-class Returned(NamedTuple):
-    """A client's connection that comes back from an environment's process.
-
-    Attributes:
-        connection: its descriptor, for the receiver to close.
-        rest: bytes to write to it, the end of a reply.
-        closes: whether to close it afterwards.
-        data: received bytes, the last answered requests included.
-        answered: number of answered requests at the beginning of `data`.
-        served: number of requests that the process answered.
-        error: answer to the first unanswered request if the process died during it.
-        waits_since: since when the server waits for the client, in seconds of the monotonic clock; 0 if unknown.
-    """
-
-    connection: int
-    rest: bytes
-    closes: bool
-    data: bytes
-    answered: int
-    served: int
-    error: GymHttpServerError | None
-    waits_since: float = 0.0
 
 
 class Worker(abc.ABC):
@@ -64,13 +39,14 @@ class Worker(abc.ABC):
             EnvironmentDiedError, CallTimeoutError: the environment was lost during this call.
         """
 
-    def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:  # noqa: ARG002 -- for subclasses
+    def hand_over(self, connection: int, data: bytes, back: Callable[[Any], None]) -> bool:  # noqa: ARG002 -- for subclasses
         """Give a client's connection to the environment's process, if there is one that can serve it.
 
         Args:
             connection: its descriptor, which belongs to the worker afterwards.
             data: received bytes, the beginning of a request.
-            back: called once: with the returned connection, or with None when it has ended.
+            back: called once: with the connection that comes back (`handover.lent_connections.Returned`), or with None when it
+                has ended.
 
         Returns:
             Whether the connection was taken.
@@ -78,7 +54,7 @@ class Worker(abc.ABC):
         return False
 
     def recall(self) -> None:  # noqa: B027 -- nothing to do without `hand_over`
-        """Ask the environment's process to give the client's connection back."""
+        """Ask the environment's process to give clients' connections back."""
 
     @abc.abstractmethod
     async def close(self, *, at_once: bool = False) -> None:

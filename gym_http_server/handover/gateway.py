@@ -13,17 +13,17 @@ from ..api.guard.security import Access
 from ..api.hot_operations import hot_paths
 from ..contract import load_contract
 from ..engines.process.fork_server import Entry
-from ..engines.process.lent_connection import shut_down
 from ..http1.protocol import Beginning, HttpProtocol
-from .pipelining import unanswered
-from .policy import OWNER_MODULE
+from .lent_connections import LentConnections, shut_down
+from .policy import HOST_MODULE
+from .request_parser import unanswered
 
 if TYPE_CHECKING:
     from ..api.hot_operations import HotOperations
     from ..config import Settings
-    from ..engines.base import Returned
     from ..instances.directory import Instances
     from ..instances.instance import Instance
+    from .lent_connections import Returned
 
 REQUEST_LINE: Final = re.compile(rb"([A-Z]+) (/v1/envs/([0-9a-f]{8})/[^ ?#%]*) HTTP/1\.[01]\r\n")
 
@@ -34,7 +34,7 @@ MIN_PATIENCE_REQUESTS: Final = 1
 MAX_PATIENCE_REQUESTS: Final = 1 << 12
 
 
-def owner_entry(settings: Settings) -> Entry:
+def host_entry(settings: Settings) -> Entry:
     """Return the module and arguments of environments' processes that take connections."""
     paths = hot_paths(load_contract().resolved_paths())
     # Third-party code runs there: no secrets, and no setting that may contain or lead to one.
@@ -46,7 +46,7 @@ def owner_entry(settings: Settings) -> Entry:
         "access": dataclasses.asdict(Access.of(settings)),
         "paths": paths,
     }
-    return Entry(OWNER_MODULE, arguments)
+    return Entry(HOST_MODULE, arguments, LentConnections)
 
 
 class Habit:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from ..config import Settings
 
-OWNER_MODULE: Final = "gym_http_server.handover.owner"
+HOST_MODULE: Final = "gym_http_server.handover.host"
 """The module of environments' processes that take connections."""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ..api.asgi import ABANDON, ERROR, REPLY
+from ..api.asgi import LINK, ProtocolLink
 from .arrival import BODY, HEAD, MAX_HEAD_BYTES, NOTHING, Arrival, WaitTimer, head_size
 from .refusal import Refuser
 from .transport import JoiningTransport
@@ -52,8 +53,8 @@ class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol.
 
     - Head and body of a response are one write, so that the client wakes up once.
-    - The ASGI extension `asgi.REPLY` sends a whole reply in one call; two messages and their checks would take as long
-      as the rest of a step.
+    - The app can send a whole reply in one call (`asgi.ProtocolLink`); two messages and their checks would take as long as
+      the rest of a step. It can also end a request that a stop cuts short.
     - The timer of an idle connection runs on while requests arrive, instead of being restarted by each. A connection is
       idle until a request begins.
     - An upgrade to another protocol is ignored (RFC 9110, 7.8): Java's HttpClient and `curl --http2` ask for one, and the
@@ -62,7 +63,6 @@ class HttpProtocol(HttpToolsProtocol):
     - Malformed requests are answered with problem details, after the replies to earlier requests.
     - A head or body that arrives too slowly is answered with 408.
     - Anything but body data is limited to `MAX_HEAD_BYTES` (431). Trailers are dropped: a request is served by its head.
-    - The ASGI extension `asgi.ABANDON` ends a request that a stop cuts short.
 
     Args:
         beginning: the state of a connection that another process served before, or None.
@@ -83,8 +83,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._refuser = Refuser(self, self.config, self._arrival, self._complete_requests)
         self._under_way: RequestResponseCycle | None = None
 
-        # Replies; one dict for all requests, because a function per request would be a reference cycle per request
-        self._extensions: dict[str, Any] = {REPLY: self._reply, ABANDON: self._abandon}
+        # Replies; one link for all requests, because a function per request would be a reference cycle per request
+        self._link = ProtocolLink(self._reply, self._abandon)
         self._default_headers: list[tuple[bytes, bytes]] | None = None
         self._default_head = b""
 
@@ -195,11 +195,11 @@ class HttpProtocol(HttpToolsProtocol):
             raise LongHead
         self._idle_since = None
         arrival.part, arrival.since, arrival.size = BODY, None, 0
-        extensions = self._extensions
+        link = self._link
         if self._error is not None:
-            extensions = {**extensions, ERROR: self._error}
+            link = dataclasses.replace(link, error=self._error)
             self._error = None
-        self.scope["extensions"] = extensions
+        self.scope["extensions"] = {LINK: link}  # type: ignore[dict-item]  # ASGI says: values of any type
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:

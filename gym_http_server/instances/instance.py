@@ -17,7 +17,7 @@ from .metadata import Metadata
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..engines.base import Returned, Worker
+    from ..engines.base import Worker
     from ..runtime.idempotency import IdempotencyKey
     from ..runtime.messages import Description, Reply
     from ..runtime.shared.traffic import Tally
@@ -167,15 +167,12 @@ class Instance:
         # As plain values: the traceback of the error would keep descriptors open.
         self._last_words = once, error.to_wire()
 
-    def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:
-        """Give a client's connection to the environment's process; see `engines.base.Worker.hand_over`.
-
-        Not during a call, which would recall it at once.
-        """
-        return not (self._closing or self._turn.taken) and self._worker.hand_over(connection, data, back)
+    def hand_over(self, connection: int, data: bytes, back: Callable[[Any], None]) -> bool:
+        """Give a client's connection to the environment's process; see `engines.base.Worker.hand_over`."""
+        return not self._closing and self._worker.hand_over(connection, data, back)
 
     def recall(self) -> None:
-        """Ask the environment's process for the client's connection."""
+        """Ask the environment's process for clients' connections."""
         self._worker.recall()
 
     async def close(self, *, at_once: bool = False, once: IdempotencyKey | None = None) -> None:

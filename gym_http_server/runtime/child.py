@@ -1,13 +1,13 @@
-"""The main loop of an environment's process: serves one request at a time until the server closes the socket."""
+"""The main loop of an environment's process: serves one request of the server at a time until it closes the socket."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EnvironmentRaisedError, GymHttpServerError, RuntimeDefectError
-from .frames import ADOPT, CLOSE, CREATE, RECALL, RequestReader, pack_description, pack_error, pack_reply
+from .frames import CLOSE, CREATE, RequestReader, pack_description, pack_error, pack_reply
 from .messages import JSON, MSGPACK, CreateRequest
 from .opening import open_served
 
@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from .shared.memory import Memory
 
 logger = logging.getLogger(__name__)
-
-
-class Adopter(Protocol):
-    """Serves a client's connection with an environment."""
-
-    def adopt(self, descriptor: int, environment: Served) -> None:
-        """Serve a connection until it ends, is returned, or the server sends a frame.
-
-        If the environment is broken, its last words are sent to the server.
-        """
 
 
 def prepare(arguments: Mapping[str, Any]) -> None:
@@ -60,46 +50,55 @@ class OperationLoop:
     Args:
         channel: the blocking socket to the server.
         memory: the memory shared with the server.
-        adopter: serves clients' connections.
+
+    Attributes:
+        environment: the environment, once it is made.
+        max_reply: maximum bytes of a reply.
     """
 
-    def __init__(self, channel: socket.socket, memory: Memory, adopter: Adopter | None = None) -> None:
-        self._channel = channel
-        self._memory = memory
-        self._adopter = adopter
-        self._environment: Served | None = None
-        self._max_reply = 0
+    def __init__(self, channel: socket.socket, memory: Memory) -> None:
+        self.channel = channel
+        self.memory = memory
+        self.requests = RequestReader(channel)
+        self.environment: Served | None = None
+        self.max_reply = 0
 
     def run(self) -> None:
-        """Serve until the socket is closed."""
+        """Serve until the server asks for the end or closes the socket."""
         try:
-            requests = RequestReader(self._channel)
-            while (request := requests.next()) is not None:
-                operation, arguments = request
-                if operation == CLOSE:
-                    break
-                if operation == RECALL:
-                    continue  # the connection has already been returned
-                if operation == ADOPT and self._adopter is not None and self._environment is not None:
-                    self._adopter.adopt(requests.next_descriptor(), self._environment)
-                else:
-                    self._channel.sendall(self._answer(operation, arguments))
-                if self._environment is None or self._environment.is_broken:
-                    break
+            while self.turn():
+                pass
         finally:
-            if self._environment is not None:
-                self._environment.close()
+            self.end()
+
+    def turn(self) -> bool:
+        """Wait for a request of the server and serve it; return whether the loop goes on."""
+        request = self.requests.next()
+        if request is None or request[0] == CLOSE:
+            return False
+        if not self.control(*request):
+            self.channel.sendall(self._answer(*request))
+        return self.environment is not None and not self.environment.is_broken
+
+    def control(self, operation: str, arguments: dict[str, Any]) -> bool:  # noqa: ARG002 -- for subclasses
+        """Serve a request to the loop itself; return False for one to the environment."""
+        return False
+
+    def end(self) -> None:
+        """Close the environment."""
+        if self.environment is not None:
+            self.environment.close()
 
     def _answer(self, operation: str, arguments: dict[str, Any]) -> bytes:
         try:
-            if self._environment is not None:
-                return pack_reply(self._environment.call(operation, arguments).within(self._max_reply))
+            if self.environment is not None:
+                return pack_reply(self.environment.call(operation, arguments).within(self.max_reply))
             if operation != CREATE:
                 raise EnvironmentRaisedError(f"{operation} before the environment was made")  # noqa: TRY301 -- answered like other errors
-            self._max_reply = arguments["max_reply"]
+            self.max_reply = arguments["max_reply"]
             request = CreateRequest.from_wire(arguments["request"])
-            self._environment = open_served(request, usage=self._memory.usage)
-            return pack_description(self._environment.description)
+            self.environment = open_served(request, usage=self.memory.usage)
+            return pack_description(self.environment.description)
         except GymHttpServerError as error:
             return pack_error(error)
         except (Exception, SystemExit) as error:

@@ -1,14 +1,10 @@
 """Frames of the channel: the messages on the socket between the server and an environment's process.
 
-To the process: `<I` length and that many bytes of MessagePack `[operation, arguments]`. `ADOPT` brings the descriptor of a
-client's connection, whose first bytes are in the receive buffer in shared memory.
+To the process: `<I` length and that many bytes of MessagePack `[operation, arguments]`, perhaps with a descriptor.
 
 From the process: `<BQ` kind and length, and that many bytes. An error or a description is JSON, a reply has the media type
-`KINDS[kind]`. A connection is `RETURNED`, with a byte of flags and the unsent rest of a reply, or `ENDED`. Environments are
-third-party code and may write to the socket: nothing is unpickled, each kind has its own size limit, and a malformed frame is a
-ValueError.
-
-Any frame to a process that serves a connection makes it return that connection first; `RECALL` has no other meaning.
+`KINDS[kind]`. Environments are third-party code and
+may write to the socket: nothing is unpickled, each kind has its own size limit, and a malformed frame is a ValueError.
 """
 
 from __future__ import annotations
@@ -33,7 +29,9 @@ if TYPE_CHECKING:
 REQUEST_HEADER = struct.Struct("<I")
 REPLY_HEADER = struct.Struct("<BQ")
 
-ERROR, DESCRIPTION, RETURNED, ENDED, LAST_WORDS = 0, 1, 7, 8, 9
+ERROR, DESCRIPTION, LAST_WORDS = 0, 1, 9
+OF_CONNECTIONS = frozenset((7, 8))
+"""Kinds of frames about clients' connections (`handover/connection_frames.py`)."""
 KINDS = {2: JSON, 3: PNG, 4: JPEG, 5: TEXT, 6: MSGPACK}
 REPLIES = frozenset(KINDS)
 VALUES = frozenset(kind for kind, media_type in KINDS.items() if media_type in (JSON, MSGPACK))
@@ -44,12 +42,10 @@ MAX_DESCRIPTION_BYTES = 64 << 20
 _MAX_DETAIL_CHARS = 1 << 16
 _KIND_OF = {media_type: kind for kind, media_type in KINDS.items()}
 
-_CLOSES, _ENDS_REPLY = 1, 2
-
 _READ_BYTES = 1 << 16
 _MAX_KEPT_BUFFER_BYTES = 1 << 20
 
-CREATE, CLOSE, ADOPT, RECALL = "create", "close", "adopt", "recall"
+CREATE, CLOSE = "create", "close"
 
 _FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # programs that the environment starts do not inherit it
 _ANCILLARY = socket.CMSG_SPACE(struct.calcsize("i"))
@@ -102,28 +98,6 @@ def _frame_of(kind: int, error: GymHttpServerError) -> bytes:
     return REPLY_HEADER.pack(kind, len(body)) + body
 
 
-def pack_returned(rest: bytes, *, closes: bool, ends_reply: bool) -> bytes:
-    """Return the frame that returns a connection.
-
-    Args:
-        rest: the unsent rest of a reply, which the server writes to the connection.
-        closes: the server closes the connection then.
-        ends_reply: `rest` completes a reply that the receive buffer does not count as answered yet.
-    """
-    return REPLY_HEADER.pack(RETURNED, 1 + len(rest)) + bytes([closes * _CLOSES | ends_reply * _ENDS_REPLY]) + rest
-
-
-def unpack_returned(body: bytes) -> tuple[bytes, bool, bool]:
-    """Return `rest`, `closes` and `ends_reply` of a returned connection."""
-    flags = body[0] if body else _CLOSES
-    return body[1:], bool(flags & _CLOSES), bool(flags & _ENDS_REPLY)
-
-
-def pack_ended() -> bytes:
-    """Return the frame for a connection that has ended."""
-    return REPLY_HEADER.pack(ENDED, 0)
-
-
 def max_body_bytes(kind: int, max_reply: int) -> int:
     """Return the maximum size of a frame's body in bytes, or -1 for an unknown kind.
 
@@ -133,11 +107,7 @@ def max_body_bytes(kind: int, max_reply: int) -> int:
     """
     if kind in KINDS:
         return max_reply
-    if kind == RETURNED:
-        return max_reply + _READ_BYTES  # the rest of a reply and its head
-    return {ERROR: MAX_ERROR_BYTES, LAST_WORDS: MAX_ERROR_BYTES, DESCRIPTION: MAX_DESCRIPTION_BYTES, ENDED: 0}.get(
-        kind, -1
-    )
+    return {ERROR: MAX_ERROR_BYTES, LAST_WORDS: MAX_ERROR_BYTES, DESCRIPTION: MAX_DESCRIPTION_BYTES}.get(kind, -1)
 
 
 def unpack_error(body: bytes) -> GymHttpServerError:
@@ -204,6 +174,11 @@ class RequestReader:
         # Requests without arrays are unpacked in a third of the time.
         operation, arguments = unpack(body) if b"dtype" in body else msgpack.unpackb(body)
         return operation, arguments
+
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes of a further request are read already."""
+        return bool(self._buffer)
 
     def next_descriptor(self) -> int:
         """Return the descriptor that came with the latest request."""

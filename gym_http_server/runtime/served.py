@@ -135,9 +135,17 @@ class Served(abc.ABC):
         """Reply `{"member"}`: whether the action space contains the value."""
         return encoded({"member": contains(self._action_space, action)}, media_type)
 
-    def contains_observation(self, observation: Any, media_type: str = JSON) -> Reply:
-        """Reply `{"member"}`: whether the observation space contains the value."""
-        return encoded({"member": contains(self._observation_space, observation)}, media_type)
+    def contains_observation(
+        self, observation: Any = None, description: Mapping[str, Any] | None = None, media_type: str = JSON
+    ) -> Reply:
+        """Reply `{"member"}`: whether the observation space contains the value, or its description has these members."""
+        if description is None:
+            return encoded({"member": contains(self._observation_space, observation)}, media_type)
+        own = self.description.observation_space
+        plain = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in description.items()
+        }
+        return encoded({"member": all(name in own and own[name] == value for name, value in plain.items())}, media_type)
 
     def render(self, media_types: Sequence[str], lane: int | None = None) -> Reply:
         """Reply the current frame of a lane, in the first of the media types that the render mode allows.
@@ -257,14 +265,14 @@ class Served(abc.ABC):
         self._keep_frame(snapshot.frame)
         return encoded(self._observed(), media_type)
 
-    def snapshot_delete(self, snapshot_id: str) -> Reply:
+    def snapshot_delete(self, snapshot_id: str, media_type: str = JSON) -> Reply:
         """Delete a snapshot; reply `{}`.
 
         Raises:
             UnknownSnapshotError: the snapshot does not exist.
         """
         self._snapshots.delete(snapshot_id)
-        return encoded({}, JSON)
+        return encoded({}, media_type)
 
     def close(self) -> None:
         """Close the environment. Exceptions are logged: no client waits for them."""

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from gym_http_server.handover.receive_buffer import MAX_CONNECTIONS
+
 from ..conftest import IMPORTS, KINDS, start
 from ..support.handing import HEALTH, TROUBLE, Client, begin, get, handed, owner_of, post, release, settle, step
 from ..support.serving import Server, eventually, threads
@@ -82,19 +84,41 @@ def test_a_connection_that_alternates_stays_with_the_server(plain: Server) -> No
 
 
 def test_two_connections_of_one_instance_are_both_served(plain: Server) -> None:
-    """The second has the first given back, and each request of either is executed once."""
+    """Both are served by the process, and each request of either is executed once."""
     env = plain.create(TROUBLE)
     with Client(plain) as first, Client(plain) as second:
         pid = settle_plainly(plain, first, env)
         for count in range(2, 30, 2):
             assert second.ask(step(env, "x")).json["observation"] == count
             assert first.ask(step(env, "x")).json["observation"] == count + 1
-        for _ in range(1 << 12):
-            second.ask(step(env, "x"))
-            if owner_of(plain, second) == pid:
-                break
-        assert owner_of(plain, second) == pid
-        assert owner_of(plain, first) is None
+        assert owner_of(plain, first) == owner_of(plain, second) == pid
+
+
+def test_as_many_connections_as_a_process_has_room_for_are_served_by_it(eager: Server) -> None:
+    """The server serves those beyond, each request of all is executed once, and the room of one that ends is used again."""
+    env = eager.create(TROUBLE)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(eager)) for _ in range(MAX_CONNECTIONS + 2)]
+        pid = settle(eager, clients[0], env)
+        seen = [client.ask(step(env, "x")).json["observation"] for _ in range(3) for client in clients]
+        assert seen == list(range(2, len(seen) + 2))
+        owners = [owner_of(eager, client) for client in clients]
+        assert owners == [pid] * MAX_CONNECTIONS + [None] * 2
+        clients[3].__exit__()
+        eventually(lambda: owner_of(eager, clients[3]) is None)
+        assert clients[-1].ask(step(env, "x")).status == 200
+        assert owner_of(eager, clients[-1]) == pid
+
+
+def test_the_servers_own_calls_leave_a_connection_where_it_is(eager: Server) -> None:
+    """Others render, list, take snapshots and record while a client steps, and its connection stays in the process."""
+    with handed(eager, render_mode="rgb_array") as (client, env, pid):
+        for count in range(2, 20):
+            assert client.ask(step(env, "x")).json["observation"] == count
+            assert eager.get(f"{env}/render/").status == 200
+            assert eager.get(f"{env}/").json["steps"] == count
+            assert eager.get(f"{env}/snapshots/").status == 200
+            assert owner_of(eager, client) == pid
 
 
 def settle_plainly(server: Server, client: Client, env: str) -> int:

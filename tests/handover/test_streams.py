@@ -133,7 +133,7 @@ def test_half_a_request_waits_for_the_rest(eager: Server, here: tuple[Client, st
     assert owner_of(eager, client) == pid
     with Client(eager) as other:
         assert observations([other.ask(step(env, "x")) for _ in range(3)]) == [3, 4, 5]
-        assert owner_of(eager, client) is None
+        assert owner_of(eager, client) == pid
         assert client.ask(request[cut:]).json["observation"] == 6
         assert client.ask(step(env, "x")).json["observation"] == 7
         assert other.ask(step(env, "x")).json["observation"] == 8
@@ -173,6 +173,16 @@ def test_a_large_body(eager: Server, here: tuple[Client, str, int], size: int, f
     assert client.ask(step(env, "x")).json["observation"] == 3
     assert owner_of(eager, client) == pid
     assert eager.get(f"{env}/").json["steps"] == 3
+
+
+def test_a_large_body_with_an_idempotency_key(eager: Server, here: tuple[Client, str, int]) -> None:
+    """It is executed once, in the process, and its repetition is answered there with the same reply."""
+    client, env, pid = here
+    request = padded(step(env, "x", b"Idempotency-Key: once\r\n"), 100_000)
+    for _ in range(2):
+        assert client.ask(request).json["observation"] == 2
+        assert owner_of(eager, client) == pid
+    assert client.ask(step(env, "x")).json["observation"] == 3
 
 
 def test_large_bodies_in_a_pipeline(here: tuple[Client, str, int]) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LARGE_BODY_BYTES: Final = 1 << 14
 """A body of more bytes is parsed in one of `READERS`."""
 
+MAX_LOOP_BODY_BYTES: Final = 1 << 18
+"""Maximum bytes of a body of the hot path that is parsed on the event loop; a longer one is parsed in one of `READERS`."""
+
 READERS: Final = ThreadPoolExecutor(2, thread_name_prefix="body")
 """Threads that parse large bodies; few, because they compete with the event loop for the interpreter."""
 

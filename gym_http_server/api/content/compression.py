@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from starlette_compress import CompressMiddleware, add_compress_type
 
 from ...runtime.messages import MSGPACK
-from ..asgi import HOT
+from ..asgi import link_of, with_link
 from ..problems import PROBLEM_JSON
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ class Compression:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        if self._everywhere or not (HOT in scope or is_here(scope)):
-            # Without extensions: `REPLY` would bypass the compression.
-            await self._compressing({**scope, "extensions": {}}, receive, send)
+        if self._everywhere or not (link_of(scope).is_declined or is_here(scope)):
+            await self._compressing(with_link(scope, reply=None), receive, send)
         else:
             await self._app(scope, receive, send)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.middleware.cors import CORSMiddleware
 
-from ..asgi import without_reply
+from ..asgi import with_link
 from ..content.headers import has_header
 from ..refusals import client_of
 
@@ -86,7 +86,7 @@ class Gate:
         if self._cors is None or not has_header(scope, b"origin"):
             await self._app(scope, receive, send)
             return
-        await self._cors(without_reply(scope), receive, send)
+        await self._cors(with_link(scope, reply=None), receive, send)
 
     async def _slow_down(self, scope: Scope) -> None:
         """Delay the answer to a wrong key."""

@@ -1,25 +1,31 @@
-"""The handlers of the operations: a module per tag of the contract, and the table by operationId."""
+"""The handlers of the operations: a module per tag of the contract, and the tables by operationId.
+
+Most operations are one call of an instance. They have a plan, which returns the arguments of that call; the server and
+environments' processes execute it in their own ways. The other operations have a handler, which answers the request.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...results.kwargs import KwargsGuard
 from ...results.roots import Roots
 from ...runtime.operations import OPERATIONS
-from .batches import BatchHandlers
-from .episodes import EpisodeHandlers
+from .batches import BatchPlans
+from .episodes import EpisodePlans
 from .instances import InstanceHandlers
 from .lookups import Lookups, OptionsCheck
 from .monitor import MonitorHandlers
-from .planning import PlanningHandlers
+from .planning import PlanningPlans
 from .registry import RegistryHandlers
 from .results import ResultsHandlers
 from .server import MetricsHandlers, ServerHandlers
-from .spaces import SpaceHandlers
+from .spaces import SpaceHandlers, SpacePlans
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from ...config import Settings
     from ...instances.directory import Instances
@@ -27,51 +33,96 @@ if TYPE_CHECKING:
     from ...runtime.messages import Reply
     from ...runtime.registry.registry import Registry
 
+Plan: TypeAlias = "Callable[..., dict[str, Any]]"
+"""Takes the `Call`, the parameters of the path and the body; returns the arguments of the instance's call."""
+
 Handler: TypeAlias = "Callable[..., Awaitable[Reply]]"
+"""Takes the `Call`, all parameters and the body; returns the reply."""
+
+
+def plan_table(settings: Settings) -> dict[str, Plan]:
+    """Return the plans by operationId: the methods named as `Operation.handler` says."""
+    return _methods((EpisodePlans(settings), BatchPlans(), PlanningPlans(settings), SpacePlans()))
 
 
 def handler_table(
     settings: Settings,
     instances: Instances,
     shut_down: Callable[[], None],
-    results: Results | None = None,
-    registry: Registry | None = None,
+    results: Results,
+    registry: Registry,
+    execution: Execution,
 ) -> dict[str, Handler]:
-    """Return the handlers by operationId: the methods named as `Operation.handler` says.
+    """Return a handler for every operation, by operationId; those with a plan are executed.
 
     Args:
         settings: the server's settings.
         instances: the live instances.
         shut_down: stops the server after the current reply.
-        results: evaluations of recordings; None in an environment's process, which serves neither them nor metrics and monitors.
-        registry: the environments that can be made; None likewise.
+        results: evaluations of recordings.
+        registry: the environments that can be made.
+        execution: executes calls of instances.
     """
-    guard = KwargsGuard(Roots(settings.results_root), settings.imports)
+    # Not at the top: it takes 80 ms to import, and an environment's process does not need it.
+    from ..telemetry.metrics import Metrics
+
     lookups = Lookups(settings.call_timeout)
-    # An environment's process may block on the file system: it serves nobody else, and `call_timeout` ends it.
-    options = OptionsCheck(guard, None if results is None else lookups)
-    handlers: list[object] = [
-        InstanceHandlers(settings, instances, guard, lookups),
-        EpisodeHandlers(settings, instances, options),
-        BatchHandlers(instances, options),
-        PlanningHandlers(settings, instances),
+    handlers = (
+        InstanceHandlers(settings, instances, guard_of(settings), lookups),
         SpaceHandlers(instances),
         ServerHandlers(instances, shut_down),
-    ]
-    if results is not None:
-        # Not at the top: it takes 80 ms to import, and an environment's process does not need it.
-        from ..telemetry.metrics import Metrics
+        MonitorHandlers(instances, results.recording_directory, lookups),
+        ResultsHandlers(results),
+        MetricsHandlers(Metrics(instances)),
+        RegistryHandlers(registry),
+    )
+    plans = plan_table(settings)
+    calls = {each.operation_id: each.call for each in OPERATIONS}
+    planned = {name: execution.handler(calls[name], plan) for name, plan in plans.items()}
+    return {**_methods(handlers), **planned}
 
-        handlers += [
-            MonitorHandlers(instances, results.recording_directory, lookups),
-            ResultsHandlers(results),
-            MetricsHandlers(Metrics(instances)),
-        ]
-    if registry is not None:
-        handlers.append(RegistryHandlers(registry))
+
+def guard_of(settings: Settings) -> KwargsGuard:
+    """Return the rules for clients' kwargs and options."""
+    return KwargsGuard(Roots(settings.results_root), settings.imports)
+
+
+class Execution:
+    """Executes calls of the server's instances.
+
+    Args:
+        settings: the server's settings.
+        instances: the live instances.
+    """
+
+    def __init__(self, settings: Settings, instances: Instances) -> None:
+        self._instances = instances
+        self._options = OptionsCheck(guard_of(settings), Lookups(settings.call_timeout))
+
+    async def execute(self, call: str, instance_id: str, arguments: Mapping[str, Any]) -> Reply:
+        """Execute a call of an instance; raise as `Instance.call` and, for options of a reset, `OptionsCheck.check`."""
+        if options := arguments.get("options"):
+            await self._options.check(options)
+        return await self._instances.get(instance_id).call(call, arguments)
+
+    def handler(self, call: str, plan: Plan) -> Handler:
+        """Return the handler of an operation with a plan."""
+
+        @functools.wraps(plan)
+        async def handle(**given: Any) -> Reply:
+            instance_id = given.pop("instance_id")
+            return await self.execute(call, instance_id, plan(**given))
+
+        # connexion reads from it which parameters to pass.
+        instance_id = inspect.Parameter("instance_id", inspect.Parameter.KEYWORD_ONLY)
+        handle.__signature__ = inspect.Signature((*inspect.signature(plan).parameters.values(), instance_id))  # type: ignore[attr-defined]  # PEP 362
+        return handle
+
+
+def _methods(objects: Iterable[object]) -> dict[str, Any]:
     return {
         operation.operation_id: getattr(each, operation.handler)
         for operation in OPERATIONS
-        for each in handlers
+        for each in objects
         if hasattr(each, operation.handler)
     }

@@ -1,4 +1,4 @@
-"""Operations of the tag `episodes`: reset, step, rollout and render."""
+"""Plans of the tag `episodes`: the calls of reset, step, rollout and render."""
 
 from __future__ import annotations
 
@@ -10,38 +10,30 @@ from ..content.headers import acceptable
 
 if TYPE_CHECKING:
     from ...config import Settings
-    from ...instances.directory import Instances
-    from ...runtime.messages import Reply
     from ..call import Call
-    from .lookups import OptionsCheck
 
 FRAME_TYPES = ("image/png", "image/jpeg", "text/plain", MSGPACK)
 
 
-class EpisodeHandlers:
-    """Handlers of the tag `episodes`.
+class EpisodePlans:
+    """Plans of the tag `episodes`.
 
     Args:
         settings: the server's settings.
-        instances: the live instances.
-        options: checks the options of a reset.
     """
 
-    def __init__(self, settings: Settings, instances: Instances, options: OptionsCheck) -> None:
-        self._options = options
+    def __init__(self, settings: Settings) -> None:
         self._max_reply = settings.max_reply
-        self._instances = instances
 
-    async def reset_env(self, call: Call, instance_id: str, body: Any = None) -> Reply:
+    def reset_env(self, call: Call, body: Any = None) -> dict[str, Any]:
         """Start an episode. Old clients send null, "", [] or nothing, which count as an empty object."""
         asked = body if isinstance(body, dict) else {}
-        await self._options.check(asked.get("options"))
         arguments = call.arguments(seed=seed_of(asked), options=asked.get("options"))
         if asked.get("types"):
             arguments["types"] = True
-        return await self._instances.get(instance_id).call("reset", arguments)
+        return arguments
 
-    async def step_env(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
+    def step_env(self, call: Call, body: dict[str, Any]) -> dict[str, Any]:
         """Take one action."""
         arguments = call.arguments(action=body["action"])
         if body.get("types"):
@@ -49,18 +41,15 @@ class EpisodeHandlers:
         if body.get("render") and "media_type" in arguments:
             # Not in JSON, where encoding the frame would take longer than everything else.
             arguments |= {"render": True, "limit": self._max_reply}
-        return await self._instances.get(instance_id).call("step", arguments)
+        return arguments
 
-    async def rollout(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
+    def rollout(self, call: Call, body: dict[str, Any]) -> dict[str, Any]:
         """Take many steps."""
-        instance = self._instances.get(instance_id)
-        arguments = call.arguments(limit=self._max_reply, **rollout_arguments(body))
-        return await instance.call("rollout", arguments)
+        return call.arguments(limit=self._max_reply, **rollout_arguments(body))
 
-    async def render_env(self, call: Call, instance_id: str, lane: int | None = None) -> Reply:
+    def render_env(self, call: Call, lane: int | None = None) -> dict[str, Any]:
         """Return the current frame."""
-        arguments = {"media_types": acceptable(call.accept, FRAME_TYPES), "lane": lane}
-        return await self._instances.get(instance_id).call("render", arguments)
+        return {"media_types": acceptable(call.accept, FRAME_TYPES), "lane": lane}
 
 
 def seed_of(body: dict[str, Any], name: str = "seed") -> Any:

@@ -54,23 +54,28 @@ class OptionsCheck:
 
     Args:
         guard: the rules.
-        lookups: runs the check in a thread; None to run it here, where nothing else is served.
+        lookups: runs the check in a thread.
     """
 
-    def __init__(self, guard: KwargsGuard, lookups: Lookups | None) -> None:
+    def __init__(self, guard: KwargsGuard, lookups: Lookups) -> None:
         self._guard = guard
         self._lookups = lookups
 
     async def check(self, options: Any) -> None:
-        """Check options; anything but a non-empty object is ignored.
+        """Check options in a thread; anything but a non-empty object is ignored.
 
         Raises:
             FileSystemTimeoutError: the file system did not answer in time.
             InvalidValueError, ForbiddenDirectoryError: as `KwargsGuard.check`.
         """
-        if not options or not isinstance(options, dict):
-            return
-        if self._lookups is None:
-            self._guard.check(options, "options")
-        else:
+        if options and isinstance(options, dict):
             await self._lookups.within_time(lambda note: self._guard.check(options, "options", note))
+
+    def check_here(self, options: Any) -> None:
+        """Check options in this thread: an environment's process serves nobody else, and `call_timeout` ends it.
+
+        Raises:
+            InvalidValueError, ForbiddenDirectoryError: as `KwargsGuard.check`.
+        """
+        if isinstance(options, dict):
+            self._guard.check(options, "options")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidValueError
-from ...support.deferred import np
-from ..call import encoded_reply, json_reply
+from ..call import json_reply
 from ..content.bodies import parse_json
 from ..problems import HttpProblem
 
@@ -34,13 +33,16 @@ class SpaceHandlers:
         """Describe the observation space."""
         return json_reply({"info": self._instances.get(instance_id).description.observation_space})
 
-    async def sample_action(self, call: Call, instance_id: str) -> Reply:
-        """Return a random action."""
-        return await self._instances.get(instance_id).call("sample", call.arguments())
 
-    async def action_space_contains_value(self, call: Call, instance_id: str, x: str) -> Reply:
+class SpacePlans:
+    """Plans of the tag `spaces`."""
+
+    def sample_action(self, call: Call) -> dict[str, Any]:
+        """Return a random action."""
+        return call.arguments()
+
+    def action_space_contains_value(self, call: Call, x: str) -> dict[str, Any]:
         """Return whether the action space contains a value, given as JSON in the path."""
-        instance = self._instances.get(instance_id)
         try:
             action = parse_json(x.encode("utf-8", "surrogatepass"))
         except HttpProblem as error:
@@ -48,23 +50,14 @@ class SpaceHandlers:
             raise InvalidValueError(
                 f"x is to be an action as URL-encoded JSON, such as 1 or %5B0.5%5D; {why}"
             ) from None
-        return await instance.call("contains_action", call.arguments(action=action))
+        return call.arguments(action=action)
 
-    async def action_space_contains(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
+    def action_space_contains(self, call: Call, body: dict[str, Any]) -> dict[str, Any]:
         """Return whether the action space contains a value."""
-        arguments = call.arguments(action=body["action"])
-        return await self._instances.get(instance_id).call("contains_action", arguments)
+        return call.arguments(action=body["action"])
 
-    async def observation_space_contains(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
+    def observation_space_contains(self, call: Call, body: dict[str, Any]) -> dict[str, Any]:
         """Return whether the observation space contains a value, or its description has the members of the body."""
-        instance = self._instances.get(instance_id)
         if "observation" in body:
-            arguments = call.arguments(observation=body["observation"])
-            return await instance.call("contains_observation", arguments)
-        description = instance.description.observation_space
-        member = all(key in description and _plain(body[key]) == description[key] for key in body)
-        return encoded_reply({"member": member}, call.accept)
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+            return call.arguments(observation=body["observation"])
+        return call.arguments(description=body)

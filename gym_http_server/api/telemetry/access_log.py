@@ -10,7 +10,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..asgi import without_reply
+from ..asgi import with_link
 from ..refusals import client_of
 from ..request import REQUEST_ID_HEADER, current_id, echoing, instance_in, new_id, sent_id
 
@@ -43,7 +43,7 @@ class AccessLog:
         ]
         record = _Record(receive, echoing(request_id, send))
         try:
-            await self._app({**without_reply(scope), "headers": headers}, record.receive, record.send)
+            await self._app({**with_link(scope, reply=None), "headers": headers}, record.receive, record.send)
         except asyncio.CancelledError:
             record.status = record.status or 503  # the HTTP protocol's answer when the server stops
             raise

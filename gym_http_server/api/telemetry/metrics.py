@@ -58,8 +58,10 @@ class Metrics:
     async def text(self) -> bytes:
         """Return the current metrics; between two of them others are served."""
         server = _OfInstances(self._instances.engine.name, await self._instances.census())
+        # It lists the open descriptors: 5 ms beside 1,000 instances.
+        process = await asyncio.to_thread(lambda: tuple(self._process.collect()))
         texts = []
-        for metric in itertools.chain(server.collect(), self._process.collect()):
+        for metric in itertools.chain(server.collect(), process):
             texts.append(generate_latest(_One(metric)))
             await asyncio.sleep(0)
         return b"".join(texts)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import EnvironmentDiedError, InvalidValueError
 from ...runtime import frames
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping
 
-    from .lent_connection import LentConnection
+    from .connections import Connections
 
 READ_SIZE: Final = 1 << 16
 MAX_LAST_WORDS_CHARS: Final = 1000
@@ -28,7 +28,7 @@ class Channel:
     Args:
         connection: the socket.
         max_reply: maximum bytes of a reply.
-        lent: receives the frames about the client's connection.
+        connections: takes the frames about clients' connections.
         on_loss: called with the reason when the process says its last words or breaks the protocol.
 
     Attributes:
@@ -37,7 +37,7 @@ class Channel:
     """
 
     def __init__(
-        self, connection: socket.socket, max_reply: int, lent: LentConnection, on_loss: Callable[[str], None]
+        self, connection: socket.socket, max_reply: int, connections: Connections, on_loss: Callable[[str], None]
     ) -> None:
         connection.setblocking(False)
         self._loop = asyncio.get_running_loop()
@@ -46,10 +46,11 @@ class Channel:
         self.socket = connection
         self._packer = frames.RequestPacker()
         self._received = bytearray()
+        self._unsent = bytearray()
         self._is_broken = False
         # The frames that are expected
         self.max_reply = max_reply
-        self._lent = lent
+        self._connections = connections
         self.operation = ""
         self._answer: asyncio.Future[Any] | None = None
         self.unclaimed = 0
@@ -64,8 +65,8 @@ class Channel:
         """Whether a call is in execution."""
         return self._answer is not None and not self._answer.done()
 
-    def send(self, operation: str, arguments: Mapping[str, Any]) -> tuple[asyncio.Future[Any], bytes]:
-        """Send a request; return its answer and what the socket had no room for.
+    def send(self, operation: str, arguments: Mapping[str, Any]) -> asyncio.Future[Any]:
+        """Send a request; return its answer.
 
         Raises:
             InvalidValueError: an argument cannot be encoded.
@@ -76,19 +77,49 @@ class Channel:
             raise InvalidValueError(f"the body cannot be passed on: {error}") from None
         self.operation = operation
         self._answer = answer = self._loop.create_future()
+        self.write(frame)
+        return answer
+
+    def send_close(self) -> None:
+        """Ask the process to close the environment and end."""
+        self.write(self._packer.pack(frames.CLOSE, {}))
+
+    def write(self, frame: bytes, descriptor: int | None = None) -> bool:
+        """Send a frame after those before it; return whether that worked.
+
+        One with a descriptor is sent at once or not at all. A process that has closed its end gets nothing: its end is
+        noticed by reading.
+        """
+        sent = 0
+        if not self._unsent:
+            try:
+                if descriptor is None:
+                    sent = self.socket.send(frame)
+                else:
+                    # A few bytes are sent whole or not at all.
+                    sent = socket.send_fds(self.socket, [frame], [descriptor])
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError:
+                return False
+        if sent == len(frame):
+            return True
+        if descriptor is not None:
+            return False
+        if not self._unsent:
+            self._loop.add_writer(self.socket, self._send_rest)
+        self._unsent += frame[sent:]
+        return True
+
+    def _send_rest(self) -> None:
         try:
-            sent = self.socket.send(frame)
+            del self._unsent[: self.socket.send(self._unsent)]
+        except (BlockingIOError, InterruptedError):
+            return
         except OSError:
-            sent = 0
-        return answer, frame[sent:]
-
-    async def send_all(self, data: bytes) -> None:
-        """Send the rest of a request; raise OSError if the process has closed its end."""
-        await self._loop.sock_sendall(self.socket, data)
-
-    async def send_close(self) -> None:
-        """Ask the process to close the environment and end; raise OSError if it has closed its end."""
-        await self.send_all(self._packer.pack(frames.CLOSE, {}))
+            self._unsent.clear()
+        if not self._unsent:
+            self._loop.remove_writer(self.socket)
 
     def cancel(self) -> None:
         """Cancel the call in execution. Its reply will still come and must not be taken for that of the next call."""
@@ -146,8 +177,10 @@ class Channel:
 
     def _check(self, kind: int, length: int) -> None:
         """Raise ValueError unless a frame of that kind and length is expected."""
-        if kind in (frames.RETURNED, frames.ENDED):
-            is_expected = self._lent.is_held
+        limit = frames.max_body_bytes(kind, self.max_reply)
+        if kind in frames.OF_CONNECTIONS:
+            is_expected = True
+            limit = self._connections.max_frame_bytes(kind, self.max_reply)
         elif kind == frames.LAST_WORDS or self.unclaimed:
             is_expected = True
         elif self.operation == frames.CREATE:
@@ -155,15 +188,12 @@ class Channel:
         else:
             kinds = frames.REPLIES if "render" in self.operation else frames.VALUES
             is_expected = self.is_waiting and (kind in kinds or kind == frames.ERROR)
-        if not is_expected or length > frames.max_body_bytes(kind, self.max_reply):
+        if not is_expected or length > limit:
             raise ValueError(f"a frame of kind {kind} with {length} bytes is not expected")
 
     def _deliver(self, kind: int, body: bytes) -> None:
-        if kind == frames.ENDED:
-            self._lent.end()
-        elif kind == frames.RETURNED:
-            rest, closes, ends_reply = frames.unpack_returned(body)
-            self._lent.give_back(rest, closes=closes, ends_reply=ends_reply)
+        if kind in frames.OF_CONNECTIONS:
+            self._connections.take(kind, body)
         elif kind == frames.LAST_WORDS:
             self._lose(" ".join(frames.unpack_error(body).detail.split())[:MAX_LAST_WORDS_CHARS])
         elif self.unclaimed:
@@ -193,4 +223,5 @@ class Channel:
         self._on_loss = None
         if self.socket.fileno() >= 0:
             self._loop.remove_reader(self.socket)
+            self._loop.remove_writer(self.socket)
             self.socket.close()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ...runtime.shared.usage import Usage
     from .channel import Channel
-    from .lent_connection import LentConnection
+    from .connections import Connections
 
 CLOSE_SECONDS: Final = 5.0
 """Maximum time for an environment to close, or to give an idle connection back, before its process is killed."""
@@ -32,7 +32,7 @@ class Deadline:
         call_timeout: maximum seconds of a call.
         usage: shows what the environment executes.
         channel: shows what the server waits for.
-        lent: shows whether the process serves a client's connection.
+        connections: shows whether the process serves clients' connections.
         on_passed: called with the time-out once it has passed; it has to kill the process.
 
     Attributes:
@@ -45,7 +45,7 @@ class Deadline:
         call_timeout: float,
         usage: Usage,
         channel: Channel,
-        lent: LentConnection,
+        connections: Connections,
         on_passed: Callable[[CallTimeoutError], None],
     ) -> None:
         # Limits, in seconds
@@ -54,12 +54,12 @@ class Deadline:
         # What the process does, and for whom
         self._usage = usage
         self._channel = channel
-        self._lent = lent
+        self._connections = connections
         # Since when the server waits, in seconds of the monotonic clock
         self._sent_at = 0.0
         self._recalled_at: float | None = None
         self._is_behind = False
-        """Whether the call was sent while the process served a client's connection."""
+        """Whether the call was sent while the process served clients' connections."""
         # The end
         self._timer: asyncio.TimerHandle | None = None
         self._on_passed: Callable[[CallTimeoutError], None] | None = on_passed
@@ -69,20 +69,20 @@ class Deadline:
     def on_call(self, operation: str) -> None:
         """Begin to time a call that was sent."""
         self._sent_at = time.monotonic()
-        self._is_behind = self._lent.is_held
+        self._is_behind = self._connections.is_held
         if operation == CLAIM:
             self._set_timer(self._close_timeout)
         elif self._timer is None:
             self._set_timer(self._call_timeout)
 
     def on_lend(self) -> None:
-        """Begin to watch the client's connection that was handed over."""
+        """Begin to watch a client's connection that was handed over."""
         self._recalled_at = None
         if self._timer is None:
             self._set_timer(self._call_timeout)
 
     def on_recall(self) -> None:
-        """Begin to time the return of the connection."""
+        """Begin to time the return of the connections."""
         if self._recalled_at is None:
             self._recalled_at = time.monotonic()
             self._set_timer(self._close_timeout)
@@ -90,7 +90,7 @@ class Deadline:
     @property
     def close_timeout(self) -> float:
         """Maximum seconds of a close that begins now: a request on the client's own connection has the time of a call."""
-        is_serving = self._lent.is_held and self._usage.busy_since is not None
+        is_serving = self._connections.is_held and self._usage.busy_since is not None
         return self._call_timeout if is_serving else self._close_timeout
 
     def stop(self) -> None:
@@ -121,21 +121,22 @@ class Deadline:
     def _due(self, now: float) -> float | None:
         """Return when the process is to be killed if it does nothing until then; None if nothing is asked of it.
 
-        What the process writes into the shared memory gains it no time once the server waits for it: no wait is longer than
-        twice the time of a call, for the request on the client's connection and for the call behind it.
+        The times that the process writes into the shared memory gain it none once the server or a client waits for it: no wait is
+        longer than twice the time of a call, for the request in execution and for the one behind it.
         """
         is_waited_for = self._channel.is_waiting
         limit = self._limit
         if is_waited_for and not self._is_behind:
             return self._sent_at + limit
-        if not (is_waited_for or self._lent.is_held):
+        if not (is_waited_for or self._connections.is_held):
             return None
         asked_at = self._sent_at if is_waited_for else self._recalled_at
         busy_since = self._usage.busy_since
+        last_sign = self._connections.last_sign(now)
         if busy_since is not None and busy_since <= now:
-            due = busy_since + self._call_timeout
+            due = min(busy_since + self._call_timeout, last_sign + 2 * self._call_timeout)
         elif asked_at is None:
-            due = self._lent.last_sign(now) + limit
+            due = last_sign + limit
         else:
             idle_since = max(asked_at, min(self._usage.idle_since, now))
             due = idle_since + (limit if is_waited_for else self._close_timeout)
@@ -147,7 +148,7 @@ class Deadline:
 
     def _passed(self) -> CallTimeoutError:
         """Return the error that says what has taken too long."""
-        usage, is_held = self._usage, self._lent.is_held
+        usage, is_held = self._usage, self._connections.is_held
         seconds = self._call_timeout
         if not is_held:
             seconds = self._limit

@@ -10,11 +10,15 @@ import signal
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ...errors import CallTimeoutError, EnvironmentDiedError, ImportFailedError, OutOfResourcesError, StartError
+from .connections import Connections
 from .fork_server_process import WORKER_MODULE, ForkServerProcess
 from .output import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...config import Settings
+    from ...runtime.shared.memory import Memory
 
 READ_SIZE = 1 << 16
 MIN_START_SECONDS = 60.0
@@ -28,10 +32,12 @@ class Entry(NamedTuple):
         module: a module with `prepare(arguments)`, called once before all forks, and `serve(channel, memory, instance_id)`,
             called in each forked process.
         arguments: plain JSON values.
+        connections: makes the server's side of the clients' connections that a process serves.
     """
 
     module: str = WORKER_MODULE
     arguments: dict[str, Any] = {}  # noqa: RUF012 -- never written to
+    connections: Callable[[Memory], Connections] = Connections
 
 
 class Forked(Protocol):

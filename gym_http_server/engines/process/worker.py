@@ -18,7 +18,6 @@ from ..base import Worker
 from .channel import Channel
 from .deadline import CLOSE_SECONDS, DRAIN_SECONDS, EXIT_SECONDS, Deadline
 from .exit_report import ExitReport
-from .lent_connection import LentConnection
 from .output import Output
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from ...config import Settings
     from ...errors import CallTimeoutError
     from ...runtime.messages import CreateRequest, Description, Reply
-    from ..base import Returned
+    from .connections import Connections
     from .fork_server import ForkServer
 
 logger = logging.getLogger(__name__)
@@ -46,6 +45,7 @@ class ProcessWorker(Worker):
         connection: socket.socket,
         output: Output,
         memory: Memory,
+        connections: Connections,
     ) -> None:
         # What the instance sees
         self.usage = memory.usage
@@ -56,14 +56,21 @@ class ProcessWorker(Worker):
         self._pid = 0
         self._kill_timer: asyncio.TimerHandle | None = None
         self._report = ExitReport(output, settings.max_memory_per_env)
-        # Calls to it, and the client's connection that it serves
-        self._lent = LentConnection(memory.receive_buffer)
-        self._channel = Channel(connection, settings.max_reply, self._lent, self._kill)
-        self._deadline = Deadline(call_timeout, self.usage, self._channel, self._lent, self._on_timeout)
+        # Calls to it, and the clients' connections that it serves
+        self._connections = connections
+        self._channel = Channel(connection, settings.max_reply, connections, self._kill)
+        self._deadline = Deadline(call_timeout, self.usage, self._channel, connections, self._on_timeout)
 
     @classmethod
-    async def fork(cls, forks: ForkServer, instance_id: str, call_timeout: float, settings: Settings) -> ProcessWorker:
-        """Fork a process that waits for `make`."""
+    async def fork(
+        cls,
+        forks: ForkServer,
+        instance_id: str,
+        call_timeout: float,
+        settings: Settings,
+        connections: Callable[[Memory], Connections],
+    ) -> ProcessWorker:
+        """Fork a process that waits for `make`; `connections` is that of its `Entry`."""
         with contextlib.ExitStack() as on_error, contextlib.ExitStack() as theirs:
             try:
                 connection, their_socket = socket.socketpair()
@@ -76,7 +83,8 @@ class ProcessWorker(Worker):
                 theirs.callback(os.close, their_memory)
             except OSError as error:
                 raise OutOfResourcesError.of(str(error)) from None
-            self = cls(forks, instance_id, call_timeout, settings, connection=connection, output=output, memory=memory)
+            parts: dict[str, Any] = {"connection": connection, "output": output, "memory": memory}
+            self = cls(forks, instance_id, call_timeout, settings, **parts, connections=connections(memory))
             on_error.callback(self._release)
             descriptors = [their_socket.fileno(), output.theirs, their_memory]
             self._pid = await forks.fork(instance_id, self, descriptors, call_timeout)
@@ -95,19 +103,11 @@ class ProcessWorker(Worker):
         """Send the operation to the process and return its reply."""
         if self.loss is not None:
             raise self._report.error(operation, self.loss)
-        answer, rest = self._channel.send(operation, arguments)
+        answer = self._channel.send(operation, arguments)
         self._deadline.on_call(operation)
         try:
-            if rest:
-                try:
-                    await self._channel.send_all(rest)
-                except OSError:
-                    await self._await_exit()
-                rest = b""
             reply: Reply = await answer
         except asyncio.CancelledError:
-            if rest:
-                self._kill(f"{operation} was given up while it was being sent")
             self._channel.cancel()
             raise
         except EnvironmentDiedError as error:
@@ -122,21 +122,17 @@ class ProcessWorker(Worker):
             del answer
         return reply
 
-    def hand_over(self, connection: int, data: bytes, back: Callable[[Returned | None], None]) -> bool:
-        """Give a client's connection to the process; not while it serves another or the server waits for it."""
-        channel = self._channel
-        if self.loss is not None or channel.is_calling or channel.unclaimed:
-            return False
-        if not self._lent.hand_over(channel.socket, connection, data, back):
+    def hand_over(self, connection: int, data: bytes, back: Callable[[Any], None]) -> bool:
+        """Give a client's connection to the process; not while it makes the environment or is being killed."""
+        if self.loss is not None or not self._connections.hand_over(self._channel.write, connection, data, back):
             return False
         self._deadline.on_lend()
         return True
 
     def recall(self) -> None:
-        """Have the connection given back; the process is killed if it does not do so in time."""
-        # A call recalls it as well.
-        if self.loss is None and not self._channel.is_calling and self._lent.is_held:
-            self._lent.recall(self._channel.socket)
+        """Have all connections given back; the process is killed if it does not do so in time."""
+        if self.loss is None and self._connections.is_held:
+            self._connections.recall(self._channel.write)
             self._deadline.on_recall()
 
     async def close(self, *, at_once: bool = False) -> None:
@@ -146,11 +142,11 @@ class ProcessWorker(Worker):
                 async with asyncio.timeout(self._deadline.close_timeout):
                     if not at_once:
                         self.recall()
-                        await self._lent.returned()
+                        await self._connections.returned()
                     if self.loss is None:
                         self._report.is_expected = True
                         async with asyncio.timeout(CLOSE_SECONDS):
-                            await self._channel.send_close()
+                            self._channel.send_close()
                             await asyncio.shield(self._report.reported)
         self.abandon()
 
@@ -174,8 +170,8 @@ class ProcessWorker(Worker):
 
     def _on_timeout(self, error: CallTimeoutError) -> None:
         self._kill(error.detail)
-        # A call behind a client's own connection learns at the exit that the environment is lost.
-        if not self._lent.is_held:
+        # A call behind a request of a client's connection learns at the exit that the environment is lost.
+        if not self._connections.is_executing:
             self._channel.fail(error)
 
     def _kill(self, why: str) -> None:
@@ -224,9 +220,10 @@ class ProcessWorker(Worker):
                 self._log_loss()
             else:
                 logger.warning("instance %s: %s", self._instance_id, self.loss)
-        # It serves no more, and the client's connection is the server's again.
-        was_lent = self._lent.is_held
+        # It serves no more, and the clients' connections are the server's again.
+        was_executing = self._connections.is_executing
         error = self._deadline.error or report.error(self.usage.operation, self.loss)
-        self._lent.inherit(error, is_unread=self._deadline.is_unread)
-        # A call behind that connection never began.
-        self._channel.fail(InstanceLostError.of(self._instance_id, self.loss) if was_lent else EnvironmentDiedError(""))
+        self._connections.inherit(error, is_unread=self._deadline.is_unread)
+        # A call behind a request of such a connection never began.
+        lost = InstanceLostError.of(self._instance_id, self.loss) if was_executing else EnvironmentDiedError("")
+        self._channel.fail(lost)

@@ -1,1 +1,1 @@
-"""Memory that the server shares with the process of an environment: use, counters of requests, receive buffer."""
+"""Memory that the server shares with the process of an environment: use, counters of requests, room for connections."""

@@ -10,11 +10,15 @@ import sys
 import tempfile
 from typing import Any, Final
 
-from . import receive_buffer, traffic, usage
+from . import traffic, usage
+
+CONNECTION_CELLS: Final = 64
+CONNECTION_BYTES: Final = 4 << 20
+"""Room for the clients' connections that the process serves, in float64 and in bytes."""
 
 _HEAD_BYTES: Final = 2 * 4096
-"""Bytes of all cells, in whole pages; the data of the receive buffer follows."""
-_SIZE: Final = _HEAD_BYTES + receive_buffer.CAPACITY
+"""Bytes of all cells, in whole pages."""
+_SIZE: Final = _HEAD_BYTES + CONNECTION_BYTES
 
 
 class Memory:
@@ -22,17 +26,19 @@ class Memory:
 
     Attributes:
         usage: the use of the environment.
-        receive_buffer: unanswered requests of the client's connection that the process serves.
-        traffic: counters of the requests that the process answered on such connections.
+        traffic: counters of the requests that the process answered on clients' connections.
+        connection_cells: `CONNECTION_CELLS` float64 about these connections (`handover/receive_buffer.py`).
+        connection_bytes: `CONNECTION_BYTES` bytes of theirs.
     """
 
     def __init__(self, mapped: mmap.mmap) -> None:
         view = memoryview(mapped)
         cells = view[:_HEAD_BYTES].cast("d")
-        ends = tuple(itertools.accumulate((usage.CELLS, receive_buffer.CELLS, traffic.CELLS)))
+        ends = tuple(itertools.accumulate((usage.CELLS, traffic.CELLS, CONNECTION_CELLS)))
         self.usage = usage.Usage(cells[: ends[0]])
-        self.receive_buffer = receive_buffer.ReceiveBuffer(cells[ends[0] : ends[1]], view[_HEAD_BYTES:])
-        self.traffic = traffic.Traffic(cells[ends[1] : ends[2]])
+        self.traffic = traffic.Traffic(cells[ends[0] : ends[1]])
+        self.connection_cells = cells[ends[1] : ends[2]]
+        self.connection_bytes = view[_HEAD_BYTES:]
 
     @classmethod
     def make(cls) -> tuple[Memory, int]:

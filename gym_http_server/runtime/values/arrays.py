@@ -19,7 +19,6 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 _REAL: Final = frozenset((int, float))
 _WHOLE: Final = frozenset((int,))
-_PLAIN: Final = frozenset((int, float, bool, type(None), list))
 _MAX_DEPTH: Final = 64  # dimensions of a NumPy array
 _MAX_LOOP_SIZE: Final = 16  # elements up to which a loop over Python floats is faster than NumPy
 
@@ -85,7 +84,7 @@ def _flatten(value: Any) -> tuple[list[int], list[Any]]:
     shape: list[int] = []
     while True:
         kinds = set(map(type, level))
-        if not kinds <= _PLAIN and any(issubclass(kind, np.ndarray | np.generic) for kind in kinds):
+        if any(issubclass(kind, np.ndarray | np.generic) for kind in kinds):
             level = [item.tolist() if isinstance(item, np.ndarray | np.generic) else item for item in level]
             kinds = set(map(type, level))
         if kinds.isdisjoint((list, tuple)):
@@ -117,10 +116,7 @@ def _finite(leaf: Any) -> Any:
 
 def _narrow(wide: Array, dtype: np.dtype[Any]) -> Array:
     with np.errstate(all="ignore"):
-        is_infinite = np.abs(wide) >= JSON_INFINITY
-        if is_infinite.any():
-            wide = np.where(is_infinite, np.copysign(np.inf, wide), wide)
-        return wide.astype(dtype)
+        return np.where(np.abs(wide) >= JSON_INFINITY, np.copysign(np.inf, wide), wide).astype(dtype)
 
 
 def _integers(leaves: list[Any], dtype: np.dtype[Any]) -> Array:

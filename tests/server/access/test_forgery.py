@@ -15,13 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gym_http_server.errors import EnvironmentRaisedError, every_error
+from gym_http_server.handover.connection_frames import ENDED, RETURNED
 from gym_http_server.runtime.frames import (
     DESCRIPTION,
-    ENDED,
     ERROR,
     LAST_WORDS,
     MAX_ERROR_BYTES,
-    RETURNED,
     pack_error,
     unpack_description,
     unpack_error,
@@ -79,7 +78,7 @@ BROKEN = {
     "a length without end": frame(JSON_REPLY, length=(1 << 64) - 1),
     "an error over the limit": frame(ERROR, length=MAX_ERROR_BYTES + 1),
     "the end of a connection that it never had": frame(ENDED),
-    "the return of a connection that it never had": frame(RETURNED, b"\0HTTP/1.1 200 OK\r\n\r\n"),
+    "the return of a connection that it never had": frame(RETURNED, b"\0\0HTTP/1.1 200 OK\r\n\r\n"),
     "an error that is no object": frame(ERROR, [1]),
     "an error that is no JSON": frame(ERROR, b"{"),
     "an error with half a character": frame(ERROR, b'{"error": "InvalidValueError", "detail": "\\ud800"}'),

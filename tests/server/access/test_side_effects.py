@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from gym_http_server.config import Settings
-from gym_http_server.handover.gateway import owner_entry
+from gym_http_server.handover.gateway import host_entry
 from gym_http_server.runtime.registry.variables import variables_for_environments
 from tests.conftest import start
 from tests.support.handing import TROUBLE
@@ -108,6 +108,6 @@ def test_the_settings_of_an_environments_process_hold_no_secret() -> None:
         max_body=12345,
         header_timeout=1.5,
     )
-    shared = owner_entry(settings).arguments["settings"]
+    shared = host_entry(settings).arguments["settings"]
     assert "secret" not in repr(shared)
     assert (shared["max_body"], shared["header_timeout"]) == (12345, 1.5)

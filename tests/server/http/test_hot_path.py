@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import http.client
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgpack
@@ -15,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gym_http_server import app as wiring
 from gym_http_server.api.call import Call
 from gym_http_server.api.hot_operations import HotOperations, draft4
 from gym_http_server.api.hot_path import HotPath
@@ -36,25 +36,26 @@ HOT = {
 
 
 class Twin:
-    """One of the two servers: counts the calls of each handler, and keeps one connection."""
+    """One of the two servers: counts the calls of its environments, and keeps one connection."""
 
-    def __init__(self, *, hot_path: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, *, hot_path: bool) -> None:
         self.calls: Counter[str] = Counter()
-        table = wiring.handler_table
-        with monkeypatch.context() as patch:
-            patch.setattr(wiring, "handler_table", lambda *args: self._counting(table(*args)))
-            self.live = LiveApp(hot_path=hot_path)
+        self.live = LiveApp(hot_path=hot_path)
+        engine = self.live.app.engine
+        create = engine.create
 
-    def _counting(self, handlers: Any) -> Any:
-        def counted(name: str, handler: Any) -> Any:
-            @functools.wraps(handler)
-            async def call(**arguments: Any) -> Any:
-                self.calls[name] += 1
-                return await handler(**arguments)
+        async def counted(*arguments: Any) -> Any:
+            worker = await create(*arguments)
+            call = worker.call
 
-            return call
+            async def count(operation: str, its: Any) -> Reply:
+                self.calls[operation] += 1
+                return await call(operation, its)
 
-        return {name: counted(name, handler) for name, handler in handlers.items()}
+            worker.call = count  # type: ignore[method-assign]
+            return worker
+
+        engine.create = counted  # type: ignore[method-assign]
 
     def __enter__(self) -> Twin:  # noqa: PYI034 -- no subclass
         self.live.__enter__()
@@ -85,11 +86,7 @@ class Twin:
 @pytest.fixture(scope="module")
 def twins() -> Iterator[tuple[Twin, Twin]]:
     """A server with the hot path, and one without."""
-    with (
-        pytest.MonkeyPatch.context() as monkeypatch,
-        Twin(hot_path=True, monkeypatch=monkeypatch) as hot,
-        Twin(hot_path=False, monkeypatch=monkeypatch) as cold,
-    ):
+    with Twin(hot_path=True) as hot, Twin(hot_path=False) as cold:
         yield hot, cold
 
 
@@ -200,7 +197,8 @@ def test_replies_are_equal_with_the_hot_path_and_without(
         for twin, instance_id in zip(twins, ids, strict=True):
             before = twin.calls.copy()
             answer = twin.ask(method, path.replace("{instance_id}", instance_id), body, headers)
-            answers.append((answer.status, answer.headers, answer.body.replace(instance_id.encode(), b"?" * 8)))
+            told = re.sub(rb'"created_at":"[^"]*"', b"", answer.body.replace(instance_id.encode(), b"?" * 8))
+            answers.append((answer.status, answer.headers, told))
             executed.append(twin.calls - before)
         assert answers[0] == answers[1], (method, path, body, headers)
         assert answers[0][0] != 500
@@ -222,9 +220,29 @@ def test_a_step_that_changes_something_and_then_raises_is_executed_once(server: 
     server.request("DELETE", env)
 
 
-def compiled(handler: Any) -> HotOperations:
-    """Return the operations of the contract, all with one handler."""
-    return HotOperations(PATHS, dict.fromkeys(HOT, handler), 1000)
+class Executed:
+    """Executes calls of instances by noting them.
+
+    Attributes:
+        calls: instance_id and arguments of each; the arguments are what an operation's plan was given.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    async def execute(self, call: str, instance_id: str, arguments: dict[str, Any]) -> Reply:
+        assert call
+        self.calls.append({"instance_id": instance_id, **arguments})
+        return Reply(b"{}")
+
+    def hot_path(self, max_body: int, app: Any) -> HotPath:
+        operations = HotOperations(PATHS, dict.fromkeys(HOT, self.plan), 1000)
+        instances: Any = SimpleNamespace(traffic=lambda _: Traffic())
+        return HotPath(operations, self.execute, instances, max_body, app)
+
+    @staticmethod
+    def plan(call: Call, **given: Any) -> dict[str, Any]:
+        return {"accept": call.accept, **given}
 
 
 PLAIN = {
@@ -242,16 +260,12 @@ PLAIN = {
 @pytest.mark.parametrize("operation_id", sorted(HOT))
 async def test_what_is_plain_and_valid_does_not_fall_through(operation_id: str, media_type: str) -> None:
     """Every marked operation is served by the hot path itself, with or without the path's final slash."""
-    called: list[dict[str, Any]] = []
-
-    async def handler(call: Call, instance_id: str, body: Any = None, **further: str) -> Any:
-        called.append({"instance_id": instance_id, **further, "body": body, "accept": call.accept})
-        return Reply(b"{}")
+    executed = Executed()
 
     async def fall_through(*_: Any) -> None:
         raise AssertionError("it fell through")
 
-    hot = HotPath(compiled(handler), 1000, fall_through, lambda _: Traffic())
+    hot = executed.hot_path(1000, fall_through)
     method, path = HOT[operation_id]
     value = PLAIN.get(operation_id)
     body = b"" if value is None else written(value, media_type)
@@ -270,13 +284,9 @@ async def test_what_is_plain_and_valid_does_not_fall_through(operation_id: str, 
         await hot({"type": "http", "method": method, "path": target, "headers": headers}, receive, send)
         assert sent[0]["status"] == 200
         assert sent[1:] == [{"type": "http.response.body", "body": b"{}"}]
-        assert called.pop() == {
-            "instance_id": "0123abcd",
-            **further,
-            "body": value,
-            "accept": media_type,
-        }
-        assert not called
+        bodies = {} if value is None and operation_id not in ("resetEnv", "resetBatch") else {"body": value}
+        assert executed.calls.pop() == {"instance_id": "0123abcd", **further, **bodies, "accept": media_type}
+        assert not executed.calls
 
 
 async def test_a_request_that_falls_through_brings_its_body() -> None:
@@ -286,10 +296,8 @@ async def test_a_request_that_falls_through_brings_its_body() -> None:
     async def stack(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 -- ASGI's signature
         heard.extend([await receive() for _ in messages])
 
-    async def handler(call: Call, instance_id: str, body: Any) -> Any:  # noqa: ARG001 -- the names that operations hand over
-        raise AssertionError("it was executed")
-
-    hot = HotPath(compiled(handler), 10, stack, lambda _: Traffic())
+    executed = Executed()
+    hot = executed.hot_path(10, stack)
     messages = [{"type": "http.request", "body": bytes([65 + n] * 4), "more_body": n < 4} for n in range(5)]
     source = iter(messages)
 
@@ -298,6 +306,7 @@ async def test_a_request_that_falls_through_brings_its_body() -> None:
 
     await hot({"type": "http", "method": "POST", "path": "/v1/envs/a/step", "headers": []}, receive, None)
     assert heard == messages
+    assert not executed.calls
 
 
 @pytest.mark.parametrize(
@@ -328,23 +337,16 @@ def test_a_schema_that_is_not_compiled_is_refused_at_the_start(schema: dict[str,
 )
 def test_an_operation_that_cannot_be_compiled_is_refused_at_the_start(operation: dict[str, Any], words: str) -> None:
     """Marking an operation that the hot path cannot serve is a mistake in the contract, and it says so."""
-
-    async def handler(id: str) -> None: ...  # noqa: A002 -- the parameter of the contract above
-
     paths = {"/v1/{id}/do": {"post": {"operationId": "do", "x-hot-path": True, **operation}}}
     with pytest.raises(ValueError, match=words):
-        HotOperations(paths, {"do": handler}, 1000)
+        HotOperations(paths, {"do": Executed.plan}, 1000)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b'""', b"[]", b"{}", b"\x80", b"{", b"x" * 500])
 @pytest.mark.parametrize("parts", [1, 3])
 async def test_a_body_that_an_operation_has_no_use_for_is_passed_over(body: bytes, parts: int) -> None:
     """It is read to its end, whatever it is and of whatever type, and does not make the request fall through."""
-    called: list[str] = []
-
-    async def handler(call: Call, instance_id: str) -> Any:  # noqa: ARG001 -- the names that operations hand over
-        called.append(instance_id)
-        return Reply(b"{}")
+    executed = Executed()
 
     async def fall_through(*_: Any) -> None:
         raise AssertionError("it fell through")
@@ -359,18 +361,19 @@ async def test_a_body_that_an_operation_has_no_use_for_is_passed_over(body: byte
     async def send(message: Any) -> None:
         sent.append(message)
 
-    hot = HotPath(compiled(handler), 1000, fall_through, lambda _: Traffic())
+    hot = executed.hot_path(1000, fall_through)
     headers = [(b"content-type", b"text/csv"), (b"content-length", b"%d" % len(body))]
     await hot({"type": "http", "method": "POST", "path": "/v1/envs/a/snapshots", "headers": headers}, receive, send)
-    assert (called, sent[0]["status"], next(source, None)) == (["a"], 200, None)
+    assert ([each["instance_id"] for each in executed.calls], sent[0]["status"], next(source, None)) == (
+        ["a"],
+        200,
+        None,
+    )
 
 
 async def test_a_body_that_is_passed_over_is_within_the_limit() -> None:
     """One over the limit falls through with all that was read, and nothing is executed."""
-
-    async def handler(call: Call, instance_id: str) -> Any:  # noqa: ARG001 -- the names that operations hand over
-        raise AssertionError("it was executed")
-
+    executed = Executed()
     heard: list[Any] = []
 
     async def stack(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 -- ASGI's signature
@@ -379,6 +382,7 @@ async def test_a_body_that_is_passed_over_is_within_the_limit() -> None:
     async def receive() -> Any:
         return {"type": "http.request", "body": b"x" * 11, "more_body": True}
 
-    hot = HotPath(compiled(handler), 10, stack, lambda _: Traffic())
+    hot = executed.hot_path(10, stack)
     await hot({"type": "http", "method": "POST", "path": "/v1/envs/a/snapshots", "headers": []}, receive, None)
     assert heard == [{"type": "http.request", "body": b"x" * 11, "more_body": True}]
+    assert not executed.calls

@@ -222,13 +222,13 @@ def test_a_request_that_is_given_back_has_its_time_once(end: int) -> None:
         assert ONCE * 0.9 < time.monotonic() - began < ONCE * 1.8
 
 
-def test_half_a_request_has_its_time_once_where_another_client_has_it_given_back() -> None:
+def test_half_a_request_has_its_time_once_where_its_connection_is_given_back() -> None:
     """The time that the process has waited for the rest counts."""
     with start("handover", "--header-timeout", str(ONCE)) as server, handed(server) as (client, env, _):
         began = time.monotonic()
         client.send(step(env, "x")[:30])
         time.sleep(ONCE * 0.6)
-        assert server.get(f"{env}/action_space/sample").status == 200
+        assert server.post(f"{env}/close/").status == 200
         assert owner_of(server, client) is None
         assert client.answer().status == 408
         assert ONCE * 0.9 < time.monotonic() - began < ONCE * 1.5
@@ -239,7 +239,7 @@ def test_an_idle_connection_that_is_given_back_is_kept_no_longer() -> None:
     with start("handover", "--keep-alive", str(int(ONCE))) as server, handed(server) as (client, env, _):
         began = time.monotonic()
         time.sleep(ONCE * 0.6)
-        assert server.get(f"{env}/action_space/sample").status == 200
+        assert server.post(f"{env}/close/").status == 200
         assert owner_of(server, client) is None
         assert client.is_at_end()
         assert ONCE * 0.8 < time.monotonic() - began < ONCE * 1.5

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from gym_http_server.conformity.contract import DOCUMENT, inlined
 from gym_http_server.runtime.operations import HOT
 from gym_http_server.runtime.shared import memory, usage
-from gym_http_server.runtime.shared import receive_buffer as inbox
 from gym_http_server.runtime.shared.traffic import BOUNDS, CELLS, STATUSES, Tally, Traffic, tallies
 from tests.support.serving import Server, eventually, threads
 
@@ -34,7 +33,7 @@ def test_every_marked_operation_and_every_status_it_declares_is_told_apart() -> 
 
 def test_all_that_is_counted_has_room_in_the_first_page() -> None:
     """The parts of the shared memory do not overlap."""
-    assert 8 * (usage.CELLS + inbox.CELLS + CELLS) <= memory._HEAD_BYTES
+    assert 8 * (usage.CELLS + memory.CONNECTION_CELLS + CELLS) <= memory._HEAD_BYTES
 
 
 @given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from typing import Any
@@ -12,7 +13,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from gym_http_server import errors
 from gym_http_server.api import handlers
-from gym_http_server.api.handlers import handler_table
+from gym_http_server.api.handlers import Execution, handler_table
 from gym_http_server.api.problems import STATUS, problem_of, slug_of
 from gym_http_server.config import Settings
 from gym_http_server.conformity.contract import DOCUMENT, inlined
@@ -41,9 +42,9 @@ WITHOUT_EXAMPLE = {"IdempotencyKey"}
 
 def table() -> dict[str, Any]:
     settings = Settings(engine="inline")
-    return handler_table(
-        settings, Instances(settings, make_engine(settings)), lambda: None, Results(settings), Registry(settings)
-    )
+    instances = Instances(settings, make_engine(settings))
+    execution = Execution(settings, instances)
+    return handler_table(settings, instances, lambda: None, Results(settings), Registry(settings), execution)
 
 
 def test_the_document_is_valid_openapi() -> None:
@@ -91,7 +92,9 @@ def test_each_tag_is_a_handler_module() -> None:
     for _, _, operation in OPERATIONS:
         [tag] = operation["tags"]
         assert tag in tags
-        assert of_operations[operation["operationId"]].__func__.__module__ == f"{handlers.__name__}.{tag}"
+        assert (
+            inspect.unwrap(of_operations[operation["operationId"]]).__func__.__module__ == f"{handlers.__name__}.{tag}"
+        )
 
 
 @pytest.mark.parametrize(

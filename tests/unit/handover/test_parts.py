@@ -1,4 +1,4 @@
-"""The parts of connection hand-over one by one: habit, pipeline, inbox, usage, custody, and the frames between processes."""
+"""The parts of connection hand-over one by one: habit, pipeline, receive buffer, lent connections, frames of the channel."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gym_http_server.engines.base import Returned
-from gym_http_server.engines.process import lent_connection as custody
-from gym_http_server.engines.process.lent_connection import LentConnection
 from gym_http_server.errors import EnvironmentDiedError
-from gym_http_server.handover import gateway
+from gym_http_server.handover import gateway, lent_connections
+from gym_http_server.handover import receive_buffer as buffer_module
+from gym_http_server.handover.connection_frames import (
+    ADOPT,
+    ENDED,
+    RECALL,
+    RETURNED,
+    ReturnedFrame,
+    pack_adopt,
+    pack_ended,
+)
 from gym_http_server.handover.gateway import (
     MAX_PATIENCE_REQUESTS,
     MIN_PATIENCE_REQUESTS,
@@ -26,20 +33,22 @@ from gym_http_server.handover.gateway import (
     REQUEST_LINE,
     Habit,
 )
-from gym_http_server.handover.pipelining import unanswered
-from gym_http_server.runtime.frames import ADOPT, RECALL, RequestPacker, RequestReader, pack_returned, unpack_returned
-from gym_http_server.runtime.operations import CALLS
-from gym_http_server.runtime.shared import receive_buffer as inbox_module
-from gym_http_server.runtime.shared import usage as usage_module
-from gym_http_server.runtime.shared.memory import Memory
-from gym_http_server.runtime.shared.receive_buffer import (
+from gym_http_server.handover.lent_connections import LentConnections, Returned
+from gym_http_server.handover.receive_buffer import (
     CAPACITY,
     EXECUTING,
+    MAX_CONNECTIONS,
     READ_SIZE,
     REPLYING,
     WAITING,
     ReceiveBuffer,
+    receive_buffers,
 )
+from gym_http_server.handover.request_parser import unanswered
+from gym_http_server.runtime.frames import REPLY_HEADER, RequestPacker, RequestReader
+from gym_http_server.runtime.operations import CALLS
+from gym_http_server.runtime.shared import usage as usage_module
+from gym_http_server.runtime.shared.memory import Memory
 from gym_http_server.runtime.shared.usage import Usage
 from tests.support.handing import chunked, get, post
 
@@ -141,11 +150,11 @@ def test_nothing_is_unanswered_where_more_was_answered_than_came() -> None:
 
 @pytest.fixture
 def kept() -> ReceiveBuffer:
-    """An inbox in memory of its own."""
-    return ReceiveBuffer(memoryview(bytearray(8 * inbox_module.CELLS)).cast("d"), memoryview(bytearray(CAPACITY)))
+    """A buffer in memory of its own."""
+    return ReceiveBuffer(memoryview(bytearray(8 * buffer_module.CELLS)).cast("d"), memoryview(bytearray(CAPACITY)))
 
 
-def test_an_inbox_keeps_what_came_until_it_is_cleared(kept: ReceiveBuffer) -> None:
+def test_a_buffer_keeps_what_came_until_it_is_cleared(kept: ReceiveBuffer) -> None:
     """A start forgets all of the connection before."""
     kept.start(b"ab")
     kept.put(b"")
@@ -157,9 +166,6 @@ def test_an_inbox_keeps_what_came_until_it_is_cleared(kept: ReceiveBuffer) -> No
     assert kept.phase == REPLYING
     kept.mark_answered()
     assert (kept.data, kept.answered, kept.served, kept.phase) == (b"abcd", 1, 1, WAITING)
-    kept.executes(closes=False)
-    kept.mark_given_up()
-    assert (kept.answered, kept.phase) == (1, WAITING)
     kept.clear()
     assert (kept.data, kept.answered, kept.served) == (b"", 0, 1)
     kept.replies(0, 9)
@@ -167,7 +173,7 @@ def test_an_inbox_keeps_what_came_until_it_is_cleared(kept: ReceiveBuffer) -> No
     assert (kept.data, kept.answered, kept.served, kept.phase) == (b"x", 0, 0, WAITING)
 
 
-def test_an_inbox_that_is_not_full_has_room_for_another_read(kept: ReceiveBuffer) -> None:
+def test_a_buffer_that_is_not_full_has_room_for_another_read(kept: ReceiveBuffer) -> None:
     """Two reads of the largest size fit, and the first byte over one makes it full."""
     kept.start(b"x" * READ_SIZE)
     assert not kept.is_full
@@ -183,10 +189,10 @@ def test_an_inbox_that_is_not_full_has_room_for_another_read(kept: ReceiveBuffer
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 
 
-@given(st.lists(FLOATS, min_size=inbox_module.CELLS, max_size=inbox_module.CELLS))
-def test_garbage_in_an_inbox_is_read_without_a_failure(values: list[float]) -> None:
+@given(st.lists(FLOATS, min_size=buffer_module.CELLS, max_size=buffer_module.CELLS))
+def test_garbage_in_a_buffer_is_read_without_a_failure(values: list[float]) -> None:
     """The process that writes there is third-party code; no value makes the server raise or read what is not there."""
-    cells = memoryview(bytearray(8 * inbox_module.CELLS)).cast("d")
+    cells = memoryview(bytearray(8 * buffer_module.CELLS)).cast("d")
     found = ReceiveBuffer(cells, memoryview(bytearray(64)))
     for index, value in enumerate(values):
         cells[index] = value
@@ -214,23 +220,28 @@ def test_garbage_in_the_usage_is_read_without_a_failure(values: list[float]) -> 
 
 
 def test_the_memory_is_shared_by_its_descriptor() -> None:
-    """What one side writes the other reads, usage and inbox apart."""
+    """What one side writes the other reads, usage and each of the receive buffers apart."""
     memory, descriptor = Memory.make()
     other = Memory.open(descriptor)
     os.close(descriptor)
-    memory.receive_buffer.start(b"x" * CAPACITY)
+    for count, buffer in enumerate(receive_buffers(memory)):
+        buffer.start(b"%d" % count * CAPACITY)
     other.usage.count(3, 1)
-    assert other.receive_buffer.data == b"x" * CAPACITY
+    assert [buffer.data for buffer in receive_buffers(other)] == [
+        b"%d" % at * CAPACITY for at in range(MAX_CONNECTIONS)
+    ]
     assert (memory.usage.steps, memory.usage.episodes) == (3, 1)
-    assert (memory.receive_buffer.answered, memory.receive_buffer.served) == (0, 0)
+    assert {(buffer.answered, buffer.served) for buffer in receive_buffers(memory)} == {(0, 0)}
 
 
 class Held:
-    """A custody with sockets on all sides."""
+    """Lent connections with sockets on all sides; `buffer` is that of the first."""
 
-    def __init__(self, inbox: ReceiveBuffer) -> None:
-        self.inbox = inbox
-        self.custody = LentConnection(inbox)
+    def __init__(self) -> None:
+        memory, descriptor = Memory.make()
+        os.close(descriptor)
+        self.lent = LentConnections(memory)
+        self.buffer = receive_buffers(memory)[0]
         self.channel, self.process = socket.socketpair()
         self.channel.setblocking(False)
         # TCP, of which the system tells how much was written.
@@ -239,12 +250,25 @@ class Held:
             self.connection, _ = listening.accept()
         self.returned: list[Returned | None] = []
 
+    def send(self, frame: bytes, descriptor: int | None) -> bool:
+        try:
+            if descriptor is None:
+                self.channel.send(frame)
+            else:
+                socket.send_fds(self.channel, [frame], [descriptor])
+        except OSError:
+            return False
+        return True
+
     def hand_over(self, data: bytes = b"data") -> bool:
         duplicate = os.dup(self.connection.fileno())
-        if self.custody.hand_over(self.channel, duplicate, data, self.returned.append):
+        if self.lent.hand_over(self.send, duplicate, data, self.returned.append):
             return True
         os.close(duplicate)
         return False
+
+    def give_back(self, rest: bytes = b"", *, closes: bool = False, ends_reply: bool = False) -> None:
+        self.lent.take(RETURNED, ReturnedFrame(0, rest, closes, ends_reply).pack()[REPLY_HEADER.size :])
 
     def close(self) -> None:
         for each in self.returned:
@@ -255,38 +279,69 @@ class Held:
 
 
 @pytest.fixture
-def held(kept: ReceiveBuffer) -> Iterator[Held]:
-    """A custody that holds nothing yet."""
-    made = Held(kept)
+def held() -> Iterator[Held]:
+    """Lent connections, of which there is none yet."""
+    made = Held()
     yield made
     made.close()
 
 
-def test_a_custody_sends_the_connection_and_keeps_what_came(held: Held) -> None:
-    """The process reads a frame with the descriptor, and the data lie in the inbox; a second connection is refused."""
-    assert not held.custody.is_held
+def test_a_connection_is_sent_with_a_frame_and_its_data_lie_in_the_buffer(held: Held) -> None:
+    """The process reads the frame with the descriptor and the slot."""
+    assert not held.lent.is_held
     assert held.hand_over()
-    assert held.custody.is_held
-    assert not held.hand_over(b"other")
-    assert held.inbox.data == b"data"
-    held.custody.recall(held.channel)
+    assert held.lent.is_held
+    assert held.buffer.data == b"data"
+    held.lent.recall(held.send)
     requests = RequestReader(held.process)
-    assert requests.next() == (ADOPT, {})
+    assert requests.next() == (ADOPT, {"slot": 0})
     with socket.socket(fileno=requests.next_descriptor()) as theirs:
         theirs.sendall(b"hello")
         assert held.client.recv(9) == b"hello"
     assert requests.next() == (RECALL, {})
-    held.custody.give_back()
-    assert not held.custody.is_held
+    held.give_back()
+    assert not held.lent.is_held
 
 
-def test_a_custody_refuses_what_it_cannot_send(held: Held) -> None:
-    """Where the process is gone or the channel is full, the connection stays with the caller."""
+def test_each_connection_has_a_slot_of_its_own(held: Held) -> None:
+    """One more than there are slots is refused, and the slot of a connection that came back is used again."""
+    assert [held.hand_over() for _ in range(MAX_CONNECTIONS + 1)] == [True] * MAX_CONNECTIONS + [False]
+    held.lent.take(RETURNED, bytes((3, 0)))
+    assert held.hand_over(b"again")
+    requests = RequestReader(held.process)
+    slots = []
+    for _ in range(MAX_CONNECTIONS + 1):
+        slots.append(requests.next())
+        os.close(requests.next_descriptor())
+    assert slots == [(ADOPT, {"slot": slot}) for slot in (*range(MAX_CONNECTIONS), 3)]
+    held.lent.inherit(SHUTDOWN, is_unread=False)
+    assert [returned and returned.data for returned in held.returned] == [b"data"] * MAX_CONNECTIONS + [b"again"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [(RETURNED, b""), (RETURNED, b"\0"), (RETURNED, b"\1\0"), (RETURNED, b"\xff\0rest"), (ENDED, b""), (ENDED, b"\1")],
+)
+def test_a_frame_about_a_connection_that_the_process_does_not_have_is_an_error(
+    held: Held, kind: int, body: bytes
+) -> None:
+    """It changes nothing; a process that sends it breaks the protocol."""
+    assert held.lent.max_frame_bytes(kind, 100) == -1
+    held.hand_over()
+    assert held.lent.max_frame_bytes(kind, 100) >= len(body)
+    with pytest.raises(ValueError, match="connection"):
+        held.lent.take(kind, body)
+    assert held.lent.is_held
+    held.give_back()
+
+
+def test_a_connection_that_cannot_be_sent_stays_with_the_server(held: Held) -> None:
+    """The process may be gone, or the channel full."""
     with contextlib.suppress(BlockingIOError):
         while True:
             held.channel.send(b"x" * 65536)
     assert not held.hand_over()
-    assert not held.custody.is_held
+    assert not held.lent.is_held
     held.process.close()
     assert not held.hand_over()
     assert held.returned == []
@@ -295,14 +350,14 @@ def test_a_custody_refuses_what_it_cannot_send(held: Held) -> None:
 def test_a_connection_that_is_given_back_comes_with_all_that_is_open(held: Held) -> None:
     """The rest of a reply counts as that reply."""
     held.hand_over(b"abc")
-    held.inbox.mark_answered()
-    held.inbox.replies(0, 9)
-    held.custody.give_back(b"rest", closes=True, ends_reply=True)
+    held.buffer.mark_answered()
+    held.buffer.replies(0, 9)
+    held.give_back(b"rest", closes=True, ends_reply=True)
     [returned] = held.returned
     assert returned is not None
     assert returned[1:] == (b"rest", True, b"abc", 2, 1, None, 0.0)
     assert held.hand_over(b"next")
-    held.custody.give_back()
+    held.give_back()
     assert held.returned[1][1:] == (b"", False, b"next", 0, 0, None, 0.0)
 
 
@@ -310,23 +365,28 @@ def test_a_connection_that_ended_is_closed_and_told_as_none(held: Held) -> None:
     """The server's duplicate does not withhold the end of the stream."""
     held.hand_over()
     held.connection.close()
-    held.custody.end()
+    held.lent.take(ENDED, pack_ended(0)[REPLY_HEADER.size :])
     assert held.returned == [None]
-    RequestReader(held.process).next()  # lets go of the descriptor that lies in the channel
-    held.channel.close()
-    held.process.close()
+    requests = RequestReader(held.process)
+    requests.next()
+    with socket.socket(fileno=requests.next_descriptor()):
+        assert held.client.recv(9) == b""
 
 
 @pytest.mark.parametrize("phase", ["waiting", "unread", "executing"])
 def test_what_is_inherited_depends_on_how_far_a_request_was(held: Held, phase: str) -> None:
     """One that was not begun is served, and one in the environment or left unread is answered with the error."""
-    held.custody.inherit(SHUTDOWN, is_unread=False)
+    held.lent.inherit(SHUTDOWN, is_unread=False)
     assert held.returned == []
     held.hand_over()
+    assert not held.lent.is_executing
     if phase == "executing":
-        held.inbox.executes(closes=False)
-    held.custody.inherit(SHUTDOWN, is_unread=phase == "unread")
-    assert not held.custody.is_held
+        held.buffer.executes(closes=False)
+        assert held.lent.is_executing
+    if phase == "unread":
+        held.client.send(b"request")
+    held.lent.inherit(SHUTDOWN, is_unread=phase == "unread")
+    assert not held.lent.is_held
     [returned] = held.returned
     assert returned is not None
     assert returned[1:] == (b"", False, b"data", 0, 0, None if phase == "waiting" else SHUTDOWN, 0.0)
@@ -340,14 +400,14 @@ def test_a_reply_that_a_dead_process_had_begun_is_none_or_whole_or_the_end(
     """A process that ended beside its write leaves a request to answer or an answered one; half a reply is the end."""
     held.connection.sendall(b"before")
     held.hand_over()
-    held.inbox.executes(closes=False)
-    held.inbox.replies(0, 5)
+    held.buffer.executes(closes=False)
+    held.buffer.replies(0, 5)
     held.connection.sendall(b"first")
-    held.inbox.mark_answered()
-    held.inbox.executes(closes=closes)
-    held.inbox.replies(5, 14)
+    held.buffer.mark_answered()
+    held.buffer.executes(closes=closes)
+    held.buffer.replies(5, 14)
     held.connection.sendall(b"x" * written)
-    held.custody.inherit(SHUTDOWN, is_unread=False)
+    held.lent.inherit(SHUTDOWN, is_unread=False)
     [returned] = held.returned
     if written == 3:
         assert returned is None
@@ -362,10 +422,10 @@ def test_where_the_system_does_not_tell_what_was_written_a_begun_reply_is_the_en
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client never reads the answer to a request behind half of another."""
-    monkeypatch.setattr(custody, "bytes_sent", lambda _: None)
+    monkeypatch.setattr(lent_connections, "bytes_sent", lambda _: None)
     held.hand_over()
-    held.inbox.replies(0, 9)
-    held.custody.inherit(SHUTDOWN, is_unread=False)
+    held.buffer.replies(0, 9)
+    held.lent.inherit(SHUTDOWN, is_unread=False)
     assert held.returned == [None]
     assert held.client.recv(9) == b""
 
@@ -373,17 +433,19 @@ def test_where_the_system_does_not_tell_what_was_written_a_begun_reply_is_the_en
 def test_a_sign_of_life_is_missed_only_while_a_request_lies_unread(held: Held) -> None:
     """The clock begins when something lies there, and anew with each request that was served and with a reply."""
     held.hand_over()
-    assert [held.custody.last_sign(now) for now in (1.0, 2.0)] == [1.0, 2.0]
+    assert [held.lent.last_sign(now) for now in (0.0, 0.5)] == [0.0, 0.0]
+    held.buffer.waits(0.7)  # of half a request, which the process has read
+    assert [held.lent.last_sign(now) for now in (1.0, 2.0)] == [1.0, 2.0]
     held.client.send(b"request")
-    assert [held.custody.last_sign(now) for now in (3.0, 4.0, 5.0)] == [3.0, 3.0, 3.0]
-    held.inbox.mark_answered()
-    assert [held.custody.last_sign(now) for now in (6.0, 7.0)] == [6.0, 6.0]
-    held.inbox.replies(0, 9)
-    assert held.custody.last_sign(8.0) == 8.0
-    held.inbox.mark_answered()
-    assert [held.custody.last_sign(now) for now in (9.0, 10.0)] == [9.0, 9.0]
+    assert [held.lent.last_sign(now) for now in (3.0, 4.0, 5.0)] == [3.0, 3.0, 3.0]
+    held.buffer.mark_answered()
+    assert [held.lent.last_sign(now) for now in (6.0, 7.0)] == [6.0, 6.0]
+    held.buffer.replies(0, 9)
+    assert held.lent.last_sign(8.0) == 8.0
+    held.buffer.mark_answered()
+    assert [held.lent.last_sign(now) for now in (9.0, 10.0)] == [9.0, 9.0]
     held.connection.recv(99)
-    assert held.custody.last_sign(11.0) == 11.0
+    assert held.lent.last_sign(11.0) == 11.0
 
 
 @pytest.fixture
@@ -401,9 +463,9 @@ def test_descriptors_come_with_the_request_that_they_belong_to(pair: tuple[socke
     pack = RequestPacker().pack
     reads, writes = os.pipe()
     ours.sendall(pack("step", {"action": 1}) + pack(RECALL, {}))
-    socket.send_fds(ours, [pack(ADOPT, {})], [reads])
+    socket.send_fds(ours, [pack_adopt(0)], [reads])
     ours.sendall(pack(RECALL, {}) + pack("step", {"action": 2})[:7])
-    socket.send_fds(ours, [pack("step", {"action": 2})[7:] + pack(ADOPT, {})], [writes])
+    socket.send_fds(ours, [pack("step", {"action": 2})[7:] + pack_adopt(0)], [writes])
     requests = RequestReader(theirs)
     found = []
     descriptors = []
@@ -425,25 +487,27 @@ def test_nothing_behind_a_descriptor_is_read_with_it(pair: tuple[socket.socket, 
     """What the server says after a connection stays in the channel, which is how the process learns to give it back."""
     ours, theirs = pair
     pack = RequestPacker().pack
-    socket.send_fds(ours, [pack(ADOPT, {})], [ours.fileno()])
+    socket.send_fds(ours, [pack_adopt(0)], [ours.fileno()])
     ours.sendall(pack(RECALL, {}))
     requests = RequestReader(theirs)
-    assert requests.next() == (ADOPT, {})
+    assert requests.next() == (ADOPT, {"slot": 0})
     os.close(requests.next_descriptor())
     assert theirs.recv(99) == pack(RECALL, {})
 
 
-@given(st.binary(max_size=99), st.booleans(), st.booleans())
-def test_a_connection_that_returns_is_packed_and_unpacked(rest: bytes, closes: bool, ends_reply: bool) -> None:
-    """The frame holds the rest of the reply, whether that is all of it, and whether to close."""
-    frame = pack_returned(rest, closes=closes, ends_reply=ends_reply)
-    assert unpack_returned(frame[9:]) == (rest, closes, ends_reply)
+@given(st.integers(0, 255), st.binary(max_size=99), st.booleans(), st.booleans())
+def test_a_connection_that_returns_is_packed_and_unpacked(
+    slot: int, rest: bytes, closes: bool, ends_reply: bool
+) -> None:
+    """The frame holds the slot, the rest of the reply, whether that is all of it, and whether to close."""
+    frame = ReturnedFrame(slot, rest, closes, ends_reply)
+    assert ReturnedFrame.unpack(frame.pack()[REPLY_HEADER.size :]) == frame
 
 
-def test_an_owner_loads_neither_the_framework_nor_the_legacy_library() -> None:
+def test_a_host_loads_neither_the_framework_nor_the_legacy_library() -> None:
     """What an environment's process needs to serve connections leaves connexion, flask and gym out."""
     code = (
-        "import sys, gym_http_server.handover.owner;"
+        "import sys, gym_http_server.handover.host;"
         "print([m for m in ('connexion', 'flask', 'gym') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -1,19 +1,28 @@
-"""Crash-safe receive buffer of a client's connection, in shared memory.
+"""Crash-safe receive buffers of clients' connections, in shared memory.
 
-The process that serves the connection copies received bytes here before it parses them. If it dies or gives the connection
-back, the server continues with the unanswered requests: none is lost and none is executed twice.
+The process that serves a connection receives into its buffer. If it dies or gives the connection back, the server continues
+with the unanswered requests: none is lost and none is executed twice.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from .usage import within
+from ..runtime.shared.memory import CONNECTION_BYTES
+from ..runtime.shared.usage import within
+
+if TYPE_CHECKING:
+    import socket
+
+    from ..runtime.shared.memory import Memory
 
 READ_SIZE: Final = 1 << 18
-"""Maximum bytes of one read of an event loop: uvloop 256,000, asyncio 262,144."""
+"""Maximum bytes of one read, also of the server's event loop: uvloop 256,000, asyncio 262,144."""
 
 CAPACITY: Final = 2 * READ_SIZE
+
+MAX_CONNECTIONS: Final = CONNECTION_BYTES // CAPACITY
+"""Maximum number of connections that the process of one environment serves."""
 
 WAITING, EXECUTING, REPLYING = range(3)
 """Phases of the first unanswered request: not begun, in the environment, its reply perhaps begun."""
@@ -50,6 +59,19 @@ class ReceiveBuffer:
         self._data[start:end] = data
         cells[_LENGTH] = end
 
+    def receive(self, connection: socket.socket) -> bytes:
+        """Receive once, append and return the bytes; there is room unless `is_full`.
+
+        Raises:
+            OSError: as `socket.recv_into`.
+        """
+        cells = self._cells
+        start = int(cells[_LENGTH])
+        data = self._data
+        end = start + connection.recv_into(data[start : start + READ_SIZE])
+        cells[_LENGTH] = end
+        return bytes(data[start:end])
+
     def clear(self) -> None:
         """Drop all bytes: all requests are answered."""
         cells = self._cells
@@ -84,14 +106,15 @@ class ReceiveBuffer:
         cells[_PROGRESS] += _PHASES - self.phase
         cells[_SERVED] += 1.0
 
-    def mark_given_up(self) -> None:
-        """Mark the request as not begun after all."""
-        self._enter(WAITING)
-
     @property
     def is_full(self) -> bool:
         """Whether another read may not fit."""
         return self._cells[_LENGTH] > CAPACITY - READ_SIZE
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether there are bytes of a request that is neither begun nor waited for."""
+        return self.phase == WAITING and self._cells[_LENGTH] > 0.0 and not self.waits_since
 
     @property
     def phase(self) -> int:
@@ -130,3 +153,12 @@ class ReceiveBuffer:
 
     def _enter(self, phase: int) -> None:
         self._cells[_PROGRESS] += phase - self.phase
+
+
+def receive_buffers(memory: Memory) -> list[ReceiveBuffer]:
+    """Return the `MAX_CONNECTIONS` receive buffers in the memory of an environment."""
+    cells, data = memory.connection_cells, memory.connection_bytes
+    return [
+        ReceiveBuffer(cells[at * CELLS : (at + 1) * CELLS], data[at * CAPACITY : (at + 1) * CAPACITY])
+        for at in range(MAX_CONNECTIONS)
+    ]

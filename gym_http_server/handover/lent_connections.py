@@ -1,0 +1,244 @@
+"""The server's side of clients' connections that an environment's process serves: duplicates, and their return.
+
+If the process dies, the server continues on the duplicates with the unanswered requests of the receive buffers. A duplicate
+keeps the stream open, so a process that ends a connection calls `shutdown`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import select
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..engines.process.connections import Connections
+from ..runtime.frames import RequestPacker
+from .connection_frames import RECALL, RETURNED, ReturnedFrame, max_body_bytes, pack_adopt
+from .receive_buffer import EXECUTING, MAX_CONNECTIONS, REPLYING, WAITING, ReceiveBuffer, receive_buffers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..engines.process.connections import Send
+    from ..errors import GymHttpServerError
+    from ..runtime.shared.memory import Memory
+
+_TCP_INFO_SIZE: Final = 216
+_RECALL_FRAME: Final = RequestPacker().pack(RECALL, {})
+_ADOPT_FRAMES: Final = [pack_adopt(slot) for slot in range(MAX_CONNECTIONS)]
+
+
+class Returned(NamedTuple):
+    """A client's connection that comes back from an environment's process.
+
+    Attributes:
+        connection: its descriptor, for the receiver to close.
+        rest: bytes to write to it, the end of a reply.
+        closes: whether to close it afterwards.
+        data: received bytes, the last answered requests included.
+        answered: number of answered requests at the beginning of `data`.
+        served: number of requests that the process answered.
+        error: answer to the first unanswered request if the process died during it.
+        waits_since: since when the server waits for the client, in seconds of the monotonic clock; 0 if unknown.
+    """
+
+    connection: int
+    rest: bytes
+    closes: bool
+    data: bytes
+    answered: int
+    served: int
+    error: GymHttpServerError | None
+    waits_since: float = 0.0
+
+
+class LentConnection:
+    """One connection that the process has.
+
+    Args:
+        connection: the server's duplicate of its descriptor.
+        buffer: its receive buffer.
+        back: called with what comes back; with None when the connection has ended.
+    """
+
+    def __init__(self, connection: int, buffer: ReceiveBuffer, back: Callable[[Returned | None], None]) -> None:
+        self._connection = connection
+        self.buffer = buffer
+        self._back = back
+        self._sent_before = bytes_sent(connection)
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether a request of the client waits in the connection or in the receive buffer."""
+        if self.buffer.phase == REPLYING:
+            return False
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return self.buffer.has_waiting or bool(poll.poll(0))
+
+    def give_back(
+        self,
+        rest: bytes = b"",
+        *,
+        closes: bool = False,
+        ends_reply: bool = False,
+        error: GymHttpServerError | None = None,
+    ) -> None:
+        """Return the connection to the server.
+
+        With `ends_reply`, `rest` answers a request that the receive buffer does not count yet.
+        """
+        buffer = self.buffer
+        answered = buffer.answered + ends_reply
+        self._back(
+            Returned(self._connection, rest, closes, buffer.data, answered, buffer.served, error, buffer.waits_since)
+        )
+
+    def end(self) -> None:
+        """Drop a connection that has ended, and shut it down: the process may keep a duplicate."""
+        with contextlib.suppress(OSError):
+            shut_down(self._connection)
+        os.close(self._connection)
+        self._back(None)
+
+    def inherit(self, error: GymHttpServerError, *, is_unread: bool) -> None:
+        """Continue after the end of the process; see `Connections.inherit`."""
+        phase = self.buffer.phase
+        if phase == REPLYING:
+            sent, (begin, end) = self._sent(), self.buffer.reply
+            if sent is not None and sent == end > begin:
+                self.give_back(closes=self.buffer.closes, ends_reply=True)
+                return
+            if sent is None or sent != begin:
+                # Half a reply was sent.
+                self.end()
+                return
+        is_lost = phase != WAITING or (is_unread and self.is_unread)
+        self.give_back(error=error if is_lost else None)
+
+    def _sent(self) -> int | None:
+        """Return the number of bytes that the process has written to the connection; None if it is unknown."""
+        now = bytes_sent(self._connection)
+        return None if now is None or self._sent_before is None else now - self._sent_before
+
+
+class LentConnections(Connections):
+    """The connections of one process, each with a receive buffer, whose number is the slot of the connection."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._lent: dict[int, LentConnection] = {}
+        self._all_back: asyncio.Future[None] | None = None
+        self._unread: tuple[int, float] | None = None
+        """Number of answered requests and the moment when a request was first seen unread."""
+
+    @functools.cached_property
+    def _buffers(self) -> list[ReceiveBuffer]:
+        return receive_buffers(self._memory)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the process has a connection."""
+        return bool(self._lent)
+
+    @property
+    def is_executing(self) -> bool:
+        """Whether the process executes a request of a connection."""
+        return any(lent.buffer.phase == EXECUTING for lent in self._lent.values())
+
+    def hand_over(self, send: Send, connection: int, data: bytes, back: Callable[[Any], None]) -> bool:
+        """Send a connection to the process, unless it has the maximum number of them."""
+        slot = next((slot for slot in range(MAX_CONNECTIONS) if slot not in self._lent), None)
+        if slot is None:
+            return False
+        buffer = self._buffers[slot]
+        buffer.start(data)
+        lent = LentConnection(connection, buffer, back)
+        if not send(_ADOPT_FRAMES[slot], connection):
+            return False
+        if not self._lent:
+            self._unread = None
+        self._lent[slot] = lent
+        return True
+
+    def recall(self, send: Send) -> None:
+        """Ask for all connections."""
+        if self._lent:
+            send(_RECALL_FRAME, None)
+
+    async def returned(self) -> None:
+        """Wait until the process has no connection."""
+        if self._lent:
+            if self._all_back is None:
+                self._all_back = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._all_back)
+
+    def max_frame_bytes(self, kind: int, max_reply: int) -> int:
+        """Return the maximum size of the body of a frame; -1 if its kind is not expected."""
+        return max_body_bytes(kind, max_reply) if self._lent else -1
+
+    def take(self, kind: int, body: bytes) -> None:
+        """Take a connection back, or note its end; raise ValueError for one that the process does not have."""
+        if kind == RETURNED:
+            frame = ReturnedFrame.unpack(body)
+            self._take(frame.slot).give_back(frame.rest, closes=frame.closes, ends_reply=frame.ends_reply)
+        else:
+            self._take(body[0] if body else -1).end()
+
+    def last_sign(self, now: float) -> float:
+        """Return since when a request is unread and none is answered, in seconds of the monotonic clock; now if none is."""
+        if not any(lent.is_unread for lent in self._lent.values()):
+            self._unread = None
+            return now
+        served = sum(lent.buffer.served for lent in self._lent.values())
+        if self._unread is None or self._unread[0] != served:
+            self._unread = served, now
+        return self._unread[1]
+
+    def inherit(self, error: GymHttpServerError, *, is_unread: bool) -> None:
+        """Take the connections of a process that has ended."""
+        for slot in list(self._lent):
+            self._take(slot).inherit(error, is_unread=is_unread)
+
+    def _take(self, slot: int) -> LentConnection:
+        lent = self._lent.pop(slot, None)
+        if lent is None:
+            raise ValueError(f"the process has no connection {slot}")
+        if not self._lent and self._all_back is not None:
+            self._all_back.set_result(None)
+            self._all_back = None
+        return lent
+
+
+def bytes_sent(descriptor: int) -> int | None:
+    """Return the number of bytes written to a TCP connection; None where the system does not report it.
+
+    Linux: `tcp_info` (linux/tcp.h) has the bytes sent, those of them sent again, and those that wait to be sent.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+    except OSError:
+        return None
+    if len(info) < _TCP_INFO_SIZE:  # before Linux 4.19
+        return None
+    [unsent] = struct.unpack_from("=I", info, 144)
+    sent, resent = struct.unpack_from("=QQ", info, 200)
+    return int(sent - resent + unsent)
+
+
+def shut_down(descriptor: int) -> None:
+    """Shut a connection down, for all duplicates of its descriptor.
+
+    Raises:
+        OSError: it has ended already.
+    """
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)

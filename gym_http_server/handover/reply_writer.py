@@ -1,0 +1,66 @@
+"""Writing replies to a client's connection, and noting in its receive buffer how far each one is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..http1.transport import MAX_COPIED_BODY_BYTES
+
+if TYPE_CHECKING:
+    import socket
+
+    from .receive_buffer import ReceiveBuffer
+
+
+class ReplyWriter:
+    """Writes one reply after the other; keeps what the client has not taken of the last one.
+
+    Args:
+        connection: the non-blocking socket.
+        buffer: the receive buffer.
+
+    Attributes:
+        unsent: the rest of the last reply; while there is one, no further reply may be written.
+    """
+
+    def __init__(self, connection: socket.socket, buffer: ReceiveBuffer) -> None:
+        self._connection = connection
+        self._buffer = buffer
+        self._written = 0
+        """Bytes of all replies."""
+        self.unsent = memoryview(b"")
+
+    def write(self, head: bytes, body: bytes) -> bool:
+        """Write a reply, or as much of it as the socket takes; return False if the connection is broken."""
+        size = len(head) + len(body)
+        self._buffer.replies(self._written, self._written + size)
+        try:
+            if len(body) < MAX_COPIED_BODY_BYTES:
+                sent = self._connection.send(head + body)
+            else:
+                sent = self._connection.sendmsg((head, body))
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self._buffer.mark_not_begun()
+            return False
+        self._written += size
+        if sent == size:
+            self._buffer.mark_answered()
+        elif sent < len(head):
+            self.unsent = memoryview(head + body)[sent:]
+        else:
+            self.unsent = memoryview(body)[sent - len(head) :]
+        return True
+
+    def write_rest(self) -> bool:
+        """Write more of the last reply; return False if the connection is broken."""
+        try:
+            self.unsent = self.unsent[self._connection.send(self.unsent) :]
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        if not self.unsent:
+            self._buffer.mark_answered()
+        return True

@@ -1,0 +1,103 @@
+"""Waiting for descriptors in an environment's process: awake for a moment, where that pays and takes the processor from nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AWAKE_SECONDS: Final = 200e-6
+"""Maximum time that a process polls before it sleeps: waking up takes 50 µs, and longer with cold caches."""
+
+MAX_DELAY_SHARE: Final = 0.03
+"""Maximum share of the time in which a process may have waited for a processor, for it to stay awake."""
+
+MIN_PAUSE_WAITS: Final = 16
+MAX_PAUSE_WAITS: Final = 1024
+"""Number of waits between two looks at that share; doubled while processors are scarce."""
+
+READABLE: Final = select.POLLIN
+WRITABLE: Final = select.POLLOUT
+
+
+class Waiter:
+    """Waits until one of several descriptors is ready.
+
+    It stays awake only if the last wait was shorter than `AWAKE_SECONDS`, so a client that thinks longer and an idle environment
+    take no processor time; and only if processors are free, because otherwise the client would wait for this one.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._processors = Processors()
+        self._is_quick = False
+        self.watch = self._poll.register
+        self.forget = self._poll.unregister
+
+    def ready(self) -> list[tuple[int, int]]:
+        """Return the descriptors that are ready now, with their events."""
+        return self._poll.poll(0)
+
+    def wait(self, seconds_left: Callable[[], float | None]) -> list[tuple[int, int]]:
+        """Wait for descriptors and return them with their events.
+
+        Args:
+            seconds_left: returns the maximum time to sleep, after which the result is empty; None for no limit.
+        """
+        poll = self._poll.poll
+        began = time.perf_counter()
+        if self._is_quick and self._processors.are_free():
+            end = began + AWAKE_SECONDS
+            while time.perf_counter() < end:
+                if ready := poll(0):
+                    return ready
+        seconds = seconds_left()
+        ready = poll(None if seconds is None else math.ceil(max(seconds, 0.0) * 1e3))
+        self._is_quick = time.perf_counter() - began < AWAKE_SECONDS
+        return ready
+
+
+class Processors:
+    """Whether there are as many processors as processes that want one, by how long this process has waited for one.
+
+    Linux: /proc/self/schedstat (Documentation/scheduler/sched-stats.rst) has the nanoseconds on a processor and those of waiting
+    for one. Elsewhere processors count as free.
+    """
+
+    def __init__(self) -> None:
+        self._file: int | None = None
+        self._waits_left = 0
+        self._pause = MIN_PAUSE_WAITS
+        self._delay = 0.0
+        self._looked_at = 0.0
+        self._are_free = True
+
+    def are_free(self) -> bool:
+        """Return whether processors are free; called for each wait, it looks at few of them."""
+        self._waits_left -= 1
+        if self._waits_left < 0:
+            self._look()
+            self._waits_left = self._pause
+        return self._are_free
+
+    def _look(self) -> None:
+        delay, now = self._read(), time.perf_counter()
+        share = (delay - self._delay) / (now - self._looked_at)
+        if self._looked_at:
+            self._are_free = share <= MAX_DELAY_SHARE
+            self._pause = MIN_PAUSE_WAITS if self._are_free else min(self._pause * 2, MAX_PAUSE_WAITS)
+        self._delay, self._looked_at = delay, now
+
+    def _read(self) -> float:
+        """Return the seconds that this process has waited for a processor."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if self._file is None:
+                self._file = os.open("/proc/self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+            return int(os.pread(self._file, 64, 0).split()[1]) / 1e9
+        return 0.0
