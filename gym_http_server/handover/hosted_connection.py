@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_KNOWN_HEADS: Final = 32
 _END_OF_HEAD: Final = b"\r\n\r\n"
+_KEY_LINE: Final = b"\r\nidempotency-key: "
 
 
 class HostedConnection:
@@ -93,13 +94,8 @@ class HostedConnection:
             # The client sends no more, and has all its replies.
             self.has_ended = True
             return
-        if not self._parser.part:
-            end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-            known = self._known.get(data[:end])
-            if known is not None and known[1] == len(data) - end:
-                self._requests.append((known[0], data[end:]))
-                return
-        self._parse(data)
+        if self._parser.part or not self._recognise(data):
+            self._parse(data)
 
     def serve(self, environment: Served, traffic: Traffic) -> None:
         """Serve the first complete request, or leave it to the server."""
@@ -166,11 +162,31 @@ class HostedConnection:
         self.is_to_leave = parser.is_stopped or self._buffer.is_full
         self._await_rest()
 
+    def _recognise(self, data: bytes) -> bool:
+        """Take a whole request whose head is known; return whether it was one."""
+        end, key = _end_of_known(data)
+        known = self._known.get(data[:end])
+        if known is None:
+            return False
+        head, size = known
+        if key:
+            changed = head.with_key(key)
+            if changed is None:
+                return False
+            head, end = changed, end + len(key) + len(_END_OF_HEAD)
+        if len(data) - end != size:
+            return False
+        self._requests.append((head, data[end:]))
+        return True
+
     def _remember(self, data: bytes, head: Head, body: bytes) -> None:
         """Note the bytes of a head whose request was received as a whole, and alone."""
-        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        # A key is another each time. A chunked body is not what follows the head.
-        if head.keep_alive and head.request.key is None and data[end:] == body and not data.startswith(b"\r"):
+        # A chunked body is not what follows the head.
+        is_plain = data.endswith(_END_OF_HEAD + body) and data.find(_END_OF_HEAD) == len(data) - len(body) - len(
+            _END_OF_HEAD
+        )
+        end, key = _end_of_known(data)
+        if head.keep_alive and is_plain and bool(key) == (head.key is not None) and not data.startswith(b"\r"):
             if len(self._known) >= MAX_KNOWN_HEADS:
                 self._known.clear()
             self._known[data[:end]] = head, len(body)
@@ -232,6 +248,19 @@ class ClientClock:
         if not self._parser.part:
             return float(self._settings.keep_alive)
         return float(self._settings.header_timeout if self._parser.part == HEAD else self._settings.body_timeout)
+
+
+def _end_of_known(data: bytes) -> tuple[int, bytes]:
+    """Return the size of the part of a head that a client repeats, and its Idempotency-Key, which is another each time.
+
+    A key in the last line of the head ends that part; without one there, it is the whole head and the key is empty.
+    """
+    end = data.find(_END_OF_HEAD)
+    line = data.rfind(b"\r\n", 0, max(end, 0))
+    start = line + len(_KEY_LINE)
+    if start < end and data[line:start].lower() == _KEY_LINE:
+        return start, data[start:end]
+    return end + len(_END_OF_HEAD), b""
 
 
 def _client_of(connection: socket.socket) -> tuple[str, int] | None:

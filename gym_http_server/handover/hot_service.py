@@ -35,11 +35,20 @@ class Head(NamedTuple):
         request: what it asks.
         scope: its ASGI scope, for Accept, errors and logs.
         keep_alive: whether the connection stays open after the reply.
+        key: its Idempotency-Key; None without one.
     """
 
     request: HotRequest
     scope: dict[str, Any]
     keep_alive: bool
+    key: str | None
+
+    def with_key(self, key: bytes) -> Head | None:
+        """Return this head with another key; None if the key is not valid."""
+        pattern = self.request.operation.key
+        if pattern is None or pattern.fullmatch(key) is None:
+            return None
+        return Head(self.request, self.scope, self.keep_alive, key.decode("latin-1"))
 
 
 class HotService:
@@ -80,7 +89,7 @@ class HotService:
             hot = HotRequest(*found, request.headers, self.settings.max_body)
         except NotPlainError:
             return None
-        return Head(hot, scope, request.keep_alive)
+        return Head(hot, scope, request.keep_alive, hot.key)
 
     def read(self, head: Head, body: bytes) -> Any:
         """Parse and validate a body.
@@ -107,7 +116,7 @@ class HotService:
         received = len(body) if operation.takes_body else 0
         began = time.perf_counter()
         try:
-            identity = None if request.key is None else IdempotencyKey.of(request.key, operation.operation_id, body)
+            identity = None if head.key is None else IdempotencyKey.of(head.key, operation.operation_id, body)
             arguments = request.arguments(value, identity, head.scope)
             if options := arguments.get("options"):
                 # It may block on the file system: nobody else is served here, and `call_timeout` ends it.

@@ -185,6 +185,48 @@ def test_a_large_body_with_an_idempotency_key(eager: Server, here: tuple[Client,
     assert client.ask(step(env, "x")).json["observation"] == 3
 
 
+def keyed(env: str, key: bytes, action: str = "x") -> bytes:
+    """Return a step with a key in the last line of its head."""
+    head, _, body = step(env, action).partition(b"\r\n\r\n")
+    return head + b"\r\nIdempotency-Key: " + key + b"\r\n\r\n" + body
+
+
+def test_heads_that_differ_in_their_key_alone_are_different_requests(here: tuple[Client, str, int]) -> None:
+    """A new key is a new step, a repeated one the same reply, and a key of another body a 422."""
+    client, env, _ = here
+    found = [client.ask(keyed(env, key)).json["observation"] for key in (b"a", b"b", b"c", b"b", b"d", b"a")]
+    assert found == [2, 3, 4, 3, 5, 2]
+    assert client.ask(keyed(env, b"a", "y")).status == 422
+    assert client.ask(step(env, "x")).json["observation"] == 6
+    client.send(*(keyed(env, key) for key in (b"e", b"f", b"e")), step(env, "x"))
+    assert observations(client.answers(4)) == [7, 8, 7, 9]
+
+
+@pytest.mark.parametrize("key", [b"", b" ", b"a b", b"\xff", b"x" * 256, b"a\r\nIdempotency-Key: b"])
+def test_a_key_that_is_not_valid_behind_a_known_head_is_refused(here: tuple[Client, str, int], key: bytes) -> None:
+    """However often the head was sent with a valid one; nothing is executed."""
+    client, env, _ = here
+    for count in range(2, 5):
+        assert client.ask(keyed(env, b"%d" % count)).json["observation"] == count
+    answer = client.ask(keyed(env, key))
+    assert answer.status == 400, answer.body
+    assert client.ask(keyed(env, b"z")).json["observation"] == 5
+
+
+def test_a_known_head_with_half_a_body_waits_for_the_rest(eager: Server, here: tuple[Client, str, int]) -> None:
+    """With a key and without one, wherever the body is cut."""
+    client, env, pid = here
+    client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for count in range(2, 20):
+        request = keyed(env, b"key %d" % count) if count % 2 else step(env, "x")
+        request = request.replace(b"key ", b"key")
+        cut = -(count % 15 + 1)
+        client.send(request[:cut])
+        eventually(lambda: is_read(eager, client))
+        assert client.ask(request[cut:]).json["observation"] == count
+        assert owner_of(eager, client) == pid
+
+
 def test_large_bodies_in_a_pipeline(here: tuple[Client, str, int]) -> None:
     """Large and small requests are executed once each, in their order."""
     client, env, _ = here
