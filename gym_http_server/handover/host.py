@@ -97,9 +97,7 @@ class ConnectionHost(OperationLoop):
                 self._sort(connection)
         if (not events and not self._queue) or time.monotonic() > self._look_at:
             self._end_late()
-        if self._queue:
-            return self._serve(self._queue.popleft())
-        return True
+        return self._serve(self._queue.popleft()) if self._queue else True
 
     def control(self, operation: str, arguments: dict[str, Any]) -> bool:
         """Take a connection, or give all back."""

@@ -69,6 +69,7 @@ class HostedConnection:
         self._writer = ReplyWriter(connection, buffer)
 
         connection.setblocking(False)
+        buffer.adopt()
         self._parse(buffer.data)
 
     @property

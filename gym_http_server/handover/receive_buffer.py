@@ -36,28 +36,37 @@ _PHASES: Final = 4
 class ReceiveBuffer:
     """The bytes and the state of one connection.
 
+    The process keeps its own count beside the shared cells, because every look into them would cost a step.
+
     Args:
         cells: `CELLS` float64 that start as zeros.
         data: `CAPACITY` bytes.
     """
 
+    __slots__ = ("_answered", "_cells", "_data", "_length", "_served")
+
     def __init__(self, cells: memoryview[float], data: memoryview[int]) -> None:
         self._cells = cells
         self._data = data
+        self._length = self._answered = self._served = 0
 
     def start(self, data: bytes) -> None:
-        """Begin with the first bytes of another connection."""
+        """Begin with the first bytes of another connection, in the server."""
         self._cells[_PROGRESS] = self._cells[_SERVED] = 0.0
         self._cells[_LENGTH] = self._cells[_WAITS_SINCE] = 0.0
+        self.adopt()
         self.put(data)
+
+    def adopt(self) -> None:
+        """Begin with what the server has put here, in the process."""
+        self._length = int(within(self._cells[_LENGTH]))
+        self._answered = self._served = 0
 
     def put(self, data: bytes) -> None:
         """Append received bytes; there is room unless `is_full`."""
-        cells = self._cells
-        start = int(cells[_LENGTH])
-        end = start + len(data)
-        self._data[start:end] = data
-        cells[_LENGTH] = end
+        end = self._length + len(data)
+        self._data[self._length : end] = data
+        self._cells[_LENGTH] = self._length = end
 
     def receive(self, connection: socket.socket) -> bytes:
         """Receive once, append and return the bytes; there is room unless `is_full`.
@@ -65,11 +74,9 @@ class ReceiveBuffer:
         Raises:
             OSError: as `socket.recv_into`.
         """
-        cells = self._cells
-        start = int(cells[_LENGTH])
-        data = self._data
+        start, data = self._length, self._data
         end = start + connection.recv_into(data[start : start + READ_SIZE])
-        cells[_LENGTH] = end
+        self._cells[_LENGTH] = self._length = end
         return bytes(data[start:end])
 
     def clear(self) -> None:
@@ -78,12 +85,14 @@ class ReceiveBuffer:
         # The length first: bytes of which nothing is answered would be requests to serve.
         cells[_LENGTH] = 0.0
         cells[_PROGRESS] = 0.0
+        self._length = self._answered = 0
 
     def executes(self, *, closes: bool) -> None:
         """Mark the first unanswered request as executing; `closes` if the connection closes after its reply."""
-        self._cells[_CLOSES] = closes
-        self._cells[_WAITS_SINCE] = 0.0
-        self._enter(EXECUTING)
+        cells = self._cells
+        cells[_CLOSES] = closes
+        cells[_WAITS_SINCE] = 0.0
+        cells[_PROGRESS] = _PHASES * self._answered + EXECUTING
 
     def waits(self, since: float) -> None:
         """Record since when the process waits for bytes of the client, in seconds of the monotonic clock."""
@@ -94,22 +103,23 @@ class ReceiveBuffer:
         cells = self._cells
         cells[_BEGIN] = begin
         cells[_END] = end
-        self._enter(REPLYING)
+        cells[_PROGRESS] = _PHASES * self._answered + REPLYING
 
     def mark_not_begun(self) -> None:
         """Mark the reply as not begun after all."""
-        self._enter(EXECUTING)
+        self._cells[_PROGRESS] = _PHASES * self._answered + EXECUTING
 
     def mark_answered(self) -> None:
         """Mark the request as answered."""
-        cells = self._cells
-        cells[_PROGRESS] += _PHASES - self.phase
-        cells[_SERVED] += 1.0
+        self._answered += 1
+        self._served += 1
+        self._cells[_PROGRESS] = _PHASES * self._answered
+        self._cells[_SERVED] = self._served
 
     @property
     def is_full(self) -> bool:
         """Whether another read may not fit."""
-        return self._cells[_LENGTH] > CAPACITY - READ_SIZE
+        return self._length > CAPACITY - READ_SIZE
 
     @property
     def has_waiting(self) -> bool:
@@ -150,9 +160,6 @@ class ReceiveBuffer:
     def data(self) -> bytes:
         """The received bytes."""
         return bytes(self._data[: int(within(self._cells[_LENGTH]))])
-
-    def _enter(self, phase: int) -> None:
-        self._cells[_PROGRESS] += phase - self.phase
 
 
 def receive_buffers(memory: Memory) -> list[ReceiveBuffer]:

@@ -104,6 +104,8 @@ def is_refused(server) -> bool:
         Client(server).__exit__()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        return False  # the port was being closed
     return False
 
 

@@ -19,11 +19,12 @@ import pytest
 
 from gym_http_server.api import pages
 from gym_http_server.api.call import Call
-from gym_http_server.api.handlers import handler_table
+from gym_http_server.api.handlers import Execution, handler_table
 from gym_http_server.config import Settings
 from gym_http_server.errors import FileSystemTimeoutError
 from gym_http_server.instances.directory import Instances
 from gym_http_server.results.scoreboard import Results
+from gym_http_server.runtime.registry.registry import Registry
 from gym_http_server.support.files import open_regular, read_within
 from gym_http_server.support.threads import DaemonThreads
 from tests.conftest import start
@@ -222,7 +223,8 @@ async def test_a_path_on_a_file_system_that_hangs_is_given_up_by_name(
     settings = Settings(call_timeout=0.2, results_root=(str(tmp_path),))
     instances = Instances(settings, FakeEngine())
     instances.add("0", FakeWorker())
-    handlers = handler_table(settings, instances, lambda: None, Results(settings))
+    execution = Execution(settings, instances)
+    handlers = handler_table(settings, instances, lambda: None, Results(settings), Registry(settings), execution)
     monkeypatch.setattr(os.path, "lexists", hanging(os.path.lexists))
     monkeypatch.setattr(Path, "resolve", hanging(Path.resolve))
     monkeypatch.setattr(os, "lstat", hanging(os.lstat))

@@ -291,6 +291,8 @@ def is_refused(server: Server) -> bool:
         socket.create_connection(server.address, 5).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        return False  # the port was being closed
     return False
 
 
