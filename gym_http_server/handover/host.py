@@ -67,6 +67,7 @@ class ConnectionHost(OperationLoop):
         self._service = service
         self._waiter = Waiter()
         self._waiter.watch(channel, READABLE)
+        self._channel_descriptor = channel.fileno()
         self._connections: dict[int, HostedConnection] = {}
         self._queue: collections.deque[HostedConnection] = collections.deque()
         """Connections with a complete request."""
@@ -82,19 +83,12 @@ class ConnectionHost(OperationLoop):
         if self.requests.has_more:
             return super().turn()
         events = self._waiter.ready() if self._queue else self._waiter.wait(self._seconds_left)
-        for descriptor, event in events:
-            connection = self._connections.get(descriptor)
-            if connection is None:
+        for descriptor, _ in events:
+            if descriptor == self._channel_descriptor:
                 if not super().turn():
                     return False
-            elif event & WRITABLE:
-                connection.send_rest()
-                if not connection.is_writing:
-                    self._waiter.watch(descriptor, READABLE)
-                self._sort(connection)
-            elif not (connection.has_request or connection.is_writing):
-                connection.receive()
-                self._sort(connection)
+            elif (connection := self._connections.get(descriptor)) is not None:  # the server may have just recalled it
+                self._go_on(connection)
         if (not events and not self._queue) or time.monotonic() > self._look_at:
             self._end_late()
         return self._serve(self._queue.popleft()) if self._queue else True
@@ -123,6 +117,18 @@ class ConnectionHost(OperationLoop):
         self._connections[connection.socket.fileno()] = connection
         self._waiter.watch(connection.socket, READABLE)
         self._look_at = 0.0
+        self._sort(connection)
+
+    def _go_on(self, connection: HostedConnection) -> None:
+        """Go on with a connection that can be read or written, unless its requests are in the queue."""
+        if connection.is_writing:
+            connection.send_rest()
+            if not connection.is_writing:
+                self._waiter.watch(connection.socket, READABLE)
+        elif connection.has_request:
+            return
+        else:
+            connection.receive()
         self._sort(connection)
 
     def _serve(self, connection: HostedConnection) -> bool:

@@ -182,12 +182,10 @@ class HostedConnection:
 
     def _remember(self, data: bytes, head: Head, body: bytes) -> None:
         """Note the bytes of a head whose request was received as a whole, and alone."""
-        # A chunked body is not what follows the head.
-        is_plain = data.endswith(_END_OF_HEAD + body) and data.find(_END_OF_HEAD) == len(data) - len(body) - len(
-            _END_OF_HEAD
-        )
+        size = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
         end, key = _end_of_known(data)
-        if head.keep_alive and is_plain and bool(key) == (head.key is not None) and not data.startswith(b"\r"):
+        # A chunked body is not what follows the head.
+        if head.keep_alive and data[size:] == body and bool(key) == (head.key is not None):
             if len(self._known) >= MAX_KNOWN_HEADS:
                 self._known.clear()
             self._known[data[:end]] = head, len(body)

@@ -22,6 +22,9 @@ MIN_PAUSE_WAITS: Final = 16
 MAX_PAUSE_WAITS: Final = 1024
 """Number of waits between two looks at that share; doubled while processors are scarce."""
 
+MAX_SLEEP_SECONDS: Final = 3600.0
+"""Maximum time of one sleep; the system takes no longer one than 24 days."""
+
 READABLE: Final = select.POLLIN
 WRITABLE: Final = select.POLLOUT
 
@@ -48,7 +51,7 @@ class Waiter:
         """Wait for descriptors and return them with their events.
 
         Args:
-            seconds_left: returns the maximum time to sleep, after which the result is empty; None for no limit.
+            seconds_left: returns the maximum time to sleep, after which, or earlier, the result is empty; None for no limit.
         """
         poll = self._poll.poll
         began = time.perf_counter()
@@ -58,7 +61,7 @@ class Waiter:
                 if ready := poll(0):
                     return ready
         seconds = seconds_left()
-        ready = poll(None if seconds is None else math.ceil(max(seconds, 0.0) * 1e3))
+        ready = poll(None if seconds is None else math.ceil(min(max(seconds, 0.0), MAX_SLEEP_SECONDS) * 1e3))
         self._is_quick = time.perf_counter() - began < AWAKE_SECONDS
         return ready
 

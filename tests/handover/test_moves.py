@@ -220,6 +220,30 @@ def test_a_client_that_pipelines_does_not_keep_the_others_waiting(eager: Server)
         assert [each.status for each in client.answers(20)] == [200] * 20
 
 
+def test_clients_of_one_process_that_pipeline_are_served_in_turns(eager: Server) -> None:
+    """None waits for all that another has sent in advance."""
+    with handed(eager) as (client, env, pid), Client(eager) as other:
+        assert other.ask(step(env, "x")).json["observation"] == 2
+        assert owner_of(eager, other) == pid
+        begin(eager, client, env, pid, step(env, "await"), *[step(env, "x")] * 10)
+        other.send(*[step(env, "x")] * 10)
+        release(pid)
+        assert client.answer().json["observation"] == 3
+        turns = [[each.json["observation"] for each in one.answers(10)] for one in (client, other)]
+        assert sorted(itertools.chain(*turns)) == list(range(4, 24))
+        assert all(abs(mine - theirs) <= 2 for mine, theirs in zip(*turns, strict=True))
+
+
+def test_a_client_may_think_for_years() -> None:
+    """Time limits that are longer than the system sleeps are no limits."""
+    with start("handover", "--keep-alive", str(10**9)) as server, handed(server) as (client, env, pid):
+        for count in range(2, 5):
+            assert client.ask(step(env, "x")).json["observation"] == count
+            # Asleep again, after its moment awake.
+            eventually(lambda: psutil.Process(pid).status() == "sleeping")
+        assert owner_of(server, client) == pid
+
+
 def test_an_idle_connection_is_closed_by_the_process(quick: Server) -> None:
     """After `--keep-alive` the client sees the end of the stream, and neither side keeps a descriptor."""
     server = psutil.Process(quick.process.pid)

@@ -13,6 +13,7 @@ from gym_http_server.handover.waiting import (
     AWAKE_SECONDS,
     MAX_DELAY_SHARE,
     MAX_PAUSE_WAITS,
+    MAX_SLEEP_SECONDS,
     MIN_PAUSE_WAITS,
     READABLE,
     Processors,
@@ -89,6 +90,8 @@ def test_it_sleeps_no_longer_than_a_client_has(clock: Clock) -> None:
     assert clock.now - began == pytest.approx(0.5, abs=0.002)
     clock.wait(waiter, 10.0, limit=-1.0)
     assert clock.now - began == pytest.approx(0.5, abs=0.002)
+    clock.wait(waiter, 1e12, limit=1e11)
+    assert clock.now - began == pytest.approx(MAX_SLEEP_SECONDS, abs=1.0)
 
 
 def test_sockets_that_are_ready_are_returned() -> None:
