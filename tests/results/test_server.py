@@ -226,7 +226,7 @@ def test_a_target_that_cannot_be_used_ends_the_start_with_one_line() -> None:
     assert "--upload-to nonsense://x cannot be used" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["gym_http_server.handover.owner", "gym_http_server.runtime.child"])
+@pytest.mark.parametrize("module", ["gym_http_server.handover.host", "gym_http_server.runtime.child"])
 def test_an_environments_process_has_no_part_in_results(module: str) -> None:
     """It loads nothing of fsspec."""
     code = f"import sys, {module}; print([m for m in ('fsspec', 'gym_http_server.results.target') if m in sys.modules])"
