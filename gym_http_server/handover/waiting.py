@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import select
 import time
 from typing import TYPE_CHECKING, Final
@@ -18,7 +17,7 @@ AWAKE_SECONDS: Final = 200e-6
 MAX_DELAY_SHARE: Final = 0.03
 """Maximum share of the time in which a process may have waited for a processor, for it to stay awake."""
 
-MIN_PAUSE_WAITS: Final = 16
+MIN_PAUSE_WAITS: Final = 32
 MAX_PAUSE_WAITS: Final = 1024
 """Number of waits between two looks at that share; doubled while processors are scarce."""
 
@@ -74,7 +73,6 @@ class Processors:
     """
 
     def __init__(self) -> None:
-        self._file: int | None = None
         self._waits_left = 0
         self._pause = MIN_PAUSE_WAITS
         self._delay = 0.0
@@ -99,8 +97,7 @@ class Processors:
 
     def _read(self) -> float:
         """Return the seconds that this process has waited for a processor."""
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            if self._file is None:
-                self._file = os.open("/proc/self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-            return int(os.pread(self._file, 64, 0).split()[1]) / 1e9
+        # Not kept open: an environment may close what it did not open, and get the same descriptor for a file of its own.
+        with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/self/schedstat", "rb") as file:  # noqa: PTH123 -- no path to speak of
+            return int(file.read().split()[1]) / 1e9
         return 0.0

@@ -22,6 +22,8 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 _FIRST_READ_BYTES, _NEXT_READ_BYTES = 1 << 16, 1 << 20  # a reply that is not whole after one small read is large
 _HEAD_READ_BYTES = 1 << 9  # after a large reply: the next body, too, goes into a buffer of its size
 _RESET_FRACTION = 0.9  # of the limit of a read: it is set anew when less is left
+UNCHECKED_SECONDS = 0.1
+"""Maximum time since a reply for which a connection counts as open."""
 _MAX_LIMIT_SECONDS = 1 << 30
 _CLOSED = "the client was closed meanwhile"
 
@@ -48,6 +50,7 @@ class Connection:
         self.pid = os.getpid()
         self._reader = ReplyReader()
         self._first_bytes = _FIRST_READ_BYTES
+        self._received_at = 0.0
         # A host that drops packets should fail sooner than an environment may take to answer.
         connect_timeout = CONNECT_TIMEOUT_SECONDS if timeout is None else min(timeout, CONNECT_TIMEOUT_SECONDS)
         plain = socket.create_connection((address.host, address.port), connect_timeout)
@@ -80,10 +83,15 @@ class Connection:
             _open_sockets.discard(connected)
             connected.close()
 
-    def is_reusable(self) -> bool:
-        """Return whether the connection is open and nothing can be read from it, not even its end."""
+    def is_reusable(self, *, can_repeat: bool) -> bool:
+        """Return whether the connection is open and nothing can be read from it, not even its end.
+
+        That is not looked at a moment after a reply, for a request that can be sent again: no server closes connections so soon.
+        """
         if self._socket is None or self._socket.fileno() == -1:
             return False
+        if can_repeat and time.monotonic() - self._received_at < UNCHECKED_SECONDS:
+            return True
         if self._poll is not None:
             return not self._poll.poll(0)
         return not select.select([self._socket], [], [], 0)[0]
@@ -116,7 +124,8 @@ class Connection:
         connected, reader = self._socket, self._reader
         if connected is None:
             raise EndedError(_CLOSED)
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        self._received_at = now = time.monotonic()
+        deadline = None if self._timeout is None else now + self._timeout
         try:
             reply = reader.first(connected.recv(self._first_bytes))
             while reply is None:

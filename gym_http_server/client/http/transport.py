@@ -1,7 +1,7 @@
 """`Transport`: HTTP exchanges over one kept-alive connection per thread.
 
 Retries. A server closes connections that idle too long, so a kept-alive connection is checked before use: if its end, or
-anything else, can be read, it is replaced before a byte is sent. It may still break later. Then the request is sent again,
+anything else, can be read, it is replaced before a byte is sent. (Not a moment after a reply.) It may still break later. Then the request is sent again,
 on a new connection and after a delay that doubles each time, if it cannot be executed twice: it changes nothing, it has an
 `Idempotency-Key`, the server could not be reached, or the system did not take all of it, so that the server cannot have
 read it whole. Otherwise `ServerConnectionError` says so. A request whose answer does not come in time is not sent again:
@@ -111,12 +111,13 @@ class Transport:
         """
         pid = _pid
         data = self._request(method, path, content, media_type, accept, self._keys.new(pid) if keyed else b"")
+        can_repeat = (repeatable or keyed) and self._retries > 0
         attempts = 0
         while True:
             try:
                 # A forked process shares the socket with its parent, and each would read the other's answers.
                 connection = self._local.connection
-                if connection is None or connection.pid != pid or not connection.is_reusable():
+                if connection is None or connection.pid != pid or not connection.is_reusable(can_repeat=can_repeat):
                     connection = self._new_connection()
                 reply = self._attempt(connection, method, path, data)
                 break
