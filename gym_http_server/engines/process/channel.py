@@ -56,11 +56,6 @@ class Channel:
         self.unclaimed = 0
 
     @property
-    def is_calling(self) -> bool:
-        """Whether a call is in execution, or its caller has not seen the answer yet."""
-        return self._answer is not None
-
-    @property
     def is_waiting(self) -> bool:
         """Whether a call is in execution."""
         return self._answer is not None and not self._answer.done()
