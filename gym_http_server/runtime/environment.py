@@ -12,11 +12,11 @@ from .making.declared import declared
 from .making.library import make
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .rollout import RolloutBuffer, kept, planned
-from .served import Served, as_object, calling, encoded, filmable, number, outside
+from .served import Served, as_object, calling, encoded, number, outside
 from .transitions import transition_model
 from .values.codec import checker, decoder, encoder
 from .values.encoding import ENCODERS
-from .values.rendered_frame import as_uint8, latest
+from .values.rendered_frame import as_uint8, filmable, latest
 from .values.spaces import describe
 from .values.value_types import note, note_outcome, observation_note
 

@@ -34,7 +34,7 @@ from .shared.usage import Usage
 from .snapshots.snapshots import Snapshots
 from .values.codec import contains, encoder
 from .values.encoding import ENCODERS
-from .values.rendered_frame import encode_frame, goes_packed, packable
+from .values.rendered_frame import encode_frame, filmable, goes_packed, packable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -332,29 +332,6 @@ class Served(abc.ABC):
     @abc.abstractmethod
     def _close(self) -> None:
         """Close the environment of the library."""
-
-
-def filmable(mode: str | None, modes: Sequence[str] | None) -> str:
-    """Return the render mode if it gives frames.
-
-    Args:
-        mode: the render mode of an instance.
-        modes: the render modes of its environment; None if they are unknown.
-
-    Raises:
-        RenderModeError: the mode is None or `human`.
-    """
-    if mode is None or mode == "human":
-        why = "has no render mode" if mode is None else "shows a window (render mode 'human')"
-        # Advise only modes that the environment declares.
-        has = [each for each in modes or () if each.removesuffix("_list") in ("rgb_array", "ansi", "depth_array")]
-        advice = f"create it with render_mode {' or '.join(map(repr, has))} for a frame"
-        if modes is None:
-            advice = "the environment does not say which render modes it has"
-        elif not has:
-            advice = "the environment has no render mode that gives a frame"
-        raise RenderModeError(f"this instance {why}: {advice}")
-    return mode
 
 
 def encoded(value: Any, media_type: str) -> Reply:

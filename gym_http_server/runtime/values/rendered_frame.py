@@ -120,3 +120,26 @@ def _encode_image(pixels: np.ndarray[Any, Any], mode: str, media_type: str) -> b
         # Level 1: compressing more costs more time than the smaller reply saves.
         image.save(out, "PNG", compress_level=1)
     return out.getvalue()
+
+
+def filmable(mode: str | None, modes: Sequence[str] | None) -> str:
+    """Return the render mode if it gives frames.
+
+    Args:
+        mode: the render mode of an instance.
+        modes: the render modes of its environment; None if they are unknown.
+
+    Raises:
+        RenderModeError: the mode is None or `human`.
+    """
+    if mode is None or mode == "human":
+        why = "has no render mode" if mode is None else "shows a window (render mode 'human')"
+        # Advise only modes that the environment declares.
+        has = [each for each in modes or () if each.removesuffix("_list") in ("rgb_array", "ansi", "depth_array")]
+        advice = f"create it with render_mode {' or '.join(map(repr, has))} for a frame"
+        if modes is None:
+            advice = "the environment does not say which render modes it has"
+        elif not has:
+            advice = "the environment has no render mode that gives a frame"
+        raise RenderModeError(f"this instance {why}: {advice}")
+    return mode
