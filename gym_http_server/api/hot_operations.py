@@ -1,7 +1,8 @@
 """The operations of a training loop, compiled from the contract: matching and validating their requests.
 
 These are the operations that the contract marks `x-hot-path: true`. A compiled operation may decline a request that
-connexion would accept; it never accepts one that connexion would reject.
+connexion would accept; it never accepts one that connexion would reject. The server's middleware (`hot_path.py`) and
+environments' processes (`handover/`) both read requests with `HotRequest`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import jsonschema_rs
 
 from ..runtime.messages import JSON, MSGPACK
 from ..runtime.operations import OPERATIONS
-from .call import key_pattern
+from .call import NAME, Call, key_pattern
 from .content.bodies import parse_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
+    from ..runtime.idempotency import IdempotencyKey
+    from .asgi import Scope
     from .handlers import Plan
 
 MARK: Final = "x-hot-path"
@@ -184,6 +187,89 @@ class HotOperations:
             if each == method and (match := pattern.fullmatch(path)):
                 return operation, match.groupdict()
         return None
+
+
+class HotRequest:
+    """The head of a plain request. Equal heads make equal objects, so it can be kept and used again.
+
+    Attributes:
+        operation: its operation.
+        instance_id: the instance in its path.
+        key: its Idempotency-Key; None without one.
+        content_type: its Content-Type; None without one.
+    """
+
+    __slots__ = ("_accept", "_parameters", "content_type", "instance_id", "key", "operation")
+
+    def __init__(
+        self,
+        operation: HotOperation,
+        parameters: Mapping[str, str],
+        headers: Iterable[tuple[bytes, bytes]],
+        max_body: int,
+    ) -> None:
+        """Read the headers of a request for an operation.
+
+        Args:
+            operation: the operation.
+            parameters: the parameters of the path.
+            headers: the headers, with names in lower case.
+            max_body: maximum size of a body in bytes.
+
+        Raises:
+            NotPlainError: an unexpected, compressed or too long body, a repeated Content-Type or key, or an invalid key.
+        """
+        accept: str | None = None
+        content_type: bytes | None = None
+        key: str | None = None
+        has_body = operation.takes_body or operation.ignores_body
+        for name, value in headers:
+            if name == b"content-type":
+                if content_type is not None:
+                    raise NotPlainError
+                content_type = value
+            elif name == b"accept":
+                accept = value.decode("latin-1") if accept is None else f"{accept}, {value.decode('latin-1')}"
+            elif name == b"content-length":
+                if not has_body or int(value) > max_body:  # the parser lets only digits pass
+                    raise NotPlainError
+            elif name == b"content-encoding" or (not has_body and name == b"transfer-encoding"):
+                raise NotPlainError
+            elif name == NAME and operation.key is not None:
+                if key is not None or operation.key.fullmatch(value) is None:
+                    raise NotPlainError
+                key = value.decode("latin-1")
+        self.operation = operation
+        self.content_type = content_type
+        self.key = key
+        self._accept = accept
+        self._parameters = dict(parameters)
+        self.instance_id = self._parameters.pop("instance_id")
+
+    def read(self, body: bytes) -> Any:
+        """Parse and validate the body; None if the operation takes none.
+
+        Raises:
+            NotPlainError: the body is not plain and valid.
+        """
+        operation = self.operation
+        return operation.read(self.content_type, body) if operation.takes_body else None
+
+    def arguments(self, value: Any, identity: IdempotencyKey | None, scope: Scope) -> dict[str, Any]:
+        """Return the arguments of the instance's call `operation.call`.
+
+        Args:
+            value: the result of `read`.
+            identity: identity of the request, from its key.
+            scope: the ASGI scope.
+
+        Raises:
+            InvalidValueError: a value is not possible.
+        """
+        call = Call(self._accept, identity, scope)
+        if self.operation.takes_body:
+            return self.operation.plan(call, body=value, **self._parameters)
+        return self.operation.plan(call, **self._parameters)
 
 
 def hot_paths(paths: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .asgi import LINK, replay, with_link
 from .call import idempotency_key_of
 from .content.bodies import MAX_LOOP_BODY_BYTES, READERS
-from .hot_operations import NotPlainError
-from .hot_request import HotRequest
+from .hot_operations import HotRequest, NotPlainError
 from .normalizer import send_problem
 from .problems import problem_of
 from .telemetry.counting import Counting

@@ -14,8 +14,7 @@ from ..api.content.headers import has_header
 from ..api.guard.security import Access, Guard
 from ..api.handlers import guard_of, plan_table
 from ..api.handlers.lookups import Lookups, OptionsCheck
-from ..api.hot_operations import HotOperations, NotPlainError
-from ..api.hot_request import HotRequest
+from ..api.hot_operations import HotOperations, HotRequest, NotPlainError
 from ..api.problems import problem_of
 from ..runtime.idempotency import IdempotencyKey
 
