@@ -1,4 +1,4 @@
-"""Plain values exchanged between the server and an environment: `CreateRequest`, `Description`, `Reply`."""
+"""Plain values exchanged between the server and an environment: `CreateRequest`, `Interpreter`, `Description`, `Reply`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,32 @@ MSGPACK = "application/msgpack"
 
 JSON_INFINITY: Final = 1e100
 """Stands for infinity, which JSON lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python other than the server's, in which environments run as guests.
+
+    Attributes:
+        name: the name by which clients choose it.
+        command: program and arguments that start it; `("self",)` for the server's own Python.
+        imports: modules that it imports first, `module` or `module:callable`.
+        may_fork: one process imports them, and is forked for each environment.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    imports: tuple[str, ...] = ()
+    may_fork: bool = False
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the form sent to another process."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @classmethod
+    def from_wire(cls, message: dict[str, Any]) -> Interpreter:
+        """Return the interpreter that `to_wire` was called on."""
+        return cls(message["name"], tuple(message["command"]), tuple(message["imports"]), message["may_fork"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +62,7 @@ class CreateRequest:
         wrappers: `name` and `kwargs` of each wrapper, the innermost first; plain JSON values.
         autoreset: the step after the end of an episode resets a single environment.
         call_timeout: time limit of a call in seconds, which a rollout keeps by itself; None for none.
+        interpreter: the Python to make it in; None for the server's own.
     """
 
     env_id: str
@@ -52,16 +79,27 @@ class CreateRequest:
     wrappers: list[dict[str, Any]] = field(default_factory=list)
     autoreset: bool = False
     call_timeout: float | None = None
+    interpreter: Interpreter | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form sent to an environment's process."""
         # Not `asdict`: it copies every value.
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        message = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.interpreter is not None:
+            message["interpreter"] = self.interpreter.to_wire()
+        return message
 
     @classmethod
     def from_wire(cls, message: dict[str, Any]) -> CreateRequest:
         """Return the request that `to_wire` was called on."""
-        return cls(**{**message, "imports": tuple(message["imports"])})
+        interpreter = message["interpreter"]
+        return cls(
+            **{
+                **message,
+                "imports": tuple(message["imports"]),
+                "interpreter": None if interpreter is None else Interpreter.from_wire(interpreter),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
