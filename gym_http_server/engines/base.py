@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ..runtime.messages import CreateRequest, Description, Reply
     from ..runtime.shared.traffic import Traffic
@@ -39,14 +39,13 @@ class Worker(abc.ABC):
             EnvironmentDiedError, CallTimeoutError: the environment was lost during this call.
         """
 
-    def hand_over(self, connection: int, data: bytes, back: Callable[[Any], None]) -> bool:  # noqa: ARG002 -- for subclasses
+    def hand_over(self, connection: int, data: bytes, lender: Lender) -> bool:  # noqa: ARG002 -- for subclasses
         """Give a client's connection to the environment's process, if there is one that can serve it.
 
         Args:
             connection: its descriptor, which belongs to the worker afterwards.
             data: received bytes, the beginning of a request.
-            back: called once: with the connection that comes back (`handover.lent_connections.Returned`), or with None when it
-                has ended.
+            lender: gets the connection back.
 
         Returns:
             Whether the connection was taken.
@@ -61,6 +60,20 @@ class Worker(abc.ABC):
         """Close the environment and release its resources. Never fails; does nothing the second time.
 
         With `at_once` it does not wait for a request on a client's own connection.
+        """
+
+
+class Lender(Protocol):
+    """Whoever handed a client's connection over."""
+
+    def is_served_there(self, data: bytes) -> bool:
+        """Return whether received bytes begin a request that the environment's process serves."""
+
+    def back(self, returned: Any) -> None:
+        """Take the connection back, once.
+
+        Args:
+            returned: `handover.lent_connections.Returned`, or None if the connection has ended.
         """
 
 

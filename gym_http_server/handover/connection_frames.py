@@ -1,7 +1,7 @@
 """Frames of the channel about clients' connections; the format of all frames is in `runtime/frames.py`.
 
 To the process: `ADOPT` with the descriptor of a connection, whose first bytes are in the receive buffer `slot`; `RECALL` asks for
-all connections. From the process: `RETURNED`, with the slot, a byte of flags and the unsent rest of a reply; `ENDED`, with the
+that of a `slot`, or for all connections. From the process: `RETURNED`, with the slot, a byte of flags and the unsent rest of a reply; `ENDED`, with the
 slot of a connection that has ended.
 """
 
@@ -62,6 +62,11 @@ def pack_ended(slot: int) -> bytes:
 def pack_adopt(slot: int) -> bytes:
     """Return the frame that brings a connection."""
     return RequestPacker().pack(ADOPT, {"slot": slot})
+
+
+def pack_recall(slot: int | None = None) -> bytes:
+    """Return the frame that asks for one connection, or for all."""
+    return RequestPacker().pack(RECALL, {} if slot is None else {"slot": slot})
 
 
 def max_body_bytes(kind: int, max_reply: int) -> int:

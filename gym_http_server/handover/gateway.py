@@ -115,13 +115,16 @@ class Gateway:
         if match is None:
             protocol.habit.instance_id = b""
             return False
-        method, path, instance_id = match.groups()
-        if not protocol.habit.is_ripe(instance_id):
+        if not protocol.habit.is_ripe(match[3]):
             return False
-        instance = self._instances.find(instance_id.decode())
-        if instance is None or self._operations.find(method.decode(), path.decode("latin-1")) is None:
+        instance = self._instances.find(match[3].decode())
+        if instance is None or not self.is_hot(match):
             return False
         return HandedOver(self, protocol, instance).begin(data)
+
+    def is_hot(self, match: re.Match[bytes]) -> bool:
+        """Return whether a match of `REQUEST_LINE` is of an operation of the hot path."""
+        return self._operations.find(match[1].decode(), match[2].decode("latin-1")) is not None
 
 
 class ServerProtocol(HttpProtocol):
@@ -179,7 +182,7 @@ class HandedOver:
             connection = os.dup(protocol.transport.get_extra_info("socket").fileno())
         except OSError:
             return False
-        if not self._instance.hand_over(connection, data, self.back):
+        if not self._instance.hand_over(connection, data, self):
             os.close(connection)
             return False
         protocol.is_handed_over = True
@@ -192,6 +195,11 @@ class HandedOver:
         """End the connection after the current request; uvicorn calls this when the server stops."""
         self._is_ending = True
         self._instance.recall()
+
+    def is_served_there(self, data: bytes) -> bool:
+        """Return whether received bytes begin a request that the instance's process serves."""
+        match = REQUEST_LINE.match(data)
+        return match is not None and match[3].decode() == self._instance.instance_id and self._gateway.is_hot(match)
 
     def back(self, returned: Returned | None) -> None:
         """Continue to serve a returned connection; None means that it has ended."""

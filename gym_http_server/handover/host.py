@@ -83,22 +83,21 @@ class ConnectionHost(OperationLoop):
         if self.requests.has_more:
             return super().turn()
         events = self._waiter.ready() if self._queue else self._waiter.wait(self._seconds_left)
+        if events and events[0][0] == self._channel_descriptor:  # the first one watched is the first one here
+            # Before anything is done with a connection: the server may have taken it during the last call.
+            return super().turn()
         for descriptor, _ in events:
-            if descriptor == self._channel_descriptor:
-                if not super().turn():
-                    return False
-            elif (connection := self._connections.get(descriptor)) is not None:  # the server may have just recalled it
-                self._go_on(connection)
+            self._go_on(self._connections[descriptor])
         if (not events and not self._queue) or time.monotonic() > self._look_at:
             self._end_late()
         return self._serve(self._queue.popleft()) if self._queue else True
 
     def control(self, operation: str, arguments: dict[str, Any]) -> bool:
-        """Take a connection, or give all back."""
+        """Take a connection, or give one or all back."""
         if operation == ADOPT:
             self._adopt(arguments["slot"])
         elif operation == RECALL:
-            self._give_all_back()
+            self._recall(arguments.get("slot"))
         return operation in (ADOPT, RECALL)
 
     def end(self) -> None:
@@ -159,6 +158,14 @@ class ConnectionHost(OperationLoop):
     def _give_back(self, connection: HostedConnection) -> None:
         self._remove(connection)
         self._tell(connection.leave().pack())
+
+    def _recall(self, slot: int | None) -> None:
+        if slot is None:
+            self._give_all_back()
+            return
+        for connection in list(self._connections.values()):
+            if connection.slot == slot:
+                self._give_back(connection)
 
     def _give_all_back(self) -> None:
         self._queue.clear()

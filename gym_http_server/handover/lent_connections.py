@@ -1,7 +1,8 @@
 """The server's side of clients' connections that an environment's process serves: duplicates, and their return.
 
 If the process dies, the server continues on the duplicates with the unanswered requests of the receive buffers. A duplicate
-keeps the stream open, so a process that ends a connection calls `shutdown`.
+keeps the stream open, so a process that ends a connection calls `shutdown`. While the process executes a call for somebody else,
+the server watches for requests that it has to serve itself.
 """
 
 from __future__ import annotations
@@ -14,23 +15,31 @@ import select
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..engines.process.connections import Connections
-from ..runtime.frames import RequestPacker
-from .connection_frames import RECALL, RETURNED, ReturnedFrame, max_body_bytes, pack_adopt
+from .connection_frames import RETURNED, ReturnedFrame, max_body_bytes, pack_adopt, pack_recall
 from .receive_buffer import EXECUTING, MAX_CONNECTIONS, REPLYING, WAITING, ReceiveBuffer, receive_buffers
+from .request_parser import unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from ..engines.base import Lender
     from ..engines.process.connections import Send
     from ..errors import GymHttpServerError
     from ..runtime.shared.memory import Memory
 
 _TCP_INFO_SIZE: Final = 216
-_RECALL_FRAME: Final = RequestPacker().pack(RECALL, {})
+_RECALL_FRAME: Final = pack_recall()
+_RECALL_FRAMES: Final = [pack_recall(slot) for slot in range(MAX_CONNECTIONS)]
 _ADOPT_FRAMES: Final = [pack_adopt(slot) for slot in range(MAX_CONNECTIONS)]
+
+MIN_WATCH_SECONDS: Final = 0.02
+MAX_WATCH_SECONDS: Final = 0.64
+"""Time between two looks at a process that may execute a call for somebody else; doubled while it is idle."""
+
+MAX_LOOK_BYTES: Final = 4096
+"""Maximum bytes of a waiting request that are looked at."""
 
 
 class Returned(NamedTuple):
@@ -63,13 +72,13 @@ class LentConnection:
     Args:
         connection: the server's duplicate of its descriptor.
         buffer: its receive buffer.
-        back: called with what comes back; with None when the connection has ended.
+        lender: gets the connection back.
     """
 
-    def __init__(self, connection: int, buffer: ReceiveBuffer, back: Callable[[Returned | None], None]) -> None:
+    def __init__(self, connection: int, buffer: ReceiveBuffer, lender: Lender) -> None:
         self._connection = connection
         self.buffer = buffer
-        self._back = back
+        self._lender = lender
         self._sent_before = bytes_sent(connection)
 
     @property
@@ -80,6 +89,16 @@ class LentConnection:
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         return self.buffer.has_waiting or bool(poll.poll(0))
+
+    @property
+    def is_for_server(self) -> bool:
+        """Whether a request waits in the connection that the process does not serve."""
+        if self.buffer.phase != WAITING:
+            return False
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection)) as connection:
+            if data := connection.recv(MAX_LOOK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                return not self._lender.is_served_there(unanswered(self.buffer.data, self.buffer.answered) + data)
+        return False
 
     def give_back(
         self,
@@ -95,7 +114,7 @@ class LentConnection:
         """
         buffer = self.buffer
         answered = buffer.answered + ends_reply
-        self._back(
+        self._lender.back(
             Returned(self._connection, rest, closes, buffer.data, answered, buffer.served, error, buffer.waits_since)
         )
 
@@ -104,7 +123,7 @@ class LentConnection:
         with contextlib.suppress(OSError):
             shut_down(self._connection)
         os.close(self._connection)
-        self._back(None)
+        self._lender.back(None)
 
     def inherit(self, error: GymHttpServerError, *, is_unread: bool) -> None:
         """Continue after the end of the process; see `Connections.inherit`."""
@@ -133,9 +152,16 @@ class LentConnections(Connections):
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._lent: dict[int, LentConnection] = {}
+        self._taken: set[int] = set()
+        """Slots of connections that the server took; the process has not given them back yet."""
         self._all_back: asyncio.Future[None] | None = None
         self._unread: tuple[int, float] | None = None
         """Number of answered requests and the moment when a request was first seen unread."""
+        # The watch for requests that the server serves
+        self._send: Send | None = None
+        self._is_called = False
+        self._watch: asyncio.TimerHandle | None = None
+        self._pause = MIN_WATCH_SECONDS
 
     @functools.cached_property
     def _buffers(self) -> list[ReceiveBuffer]:
@@ -151,20 +177,32 @@ class LentConnections(Connections):
         """Whether the process executes a request of a connection."""
         return any(lent.buffer.phase == EXECUTING for lent in self._lent.values())
 
-    def hand_over(self, send: Send, connection: int, data: bytes, back: Callable[[Any], None]) -> bool:
+    def hand_over(self, send: Send, connection: int, data: bytes, lender: Lender) -> bool:
         """Send a connection to the process, unless it has the maximum number of them."""
-        slot = next((slot for slot in range(MAX_CONNECTIONS) if slot not in self._lent), None)
+        slots = (slot for slot in range(MAX_CONNECTIONS) if slot not in self._lent and slot not in self._taken)
+        slot = next(slots, None)
         if slot is None:
             return False
         buffer = self._buffers[slot]
         buffer.start(data)
-        lent = LentConnection(connection, buffer, back)
+        lent = LentConnection(connection, buffer, lender)
         if not send(_ADOPT_FRAMES[slot], connection):
             return False
         if not self._lent:
             self._unread = None
         self._lent[slot] = lent
+        self._send = send
+        self._watch_closely()
         return True
+
+    def begin_call(self) -> None:
+        """Note that the server has sent a call."""
+        self._is_called = True
+        self._watch_closely()
+
+    def end_call(self) -> None:
+        """Note that nobody waits for the call any more."""
+        self._is_called = False
 
     def recall(self, send: Send) -> None:
         """Ask for all connections."""
@@ -180,13 +218,16 @@ class LentConnections(Connections):
 
     def max_frame_bytes(self, kind: int, max_reply: int) -> int:
         """Return the maximum size of the body of a frame; -1 if its kind is not expected."""
-        return max_body_bytes(kind, max_reply) if self._lent else -1
+        return max_body_bytes(kind, max_reply) if self._lent or self._taken else -1
 
     def take(self, kind: int, body: bytes) -> None:
         """Take a connection back, or note its end; raise ValueError for one that the process does not have."""
         if kind == RETURNED:
             frame = ReturnedFrame.unpack(body)
-            self._take(frame.slot).give_back(frame.rest, closes=frame.closes, ends_reply=frame.ends_reply)
+            if frame.slot in self._taken:
+                self._taken.remove(frame.slot)
+            else:
+                self._take(frame.slot).give_back(frame.rest, closes=frame.closes, ends_reply=frame.ends_reply)
         else:
             self._take(body[0] if body else -1).end()
 
@@ -209,10 +250,52 @@ class LentConnections(Connections):
         lent = self._lent.pop(slot, None)
         if lent is None:
             raise ValueError(f"the process has no connection {slot}")
-        if not self._lent and self._all_back is not None:
-            self._all_back.set_result(None)
-            self._all_back = None
+        if not self._lent:
+            self._send = None  # a reference to the channel, which has one to this object
+            if self._all_back is not None:
+                self._all_back.set_result(None)
+                self._all_back = None
         return lent
+
+    @property
+    def _may_serve_others(self) -> bool:
+        """Whether the process has a connection, and may execute a call that came another way."""
+        if len(self._lent) > 1 or (self._lent and self._is_called):
+            return True
+        # A call that its caller gave up goes on.
+        return bool(self._lent) and self._memory.usage.busy_since is not None and not self.is_executing
+
+    def _watch_closely(self) -> None:
+        if self._pause > MIN_WATCH_SECONDS:
+            self._pause = MIN_WATCH_SECONDS
+            if self._watch is not None:
+                self._watch.cancel()
+                self._watch = None
+        if self._watch is None:
+            self._go_on_watching()
+
+    def _go_on_watching(self) -> None:
+        if self._may_serve_others:
+            self._watch = asyncio.get_running_loop().call_later(self._pause, self._look)
+
+    def _look(self) -> None:
+        self._watch = None
+        busy_since = self._memory.usage.busy_since
+        self._pause = min(self._pause * 2, MAX_WATCH_SECONDS) if busy_since is None else MIN_WATCH_SECONDS
+        if busy_since is not None and time.monotonic() - busy_since >= MIN_WATCH_SECONDS:
+            for slot, lent in list(self._lent.items()):
+                if lent.is_for_server:
+                    self._recall(slot, busy_since)
+        self._go_on_watching()
+
+    def _recall(self, slot: int, busy_since: float) -> None:
+        """Take a connection from a process that is in a call since a moment; or else the process gives it back."""
+        assert self._send is not None, "set while a connection is lent"  # noqa: S101 -- for the type checker
+        # The process reads the frame after the call, before it does anything with a connection: if it is still in the same
+        # call now, the connection is the server's.
+        if self._send(_RECALL_FRAMES[slot], None) and self._memory.usage.busy_since == busy_since:
+            self._taken.add(slot)
+            self._take(slot).give_back()
 
 
 def bytes_sent(descriptor: int) -> int | None:

@@ -15,9 +15,9 @@ from ..runtime.shared.traffic import Traffic, tallies
 from .metadata import Metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from ..engines.base import Worker
+    from ..engines.base import Lender, Worker
     from ..runtime.idempotency import IdempotencyKey
     from ..runtime.messages import Description, Reply
     from ..runtime.shared.traffic import Tally
@@ -167,9 +167,9 @@ class Instance:
         # As plain values: the traceback of the error would keep descriptors open.
         self._last_words = once, error.to_wire()
 
-    def hand_over(self, connection: int, data: bytes, back: Callable[[Any], None]) -> bool:
+    def hand_over(self, connection: int, data: bytes, lender: Lender) -> bool:
         """Give a client's connection to the environment's process; see `engines.base.Worker.hand_over`."""
-        return not self._closing and self._worker.hand_over(connection, data, back)
+        return not self._closing and self._worker.hand_over(connection, data, lender)
 
     def recall(self) -> None:
         """Ask the environment's process for clients' connections."""

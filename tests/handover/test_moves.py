@@ -14,7 +14,7 @@ import pytest
 from gym_http_server.handover.receive_buffer import MAX_CONNECTIONS
 
 from ..conftest import IMPORTS, KINDS, start
-from ..support.handing import HEALTH, TROUBLE, Client, begin, get, handed, owner_of, post, release, settle, step
+from ..support.handing import HEALTH, TROUBLE, Client, begin, get, handed, look, owner_of, post, release, settle, step
 from ..support.serving import Server, eventually, threads
 
 CONNECTIONS = 10_000
@@ -185,6 +185,51 @@ def test_what_is_not_of_the_hot_path_comes_back_and_goes_again(eager: Server) ->
             assert client.ask(get("/v1/envs/")).status == 200
             assert client.ask(post(f"{env}/step/", {})).status == 400
             assert client.ask(get("/v1/nowhere")).status == 404
+
+
+def requests_for_the_server(server: Server, env: str) -> list[bytes]:
+    """Return requests that the process of an instance does not serve."""
+    other = server.create(TROUBLE)
+    return [
+        get(f"{env}/"),
+        get("/v1/envs/"),
+        HEALTH,
+        post(f"{other}/reset/", {}),
+        b"GET /v1/nowhere HTTP/1.1\r\nHost: a\r\n\r\n",
+    ]
+
+
+def test_a_request_for_the_server_does_not_wait_for_another_client(eager: Server) -> None:
+    """While one client's step is in execution, others ask for the state, the list and other instances on kept connections."""
+    with handed(eager) as (client, env, pid), contextlib.ExitStack() as stack:
+        requests = requests_for_the_server(eager, env)
+        others = [stack.enter_context(Client(eager)) for _ in requests]
+        for count, other in enumerate(others):
+            assert other.ask(step(env, "x")).json["observation"] == count + 2
+            assert owner_of(eager, other) == pid
+        for _ in range(2):
+            begin(eager, client, env, pid, step(env, "await"))
+            for other, request in zip(others, requests, strict=True):
+                assert other.ask(request).status < 500
+            release(pid)
+            seen = client.answer().json["observation"]
+            for count, other in enumerate(others):
+                assert other.ask(step(env, "x")).json["observation"] == seen + count + 1
+            assert owner_of(eager, others[0]) == pid
+
+
+def test_a_request_for_the_server_does_not_wait_for_its_own_call(plain: Server) -> None:
+    """While the server has the process execute a step, a client asks for the state on a connection that the process has."""
+    env = plain.create(TROUBLE)
+    with Client(plain) as client, Client(plain) as other:
+        pid = settle_plainly(plain, client, env)
+        other.send(step(env, "await"))
+        eventually(lambda: look(plain, env)["state"] == "busy")
+        assert owner_of(plain, client) == pid
+        assert client.ask(get(f"{env}/")).json["state"] == "busy"
+        release(pid)
+        assert other.answer().json["observation"] == 2
+        assert client.ask(step(env, "x")).json["observation"] == 3
 
 
 def test_others_see_a_process_at_work(eager: Server) -> None:

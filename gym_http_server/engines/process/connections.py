@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...errors import GymHttpServerError
     from ...runtime.shared.memory import Memory
+    from ..base import Lender
 
 Send: TypeAlias = "Callable[[bytes, int | None], bool]"
 """Sends a frame, perhaps with a descriptor, over the channel; returns whether it did."""
@@ -39,7 +40,7 @@ class Connections:
         send: Send,  # noqa: ARG002 -- for the subclass
         connection: int,  # noqa: ARG002
         data: bytes,  # noqa: ARG002
-        back: Callable[[Any], None],  # noqa: ARG002
+        lender: Lender,  # noqa: ARG002
     ) -> bool:
         """Send a connection to the process; otherwise as `engines.base.Worker.hand_over`.
 
@@ -47,9 +48,15 @@ class Connections:
             send: sends a frame with a descriptor over the channel and returns whether it did.
             connection: the descriptor.
             data: the received bytes.
-            back: called when the connection comes back.
+            lender: gets the connection back.
         """
         return False
+
+    def begin_call(self) -> None:
+        """Note that the server has sent a call, during which the process does not serve its connections."""
+
+    def end_call(self) -> None:
+        """Note that this call has ended, or that nobody waits for it any more."""
 
     def recall(self, send: Send) -> None:
         """Ask for all connections; `send` is as above."""

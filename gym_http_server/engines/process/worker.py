@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ...config import Settings
     from ...errors import CallTimeoutError
     from ...runtime.messages import CreateRequest, Description, Reply
+    from ..base import Lender
     from .connections import Connections
     from .fork_server import ForkServer
 
@@ -105,6 +106,7 @@ class ProcessWorker(Worker):
             raise self._report.error(operation, self.loss)
         answer = self._channel.send(operation, arguments)
         self._deadline.on_call(operation)
+        self._connections.begin_call()
         try:
             reply: Reply = await answer
         except asyncio.CancelledError:
@@ -118,13 +120,14 @@ class ProcessWorker(Worker):
             raise self._report.error(operation, self.loss) from None
         finally:
             self._channel.finish()
+            self._connections.end_call()
             # The traceback of its error leads here: the cycle would keep the shared memory.
             del answer
         return reply
 
-    def hand_over(self, connection: int, data: bytes, back: Callable[[Any], None]) -> bool:
+    def hand_over(self, connection: int, data: bytes, lender: Lender) -> bool:
         """Give a client's connection to the process; not while it makes the environment or is being killed."""
-        if self.loss is not None or not self._connections.hand_over(self._channel.write, connection, data, back):
+        if self.loss is not None or not self._connections.hand_over(self._channel.write, connection, data, lender):
             return False
         self._deadline.on_lend()
         return True

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import math
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -240,6 +243,7 @@ class Held:
     def __init__(self) -> None:
         memory, descriptor = Memory.make()
         os.close(descriptor)
+        self.usage = memory.usage
         self.lent = LentConnections(memory)
         self.buffer = receive_buffers(memory)[0]
         self.channel, self.process = socket.socketpair()
@@ -249,6 +253,7 @@ class Held:
             self.client = socket.create_connection(listening.getsockname(), 5)
             self.connection, _ = listening.accept()
         self.returned: list[Returned | None] = []
+        self.back = self.returned.append
 
     def send(self, frame: bytes, descriptor: int | None) -> bool:
         try:
@@ -262,10 +267,13 @@ class Held:
 
     def hand_over(self, data: bytes = b"data") -> bool:
         duplicate = os.dup(self.connection.fileno())
-        if self.lent.hand_over(self.send, duplicate, data, self.returned.append):
+        if self.lent.hand_over(self.send, duplicate, data, self):
             return True
         os.close(duplicate)
         return False
+
+    def is_served_there(self, data: bytes) -> bool:
+        return data.startswith(b"theirs")
 
     def give_back(self, rest: bytes = b"", *, closes: bool = False, ends_reply: bool = False) -> None:
         self.lent.take(RETURNED, ReturnedFrame(0, rest, closes, ends_reply).pack()[REPLY_HEADER.size :])
@@ -303,6 +311,20 @@ def test_a_connection_is_sent_with_a_frame_and_its_data_lie_in_the_buffer(held: 
     assert not held.lent.is_held
 
 
+def in_a_loop(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test in an event loop, which the watch over several connections needs."""
+
+    @functools.wraps(test)
+    def run(**fixtures: Any) -> None:
+        async def body() -> None:
+            test(**fixtures)
+
+        asyncio.run(body())
+
+    return run
+
+
+@in_a_loop
 def test_each_connection_has_a_slot_of_its_own(held: Held) -> None:
     """One more than there are slots is refused, and the slot of a connection that came back is used again."""
     assert [held.hand_over() for _ in range(MAX_CONNECTIONS + 1)] == [True] * MAX_CONNECTIONS + [False]
@@ -316,6 +338,78 @@ def test_each_connection_has_a_slot_of_its_own(held: Held) -> None:
     assert slots == [(ADOPT, {"slot": slot}) for slot in (*range(MAX_CONNECTIONS), 3)]
     held.lent.inherit(SHUTDOWN, is_unread=False)
     assert [returned and returned.data for returned in held.returned] == [b"data"] * MAX_CONNECTIONS + [b"again"]
+
+
+async def watched(held: Held, request: bytes) -> None:
+    """Have the process begin a call of the server, a client send a request, and the server look twice."""
+    held.lent.begin_call()
+    held.usage.begin("render")
+    held.client.send(request)
+    await asyncio.sleep(3 * lent_connections.MIN_WATCH_SECONDS)
+
+
+def test_a_request_for_the_server_does_not_wait_for_a_call_in_the_process(held: Held) -> None:
+    """The server takes the connection, and its slot is free once the process has read so."""
+    held.hand_over(b"")
+    asyncio.run(watched(held, b"ours"))
+    [returned] = held.returned
+    assert returned is not None
+    assert returned[1:] == (b"", False, b"", 0, 0, None, 0.0)
+    assert not held.lent.is_held
+    held.lent.end_call()
+    held.usage.end()
+    held.hand_over()
+    requests = RequestReader(held.process)
+    frames = []
+    for _ in range(3):
+        frames.append(requests.next())
+        if frames[-1] != (RECALL, {"slot": 0}):
+            os.close(requests.next_descriptor())
+    assert frames == [(ADOPT, {"slot": 0}), (RECALL, {"slot": 0}), (ADOPT, {"slot": 1})]
+    held.give_back()
+    held.lent.inherit(SHUTDOWN, is_unread=False)
+    assert held.hand_over()
+    assert requests.next() == (ADOPT, {"slot": 0})
+    os.close(requests.next_descriptor())
+    held.lent.inherit(SHUTDOWN, is_unread=False)
+
+
+@pytest.mark.parametrize(
+    ("begun", "request_"), [(b"", b"theirs"), (b"theirs, be", b"gun"), (b"", b"")], ids=["whole", "begun", "none"]
+)
+def test_what_the_process_serves_waits_for_it(held: Held, begun: bytes, request_: bytes) -> None:
+    """A request of the hot path is left there, the rest of one, and a connection without a request."""
+    held.hand_over(begun)
+    asyncio.run(watched(held, request_))
+    assert held.returned == []
+    held.give_back()
+
+
+def test_a_connection_that_the_process_may_use_is_not_taken(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call ended while the server asked for the connection: it waits for the process to give it back."""
+    held.hand_over(b"")
+    send = held.lent._send
+
+    def end_and_send(*frame: Any) -> bool:
+        held.usage.end()
+        assert send is not None
+        return send(*frame)
+
+    monkeypatch.setattr(held.lent, "_send", end_and_send)
+    asyncio.run(watched(held, b"ours"))
+    assert held.returned == []
+    assert held.lent.is_held
+    held.give_back()
+    assert len(held.returned) == 1
+
+
+def test_a_connection_whose_own_request_is_executed_is_not_taken(held: Held) -> None:
+    """What follows on it comes after that request."""
+    held.hand_over(b"theirs")
+    held.buffer.executes(closes=False)
+    asyncio.run(watched(held, b"ours"))
+    assert held.returned == []
+    held.give_back()
 
 
 @pytest.mark.parametrize(
