@@ -30,7 +30,7 @@ from gym_http_server.runtime.idempotency import (
 )
 from gym_http_server.runtime.messages import Reply
 from tests.support.breaking_proxy import WAYS, BreakingProxy
-from tests.support.handing import TROUBLE, look, post, step
+from tests.support.handing import TROUBLE, post, step
 from tests.support.handing import Client as RawClient
 from tests.support.serving import Answer, Server, eventually, threads
 
@@ -222,7 +222,7 @@ def test_one_that_is_repeated_while_it_runs_waits_for_the_first(process_server: 
             answers.append(client.ask(step(env, "sleep 1", line("slow"))))
 
     with threads(send):
-        eventually(lambda: look(process_server, env)["state"] == "busy")
+        eventually(lambda: process_server.get(f"{env}/").json["state"] == "busy")
         with threads(send, send):
             pass
     assert [each.body for each in answers] == [answers[0].body] * 3

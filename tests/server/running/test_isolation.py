@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 from tests.conftest import IMPORTS
-from tests.support.handing import look
 from tests.support.serving import ROOT, Server, eventually, living, threads
 
 pytestmark = pytest.mark.full
@@ -132,7 +131,7 @@ def test_different_instances_run_in_parallel(process_server: Server) -> None:
         finished.append(time.monotonic())
 
     with threads(step_slowly):
-        eventually(lambda: look(process_server, slow)["state"] == "busy")
+        eventually(lambda: process_server.get(f"{slow}/").json["state"] == "busy")
         assert act(process_server, fast, "x").status == 200
         ready(process_server)
         process_server.get("/v1/envs/")
@@ -145,7 +144,7 @@ def test_a_close_waits_for_the_call_under_way(process_server: Server) -> None:
     env = ready(process_server)
     statuses: list[int] = []
     with threads(lambda: statuses.append(act(process_server, env, "sleep 1").status)):
-        eventually(lambda: look(process_server, env)["state"] == "busy")
+        eventually(lambda: process_server.get(f"{env}/").json["state"] == "busy")
         assert process_server.post(f"{env}/close/").status == 200
     assert statuses == [200]
 
@@ -212,7 +211,7 @@ def test_no_environment_outlives_the_fork_server() -> None:
         processes = [psutil.Process(pid) for pid in pids]
         answers: list[int] = []
         with threads(lambda: answers.append(act(server, env, "hang_uninterruptibly").status)):
-            eventually(lambda: look(server, env)["state"] == "busy")
+            eventually(lambda: server.get(f"{env}/").json["state"] == "busy")
             [fork_server] = psutil.Process(server.process.pid).children()
             fork_server.kill()
             assert not living(processes)
@@ -259,7 +258,7 @@ def test_after_the_end_of_the_server_no_environment_lives_on(number: signal.Sign
                 server.request(*request, check=False)
 
         with threads(step):
-            eventually(lambda: look(server, hung)["state"] == "busy")
+            eventually(lambda: server.get(f"{hung}/").json["state"] == "busy")
             processes = psutil.Process(server.process.pid).children(recursive=True)
             assert len(processes) >= 6
             server.kill(number)
@@ -276,7 +275,7 @@ def test_a_second_signal_ends_the_server_at_once() -> None:
                 server.request("POST", f"{hung}/step/", {"action": "hang"}, check=False)
 
         with threads(step):
-            eventually(lambda: look(server, hung)["state"] == "busy")
+            eventually(lambda: server.get(f"{hung}/").json["state"] == "busy")
             processes = psutil.Process(server.process.pid).children(recursive=True)
             server.process.send_signal(signal.SIGINT)
             eventually(lambda: is_refused(server))

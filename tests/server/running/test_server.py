@@ -24,7 +24,6 @@ from gym_http_server.cli import command
 from gym_http_server.config import Settings
 from gym_http_server.contract import document_path
 from gym_http_server.errors import AddressError, EngineUnavailableError, ImportFailedError
-from tests.support.handing import look
 from tests.support.serving import ROOT, Server, eventually, living, parse_response, raw, threads
 
 
@@ -240,7 +239,7 @@ def test_shutdown_answers_first_then_finishes_what_is_under_way() -> None:
         server.post(f"{env}/reset/")
         answers = []
         with threads(lambda: answers.append(server.post(f"{env}/step/", {"action": "sleep 1"}))):
-            eventually(lambda: look(server, env)["state"] == "busy")
+            eventually(lambda: server.get(f"{env}/").json["state"] == "busy")
             children = psutil.Process(server.process.pid).children(recursive=True)
             answer = server.post("/v1/shutdown/")
             assert (answer.status, answer.json) == (200, {})
