@@ -13,6 +13,9 @@ process engine knows all this as `engines/process/connections.py`.
 - **Several connections.** A process serves up to eight, one request at a time, in order of arrival; more stay with the server.
   The server's calls on the channel (render, snapshots, a second client) come before the next request and leave the connections
   where they are. A client that does not take its reply is not read and delays nobody: at most that one reply is kept.
+- **What does not wait.** While the process executes a call for somebody else, it cannot give a connection back. The server looks at
+  its duplicates for requests that the process would not serve, asks for such a connection on the channel, and takes it if the
+  process is still in the same call then: the process reads the channel before it turns to a connection again.
 - **When the process dies**, the server continues on its duplicates: 502 or 504 for the request in execution, then the unread
   requests from the receive buffers. Whether a reply that had begun was sent whole is known from `tcp_info` and the noted end of
   the reply; after half a reply the connection ends. `call_timeout` applies to unread and executing requests.
