@@ -16,6 +16,7 @@ from ..errors import (
     InvalidValueError,
     ResetNeededError,
 )
+from .guests.making import make_guest_batch
 from .making.declared import declared
 from .making.vectorize import ENTRY_POINT, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
@@ -49,7 +50,7 @@ class Batch(Served):
     STATE = ("_observations", "_ended", "_has_reset", "_seed")
 
     def __init__(self, request: CreateRequest, *, may_fork: bool = True, usage: Usage | None = None) -> None:
-        made = make_batch(request, may_fork=may_fork)
+        made = make_batch(request, may_fork=may_fork) if request.interpreter is None else make_guest_batch(request)
         # Any: the base class declares int as the seed; its subclasses take lists.
         self._environment = made.environment
         self._lanes = made.environment.num_envs
@@ -82,6 +83,7 @@ class Batch(Served):
         self._is_action = checker(action_space)
         self._note_observations = observation_note(made.environment.observation_space)
         self._note_observation = observation_note(observation_space)
+        self._stays = getattr(made.environment.unwrapped, "stays", "")
         self._observations: Any = None
         self._ended = np.zeros(self._lanes, np.bool_)
 

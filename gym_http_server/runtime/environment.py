@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import GymHttpServerError, InvalidValueError, RenderModeError, ReplyTooLargeError, ResetNeededError
+from ..errors import (
+    GymHttpServerError,
+    InvalidValueError,
+    NoTransitionModelError,
+    RenderModeError,
+    ReplyTooLargeError,
+    ResetNeededError,
+)
+from .guests.making import make_guest
 from .making.construct import render_modes
 from .making.declared import declared
 from .making.library import make
@@ -43,7 +51,7 @@ class Environment(Served):
     STATE = ("_observation", "_under_way", "_has_reset", "_seed")
 
     def __init__(self, request: CreateRequest, *, owns_process: bool = True, usage: Usage | None = None) -> None:
-        made = make(request)
+        made = make(request) if request.interpreter is None else make_guest(request)
         self._environment = made.environment
         self._prepare_action = made.prepare_action
         try:
@@ -69,6 +77,7 @@ class Environment(Served):
         self._is_action = checker(made.action_space)
         self._encode_observation = encoder(made.observation_space)
         self._note_observation = observation_note(made.observation_space)
+        self._stays = getattr(made.environment.unwrapped, "stays", "")
         self._autoreset = request.autoreset
         self._call_timeout = request.call_timeout
         self._observation: Any = None
@@ -220,6 +229,8 @@ class Environment(Served):
         Raises:
             NoTransitionModelError: the environment has no tabular model.
         """
+        if self._stays:
+            raise NoTransitionModelError(f"there is no tabular model: {self._stays}")
         with calling("transitions"):
             return encoded(transition_model(self._environment), JSON)
 

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import (
+    EnvironmentDiedError,
     EnvironmentRaisedError,
     GymHttpServerError,
     InstanceKindError,
     InvalidActionError,
     InvalidValueError,
+    NotCopyableError,
     RenderModeError,
     ResetNeededError,
 )
@@ -63,6 +65,8 @@ class Served(abc.ABC):
     is_broken = False
     last_words = ""
     _has_reset = False
+    _stays = ""
+    """Why the environment's state cannot be read here; empty if it can."""
     _monitor: Monitor | None = None
     _recorded: Mapping[str, Any] = NO_MONITOR
     _environment: Any
@@ -118,6 +122,9 @@ class Served(abc.ABC):
         self.usage.begin(operation)
         try:
             return serve(self, **arguments)
+        except EnvironmentDiedError as error:
+            self.is_broken, self.last_words = True, error.detail
+            raise
         finally:
             self.usage.end()
 
@@ -230,6 +237,8 @@ class Served(abc.ABC):
             TooManySnapshotsError: the limit is reached.
             NotCopyableError: the environment cannot be copied.
         """
+        if self._stays:
+            raise NotCopyableError(f"a snapshot cannot be taken: {self._stays}")
         if not self._has_reset:
             raise ResetNeededError("snapshot before the first reset: call reset first")
         with calling("snapshot"):

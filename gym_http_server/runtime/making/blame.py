@@ -23,7 +23,7 @@ OWN_PREFIX: Final = "gym_http_server."
 CALLERS: Final = frozenset({"_frame", "_frames", "step", "reset", "render"})
 """Functions of this package that only call the environment: an exception raised in them is the environment's."""
 
-ADAPTERS: Final = frozenset({"gym_http_server.runtime.making.gym_compat"})
+ADAPTERS: Final = frozenset({"gym_http_server.runtime.making.gym_compat", "gym_http_server.runtime.guests.link"})
 FAILED_UNPACK: Final = re.compile(r"(not enough|too many) values to unpack|cannot unpack|truth value")
 
 READS_RESULTS: Final = frozenset({"reset", "step", "render", "transitions"})

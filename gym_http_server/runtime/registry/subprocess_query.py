@@ -20,6 +20,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ...errors import GymHttpServerError, InquiryFailedError
+from ..guests.spawning import ending
 from .variables import variables_for_environments
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Inquirer:
         if status is None:
             more = f", or with a larger {self._setting}" if self._setting else ""
             raise _failed(f"{doing} was not over after {self._seconds:g} s and was ended: {what}{more}", module)
-        raise _failed(f"{doing} ended the process with {_ending(status)}: {what}", module)
+        raise _failed(f"{doing} ended the process with {ending(status)}: {what}", module)
 
 
 def _anonymous_file() -> IO[bytes]:
@@ -162,15 +163,6 @@ def _last(replies: bytes) -> dict[str, Any]:
             if isinstance(reply, dict):
                 return reply
     return {}
-
-
-def _ending(status: int) -> str:
-    if status >= 0:
-        return f"exit code {status}"
-    try:
-        return f"signal {signal.Signals(-status).name}"
-    except ValueError:
-        return f"signal {-status}"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
