@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import CallTimeoutError
+from ...support.foreign_threads import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,7 @@ class Deadline:
     Attributes:
         error: the time-out that has passed; None before.
         is_unread: the process left a request on a client's connection unread.
+        lost_threads: names of threads that existed at the fork and that the process lacks.
     """
 
     def __init__(
@@ -50,7 +52,6 @@ class Deadline:
     ) -> None:
         # Limits, in seconds
         self._call_timeout = call_timeout
-        self._close_timeout = min(CLOSE_SECONDS, call_timeout)
         # What the process does, and for whom
         self._usage = usage
         self._channel = channel
@@ -65,6 +66,7 @@ class Deadline:
         self._on_passed: Callable[[CallTimeoutError], None] | None = on_passed
         self.error: CallTimeoutError | None = None
         self.is_unread = False
+        self.lost_threads: list[str] = []
 
     def on_call(self, operation: str) -> None:
         """Begin to time a call that was sent."""
@@ -92,6 +94,10 @@ class Deadline:
         """Maximum seconds of a close that begins now: a request on the client's own connection has the time of a call."""
         is_serving = self._connections.is_held and self._usage.busy_since is not None
         return self._call_timeout if is_serving else self._close_timeout
+
+    @property
+    def _close_timeout(self) -> float:
+        return min(CLOSE_SECONDS, self._call_timeout)
 
     def stop(self) -> None:
         """Stop the timer and drop `on_passed`, whose reference to the worker would be circular."""
@@ -166,5 +172,11 @@ class Deadline:
         if (taken := usage.of_rollout) is not None and (is_held or self._channel.operation == "rollout"):
             facts["steps"], facts["episodes"] = taken
             done = f" after {taken[0]} steps and {taken[1]} episodes of it"
-        why = f"{what} {seconds:g} s and the environment was killed{done}: raise --call-timeout, or call_timeout at createEnv"
+        remedy = "raise --call-timeout, or call_timeout at createEnv"
+        if self.lost_threads:
+            remedy = (
+                f"{described(self.lost_threads)} existed when its process was forked, which has none of them and may have waited for "
+                f"one: start threads when an environment is made, not when a module is imported; if it is only slow, {remedy}"
+            )
+        why = f"{what} {seconds:g} s and the environment was killed{done}: {remedy}"
         return CallTimeoutError(why, **facts)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ...errors import CallTimeoutError, EnvironmentDiedError, ImportFailedError, OutOfResourcesError, StartError
+from ...support.foreign_threads import described
 from .connections import Connections
 from .fork_server_process import WORKER_MODULE, ForkServerProcess
 from .output import Output
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
     from ...config import Settings
     from ...runtime.shared.memory import Memory
+
+logger = logging.getLogger(__name__)
 
 READ_SIZE = 1 << 16
 MIN_START_SECONDS = 60.0
@@ -42,6 +47,9 @@ class Entry(NamedTuple):
 
 class Forked(Protocol):
     """The handle on a forked process."""
+
+    def on_fork(self, lost_threads: list[str]) -> None:
+        """Take the names of the fork server's threads, which the process lacks."""
 
     def on_exit(self, status: int, memory: int | None = None) -> None:
         """Take the wait status of the ended process, and the bytes of memory that it was killed for."""
@@ -99,6 +107,22 @@ class ForkServer:
             status = await self.stop()
             last = f"; the last that it wrote: {output.lines[-1][:200]}" if output.lines else ""
             raise StartError(f"the fork server ended with exit status {status} before it was ready{last}")
+        for module, threads in answer["late"].items():
+            why = f"leaves {described(threads)}" if threads else "needs a module of --import that leaves threads"
+            logger.warning(
+                "--import %s: it is imported in each environment's process, which creations wait for: it %s, and a forked process "
+                "would lack them; to make creations fast, start threads when an environment is made, not when its module is imported",
+                module,
+                why,
+            )
+        if answer["threads"]:
+            plugins = sorted(entry_point.name for entry_point in entry_points(group="gymnasium.envs"))
+            logger.warning(
+                "%s exist in the fork server before the modules of --import, and environments' processes lack them: the start of Python "
+                "or a plugin that Gymnasium imports by itself (installed: %s) leaves them",
+                described(answer["threads"]),
+                ", ".join(plugins) or "none",
+            )
         return self
 
     async def fork(self, instance_id: str, forked: Forked, descriptors: list[int], seconds: float) -> int:
@@ -170,6 +194,7 @@ class ForkServer:
             if answer.cancelled():
                 self.kill(message["pid"])
             else:
+                forked.on_fork(message["threads"])
                 answer.set_result(message["pid"])
         elif not self._ready.done():
             self._ready.set_result(message)

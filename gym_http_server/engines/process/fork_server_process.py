@@ -53,14 +53,13 @@ class ForkServerProcess:
                 self.output, pipe = os.pipe()
                 on_error.callback(os.close, self.output)
                 try:
-                    self._process = _popen(theirs.fileno(), pipe, settings)
+                    self._process = _popen(theirs.fileno(), pipe, module, settings)
                 finally:
                     os.close(pipe)
             on_error.pop_all()
         _started.add(self)
         os.set_blocking(self.output, False)
         self.control.setblocking(False)
-        self.send({"load": {"module": module, "imports": list(settings.imports)}})
 
     def send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
         """Send a message with descriptors; return whether that worked."""
@@ -97,13 +96,14 @@ class ForkServerProcess:
                 self._process.wait(STOP_SECONDS)
 
 
-def _popen(control: int, output: int, settings: Settings) -> subprocess.Popen[bytes]:
+def _popen(control: int, output: int, module: str, settings: Settings) -> subprocess.Popen[bytes]:
     environment = variables_for_environments(settings.pass_variable)
     # One thread each: environments share the processors, and forking a process with threads is not safe.
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")
     environment.setdefault("OMP_NUM_THREADS", "1")
+    load = json.dumps({"module": module, "imports": settings.imports})
     return subprocess.Popen(  # noqa: S603 -- our own module
-        [sys.executable, "-P", "-m", "gym_http_server.engines.process.zygote", str(control)],
+        [sys.executable, "-P", "-m", "gym_http_server.engines.process.zygote", str(control), load],
         env=environment,
         pass_fds=[control],
         stdin=subprocess.DEVNULL,

@@ -204,6 +204,10 @@ class ProcessWorker(Worker):
             os.killpg(self._pid, signal.SIGKILL)
         self.on_exit(signal.SIGKILL)
 
+    def on_fork(self, lost_threads: list[str]) -> None:
+        """Have time-outs tell of the threads; see `Forked.on_fork`."""
+        self._deadline.lost_threads = lost_threads
+
     def on_exit(self, status: int, memory: int | None = None) -> None:
         """Answer all that waits for the process; see `Forked.on_exit`."""
         report = self._report

@@ -1,15 +1,17 @@
 """The fork server: a small process with the environment library loaded, from which every environment's process is forked.
 
-Started with `python -m gym_http_server.engines.process.zygote FD`, where FD is its end of a stream socket to the server.
-The server sends JSON lines, and with each `fork` three descriptors: the environment's socket, its output pipe and the shared
-memory.
+Started with `python -m gym_http_server.engines.process.zygote FD LOAD`, where FD is its end of a stream socket to the server
+and LOAD what to load: `{"module": "…", "imports": []}`. The server sends JSON lines, and with each `fork` three descriptors: the
+environment's socket, its output pipe and the shared memory.
 
-    {"load": {"module": "…", "imports": []}}   → nothing: the server is still loading itself
-    {"prepare": {...}, "max_memory": 0}        → {"ready": true} or {"failed": "why"}
-    {"fork": "5f2b9c1e"}                       → {"forked": "5f2b9c1e", "pid": 123} or {"forked": "5f2b9c1e", "error": "why"}
-    {"kill": 123}                              → nothing
-    whenever a process ends                    ← {"exited": 123, "status": 9} (a wait status), with "memory": 734003200 if it
-                                                 was killed for that many bytes
+    {"prepare": {...}, "max_memory": 0}  → {"ready": true, "late": {"module": ["thread", …]}, "threads": []} or {"failed": "why"}
+    {"fork": "5f2b9c1e"}                 → {"forked": "5f2b9c1e", "pid": 123, "threads": []} or {"forked": "5f2b9c1e", "error": "why"}
+    {"kill": 123}                        → nothing
+    whenever a process ends              ← {"exited": 123, "status": 9} (a wait status), with "memory": 734003200 if it was killed
+                                           for that many bytes
+
+A forked process has none of the fork server's threads. A module of --import that leaves some is `late`: the fork server starts
+anew without it, by `exec`, and each environment's process imports it. `threads` are those that nothing can be done about.
 
 Each environment's process leads its own session. It ends, with all its children, when the server asks for it, when it exits
 by itself, and when the server's socket closes, which happens however the server ends. The fork server is a separate process
@@ -31,8 +33,9 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+from ...support.foreign_threads import lasting_threads, other_threads
 from .memory_watch import MemoryWatch
 from .process_tree import INSTANCE_VARIABLE, Traces, children_of, kill_tree, owner_of, tree_of
 
@@ -42,17 +45,21 @@ _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Zygote:
-    """The loop of the fork server, on the stream socket to the server."""
+    """The loop of the fork server, on the stream socket to the server.
 
-    def __init__(self, control: socket.socket) -> None:
+    Args:
+        control: the socket.
+        load: what to load, as named arguments of `_load`.
+    """
+
+    def __init__(self, control: socket.socket, load: dict[str, Any]) -> None:
         # The server's messages
         self._control = control
         self._received = b""
         self._descriptors: list[int] = []
         # What the processes run
-        self._entry: Any = None
-        self._failure = ""
-        """Why a module could not be imported."""
+        self._load = load
+        self._loaded: _Loaded
         # The processes
         self._children: dict[int, Traces] = {}
         self._watch = MemoryWatch(0)
@@ -72,6 +79,7 @@ class Zygote:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self._loaded = _load(**self._load)
         self._selector.register(self._control, selectors.EVENT_READ)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         try:
@@ -110,21 +118,20 @@ class Zygote:
             elif "kill" in message:
                 if message["kill"] in self._children:
                     kill_tree(message["kill"])
-            elif "load" in message:
-                self._entry, self._failure = _load(**message["load"])
             else:
                 self._watch = MemoryWatch(message["max_memory"])
-                self._send({"failed": self._failure} if self._failure else self._prepare(message["prepare"]))
+                failure = self._loaded.failure
+                self._send({"failed": failure} if failure else self._prepare(message["prepare"]))
         return True
 
     def _prepare(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        self._entry.prepare(arguments)
+        self._loaded.entry.prepare(arguments)
         # Otherwise every process would write the buffered text again.
         sys.stdout.flush()
         # Forks share the present objects until something writes to them, as a collection would.
         gc.collect()
         gc.freeze()
-        return {"ready": True}
+        return {"ready": True, "late": self._loaded.late, "threads": self._loaded.threads}
 
     def _send(self, message: dict[str, Any]) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")
@@ -138,7 +145,7 @@ class Zygote:
             if pid == 0:
                 self._become_environment(instance_id, connection, output, memory)
             self._children[pid] = Traces(os.fstat(output).st_ino, instance_id)
-            self._send({"forked": instance_id, "pid": pid})
+            self._send({"forked": instance_id, "pid": pid, "threads": other_threads()})
         finally:
             for descriptor in (connection, output, memory):
                 os.close(descriptor)
@@ -169,13 +176,15 @@ class Zygote:
             os.environ[INSTANCE_VARIABLE] = instance_id
             faulthandler.enable()
             _reseed()
+            from ...runtime.making.library import declare_imports
             from ...runtime.shared.memory import Memory
 
             shared = Memory.open(memory)
             os.close(memory)
             with socket.socket(fileno=connection) as channel:
                 channel.setblocking(True)
-                self._entry.serve(channel, shared, instance_id)
+                declare_imports(self._loaded.late)
+                self._loaded.entry.serve(channel, shared, instance_id)
             status = 0
         except BaseException:  # noqa: BLE001 -- the process ends here; the server reads its output
             sys.excepthook(*sys.exc_info())
@@ -213,12 +222,33 @@ class Zygote:
             kill_tree(pid)
 
 
-def _load(module: str, imports: list[str]) -> tuple[Any, str]:
+class _Loaded(NamedTuple):
+    """What `_load` loaded.
+
+    Attributes:
+        entry: the module that the processes run.
+        late: the modules of --import that each process imports, with the threads that they would leave here.
+        threads: names of the threads that others left.
+        failure: why a module of --import could not be imported; empty if all could.
+    """
+
+    entry: Any
+    late: dict[str, list[str]]
+    threads: list[str]
+    failure: str = ""
+
+
+def _load(module: str, imports: list[str], late: dict[str, list[str]] | None = None) -> _Loaded:
     """Load what every environment needs, so that forks share it, and the modules of --import.
 
-    Returns:
-        the module of the entry, and why one of the imports failed; empty if none did.
+    If some leave threads, replace this program by one that imports those late: there is no other way to be rid of threads.
+
+    Args:
+        module: the module of the entry.
+        imports: the modules of --import.
+        late: those that are not imported here, with their threads.
     """
+    variables = dict(os.environ)
     import numpy as np  # noqa: F401 -- before the package's modules, which would defer it
 
     from ...errors import ImportFailedError
@@ -227,13 +257,37 @@ def _load(module: str, imports: list[str]) -> tuple[Any, str]:
     from ...runtime.making.library import declare_imports
 
     opengl.choose()
+    late = late or {}
     entry = importlib.import_module(module)
     rehearse()
-    try:
-        declare_imports(imports)
-    except ImportFailedError as error:
-        return entry, error.detail
-    return entry, ""
+    threads = lasting_threads()
+    found: dict[str, list[str]] = {}
+    for name in imports:
+        if name in late:
+            continue
+        before = len(threads)
+        try:
+            declare_imports((name,))
+        except ImportFailedError as error:
+            if not late:
+                return _Loaded(entry, late, threads, error.detail)
+            # It could be imported behind the late ones, so it needs one of them.
+            found[name] = []
+        threads = lasting_threads()
+        if len(threads) > before:
+            found[name] = threads
+    if found:
+        for pid in tree_of(os.getpid())[1:]:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        given = {
+            "module": module,
+            "imports": imports,
+            "late": {name: {**late, **found}[name] for name in imports if name in late or name in found},
+        }
+        sys.stdout.flush()
+        os.execve(sys.executable, [*sys.orig_argv[:-1], json.dumps(given)], variables)  # noqa: S606 -- this program
+    return _Loaded(entry, late, threads)
 
 
 def _reseed() -> None:
@@ -254,7 +308,7 @@ def main() -> None:
     # Imported modules may print: the server logs that in order with what goes to stderr.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper in every real process
     with socket.socket(fileno=int(sys.argv[1])) as control:
-        Zygote(control).run()
+        Zygote(control, json.loads(sys.argv[2])).run()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ...errors import InvalidValueError
+from ...support.foreign_threads import lasting_threads
 from ..snapshots.emulator import remember_actions
 from .blame import constructing
 from .construct import adapted, closing_on_error, construct, make_single, quiet
@@ -73,7 +74,8 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         # No copy is needed: a reply is encoded before the next call overwrites the observations.
         vector_kwargs = {"copy": False, "autoreset_mode": AUTORESET_MODES[request.autoreset_mode or "next_step"]}
     if mode == "async":
-        vector_kwargs["context"] = "fork"  # the other contexts would import the server's main module
+        # A forked lane lacks this process's threads. Without any it is made in milliseconds, a spawned one imports everything again.
+        vector_kwargs["context"] = "spawn" if lasting_threads() else "fork"
 
     def make(registration: Registration, request: CreateRequest, **kwargs: Any) -> Any:
         lanes = request.num_envs or 1
