@@ -29,6 +29,7 @@ from .contract import load_contract
 from .engines import make_engine
 from .instances.directory import Instances
 from .instances.idle import Reaper
+from .interpreters.interpreters import Interpreters
 from .results.scoreboard import Results
 from .runtime.operations import OPERATIONS
 from .runtime.registry.registry import Registry
@@ -61,9 +62,11 @@ class Application:
         engine: the engine that runs them.
         results: the evaluations of recordings.
         registry: the environments that can be made.
+        interpreters: the interpreters besides the server's own Python.
 
     Raises:
         AccessError: a trusted proxy is not an address or network.
+        InterpreterOptionError: an interpreter is not named as it should be.
         TargetUnavailableError: the upload target cannot be used.
     """
 
@@ -83,6 +86,7 @@ class Application:
         # Environments and their results
         self.results = Results(settings)
         self.registry = Registry(settings)
+        self.interpreters = Interpreters(settings)
         self.engine = make_engine(settings, entry, fork_server)
         traffic = Traffic(operations=(*(each.operation_id for each in OPERATIONS), NONE))
         self.instances = Instances(settings, self.engine, traffic)
@@ -90,7 +94,9 @@ class Application:
 
         # Operations
         execution = Execution(settings, self.instances)
-        handlers = handler_table(settings, self.instances, shut_down, self.results, self.registry, execution)
+        handlers = handler_table(
+            settings, self.instances, shut_down, self.results, self.registry, self.interpreters, execution
+        )
         self.operations = HotOperations(contract.resolved_paths(), plan_table(settings), settings.max_values)
         api = connexion_app = make_connexion_app(
             contract, handlers, settings.max_values, validate_responses=validate_responses
@@ -117,7 +123,9 @@ class Application:
             end=sessions.end,
         )
         view = ConsoleView(self.engine.name, self.instances)
-        self._pages = Pages(create_console(view, self.results, door, self.registry), settings.max_body)
+        self._pages = Pages(
+            create_console(view, self.results, door, self.registry, self.interpreters), settings.max_body
+        )
 
         # Every request
         routes = Routes(api, self._pages, contract, lambda app: compressed(app, settings.compression))
@@ -135,6 +143,7 @@ class Application:
             StartError: the engine cannot be started.
         """
         if not self._is_running:
+            await self.interpreters.make()
             await self.engine.start()
             self._reaper.start()
             self._is_running = True
@@ -149,6 +158,7 @@ class Application:
         if self._is_running:
             self._is_running = False
             self.registry.stop()
+            self.interpreters.stop()
             try:
                 async with asyncio.timeout(self.settings.shutdown_timeout if seconds is None else seconds):
                     await self._reaper.stop(at_once=at_once)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import shlex
 import signal
 import sys
 import typing
@@ -79,6 +80,17 @@ class Commands(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
+class Quoted(click.types.StringParamType):
+    """Texts with blanks; several in an environment variable are quoted as in a shell."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Return the texts in the value of a variable."""
+        try:
+            return shlex.split(rv)
+        except ValueError as error:
+            raise click.BadParameter(f"{rv!r}: {error}; quote values with blanks as in a shell") from None
+
+
 def _tell_version(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
     if is_asked:
         from . import __version__
@@ -139,6 +151,10 @@ def _end(number: int, _frame: object) -> None:
     kill_fork_servers = getattr(module, "kill_fork_servers", None)
     if kill_fork_servers is not None:  # else nothing has been started: the module may be half imported
         kill_fork_servers()
+    module = sys.modules.get("gym_http_server.interpreters.requirements")
+    kill_installations = getattr(module, "kill_installations", None)
+    if kill_installations is not None:
+        kill_installations()
     os._exit(128 + number)
 
 
@@ -148,7 +164,9 @@ def _option(each: dataclasses.Field[Any], hint: Any) -> click.Option:
     is_flag = hint is bool or each.default is None
     kind: click.ParamType[Any] | type | None = click.Choice(meta["choices"]) if meta["choices"] else hint
     # Several paths in a variable are separated as in PATH, other values by blanks.
-    each_kind: click.ParamType[Any] | type = click.Path() if meta["is_path"] else str
+    each_kind: click.ParamType[Any] | type = (
+        click.Path() if meta["is_path"] else Quoted() if meta["is_command"] else str
+    )
     default = each.default if each.default is not dataclasses.MISSING else typing.cast("Any", each.default_factory)()
     option = option_name(each.name)
     declared = f"{option}/--no-{option[2:]}" if is_flag and default is not False else option

@@ -38,6 +38,7 @@ def setting(
     least: float | None = None,
     unit: str = "",
     is_path: bool = False,
+    is_command: bool = False,
     is_secret: bool = False,
 ) -> Any:
     """Return a dataclass field with the metadata of option, variable and manual.
@@ -50,10 +51,11 @@ def setting(
         least: minimum of a number.
         unit: unit of a number.
         is_path: whether it is a path; several in the environment variable are separated as in PATH.
+        is_command: whether it may contain blanks; several in the environment variable are quoted as in a shell.
         is_secret: whether it is never shown and not passed to environments' processes.
     """
     metadata = {"text": text, "flags": flags, "choices": choices, "least": least, "unit": unit}
-    metadata |= {"is_path": is_path, "is_secret": is_secret}
+    metadata |= {"is_path": is_path, "is_command": is_command, "is_secret": is_secret}
     how = {"default_factory" if callable(default) else "default": default}
     return field(**how, metadata=metadata, repr=not is_secret)
 
@@ -76,6 +78,20 @@ class Settings:
     )
     imports: tuple[str, ...] = setting(
         (), "Module to import so that its environments can be made, such as ale_py; repeatable.", flags=("--import",)
+    )
+    interpreter: tuple[str, ...] = setting(
+        (),
+        "Another Python that environments can be made in, as NAME=COMMAND or NAME=requirements:FILE, such as "
+        "old=/opt/venvs/old/bin/python; repeatable.",
+        is_command=True,
+    )
+    interpreter_import: tuple[str, ...] = setting(
+        (), "Module that an interpreter imports, as --import does here: NAME=MODULE; repeatable."
+    )
+    interpreter_cache: str = setting(
+        "",
+        "Directory of the virtual environments made of requirements; by default gym-http-server/interpreters below the "
+        "user's cache directory.",
     )
     strict_env_ids: bool = setting(False, "Refuse a retired environment id instead of serving its successor.")
     call_timeout: float = setting(

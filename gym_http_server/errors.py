@@ -4,6 +4,7 @@ GymHttpServerError
 ├── UsageError                      the caller asked for something that cannot be done
 │   ├── UnknownInstanceError        no instance has that id
 │   ├── UnknownEnvironmentError     no library registers that environment id, or it is malformed
+│   ├── InterpreterChoiceError      no interpreter has that name, or several have that environment id
 │   ├── EnvironmentCreationError    the environment's constructor refused
 │   │   └── MissingDependencyError  a package that the environment needs is not installed
 │   ├── InvalidActionError          the action lies outside the action space
@@ -41,6 +42,7 @@ GymHttpServerError
 └── StartError                      the server cannot start
     ├── AddressError                the address cannot be resolved or listened on
     ├── EngineUnavailableError      this platform cannot run that engine
+    ├── InterpreterOptionError      an interpreter that the settings name cannot be used
     ├── ImportFailedError           a module named with --import cannot be imported
     ├── AccessError                 a key, certificate or other means of access cannot be used
     ├── ResultsRootError            recordings cannot lie where --results-root says
@@ -133,6 +135,10 @@ class UnknownEnvironmentError(UsageError):
     def of(cls, env_id: str, reason: str) -> UnknownEnvironmentError:
         """Return the error for `env_id`. Clients of the v1 contract look for the words before the colon."""
         return cls(f"Attempted to look up malformed environment ID {env_id!r}: {reason}", env_id=env_id)
+
+
+class InterpreterChoiceError(UsageError):
+    """No interpreter has that name, or several have the environment id and the request names none."""
 
 
 class EnvironmentCreationError(UsageError):
@@ -368,6 +374,10 @@ class AddressError(StartError):
 
 class EngineUnavailableError(StartError):
     """This platform cannot run that engine."""
+
+
+class InterpreterOptionError(StartError):
+    """An interpreter that the settings name cannot be used."""
 
 
 class ImportFailedError(StartError):

@@ -44,7 +44,7 @@ class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
         timeout: seconds to wait for an answer; None waits for ever.
         packed: speak MessagePack.
         frames: each step brings its frame, so that `render` after it needs no request; needs `packed`.
-        **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
+        **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`, `interpreter`,
             `call_timeout`, `wrappers`, `autoreset`, `name`, `labels`, `lease`.
 
     Raises:

@@ -38,7 +38,7 @@ class RemoteVectorEnv(RemoteInstance, VectorEnv[Any, Any, Any]):
         url, env_id, api_key, timeout, packed: as for `RemoteEnv`.
         num_envs: the number of lanes.
         render_mode: by default `rgb_array`, where the environment has it.
-        **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`,
+        **create: further arguments of `Client.create_env`: `seed`, `kwargs`, `max_episode_steps`, `library`, `interpreter`,
             `call_timeout`, `vectorization_mode`, `autoreset_mode` (a name, or a member of Gymnasium's `AutoresetMode`),
             `wrappers`, `name`, `labels`, `lease`. `server_vectorization_mode` and `server_wrappers` are the same, for
             `gymnasium.make_vec`, which has its own arguments of these names.

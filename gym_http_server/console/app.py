@@ -19,6 +19,7 @@ from .pages import pages
 from .scoreboard import scoreboard
 
 if TYPE_CHECKING:
+    from ..interpreters.interpreters import Interpreters
     from ..results.scoreboard import Results
     from ..runtime.registry.registry import Registry
     from .login import Door
@@ -42,6 +43,7 @@ def create_console(
     results: Results | None = None,
     door: Door | None = None,
     registry: Registry | None = None,
+    interpreters: Interpreters | None = None,
 ) -> flask.Flask:
     """Return the Flask app.
 
@@ -50,6 +52,7 @@ def create_console(
         results: the evaluations; None for no scoreboard.
         door: keys and sessions; None for no login.
         registry: the environments that can be made; None for no list of them.
+        interpreters: the interpreters whose environments are listed, too.
     """
     app = flask.Flask("gym_http_server.console")
     # The gate answers preflights; any other OPTIONS is a wrong method.
@@ -67,6 +70,7 @@ def create_console(
         app.register_blueprint(scoreboard)
     if registry is not None:
         app.extensions["registry"] = registry
+        app.extensions["interpreters"] = interpreters
         app.register_blueprint(environments)
     if door is not None:
         app.extensions["door"] = door

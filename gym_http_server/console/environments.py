@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import time
 from typing import TYPE_CHECKING, cast
 
 import flask
 
-from ..runtime.registry.registry import matching
+from ..interpreters.interpreters import listed
+from ..runtime.registry.registry import matching, merged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..interpreters.interpreters import Interpreters, InterpreterState
+    from ..runtime.registry.registered import RegisteredEnv
     from ..runtime.registry.registry import Registry
 
 ROWS = 100
@@ -27,11 +34,14 @@ def listing() -> flask.Response:
     arguments = flask.request.args
     q = arguments.get("q", "")[:MAX_SEARCH_CHARACTERS]
     library = arguments.get("library") if arguments.get("library") in LIBRARIES else None
+    interpreters = cast("Interpreters | None", flask.current_app.extensions["interpreters"])
+    names = () if interpreters is None else interpreters.names
+    interpreter = arguments.get("interpreter") if arguments.get("interpreter") in names else None
+    shown = {"q": q, "library": library, "interpreter": interpreter, "interpreters": names}
     try:
-        registry = cast("Registry", flask.current_app.extensions["registry"])
-        registered = registry.environments().result(WAIT_SECONDS)
+        registered, states = _registered(interpreters, interpreter)
     except TimeoutError:
-        response = _page(q, library, None)
+        response = _page(shown, None)
         response.status_code = 503
         response.headers["Refresh"] = response.headers["Retry-After"] = str(RELOAD_SECONDS)
         return response
@@ -40,9 +50,9 @@ def listing() -> flask.Response:
     number = min(max(arguments.get("page", 1, type=int), 1), last)
     begin = (number - 1) * ROWS
     return _page(
-        q,
-        library,
+        shown,
         found[begin : begin + ROWS],
+        states=[each for each in states if each.state != "ready"],
         begin=begin,
         count=len(found),
         installed=sum(environment.installed for environment in found),
@@ -50,12 +60,29 @@ def listing() -> flask.Response:
     )
 
 
-def _page(q: str, library: str | None, rows: object, **further: object) -> flask.Response:
+def _registered(
+    interpreters: Interpreters | None, name: str | None
+) -> tuple[Iterable[RegisteredEnv], list[InterpreterState]]:
+    """Return the environments of an interpreter, or of all and of the server's own Python.
+
+    Raises:
+        TimeoutError: the latter is not read yet.
+    """
+    end = time.monotonic() + WAIT_SECONDS
+    asked = {} if interpreters is None else interpreters.ask(name)
+    own: Iterable[RegisteredEnv] = ()
+    if name is None:
+        own = cast("Registry", flask.current_app.extensions["registry"]).environments().result(WAIT_SECONDS)
+    concurrent.futures.wait(asked.values(), max(0.0, end - time.monotonic()))
+    others, states = listed(asked)
+    return merged(own, others), states
+
+
+def _page(shown: Mapping[str, object], rows: object, **further: object) -> flask.Response:
     return flask.make_response(
         flask.render_template(
             "environments.html",
-            q=q,
-            library=library,
+            **shown,
             libraries=LIBRARIES,
             max_characters=MAX_SEARCH_CHARACTERS,
             rows=rows,

@@ -44,6 +44,7 @@ class InstanceRow:
     created_at: datetime
     last_used_at: datetime
     num_envs: int | None = None
+    interpreter: str | None = None
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -85,6 +86,7 @@ class ConsoleView:
                 created_at=instance.created_at,
                 last_used_at=instance.last_used_at,
                 num_envs=instance.description.num_envs,
+                interpreter=instance.description.interpreter,
                 name=instance.metadata.name,
                 labels=instance.metadata.labels,
             )

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import logging
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ..errors import TooManyInstancesError, TooManyLanesError, UnknownInstanceError
@@ -74,6 +75,8 @@ class Instances:
             async with self._creations:
                 instance_id = self._new_id()
                 worker = await self.engine.create(instance_id, request, call_timeout or self._settings.call_timeout)
+            if request.interpreter is not None:
+                worker.description = replace(worker.description, interpreter=request.interpreter.name)
             return self.add(instance_id, worker, metadata=metadata, lease=lease)
         finally:
             self._making -= 1

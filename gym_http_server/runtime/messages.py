@@ -118,6 +118,7 @@ class Description:
         autoreset_mode: of a batch; `next_step` for a single environment with `autoreset`, else None.
         wrappers: the wrappers of the request.
         declared: what the environment declares (see `making.declared`).
+        interpreter: name of the interpreter that it is made in; None for the server's own Python.
     """
 
     env_id: str
@@ -131,6 +132,7 @@ class Description:
     autoreset_mode: str | None = None
     wrappers: list[dict[str, Any]] = field(default_factory=list)
     declared: dict[str, Any] = field(default_factory=dict)
+    interpreter: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form sent to the server."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ...config import Settings
     from ...instances.directory import Instances
+    from ...interpreters.interpreters import Interpreters
     from ...results.scoreboard import Results
     from ...runtime.messages import Reply
     from ...runtime.registry.registry import Registry
@@ -51,6 +52,7 @@ def handler_table(
     shut_down: Callable[[], None],
     results: Results,
     registry: Registry,
+    interpreters: Interpreters,
     execution: Execution,
 ) -> dict[str, Handler]:
     """Return a handler for every operation, by operationId; those with a plan are executed.
@@ -61,6 +63,7 @@ def handler_table(
         shut_down: stops the server after the current reply.
         results: evaluations of recordings.
         registry: the environments that can be made.
+        interpreters: the interpreters besides the server's own Python.
         execution: executes calls of instances.
     """
     # Not at the top: it takes 80 ms to import, and an environment's process does not need it.
@@ -68,13 +71,13 @@ def handler_table(
 
     lookups = Lookups(settings.call_timeout)
     handlers = (
-        InstanceHandlers(settings, instances, guard_of(settings), lookups),
+        InstanceHandlers(settings, instances, guard_of(settings), lookups, interpreters),
         SpaceHandlers(instances),
         ServerHandlers(instances, shut_down),
         MonitorHandlers(instances, results.recording_directory, lookups),
         ResultsHandlers(results),
         MetricsHandlers(Metrics(instances)),
-        RegistryHandlers(registry),
+        RegistryHandlers(registry, interpreters),
     )
     plans = plan_table(settings)
     calls = {each.operation_id: each.call for each in OPERATIONS}

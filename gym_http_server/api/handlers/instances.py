@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ...errors import MissingDependencyError, UnknownEnvironmentError
 from ...instances.metadata import Metadata
 from ...runtime.idempotency import SharedReplyCache, compact
 from ...runtime.messages import CreateRequest
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from ...config import Settings
     from ...instances.directory import Instances
     from ...instances.instance import Instance
+    from ...interpreters.interpreters import Interpreters
     from ...results.kwargs import KwargsGuard, Note
     from ...runtime.messages import Reply
     from ...runtime.shared.traffic import Tally
@@ -36,12 +39,16 @@ class InstanceHandlers:
         instances: the live instances.
         guard: checks kwargs.
         lookups: runs checks that access the file system.
+        interpreters: the interpreters besides the server's own Python.
     """
 
-    def __init__(self, settings: Settings, instances: Instances, guard: KwargsGuard, lookups: Lookups) -> None:
+    def __init__(
+        self, settings: Settings, instances: Instances, guard: KwargsGuard, lookups: Lookups, interpreters: Interpreters
+    ) -> None:
         self._settings = settings
         self._guard = guard
         self._lookups = lookups
+        self._interpreters = interpreters
         self._instances = instances
         self._reply_cache = SharedReplyCache()
 
@@ -56,6 +63,7 @@ class InstanceHandlers:
         wrappers = [{"name": each["name"], "kwargs": each.get("kwargs") or {}} for each in body.get("wrappers") or ()]
         if body.get("kwargs") or wrappers:
             await self._lookups.within_time(lambda note: self._check(body.get("kwargs") or {}, wrappers, note))
+        interpreter = body.get("interpreter")
         request = CreateRequest(
             env_id=body["env_id"],
             seed=seed_of(body),
@@ -71,14 +79,28 @@ class InstanceHandlers:
             wrappers=wrappers,
             autoreset=body.get("autoreset") or False,
             call_timeout=body.get("call_timeout") or self._settings.call_timeout,
+            interpreter=None if interpreter is None else self._interpreters.named(interpreter),
         )
-        instance = await self._instances.create(request, body.get("call_timeout"), metadata, body.get("lease"))
+        instance = await self._made(request, body.get("call_timeout"), metadata, body.get("lease"))
         made = instance.description
         _log_created(instance, call.client)
         headers = {"Warning": f'299 - "{_quotable(made.notice)}"'} if made.notice else None
         told = {"instance_id": instance.instance_id, "env_id": made.env_id, "library": made.library}
+        if made.interpreter is not None:
+            told["interpreter"] = made.interpreter
         reply = json_reply(told, headers)
         return reply._replace(body=compact(reply.body))
+
+    async def _made(
+        self, request: CreateRequest, call_timeout: float | None, metadata: Metadata, lease: float | None
+    ) -> Instance:
+        try:
+            return await self._instances.create(request, call_timeout, metadata, lease)
+        except (UnknownEnvironmentError, MissingDependencyError) as error:
+            if request.interpreter is not None or not self._interpreters.names:
+                raise
+            interpreter = await self._interpreters.instead(request, error)
+        return await self._instances.create(replace(request, interpreter=interpreter), call_timeout, metadata, lease)
 
     def _check(self, kwargs: dict[str, Any], wrappers: Sequence[dict[str, Any]], note: Note) -> None:
         self._guard.check(kwargs, note=note)
@@ -91,7 +113,10 @@ class InstanceHandlers:
         envs = {each.instance_id: each.description.env_id for each in instances}
         names = {each.instance_id: each.metadata.name for each in instances if each.metadata.name is not None}
         labels = {each.instance_id: each.metadata.labels for each in instances if each.metadata.labels}
-        return json_reply({"envs": envs, "all_envs": envs, "names": names, "labels": labels})
+        described = ((each.instance_id, each.description.interpreter) for each in instances)
+        interpreters = {instance_id: name for instance_id, name in described if name is not None}
+        told = {"envs": envs, "all_envs": envs, "names": names, "labels": labels, "interpreters": interpreters}
+        return json_reply(told)
 
     async def get_env(self, call: Call, instance_id: str) -> Reply:
         """Describe an instance."""
@@ -129,12 +154,13 @@ class InstanceHandlers:
 def _log_created(instance: Instance, client: str | None) -> None:
     made = instance.description
     logger.info(
-        "instance %s is made: %s%s%s (%s) for %s",
+        "instance %s is made: %s%s%s (%s%s) for %s",
         instance.instance_id,
         made.env_id,
         "" if made.num_envs is None else f", {made.num_envs} lanes",
         "" if instance.metadata.name is None else f", named {instance.metadata.name!r}",
         made.library,
+        "" if made.interpreter is None else f", interpreter {made.interpreter}",
         client or "an unknown client",
         extra={"instance_id": instance.instance_id, "env_id": made.env_id, "client": client},
     )
@@ -150,6 +176,7 @@ def _described(instance: Instance) -> Reply:
             "lease": instance.lease.seconds,
             "env_id": made.env_id,
             "library": made.library,
+            "interpreter": made.interpreter,
             "engine": instance.engine,
             "render_mode": made.render_mode,
             "num_envs": made.num_envs,

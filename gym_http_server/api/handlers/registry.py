@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from ...interpreters.interpreters import listed, wait_for
 from ...runtime.messages import Reply
-from ...runtime.registry.registry import matching
+from ...runtime.registry.registry import matching, merged
 
 if TYPE_CHECKING:
+    from ...interpreters.interpreters import Interpreters
+    from ...runtime.registry.registered import RegisteredEnv
     from ...runtime.registry.registry import Registry
     from ..call import Call
 
@@ -19,20 +22,34 @@ class RegistryHandlers:
     """Handler of the tag `registry`.
 
     Args:
-        registry: the registered environments.
+        registry: the environments that the server's own Python registers.
+        interpreters: those of the interpreters.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, interpreters: Interpreters) -> None:
         self._registry = registry
+        self._interpreters = interpreters
 
     async def list_registry(
-        self, call: Call, q: str = "", library: str | None = None, page: int = 1, page_size: int = 50
+        self,
+        call: Call,
+        q: str = "",
+        library: str | None = None,
+        interpreter: str | None = None,
+        page: int = 1,
+        page_size: int = 50,
     ) -> Reply:
         """List a page of the environments."""
-        # Shielded, because other requests wait for the same result.
-        environments = await asyncio.shield(asyncio.wrap_future(self._registry.environments()))
-        found = matching(environments, q, library)
+        asked = self._interpreters.ask(interpreter)
+        environments: tuple[RegisteredEnv, ...] = ()
+        if interpreter is None:
+            # Shielded, because other requests wait for the same result.
+            environments = await asyncio.shield(asyncio.wrap_future(self._registry.environments()))
+        await wait_for(asked)
+        others, states = listed(asked)
+        found = matching(merged(environments, others), q, library)
         shown = [each.to_json() for each in found[(page - 1) * page_size : page * page_size]]
         told = {"total": len(found), "page": page, "page_size": page_size, "environments": shown}
+        told["interpreters"] = [each.to_json() for each in states]
         # Not `json_bytes`: its slow path handles null, and there are many. The values are plain.
         return Reply(orjson.dumps(told))

@@ -23,6 +23,7 @@ class InstanceMethods(OperationBase):
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
         library: str | None = None,
+        interpreter: str | None = None,
         call_timeout: float | None = None,
         num_envs: int | None = None,
         vectorization_mode: str | None = None,
@@ -42,6 +43,8 @@ class InstanceMethods(OperationBase):
             max_episode_steps: truncates episodes after this number of steps.
             render_mode: by default `rgb_array`, where the environment has it.
             library: `auto`, `gymnasium` or `gym`.
+            interpreter: the name of another Python on the server that makes it; None for the server's own, or for the only
+                interpreter that has the id where the server's own does not.
             call_timeout: seconds that one call of this environment may take on the server.
             num_envs: makes a batch with this number of lanes, for `reset_batch` and `step_batch`.
             vectorization_mode: how the batch is made: `auto`, `sync`, `async` or `vector_entry_point`.
@@ -54,7 +57,7 @@ class InstanceMethods(OperationBase):
                 server's `--idle-timeout` still applies). By default 240 for a `Client`.
 
         Returns:
-            `instance_id`, the served `env_id`, and `library` with its version.
+            `instance_id`, the served `env_id`, `library` with its version, and `interpreter` unless it is the server's own.
         """
         if lease is ...:
             lease = self._default_lease
@@ -65,6 +68,7 @@ class InstanceMethods(OperationBase):
             max_episode_steps=max_episode_steps,
             render_mode=render_mode,
             library=library,
+            interpreter=interpreter,
             call_timeout=call_timeout,
             num_envs=num_envs,
             vectorization_mode=vectorization_mode,

@@ -12,7 +12,12 @@ class ServerMethods(OperationBase):
     """The operations about the server as a whole."""
 
     def list_registry(
-        self, q: str | None = None, library: str | None = None, page: int = 1, page_size: int = 50
+        self,
+        q: str | None = None,
+        library: str | None = None,
+        page: int = 1,
+        page_size: int = 50,
+        interpreter: str | None = None,
     ) -> dict[str, Any]:
         """Return a page of the `environments` that can be made, and their number in `total`.
 
@@ -21,15 +26,17 @@ class ServerMethods(OperationBase):
             library: `gymnasium` or `gym`; None for both.
             page: from 1.
             page_size: the maximum of environments on a page.
+            interpreter: only its environments; None for all, and those of the server's own Python.
 
         Returns:
             For each environment `env_id`, `library`, `installed` (else `missing_package` and `reason`), and where it has
-            them `max_episode_steps`, `reward_threshold`, `vector_entry_point` and `render_modes`.
+            them `max_episode_steps`, `reward_threshold`, `vector_entry_point` and `render_modes`,
+            and `interpreter`, None for the server's own. `interpreters` has the `name`, `state` and `reason` of each.
 
         Raises:
             ServerProblem: 502, a module that the server imports for the list hangs, or ended the importing process.
         """
-        query = urlencode(given(q=q, library=library, page=page, page_size=page_size))
+        query = urlencode(given(q=q, library=library, interpreter=interpreter, page=page, page_size=page_size))
         return self._call("GET", f"/v1/registry/?{query}", repeatable=True)
 
     def upload_recording(self, training_dir: str, api_key: str, algorithm_id: str | None = None) -> dict[str, Any]:

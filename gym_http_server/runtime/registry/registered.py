@@ -47,6 +47,7 @@ class RegisteredEnv:
         reward_threshold: mean return at which it counts as solved, or None.
         vector_entry_point: name of its own vector implementation, or None.
         render_modes: the render modes that its entry point declares, or None.
+        interpreter: the interpreter that registers it; None for the server's own Python.
     """
 
     env_id: str
@@ -58,6 +59,7 @@ class RegisteredEnv:
     reward_threshold: float | None = None
     vector_entry_point: str | None = None
     render_modes: list[str] | None = None
+    interpreter: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the members by name."""
@@ -82,8 +84,9 @@ class RegisteredEnv:
             and value["library"] in ("gymnasium", "gym")
             and isinstance(value["installed"], bool)
             and (modes is None or (isinstance(modes, list) and len(modes) <= MAX_RENDER_MODES))
-            and value["max_episode_steps"] == _count(value["max_episode_steps"])
+            and value["max_episode_steps"] == count(value["max_episode_steps"])
             and value["reward_threshold"] == finite(value["reward_threshold"])
+            and value["interpreter"] is None
         ):
             raise ValueError("a member of it is no such value")
         return cls(**value)
@@ -199,7 +202,7 @@ def _described(look: _Look, specification: Any, request: CreateRequest) -> Regis
         installed=look.error is None,
         missing_package=None if package is None else text(package),
         reason=reason,
-        max_episode_steps=_count(specification.max_episode_steps),
+        max_episode_steps=count(specification.max_episode_steps),
         reward_threshold=finite(specification.reward_threshold),
         vector_entry_point=None if vector is None else text(vector),
         render_modes=look.render_modes,
@@ -226,7 +229,8 @@ def finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _count(value: Any) -> int | None:
+def count(value: Any) -> int | None:
+    """Return an integer that is not negative and fits in 64 bits, and None for anything else."""
     try:
         number = operator.index(value)
     except TypeError:

@@ -15,7 +15,7 @@ from .registered import MODULE, RegisteredEnv
 from .subprocess_query import Inquirer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ...config import Settings
 
@@ -85,6 +85,13 @@ def matching(environments: Iterable[RegisteredEnv], q: str = "", library: str | 
         for environment in environments
         if library in (None, environment.library) and all(word in environment.env_id.casefold() for word in words)
     ]
+
+
+def merged(own: Iterable[RegisteredEnv], others: Sequence[RegisteredEnv]) -> Iterable[RegisteredEnv]:
+    """Return the environments of the server's own Python and of interpreters, sorted by id, Gymnasium's and own first."""
+    if not others:
+        return own
+    return sorted((*own, *others), key=lambda each: (each.env_id, each.library != "gymnasium", each.interpreter or ""))
 
 
 def installed() -> dict[str, str]:

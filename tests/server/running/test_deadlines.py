@@ -23,6 +23,7 @@ from gym_http_server.api.handlers import Execution, handler_table
 from gym_http_server.config import Settings
 from gym_http_server.errors import FileSystemTimeoutError
 from gym_http_server.instances.directory import Instances
+from gym_http_server.interpreters.interpreters import Interpreters
 from gym_http_server.results.scoreboard import Results
 from gym_http_server.runtime.registry.registry import Registry
 from gym_http_server.support.files import open_regular, read_within
@@ -224,7 +225,9 @@ async def test_a_path_on_a_file_system_that_hangs_is_given_up_by_name(
     instances = Instances(settings, FakeEngine())
     instances.add("0", FakeWorker())
     execution = Execution(settings, instances)
-    handlers = handler_table(settings, instances, lambda: None, Results(settings), Registry(settings), execution)
+    handlers = handler_table(
+        settings, instances, lambda: None, Results(settings), Registry(settings), Interpreters(settings), execution
+    )
     monkeypatch.setattr(os.path, "lexists", hanging(os.path.lexists))
     monkeypatch.setattr(Path, "resolve", hanging(Path.resolve))
     monkeypatch.setattr(os, "lstat", hanging(os.lstat))

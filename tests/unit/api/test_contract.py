@@ -20,6 +20,7 @@ from gym_http_server.conformity.contract import DOCUMENT, inlined
 from gym_http_server.contract import METHODS, load_contract, resolve
 from gym_http_server.engines import make_engine
 from gym_http_server.instances.directory import Instances
+from gym_http_server.interpreters.interpreters import Interpreters
 from gym_http_server.results.scoreboard import Results
 from gym_http_server.runtime import operations
 from gym_http_server.runtime.batch import Batch
@@ -44,7 +45,9 @@ def table() -> dict[str, Any]:
     settings = Settings(engine="inline")
     instances = Instances(settings, make_engine(settings))
     execution = Execution(settings, instances)
-    return handler_table(settings, instances, lambda: None, Results(settings), Registry(settings), execution)
+    return handler_table(
+        settings, instances, lambda: None, Results(settings), Registry(settings), Interpreters(settings), execution
+    )
 
 
 def test_the_document_is_valid_openapi() -> None:
