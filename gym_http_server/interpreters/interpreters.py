@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from ..errors import GymHttpServerError, InterpreterChoiceError, MissingDependencyError, UnknownEnvironmentError
 from ..runtime.messages import Interpreter
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Asked: TypeAlias = "dict[str, Future[tuple[RegisteredEnv, ...]]]"
 """Answers to come, by the interpreter's name."""
+
+Failure = TypeVar("Failure", bound=GymHttpServerError)
 
 WAIT_SECONDS: Final = 15.0
 """Time that a request waits for what interpreters register."""
@@ -144,12 +146,10 @@ class Interpreters:
         names = [name for name in self.names if name in able]
         if isinstance(error, MissingDependencyError):
             hint = f"; or name an interpreter that has it: {', '.join(names)}" if names else ""
-            raise MissingDependencyError(f"{error.detail}{hint}", **error.facts) from error
+            raise with_detail(error, f"{error.detail}{hint}") from error
         if not names:
             known = ", ".join(map(str, states))
-            raise UnknownEnvironmentError(
-                f"{error.detail}; nor has an interpreter such an id: {known}", **error.facts
-            ) from error
+            raise with_detail(error, f"{error.detail}; nor has an interpreter such an id: {known}") from error
         if len(names) > 1:
             raise InterpreterChoiceError(
                 f"{request.env_id} is registered in several interpreters, {', '.join(names)}: name one as interpreter",
@@ -165,6 +165,23 @@ class Interpreters:
         """
         names = self.names if name is None else (self.named(name).name,)
         return {each: self._registries[each].environments() for each in names}
+
+
+def told_by(interpreter: Interpreter, error: Failure) -> Failure:
+    """Return an error of an interpreter that names it."""
+    name = repr(interpreter.name)
+    detail = error.detail if name in error.detail else f"{error.detail} (interpreter {name})"
+    return with_detail(error, detail, interpreter=interpreter.name)
+
+
+def with_detail(error: Failure, detail: str, **facts: Any) -> Failure:
+    """Return an error of the same class and facts with another text."""
+    changed = type(error)(detail, **facts)
+    changed.facts = {
+        **error.facts,
+        **changed.facts,
+    }  # not as arguments: facts of an environment's process have any name
+    return changed
 
 
 async def wait_for(asked: Asked) -> None:

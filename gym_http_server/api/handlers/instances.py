@@ -6,8 +6,9 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...errors import MissingDependencyError, UnknownEnvironmentError
+from ...errors import EnvironmentFailure, MissingDependencyError, UnknownEnvironmentError, UsageError
 from ...instances.metadata import Metadata
+from ...interpreters.interpreters import told_by
 from ...runtime.idempotency import SharedReplyCache, compact
 from ...runtime.messages import CreateRequest
 from ..call import json_reply, void_reply
@@ -96,8 +97,10 @@ class InstanceHandlers:
     ) -> Instance:
         try:
             return await self._instances.create(request, call_timeout, metadata, lease)
-        except (UnknownEnvironmentError, MissingDependencyError) as error:
-            if request.interpreter is not None or not self._interpreters.names:
+        except (UsageError, EnvironmentFailure) as error:
+            if request.interpreter is not None:
+                raise told_by(request.interpreter, error) from error.__cause__
+            if not self._interpreters.names or not isinstance(error, UnknownEnvironmentError | MissingDependencyError):
                 raise
             interpreter = await self._interpreters.instead(request, error)
         return await self._instances.create(replace(request, interpreter=interpreter), call_timeout, metadata, lease)
