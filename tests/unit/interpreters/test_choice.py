@@ -82,7 +82,7 @@ def test_an_id_that_lacks_a_package_here_is_told_where_it_is() -> None:
     ) as caught:
         instead(Answers(a=[], b=["Some-v0"]), MISSING)
     assert caught.value.facts == {"package": "some"}
-    with pytest.raises(MissingDependencyError, match="needs a package$"):
+    with pytest.raises(MissingDependencyError, match=r"needs a package$"):
         instead(Answers(a=[]), MISSING)
 
 
