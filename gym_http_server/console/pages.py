@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
     from ..instances.directory import Instances
+    from ..runtime.messages import Description
 
 # The home page is fetched every two seconds.
 MAX_ROWS = 200
@@ -44,7 +45,6 @@ class InstanceRow:
     created_at: datetime
     last_used_at: datetime
     num_envs: int | None = None
-    interpreter: str | None = None
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,7 +78,7 @@ class ConsoleView:
             InstanceRow(
                 instance_id=instance.instance_id,
                 env_id=instance.description.env_id,
-                library=instance.description.library,
+                library=_library(instance.description),
                 engine=instance.engine,
                 state=instance.state,
                 steps=instance.steps,
@@ -86,12 +86,15 @@ class ConsoleView:
                 created_at=instance.created_at,
                 last_used_at=instance.last_used_at,
                 num_envs=instance.description.num_envs,
-                interpreter=instance.description.interpreter,
                 name=instance.metadata.name,
                 labels=instance.metadata.labels,
             )
             for instance in self._instances.all()[: -most - 1 : -1]
         ]
+
+
+def _library(made: Description) -> str:
+    return made.library if made.interpreter is None else f"{made.library} in {made.interpreter}"
 
 
 @pages.get("/")

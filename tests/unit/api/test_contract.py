@@ -200,7 +200,7 @@ def test_the_schemas_keep_what_old_clients_need() -> None:
 
 
 STATUSES = {
-    400: "Usage UnknownInstance UnknownEnvironment EnvironmentCreation MissingDependency InvalidAction InvalidValue NoRecording",
+    400: "Usage UnknownInstance UnknownEnvironment InterpreterChoice EnvironmentCreation MissingDependency InvalidAction InvalidValue NoRecording",
     403: "ForbiddenDirectory",
     404: "UnknownEvaluation UnknownSnapshot",
     406: "RenderFormat",
@@ -209,7 +209,7 @@ STATUSES = {
     413: "ReplyTooLarge TooManyLanes",
     422: "KeyReused",
     429: "TooManyInstances TooManySnapshots",
-    500: "Start Address EngineUnavailable ImportFailed Access ResultsRoot TargetUnavailable GymHttpServer",
+    500: "Start Address EngineUnavailable InterpreterOption ImportFailed Access ResultsRoot TargetUnavailable GymHttpServer",
     502: "UploadTarget InquiryFailed RuntimeDefect EnvironmentRaised EnvironmentResult EnvironmentDied EnvironmentFailure",
     503: "OutOfResources",
     504: "FileSystemTimeout CallTimeout RolloutTimeout",
