@@ -23,7 +23,9 @@ OWN_PREFIX: Final = "gym_http_server."
 CALLERS: Final = frozenset({"_frame", "_frames", "step", "reset", "render"})
 """Functions of this package that only call the environment: an exception raised in them is the environment's."""
 
-ADAPTERS: Final = frozenset({"gym_http_server.runtime.making.gym_compat", "gym_http_server.runtime.guests.link"})
+ADAPTERS: Final = frozenset(
+    f"gym_http_server.runtime.{module}" for module in ("guests.link", "making.gym_compat", "making.sources.old_interface")
+)
 FAILED_UNPACK: Final = re.compile(r"(not enough|too many) values to unpack|cannot unpack|truth value")
 
 READS_RESULTS: Final = frozenset({"reset", "step", "render", "transitions"})

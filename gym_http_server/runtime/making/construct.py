@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gymnasium
@@ -14,6 +16,7 @@ from gymnasium.envs.registration import load_env_creator
 from ...errors import InvalidValueError
 from . import gym_compat, opengl
 from .dependencies import is_missing_dependency
+from .sources.old_interface import FRAME_MODES, adapting, is_unknown_keyword, takes_keyword
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,9 +65,13 @@ def construct(
         InvalidValueError: the environment does not have the requested render mode.
         Exception: any exception of the constructor.
     """
-    entry_point = entry_point or registration.specification.entry_point
-    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    own = registration.specification.entry_point if entry_point is None else entry_point
+    creator = load_env_creator(own) if isinstance(own, str) else own
     opengl.keep_from_aborting()
+    takes, may_take = takes_keyword(creator, "render_mode"), takes_keyword(creator, None)
+    if entry_point is None and (adapter := adapting(creator, registration.library)) is not creator:
+        creator, may_take = adapter, True
+        registration = replace(registration, specification=_with_entry_point(registration.specification, adapter))
     modes = render_modes(creator)
 
     def call(mode: str | None) -> tuple[Any, str | None]:
@@ -73,10 +80,6 @@ def construct(
         # Some environments take the argument without setting the attribute; in **kwargs alone it has no effect.
         return environment, getattr(environment, "render_mode", None) or (mode if takes else None)
 
-    # gym's wrapper around environments of the old API takes the mode instead of the constructor.
-    wrapped = bool(getattr(registration.specification, "apply_api_compatibility", False))
-    takes = wrapped or _takes(creator)
-    may_take = "render_mode" not in registration.specification.kwargs and (takes or _takes(creator, in_kwargs=True))
     if request.render_mode is not None:
         _check(registration, request.render_mode, modes)
         environment, mode = call(request.render_mode)
@@ -84,46 +87,58 @@ def construct(
             with closing_on_error(environment):
                 _check(registration, request.render_mode, render_modes(environment))
         return environment, mode
-    if not may_take:
+    # A registration may name a mode itself; no window is opened on the server without being asked for.
+    if registration.specification.kwargs.get("render_mode", "human") != "human" or not (takes or may_take):
         return call(None)
-    if modes is None:
-        return _made_to_learn_modes(call)
-    preferred = _preferred(modes)
+    preferred = FRAME_MODES[0] if modes is None or _opens_window(creator) else None
+    preferred = _preferred(modes or []) or preferred
     try:
-        return call(preferred)
+        environment, mode = call(preferred)
     except Exception as error:
-        # The client did not ask for this mode. Try once without it if **kwargs are passed on to code that does not
-        # know the argument, or if the drawing library is not installed.
-        unknown = isinstance(error, TypeError) and not takes
-        if preferred is None or not (unknown or is_missing_dependency(error)):
+        if preferred is None or not _is_for_mode(error, preferred, is_declared=modes is not None and takes):
             raise
-    return call(None)
+        return call(None)
+    have = render_modes(environment)
+    if modes is None and have is not None and mode == preferred and mode not in have:
+        # The entry point does not name its modes, and the environment has not the one that was tried.
+        with contextlib.suppress(Exception):
+            environment.close()
+        return call(_preferred(have))
+    return environment, mode
 
 
-def _made_to_learn_modes(call: Callable[[str | None], tuple[Any, str | None]]) -> tuple[Any, str | None]:
-    """Make an environment whose entry point does not name its modes: without a mode, then again with the best one."""
-    plain, mode = call(None)
-    preferred = _preferred(render_modes(plain) or [])
-    if preferred is None or mode is not None:
-        return plain, mode
+def _with_entry_point(specification: Any, entry_point: Callable[..., Any]) -> Any:
+    specification = copy.copy(specification)
+    specification.entry_point = entry_point
+    if hasattr(specification, "apply_api_compatibility"):
+        specification.apply_api_compatibility = False  # gym's own adapter, which the entry point replaces
+    return specification
+
+
+def _opens_window(creator: Any) -> bool:
+    """Return whether an entry point opens a window by default, whatever modes it declares."""
     try:
-        better = call(preferred)
-    except Exception:  # noqa: BLE001 -- the client asked for no mode, and `plain` has none
-        return plain, None
-    with contextlib.suppress(Exception):
-        plain.close()
-    return better
-
-
-def _takes(creator: Any, *, in_kwargs: bool = False) -> bool:
-    """Return whether an entry point has the parameter `render_mode`, or with `in_kwargs` takes any keyword."""
-    try:
-        parameters = inspect.signature(creator).parameters.values()
+        parameter = inspect.signature(creator).parameters.get("render_mode")
     except (TypeError, ValueError):
         return False
-    if in_kwargs:
-        return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
-    return any(parameter.name == "render_mode" for parameter in parameters)
+    return parameter is not None and parameter.default == "human"
+
+
+def _is_for_mode(error: Exception, mode: str, *, is_declared: bool) -> bool:
+    """Return whether a constructor may have failed for a render mode that the client did not ask for.
+
+    Where the mode is declared, only a missing drawing library counts.
+    """
+    if is_missing_dependency(error):
+        return True
+    if is_declared:
+        return False
+    return (
+        is_unknown_keyword(error, "render_mode")
+        or isinstance(error, AssertionError)
+        or "render" in str(error)
+        or mode in str(error)
+    )
 
 
 def render_modes(holder: Any) -> list[str] | None:
@@ -146,7 +161,7 @@ def _check(registration: Registration, mode: str, modes: list[str] | None) -> No
 
 
 def _preferred(modes: list[str]) -> str | None:
-    return next((mode for mode in ("rgb_array", "ansi") if mode in modes), None)
+    return next((mode for mode in FRAME_MODES if mode in modes), None)
 
 
 @contextlib.contextmanager

@@ -32,11 +32,14 @@ if TYPE_CHECKING:
 
 PROPERTIES = {"max_episode_steps", "render_mode", "num_envs", "vectorization_mode", "wrappers", "autoreset"}
 RESERVED = PROPERTIES | {
-    *("id", "disable_env_checker", "apply_api_compatibility", "new_step_api", "order_enforce"),
+    *("id", "disable_env_checker", "new_step_api", "order_enforce"),
     *("vector_kwargs", "entry_point", "vector_entry_point", "additional_wrappers"),
 }
 """Arguments of the libraries' `make` and fields of their specifications. They name code or concern `make`, and are never
 keyword arguments of an environment."""
+
+IGNORED = frozenset({"apply_api_compatibility"})
+"""Arguments of gym's `make` that users copy and that do nothing: old environments are adapted without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,10 @@ def make(request: CreateRequest) -> NewEnvironment:
         MissingDependencyError: a package that the environment or a wrapper needs is not installed.
         EnvironmentCreationError: the constructor raised.
     """
-    check_kwargs(request.kwargs)
+    kwargs = constructor_kwargs(request)
     check_names(request.wrappers)
     registration = find(request, can_be_made)
-    kwargs = {**registration.kwargs, **request.kwargs}
+    kwargs = {**registration.kwargs, **kwargs}
     prepare_action = None
     with constructing(registration.env_id), quiet():
         environment, render_mode = construct(registration, kwargs, request)
@@ -143,12 +146,13 @@ def declare_imports(names: Iterable[str]) -> None:
         gym_compat.load()
 
 
-def check_kwargs(kwargs: dict[str, Any]) -> None:
-    """Refuse reserved keyword arguments.
+def constructor_kwargs(request: CreateRequest) -> dict[str, Any]:
+    """Return the keyword arguments for the environment's constructor.
 
     Raises:
-        InvalidValueError: there is one.
+        InvalidValueError: one of the client's is reserved.
     """
-    for name in sorted(RESERVED & kwargs.keys()):
+    for name in sorted(RESERVED & request.kwargs.keys()):
         how = f"it is a property beside kwargs, {name!r}" if name in PROPERTIES else "it cannot be set"
         raise InvalidValueError(f"kwargs are for the environment's constructor, and {name!r} is not one of them: {how}")
+    return {name: value for name, value in request.kwargs.items() if name not in IGNORED}

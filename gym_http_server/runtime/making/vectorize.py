@@ -20,7 +20,7 @@ from ..snapshots.emulator import remember_actions
 from .blame import constructing
 from .construct import adapted, closing_on_error, construct, make_single, quiet
 from .ids import find
-from .library import can_be_made, check_kwargs
+from .library import can_be_made, constructor_kwargs
 from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         MissingDependencyError: a package that the environment or a wrapper needs is not installed.
         EnvironmentCreationError: the constructor raised.
     """
-    check_kwargs(request.kwargs)
+    kwargs = constructor_kwargs(request)
     check_names(request.wrappers)
     registration = find(request, can_be_made)
     mode = _mode(registration, request, may_fork=may_fork)
@@ -104,7 +104,7 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
     entry_point = registration.specification.vector_entry_point if mode == ENTRY_POINT else None
     with constructing(registration.env_id), quiet():
         environment, render_mode = construct(
-            registration, {**registration.kwargs, **request.kwargs}, request, entry_point=entry_point, make=make
+            registration, {**registration.kwargs, **kwargs}, request, entry_point=entry_point, make=make
         )
         with closing_on_error(environment):
             for lane in environment.unwrapped.envs if mode == "sync" else ():

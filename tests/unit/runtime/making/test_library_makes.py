@@ -23,6 +23,7 @@ from gym_http_server.errors import (
 from gym_http_server.runtime.making import gym_compat
 from gym_http_server.runtime.making.library import NewEnvironment, declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
+from gym_http_server.runtime.opening import open_served
 
 ATARI = ("ale_py",)
 STEPS = 50
@@ -171,22 +172,70 @@ def test_the_default_render_mode_never_stops_an_environment(register: Any, entry
     assert make(CreateRequest(register(entry_point))).render_mode is None
 
 
-def test_an_entry_point_that_is_a_function_gets_the_default_where_it_can(register: Any) -> None:
-    """Modes known only when it is made are used; a second making or closing that fails costs nothing."""
+def test_an_entry_point_that_is_a_function_is_asked_for_frames(register: Any) -> None:
+    """One environment is made, and none beside it to learn its modes: a second one may fail."""
     assert make(CreateRequest(register(lambda **kwargs: CannotClose(**kwargs)))).render_mode == "rgb_array"
     OnlyOnce.made = 0
-    assert make(CreateRequest(register(lambda **kwargs: OnlyOnce(**kwargs)))).render_mode is None
+    assert make(CreateRequest(register(lambda **kwargs: OnlyOnce(**kwargs)))).render_mode == "rgb_array"
 
 
-def test_an_environment_that_was_made_to_learn_its_modes_is_closed(
+def test_an_environment_without_the_mode_that_was_tried_is_closed_first(
     register: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one that is served is open."""
-    closed: list[Any] = []
-    monkeypatch.setattr(CannotClose, "close", lambda self: closed.append(self))
-    made = make(CreateRequest(register(lambda **kwargs: CannotClose(**kwargs))))
-    assert [each.render_mode for each in closed] == [None]
-    assert made.environment.unwrapped not in closed
+    """Then it is made with a mode that it has."""
+    calls: list[Any] = []
+    monkeypatch.setattr(CannotClose, "metadata", {"render_modes": ["ansi"]})
+    monkeypatch.setattr(CannotClose, "close", lambda self: calls.append(f"close {self.render_mode}"))
+
+    def create(**kwargs: Any) -> Any:
+        calls.append(kwargs)
+        return CannotClose(**kwargs)
+
+    assert make(CreateRequest(register(create))).render_mode == "ansi"
+    assert calls == [{"render_mode": "rgb_array"}, "close rgb_array", {"render_mode": "ansi"}]
+
+
+class Window(Base):
+    """Opens a window unless it is told otherwise, as stable-retro's do."""
+
+    def __init__(self, game: str, render_mode: str = "human") -> None:
+        assert game
+        self.render_mode = render_mode
+        if render_mode == "human":
+            raise RuntimeError("there is no display")
+
+
+def make_window(game: str, **kwargs: Any) -> Window:
+    return Window(game, **kwargs)
+
+
+@pytest.mark.parametrize("lanes", [None, 2])
+def test_a_default_that_opens_a_window_is_not_taken(register: Any, lanes: int | None) -> None:
+    """A class and a function are asked for frames, whatever modes they declare and whatever their registration says."""
+    for entry_point, kwargs in ((Window, {}), (make_window, {}), (Window, {"render_mode": "human"})):
+        env_id = register(entry_point, kwargs={"game": "x", **kwargs})
+        served = open_served(CreateRequest(env_id, num_envs=lanes))
+        assert served.description.render_mode == "rgb_array"
+        served.close()
+    with pytest.raises(EnvironmentCreationError, match="there is no display"):
+        make(CreateRequest(register(make_window, kwargs={"game": "x"}), render_mode="human"))
+
+
+def test_a_mode_that_a_function_refuses_is_left_out(register: Any) -> None:
+    """Whatever it says; an error of its own is not hidden behind a second attempt."""
+    made: list[Any] = []
+
+    def create(render_mode: str | None = None, *, broken: bool = False) -> Base:
+        made.append(render_mode)
+        if broken:
+            raise ValueError("no such robot")
+        assert render_mode is None
+        return Base()
+
+    assert make(CreateRequest(register(create))).render_mode is None
+    with pytest.raises(EnvironmentCreationError, match="no such robot"):
+        make(CreateRequest(register(create), kwargs={"broken": True}))
+    assert made == ["rgb_array", None, "rgb_array"]
 
 
 def test_a_mode_that_an_environment_keeps_to_itself_is_reported(register: Any) -> None:
