@@ -118,7 +118,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
         return
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     here = working_directory()
-    if options["imports"] and here is not None and here not in sys.path and not sys.flags.safe_path:
+    if (options["imports"] or options["env"]) and here is not None and here not in sys.path and not sys.flags.safe_path:
         # To import modules from the working directory; last, because files there may have the names of libraries.
         sys.path.append(here)
     settings = Settings(**options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +13,9 @@ from .errors import EngineUnavailableError
 ENVIRONMENT_PREFIX = "GYM_HTTP_SERVER_"
 
 MIB = 1024 * 1024
+
+FACTORY = re.compile(r"[^\s=]+=[\w.]+:[\w.]+")
+"""Matches a value of `--env`."""
 
 
 def can_fork() -> bool:
@@ -77,7 +81,14 @@ class Settings:
         choices=("process", "inline"),
     )
     imports: tuple[str, ...] = setting(
-        (), "Module to import so that its environments can be made, such as ale_py; repeatable.", flags=("--import",)
+        (),
+        "Module to import so that its environments can be made, such as ale_py, or MODULE:CALLABLE, a function there that "
+        "registers them; repeatable.",
+        flags=("--import",),
+    )
+    env: tuple[str, ...] = setting(
+        (),
+        "Environment of your own, as ID=MODULE:CALLABLE: a class or function that makes it, to which kwargs go; repeatable.",
     )
     interpreter: tuple[str, ...] = setting(
         (),
@@ -198,9 +209,17 @@ class Settings:
                 "max_memory_per_env needs /proc, which tells of the memory of other processes and which this platform "
                 "does not have: leave it at 0"
             )
+        for source in self.env:
+            if not FACTORY.fullmatch(source):
+                raise ValueError(f"env is {source!r} and must be ID=MODULE:CALLABLE, such as Shop-v0=my_envs:make_shop")
         for name in self.pass_variable:
             if name.startswith(ENVIRONMENT_PREFIX):
                 raise ValueError(f"pass_variable is {name!r}, which is the server's own and never passed")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What is imported beside environments: `--import`, then `--env`."""
+        return (*self.imports, *self.env)
 
 
 def option_name(name: str) -> str:

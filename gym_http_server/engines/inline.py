@@ -37,7 +37,7 @@ class InlineEngine(Engine):
     async def start(self) -> None:
         """Import the modules that the settings name."""
         opengl.choose()
-        declare_imports(self._settings.imports)
+        declare_imports(self._settings.sources)
 
     async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> Worker:  # noqa: ARG002 -- the interface
         """Make the environment here."""

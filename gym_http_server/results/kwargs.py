@@ -53,12 +53,12 @@ class KwargsGuard:
 
     Args:
         roots: the results roots.
-        imports: the modules of `--import`, which may be named.
+        imports: the values of `--import`, whose modules may be named.
     """
 
     def __init__(self, roots: Roots, imports: tuple[str, ...] = ()) -> None:
         self._roots = roots
-        self._imports = imports
+        self._modules = {name.partition(":")[0] for name in imports}
 
     def check(self, kwargs: dict[str, Any], what: str = "kwargs", note: Note = lambda _: None) -> None:
         """Check values before they are passed to an environment.
@@ -112,7 +112,7 @@ class KwargsGuard:
             raise _impossible(what, name, text, error) from None
         exists = len(path) <= MAX_PATH_CHARACTERS and os.path.lexists(path)
         if not is_url and (module := _module_of(text, exists=exists)) is not None:
-            if module not in self._imports:
+            if module not in self._modules:
                 raise InvalidValueError(
                     f"{what} cannot name code, and {_shown(text)} in {name!r} names the module {module!r}: pass a plain "
                     f"value, or start the server with --import {module}",

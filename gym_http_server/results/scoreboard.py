@@ -50,7 +50,7 @@ class Results:
         if settings.upload_to:
             # Not for the default target: under a read-only root nothing can be recorded either.
             self.target.check_writable()
-        self._thresholds = Thresholds(settings.imports, pass_variable=settings.pass_variable)
+        self._thresholds = Thresholds(settings.sources, pass_variable=settings.pass_variable)
         # By path. Evaluations never change, so each is read once.
         self._known: dict[str, Evaluation] = {}
         self._refused: set[str] = set()

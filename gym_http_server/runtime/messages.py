@@ -55,7 +55,7 @@ class CreateRequest:
         render_mode: render mode to make it with; None for `rgb_array` (else `ansi`) where the environment has it.
         library: `auto`, `gymnasium` or `gym`.
         strict_env_ids: refuse a retired id instead of serving its successor.
-        imports: modules that the server was started with (`--import`).
+        imports: what the server was started with (`--import`).
         num_envs: number of lanes of a batch; None for a single environment.
         vectorization_mode: how a batch is made: `auto`, `sync`, `async` or `vector_entry_point`.
         autoreset_mode: `next_step`, `same_step` or `disabled`; None for the default of the vectorization mode.
@@ -80,6 +80,11 @@ class CreateRequest:
     autoreset: bool = False
     call_timeout: float | None = None
     interpreter: Interpreter | None = None
+
+    @property
+    def modules(self) -> set[str]:
+        """The modules of `imports`."""
+        return {name.partition(":")[0] for name in self.imports}
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form sent to an environment's process."""

@@ -101,7 +101,7 @@ def _popen(control: int, output: int, module: str, settings: Settings) -> subpro
     # One thread each: environments share the processors, and forking a process with threads is not safe.
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")
     environment.setdefault("OMP_NUM_THREADS", "1")
-    load = json.dumps({"module": module, "imports": settings.imports})
+    load = json.dumps({"module": module, "imports": settings.sources})
     return subprocess.Popen(  # noqa: S603 -- our own module
         [sys.executable, "-P", "-m", "gym_http_server.engines.process.zygote", str(control), load],
         env=environment,

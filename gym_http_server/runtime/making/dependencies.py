@@ -1,12 +1,13 @@
-"""Missing packages: which package contains a module, the pip command that installs it, and the error that says so.
+"""Missing packages: which package contains a module or registers an id, the pip command that installs it, and the error.
 
-For a module that is not in the table no package is advised: it may be a user's own file.
+For a module or an id that is not in a table no package is advised: it may be a user's own.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingDependencyError
@@ -22,14 +23,11 @@ REQUIREMENTS: Final = {
     "flax": "gymnasium[jax]>=1.1",
     "gcsfs": "gcsfs>=2024.6",
     "gym": "gym==0.26.2",
-    "gymnasium_robotics": "gymnasium-robotics",
-    "highway_env": "highway-env",
     "huggingface_hub": "huggingface_hub>=0.26",
     "hypothesis": "hypothesis>=6.120",
     "jax": "gymnasium[jax]>=1.1",
     "jaxlib": "gymnasium[jax]>=1.1",
     "jsonschema": "jsonschema>=4.18",
-    "minigrid": "minigrid",
     "mujoco": "gymnasium[mujoco]>=1.1",
     "mujoco_py": "mujoco-py",
     "openapi_schema_validator": "openapi-schema-validator>=0.6",
@@ -55,9 +53,91 @@ KNOWN_MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
 """By part of an error text that names no module: the requirement to install, and an option to start the server with."""
 
 
+@dataclass(frozen=True, slots=True)
+class WellKnown:
+    """A package that registers environments.
+
+    Attributes:
+        requirement: what pip installs.
+        source: the value of `--import` that registers them, as the package's README has it.
+        ids: matches the beginning of its ids, without a namespace of the server's.
+        pins: a requirement of it that the server's own Python does not meet; empty if there is none.
+    """
+
+    requirement: str
+    source: str
+    ids: str
+    pins: str = ""
+
+    @property
+    def module(self) -> str:
+        """The module that is imported."""
+        return self.source.partition(":")[0]
+
+    @property
+    def advice(self) -> str:
+        """How the server comes to have it."""
+        advice = f"install {package_of(self.requirement)} ({pip_command(self.requirement)}) and start the server with --import "
+        pins = f"; it needs {self.pins}, which this server's own Python may not have" if self.pins else ""
+        return advice + self.source + pins
+
+
+WELL_KNOWN: Final = (
+    # The newest releases of December 2026: what they register, on which import, and what they require.
+    WellKnown("ale-py>=0.11", "ale_py", r"ALE/"),
+    WellKnown("bluesky-gym", "bluesky_gym:register_envs", r"(Descent|PlanWaypoint|(Horizontal|Vertical|Sector)CR|StaticObstacle|Merge)Env-", "numpy==1.24"),
+    WellKnown("browsergym-miniwob", "browsergym.miniwob", r"browsergym/miniwob\."),
+    WellKnown("browsergym-core", "browsergym.core", r"browsergym/openended"),
+    WellKnown("crafter", "crafter", r"Crafter(No)?Reward-"),
+    WellKnown("flappy-bird-gymnasium", "flappy_bird_gymnasium", r"FlappyBird-"),
+    WellKnown("gym-aloha", "gym_aloha", r"gym_aloha/"),
+    WellKnown("gym-anytrading", "gym_anytrading", r"(forex|stocks)-"),
+    WellKnown("gym-electric-motor", "gym_electric_motor", r"(Cont|Finite)-(CC|SC|TC)-"),
+    WellKnown("gym-pusht", "gym_pusht", r"gym_pusht/"),
+    WellKnown("gym-super-mario-bros", "gym_super_mario_bros", r"SuperMarioBros"),
+    WellKnown("gym-xarm", "gym_xarm", r"gym_xarm/", "mujoco<3"),
+    WellKnown("gymnasium-robotics", "gymnasium_robotics", r"Fetch|HandReach|HandManipulate|AdroitHand|FrankaKitchen|(Ant|Point)Maze"),
+    WellKnown("highway-env", "highway_env", r"(highway|intersection|lane-keeping|merge|parking|racetrack|roundabout|two-way|u-turn)-"),
+    WellKnown("lbforaging", "lbforaging", r"Foraging-"),
+    WellKnown("mani-skill", "mani_skill.envs", r"(PegInsertionSide|PickCube|PullCube|PushCube|StackCube)-"),
+    WellKnown("metaworld", "metaworld", r"Meta-World/", "mujoco==3.3.0"),
+    WellKnown("minatar", "minatar.gym:register_envs", r"MinAtar/"),
+    WellKnown("minigrid", "minigrid", r"MiniGrid-|BabyAI-"),
+    WellKnown("minihack", "minihack", r"MiniHack-", "gym<0.20"),
+    WellKnown("miniworld", "miniworld", r"MiniWorld-"),
+    WellKnown("miniwob", "miniwob", r"miniwob/"),
+    WellKnown("mo-gymnasium", "mo_gymnasium", r"(mo|breakable-bottles|deep-sea-treasure|fishwood|four-room|fruit-tree|minecart|resource-gathering|water-reservoir)-"),
+    WellKnown("nle", "nle", r"NetHack", "gymnasium==1.2.0"),
+    WellKnown("panda-gym", "panda_gym", r"Panda(Flip|PickAndPlace|Push|Reach|Slide|Stack)"),
+    WellKnown("popgym", "popgym", r"popgym-"),
+    WellKnown("pybullet-envs-gymnasium", "pybullet_envs_gymnasium", r"\w+BulletEnv-"),
+    WellKnown("pyflyt", "PyFlyt.gym_envs", r"PyFlyt/", "numpy<2"),
+    WellKnown("rware", "rware", r"rware-"),
+    WellKnown("safety-gymnasium", "safety_gymnasium", r"Safety\w+Gymnasium-", "gymnasium==0.28.1"),
+    WellKnown("shimmy[dm-control]", "shimmy", r"dm_control/"),
+    WellKnown("sumo-rl", "sumo_rl", r"sumo-rl-"),
+    WellKnown("tetris-gymnasium", "tetris_gymnasium.envs", r"tetris_gymnasium/"),
+    WellKnown("vizdoom", "vizdoom.gymnasium_wrapper", r"Vizdoom"),
+)  # fmt: skip
+"""Packages that many use and whose READMEs give ids."""
+
+
+def known_id(env_id: str) -> WellKnown | None:
+    """Return the well-known package that registers an id, or None."""
+    return next((package for package in WELL_KNOWN if re.match(package.ids, env_id)), None)
+
+
+def known_module(module: str) -> WellKnown | None:
+    """Return the well-known package that a module is in, or None."""
+    same = (package for package in WELL_KNOWN if package.module == module)
+    top = module.partition(".")[0]
+    return next(same, None) or next((each for each in WELL_KNOWN if each.module.partition(".")[0] == top), None)
+
+
 def requirement_of(module: str) -> str | None:
     """Return the requirement that installs a module, or None if it is unknown."""
-    return REQUIREMENTS.get(module.partition(".")[0])
+    known = known_module(module)
+    return REQUIREMENTS.get(module.partition(".")[0]) or (None if known is None else known.requirement)
 
 
 def package_of(requirement: str) -> str:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import gymnasium
 from gymnasium.envs.registration import parse_env_id, registry
 
-from ...errors import UnknownEnvironmentError
+from ...errors import ImportFailedError, UnknownEnvironmentError
 from ..messages import CreateRequest
 from . import gym_compat
-from .dependencies import REQUIREMENTS, pip_command
+from .dependencies import known_id, known_module
+from .sources.imports import entry_point_of, is_registered_by, load_plugin, module_of, plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -87,7 +88,7 @@ def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | 
     Raises:
         UnknownEnvironmentError: no library registers the id or a successor, or the id is malformed.
     """
-    env_id = _without_module(request)
+    module, env_id = _split(request.env_id)
     libraries = ("gymnasium", "gym") if request.library == "auto" else (request.library,)
     if request.library == "auto" and not gym_compat.available():
         libraries = ("gymnasium",)
@@ -101,13 +102,19 @@ def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | 
         raise UnknownEnvironmentError.of(
             request.env_id, f"it makes what its own env_id names, modules included: ask for that with library {'gym'!r}"
         )
+    if not any(env_id in registrations(library) for library in libraries):
+        _load_plugins(request, namespace, module)
     for library in libraries:
         specification = registrations(library).get(env_id)
         if specification is not None:
+            _check_module(module, request, specification)
             return Registration(env_id, library, specification)
+    if module is not None and module not in request.modules:
+        raise UnknownEnvironmentError.of(request.env_id, _advice_on_module(module))
     successor = _successor(libraries, namespace, name, version)
     if successor is None:
         raise _unknown(request, libraries, _why(libraries[0], env_id, namespace, name), can_be_made)
+    _check_module(module, request, successor.specification)
     notice = f"{env_id} is retired; {successor.env_id} is served"
     if version is None:
         notice = f"{env_id} names no version; {successor.env_id} is served"
@@ -117,6 +124,17 @@ def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | 
             f"it is retired and the server was started with --strict-env-ids: ask for {successor.env_id}",
         )
     return Registration(successor.env_id, successor.library, successor.specification, successor.kwargs, notice)
+
+
+def _load_plugins(request: CreateRequest, namespace: str | None, module: str | None) -> None:
+    """Load the entry points of installed packages that may register an unknown id."""
+    known = known_id(request.env_id)
+    names = [name for name in (namespace, module, None if known is None else known.module) if name is not None]
+    for plugin in plugins(*names) if names else ():
+        try:
+            load_plugin(plugin)
+        except ImportFailedError as error:
+            raise UnknownEnvironmentError.of(request.env_id, error.detail) from error
 
 
 def _unknown(
@@ -147,17 +165,31 @@ def _comparable(env_id: str) -> str:
     return VERSION_SUFFIX.sub("", env_id[:MAX_COMPARED_LENGTH].strip()).lower()
 
 
-def _without_module(request: CreateRequest) -> str:
-    module, colon, env_id = request.env_id.partition(":")
-    if not colon:
-        return request.env_id
-    if module in request.imports:
-        return env_id
-    if not all(part.isidentifier() for part in module.split(".")):
-        return request.env_id  # not a module name: the library explains what is malformed
-    raise UnknownEnvironmentError.of(
-        request.env_id, f"it names the module {module!r}: start the server with --import {module}"
-    )
+def _split(requested: str) -> tuple[str | None, str]:
+    """Return the module of `module:Env-v0`, and the id; the library explains what is wrong where that is no module's name."""
+    module, colon, env_id = requested.partition(":")
+    if not colon or not all(part.isidentifier() for part in module.split(".")):
+        return None, requested
+    return module, env_id
+
+
+def _check_module(module: str | None, request: CreateRequest, specification: Any) -> None:
+    """Refuse an id of another package than the one that the request names.
+
+    Gymnasium would import the module, which the operator alone may, and then ignore it.
+    """
+    if module is None or is_registered_by(module, specification):
+        return
+    package = module_of(entry_point_of(specification)).partition(".")[0]
+    other = f"{specification.id!r} is registered by {package!r}: ask for it without the module"
+    advice = other if module in request.modules else f"{_advice_on_module(module)}; {other}"
+    raise UnknownEnvironmentError.of(request.env_id, advice)
+
+
+def _advice_on_module(module: str) -> str:
+    known = known_module(module)
+    advice = f"start the server with --import {module}" if known is None else known.advice
+    return f"it names the module {module!r}: {advice}"
 
 
 def registrations(library: str) -> Mapping[str, Any]:
@@ -213,13 +245,16 @@ def _why(library: str, env_id: str, namespace: str | None, name: str) -> str:
     except Exception as error:  # noqa: BLE001 -- each library has its own error classes; only their text is used
         words = str(error)
     atari = ATARI.fullmatch(name)
-    if namespace == "ALE" or (namespace is None and atari is not None and atari["game"] in ATARI_GAMES):
-        if library == "gym":
-            return f"{words} ale-py registers Atari games with Gymnasium: ask for library 'auto'"
-        if not any(specification.namespace == "ALE" for specification in registry.values()):
-            install = pip_command(REQUIREMENTS["ale_py"])
-            return f"{words} Install ale-py ({install}) and start the server with --import ale_py"
+    if namespace is None and atari is not None and atari["game"] in ATARI_GAMES:
+        namespace = "ALE"
+    if namespace == "ALE" and library == "gym":
+        return f"{words} ale-py registers Atari games with Gymnasium: ask for library 'auto'"
+    if namespace == "ALE" and any(specification.namespace == "ALE" for specification in registry.values()):
         return words
+    known = known_id("ALE/" if namespace == "ALE" else env_id)
+    if known is not None:
+        advice = known.advice
+        return f"{words.rstrip('.')}. {advice[0].upper()}{advice[1:]}"
     if namespace is not None:
         return f"{words} Where a package registers it, start the server with --import and that package's module"
     return words

@@ -5,22 +5,20 @@ The libraries get a specification, never an id: given an id such as `module:Env-
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import load_env_creator
 
-from ...errors import ImportFailedError, InvalidValueError
+from ...errors import InvalidValueError
 from ..snapshots.emulator import remember_actions
 from . import gym_compat
 from .blame import constructing
 from .construct import adapted, closing_on_error, construct, quiet
-from .dependencies import missing_module, pip_command, requirement_of
 from .ids import LIBRARY_PACKAGES, find
+from .sources.imports import declare, module_of
 from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:
@@ -77,14 +75,14 @@ def make(request: CreateRequest) -> NewEnvironment:
         EnvironmentCreationError: the constructor raised.
     """
     kwargs = constructor_kwargs(request)
-    check_names(request.wrappers)
+    check_names(request)
     registration = find(request, can_be_made)
     kwargs = {**registration.kwargs, **kwargs}
     prepare_action = None
-    with constructing(registration.env_id), quiet():
+    with constructing(registration.env_id, request.kwargs), quiet():
         environment, render_mode = construct(registration, kwargs, request)
         if request.wrappers:
-            environment = wrap(adapted(environment, registration, request), request.wrappers)
+            environment = wrap(adapted(environment, registration, request), request)
         with closing_on_error(environment):
             remember_actions(environment)
             spaces = environment.action_space, environment.observation_space
@@ -110,8 +108,7 @@ def can_be_made(request: CreateRequest) -> bool:
     """
     try:
         entry_point = find(request).specification.entry_point
-        module = entry_point.partition(":")[0] if isinstance(entry_point, str) else entry_point.__module__
-        if f"{module}.".startswith(LIBRARY_PACKAGES):
+        if f"{module_of(entry_point)}.".startswith(LIBRARY_PACKAGES):
             make(request).environment.close()
         elif isinstance(entry_point, str):
             with quiet():
@@ -121,27 +118,14 @@ def can_be_made(request: CreateRequest) -> bool:
     return True
 
 
-def declare_imports(names: Iterable[str]) -> None:
-    """Import the modules named by `--import`, which register environments.
+def declare_imports(sources: Iterable[str]) -> None:
+    """Declare what `--import` and `--env` name, so that its environments can be made; see `sources.imports.declare`.
 
     Raises:
         ImportFailedError: one of them cannot be imported.
     """
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            module = str(error.name or name)
-            requirement = requirement_of(module)
-            # The operator reads this, no client.
-            advice = (
-                missing_module(module, str(Path.cwd()))
-                if requirement is None
-                else f"{error}; install it with: {pip_command(requirement, python=sys.executable)}"
-            )
-            raise ImportFailedError(f"--import {name}: {advice}", module=name) from error
-        except (Exception, SystemExit) as error:
-            raise ImportFailedError(f"--import {name}: {type(error).__name__}: {error}", module=name) from error
+    for source in sources:
+        declare(source)
     if "gym" in sys.modules:
         gym_compat.load()
 

@@ -66,7 +66,7 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         EnvironmentCreationError: the constructor raised.
     """
     kwargs = constructor_kwargs(request)
-    check_names(request.wrappers)
+    check_names(request)
     registration = find(request, can_be_made)
     mode = _mode(registration, request, may_fork=may_fork)
     vector_kwargs: dict[str, Any] = {}
@@ -81,11 +81,7 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         lanes = request.num_envs or 1
         if registration.library == "gym":
             return SyncVectorEnv(
-                [
-                    lambda: wrap(
-                        adapted(make_single(registration, request, **kwargs), registration, request), request.wrappers
-                    )
-                ]
+                [lambda: wrap(adapted(make_single(registration, request, **kwargs), registration, request), request)]
                 * lanes,
                 **vector_kwargs,
             )
@@ -94,7 +90,7 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         if request.max_episode_steps is not None:
             kwargs["max_episode_steps"] = request.max_episode_steps
         if request.wrappers:
-            kwargs["wrappers"] = [functools.partial(wrap, wrappers=request.wrappers)]
+            kwargs["wrappers"] = [functools.partial(wrap, request=request)]
         if mode == "async":
             return _make_async(registration, lanes, vector_kwargs, kwargs)
         return gymnasium.make_vec(
@@ -102,7 +98,7 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         )
 
     entry_point = registration.specification.vector_entry_point if mode == ENTRY_POINT else None
-    with constructing(registration.env_id), quiet():
+    with constructing(registration.env_id, request.kwargs), quiet():
         environment, render_mode = construct(
             registration, {**registration.kwargs, **kwargs}, request, entry_point=entry_point, make=make
         )

@@ -1,7 +1,7 @@
-"""Gymnasium's wrappers that a client may request: a table of the offered and of the refused ones.
+"""Wrappers that a client may request: a table of Gymnasium's offered and refused ones, and those of imported modules.
 
-Only names in the table are looked up in the library. Arguments are plain JSON values; the table says which of them are
-converted.
+Only names in the table are looked up in the library, and `module:Wrapper` only in a module of `--import`. Arguments are plain
+JSON values; the table says which of them are converted.
 
 https://gymnasium.farama.org/api/wrappers/
 """
@@ -9,6 +9,7 @@ https://gymnasium.farama.org/api/wrappers/
 from __future__ import annotations
 
 import difflib
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,8 +21,9 @@ from .construct import closing_on_error
 from .dependencies import is_missing_dependency, missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
+    from ..messages import CreateRequest
     from .wrapper_arguments import Convert, Count, Environment
 
 MAX_SPACE_ELEMENTS: Final = 1 << 22
@@ -75,6 +77,8 @@ WRAPPERS: Final[Mapping[str, Offer]] = {
 
 _CONVERSION: Final = "it hands arrays of one framework to another, and over the wire all have one form"
 
+LIBRARY: Final = "gymnasium."
+
 REFUSED: Final[Mapping[str, str]] = {
     "ArrayConversion": _CONVERSION,
     "Autoreset": "ask for autoreset: true instead, which counts and records each episode as it is",
@@ -104,36 +108,38 @@ RENAMED: Final[Mapping[str, str]] = {
 """Present names of wrappers of gym and of Gymnasium before 1.0."""
 
 
-def check_names(wrappers: Iterable[Mapping[str, Any]]) -> None:
+def check_names(request: CreateRequest) -> None:
     """Check the names of requested wrappers.
 
     Raises:
         InvalidValueError: a wrapper is unknown or refused.
     """
-    for index, wrapper in enumerate(wrappers):
-        _offer(wrapper["name"], index)
+    for index, wrapper in enumerate(request.wrappers):
+        _offer(wrapper["name"], request.modules, index)
 
 
-def wrap(environment: Environment, wrappers: Iterable[Mapping[str, Any]]) -> Environment:
-    """Return the wrapped environment, the first wrapper innermost. On an error the environment is closed.
+def wrap(environment: Environment, request: CreateRequest) -> Environment:
+    """Return the environment in the wrappers of a request, the first one innermost. On an error it is closed.
 
     Args:
         environment: the environment to wrap.
-        wrappers: `name` and `kwargs` of each, plain JSON values.
+        request: its `wrappers` are `name` and `kwargs` of each, plain JSON values.
 
     Raises:
         InvalidValueError: a wrapper is unknown or refused, or its constructor raised.
         MissingDependencyError: a package that a wrapper needs is not installed.
     """
-    for index, wrapper in enumerate(wrappers):
+    for index, wrapper in enumerate(request.wrappers):
         with closing_on_error(environment):
-            environment = _wrapped(environment, wrapper["name"], wrapper["kwargs"], index)
+            offer, create = _offer(wrapper["name"], request.modules, index)
+            environment = _wrapped(environment, offer, create, wrapper["name"], wrapper["kwargs"], index)
     return environment
 
 
-def _wrapped(environment: Environment, name: str, kwargs: Mapping[str, Any], index: int) -> Environment:
+def _wrapped(
+    environment: Environment, offer: Offer, create: Any, name: str, kwargs: Mapping[str, Any], index: int
+) -> Environment:
     where = f"wrappers[{index}], {name}"
-    offer = _offer(name, index)
     try:
         count = offer.count(kwargs, environment)
     except ValueError as error:
@@ -151,7 +157,7 @@ def _wrapped(environment: Environment, name: str, kwargs: Mapping[str, Any], ind
         except (ValueError, TypeError) as error:
             raise InvalidValueError(f"{where}: {argument}: {error}", wrapper=name, index=index) from None
     try:
-        wrapped: Environment = getattr(gymnasium.wrappers, name)(environment, **given)
+        wrapped: Environment = create(environment, **given)
     except GymHttpServerError:
         raise
     except (Exception, SystemExit) as error:
@@ -161,11 +167,31 @@ def _wrapped(environment: Environment, name: str, kwargs: Mapping[str, Any], ind
     return wrapped
 
 
-def _offer(name: str, index: int) -> Offer:
+def _offer(name: str, modules: Collection[str], index: int) -> tuple[Offer, Any]:
+    """Return how a wrapper is offered, and its class."""
+    module, colon, attribute = name.rpartition(":")
+    if colon:
+        why, create = _imported(module, attribute, modules)
+        if why:
+            raise InvalidValueError(f"wrappers[{index}]: {name!r} {why}", wrapper=name, index=index)
+        return Offer(), create
     offer = WRAPPERS.get(name)
-    if offer is None or not hasattr(gymnasium.wrappers, name):
+    create = getattr(gymnasium.wrappers, name, None)
+    if offer is None or create is None:
         raise InvalidValueError(f"wrappers[{index}]: {_why_not(name)}", wrapper=name, index=index)
-    return offer
+    return offer, create
+
+
+def _imported(module: str, attribute: str, modules: Collection[str]) -> tuple[str, Any]:
+    """Return why a wrapper of another module is refused, or an empty text and its class."""
+    if module not in modules:
+        return f"names the module {module!r}: start the server with --import {module}", None
+    create = getattr(importlib.import_module(module), attribute, None)
+    if not (isinstance(create, type) and issubclass(create, gymnasium.Wrapper)):
+        return f"is refused: {module} has no such wrapper of Gymnasium", None
+    if create.__module__.startswith(LIBRARY):  # what a module imports for itself may be one that is refused
+        return f"is refused: it is Gymnasium's own: ask for {attribute!r}", None
+    return "", create
 
 
 def _why_not(name: str) -> str:

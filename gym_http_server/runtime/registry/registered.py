@@ -103,11 +103,16 @@ def registered_envs(imports: tuple[str, ...], progress: Progress) -> list[Regist
 
 
 def _registered_envs(imports: tuple[str, ...], progress: Progress) -> Iterator[RegisteredEnv]:
-    from ...errors import UnknownEnvironmentError
+    from ...errors import ImportFailedError, UnknownEnvironmentError
     from ..making import gym_compat
     from ..making.ids import find, registrations
+    from ..making.sources.imports import entry_point_of, load_plugin, plugins
     from ..messages import CreateRequest
 
+    for plugin in list(plugins()):
+        progress(f"the entry point {plugin.value}", plugin.module)
+        with contextlib.suppress(ImportFailedError):  # createEnv tells why
+            load_plugin(plugin)
     looks: dict[Any, _Look] = {}
     for library in ("gymnasium", "gym") if gym_compat.available() else ("gymnasium",):
         for env_id in list(registrations(library)):
@@ -118,7 +123,7 @@ def _registered_envs(imports: tuple[str, ...], progress: Progress) -> Iterator[R
                 specification = find(request).specification
             except UnknownEnvironmentError:
                 continue
-            entry_point = specification.entry_point or getattr(specification, "vector_entry_point", None)
+            entry_point = entry_point_of(specification)
             key = entry_point if isinstance(entry_point, str) else id(entry_point)
             if key not in looks:
                 looks[key] = _look(entry_point, request, progress, may_make=specification.entry_point is not None)
@@ -139,8 +144,9 @@ def _look(entry_point: Any, request: CreateRequest, progress: Progress, *, may_m
     from ..making.construct import quiet, render_modes
     from ..making.ids import LIBRARY_PACKAGES
     from ..making.library import make
+    from ..making.sources.imports import module_of
 
-    module = str(entry_point.partition(":")[0] if isinstance(entry_point, str) else _module_of(entry_point))
+    module = module_of(entry_point)
     progress(f"the import of {module}", module)
     before = set(sys.modules)
     try:
@@ -181,6 +187,7 @@ def _forget_orphans(before: set[str]) -> None:
 def _described(look: _Look, specification: Any, request: CreateRequest) -> RegisteredEnv:
     from ...errors import EnvironmentCreationError
     from ..making.blame import constructing
+    from ..making.sources.imports import module_of
 
     reason = package = None
     cause = look.error
@@ -195,7 +202,7 @@ def _described(look: _Look, specification: Any, request: CreateRequest) -> Regis
             reason, package = text(error.detail), error.facts.get("package")
     vector = getattr(specification, "vector_entry_point", None)
     if vector is not None and not isinstance(vector, str):
-        vector = f"{_module_of(vector)}:{getattr(vector, '__qualname__', type(vector).__qualname__)}"
+        vector = f"{module_of(vector)}:{getattr(vector, '__qualname__', type(vector).__qualname__)}"
     return RegisteredEnv(
         request.env_id,
         request.library,
@@ -207,10 +214,6 @@ def _described(look: _Look, specification: Any, request: CreateRequest) -> Regis
         vector_entry_point=None if vector is None else text(vector),
         render_modes=look.render_modes,
     )
-
-
-def _module_of(function: Any) -> str:
-    return str(getattr(function, "__module__", None) or type(function).__module__)
 
 
 def text(value: Any) -> str:

@@ -32,13 +32,13 @@ class Registry:
     The list is kept until a package is installed or removed; a failure is not kept. Concurrent calls share one process.
 
     Args:
-        settings: of which `imports`, `pass_variable` and `call_timeout` are used.
+        settings: of which `imports`, `env`, `pass_variable` and `call_timeout` are used.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._imports = settings.imports
         self._inquirer = Inquirer(
-            settings.imports,
+            settings.sources,
             pass_variable=settings.pass_variable,
             seconds=max(settings.call_timeout, MIN_TIMEOUT_SECONDS),
             setting="--call-timeout",

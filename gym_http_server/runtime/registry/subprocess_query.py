@@ -41,7 +41,7 @@ class Inquirer:
     """Asks questions of processes. Thread-safe.
 
     Args:
-        imports: modules that the process imports first (`--import`).
+        imports: what the process imports first (`--import`, `--env`).
         pass_variable: variables that it sees even if they look like secrets (`--pass-variable`).
         seconds: time-out of a query.
         setting: the option that sets the time-out, for the error text; empty for none.
@@ -132,7 +132,11 @@ class Inquirer:
         if status == 0 and "answer" in last:
             return last["answer"]
         module = last["module"] if isinstance(last.get("module"), str) else None
-        what = "mend that module, or start the server without the --import that leads to it" if module else "try again"
+        what = (
+            "mend that module, or start the server without the --import or --env that leads to it"
+            if module
+            else "try again"
+        )
         if status == 0 and "error" in last:
             raise _failed(f"{last['error']}: {what}", module)
         doing = last.get("doing", "the start of the process")
@@ -228,7 +232,8 @@ def _end_with(server: int) -> None:
 
 def _import(names: Sequence[str], progress: Progress) -> None:
     from ..making.library import declare_imports
+    from ..making.sources.imports import option_of
 
     for name in names:
-        progress(f"--import {name}", name)
+        progress(option_of(name), name)
         declare_imports((name,))

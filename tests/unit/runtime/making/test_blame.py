@@ -164,3 +164,46 @@ def test_only_a_render_mode_that_is_there_is_advised(puppet: Served, env_id: str
     with pytest.raises(RenderModeError, match=f": {advice}$"):
         served.call("render", {"media_types": ["image/png"]})
     served.close()
+
+
+def test_a_constructor_that_fails_is_told_where(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last line of the package's own code, without a path of the machine; the log has the whole traceback."""
+    package = tmp_path / "breaking_package"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import json\nimport gymnasium\nfrom . import parts\n"
+        "def create(text='{', **kwargs):\n    return parts.load(text)\n"
+        "gymnasium.register('test_blame/Breaking-v0', create)\n"
+    )
+    (package / "parts.py").write_text("import json\ndef load(text):\n    return json.loads(text)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    __import__("breaking_package")
+    for lanes in (None, 2):
+        caplog.clear()
+        with pytest.raises(EnvironmentCreationError) as raised:
+            open_served(CreateRequest("test_blame/Breaking-v0", num_envs=lanes))
+        assert raised.value.detail.endswith(" (breaking_package/parts.py, line 3: return json.loads(text))")
+        assert str(tmp_path) not in raised.value.detail
+        assert "json/decoder.py" in caplog.text
+    del gymnasium.registry["test_blame/Breaking-v0"]
+
+
+class NeedsTable(Puppet):
+    """Wants a value that JSON has not."""
+
+    def __init__(self, df: Any) -> None:
+        df.iloc  # noqa: B018 -- it is to fail
+
+
+def test_a_constructor_that_wants_no_json_is_told_of_the_way() -> None:
+    """Where an argument is missing, and where a plain value was given for it."""
+    gymnasium.register("test_blame/NeedsTable-v0", NeedsTable)
+    for kwargs in ({}, {"df": [1]}):
+        with pytest.raises(EnvironmentCreationError, match=r"DataFrame.*--env ID=MODULE:CALLABLE"):
+            open_served(CreateRequest("test_blame/NeedsTable-v0", kwargs=kwargs))
+    with pytest.raises(EnvironmentCreationError) as raised:
+        open_served(CreateRequest("CartPole-v1", kwargs={"nonsense": 1}))
+    assert "--env" not in raised.value.detail
+    del gymnasium.registry["test_blame/NeedsTable-v0"]
