@@ -110,8 +110,9 @@ class ForkServer:
         for module, threads in answer["late"].items():
             why = f"leaves {described(threads)}" if threads else "needs a module of --import that leaves threads"
             logger.warning(
-                "--import %s: it is imported in each environment's process, which creations wait for: it %s, and a forked process "
+                "%s %s: it is imported in each environment's process, which creations wait for: it %s, and a forked process "
                 "would lack them; to make creations fast, start threads when an environment is made, not when its module is imported",
+                "--env" if "=" in module else "--import",
                 module,
                 why,
             )

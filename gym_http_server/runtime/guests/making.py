@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import EnvironmentDiedError, InvalidValueError, MissingDependencyError, UnknownEnvironmentError
 from ..making.blame import constructing
 from ..making.construct import closing_on_error
-from ..making.library import NewEnvironment, check_kwargs
+from ..making.library import NewEnvironment, constructor_kwargs
 from ..making.vectorize import AUTORESET_MODES, NewBatch
 from ..making.wrappers import check_names, wrap
 from .environment import GuestEnv, GuestVectorEnv, make_lanes
@@ -29,10 +29,10 @@ def inherit(connection: socket.socket) -> None:
 
 def make_guest(request: CreateRequest) -> NewEnvironment:
     """Make an environment in the interpreter of a request; raises as `making.library.make`."""
-    check_names(request.wrappers)
+    check_names(request)
     environments, env_id, library = _lanes(request, 1)
     with constructing(env_id):
-        environment = wrap(environments[0], request.wrappers)
+        environment = wrap(environments[0], request)
     return NewEnvironment(
         environment,
         env_id,
@@ -48,7 +48,7 @@ def make_guest_batch(request: CreateRequest) -> NewBatch:
 
     Its lanes are environments of one guest, because a Python for each takes a hundred megabytes.
     """
-    check_names(request.wrappers)
+    check_names(request)
     if request.vectorization_mode not in ("auto", "sync"):
         raise InvalidValueError(
             f"{request.env_id} cannot be made in vectorization_mode {request.vectorization_mode!r}: environments of an "
@@ -58,7 +58,7 @@ def make_guest_batch(request: CreateRequest) -> NewBatch:
     environments, env_id, library = _lanes(request, request.num_envs or 1)
     with constructing(env_id), closing_on_error(environments[0]):
         batch = GuestVectorEnv(
-            [lambda lane=lane: wrap(lane, request.wrappers) for lane in environments],  # type: ignore[misc]
+            [lambda lane=lane: wrap(lane, request) for lane in environments],  # type: ignore[misc]
             copy=False,
             autoreset_mode=AUTORESET_MODES[autoreset],
         )
@@ -68,12 +68,12 @@ def make_guest_batch(request: CreateRequest) -> NewBatch:
 def _lanes(request: CreateRequest, count: int) -> tuple[list[GuestEnv], str, str]:
     interpreter = request.interpreter
     assert interpreter is not None, "asked for by the caller"  # noqa: S101 -- for the type checker
-    check_kwargs(request.kwargs)
+    kwargs = constructor_kwargs(request)
     env_id = _without_module(request.env_id, interpreter)
     asked: dict[str, Any] = {
         "env_id": env_id,
         "library": request.library,
-        "kwargs": request.kwargs,
+        "kwargs": kwargs,
         "render_mode": request.render_mode,
         "max_episode_steps": request.max_episode_steps,
         "lanes": count,

@@ -26,7 +26,8 @@ CALLERS: Final = frozenset({"_frame", "_frames", "step", "reset", "render"})
 """Functions of this package that only call the environment: an exception raised in them is the environment's."""
 
 ADAPTERS: Final = frozenset(
-    f"gym_http_server.runtime.{module}" for module in ("guests.link", "making.gym_compat", "making.sources.old_interface")
+    f"gym_http_server.runtime.{module}"
+    for module in ("guests.link", "making.gym_compat", "making.sources.old_interface")
 )
 FAILED_UNPACK: Final = re.compile(r"(not enough|too many) values to unpack|cannot unpack|truth value")
 
