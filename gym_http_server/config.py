@@ -105,6 +105,12 @@ class Settings:
         "user's cache directory.",
     )
     strict_env_ids: bool = setting(False, "Refuse a retired environment id instead of serving its successor.")
+    action_check: str = setting(
+        "lenient",
+        "Which actions are refused where createEnv does not say: all outside the action space, the same but for the characters "
+        "of a Text, or as the library only those without the form of the space.",
+        choices=("lenient", "strict", "library"),
+    )
     call_timeout: float = setting(
         300.0, "Time that one call may take before the environment is killed.", least=0.001, unit="s"
     )

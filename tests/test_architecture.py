@@ -69,6 +69,7 @@ MAX_METHODS, MAX_ATTRIBUTES = 20, 12
 LARGE_CLASSES = {
     # Records: each attribute is a member of the contract, an option, or a number that a template draws.
     "CreateRequest": "the members of createEnv's body",
+    "Description": "the members that getEnv tells of an environment",
     "Evaluation": "the members of the contract's schema",
     "Plot": "what the template of a learning curve draws",
     "Settings": "an attribute for each option",

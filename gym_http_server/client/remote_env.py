@@ -8,7 +8,6 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import seeding
 
-from ..runtime.values.spaces import rebuild
 from .client import Client
 from .http.body import msgpack_value
 from .http.transport import MSGPACK
@@ -93,8 +92,8 @@ class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
         )
 
     def _create_spaces(self, description: dict[str, Any]) -> None:
-        self.action_space = rebuild(description["action_space"])
-        self.observation_space = rebuild(description["observation_space"])
+        self.action_space = self._space("action", description)
+        self.observation_space = self._space("observation", description)
 
     @property
     def np_random(self) -> np.random.Generator:
@@ -117,6 +116,7 @@ class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
         self._frame = None
         reply = self._client.reset_env(self.instance_id, seed, options, types=True)
         self._show()
+        self._follow_spaces(reply)
         values = self._read(reply["observation"]), own(reply["info"])
         return self._retyped(reply, ("observation", "info"), values)
 
@@ -128,6 +128,8 @@ class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
             self._frame = reply.get("frame")
         if self._window is not None:
             self._show(reply.get("frame_error"))
+        if "action_space" in reply:
+            self._follow_spaces(reply)
         reward, info = reply["reward"], reply["info"]
         values = (
             self._read(reply["observation"]),

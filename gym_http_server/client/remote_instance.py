@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 from ..runtime.values.value_types import Retyper
 from .copies import KEY_VARIABLE, Remade
 from .http.problem import ServerProblem
-from .values import action_writer, observation_reader
+from .values import action_writer, observation_reader, remote_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +36,7 @@ class RemoteInstance(Remade):
     close: Callable[..., None]
 
     _instance_id: str | None = None
+    _spaces_change = False
 
     def _create(self, client: Client, env_id: str, create: dict[str, Any]) -> dict[str, Any]:
         """Create the instance and its spaces; return its description. If this fails, nothing is left on the server."""
@@ -44,9 +45,7 @@ class RemoteInstance(Remade):
             self._instance_id = client.create_env(env_id, **create)["instance_id"]
             client.keeper.own(self, self._instance_id)
             description = client.get_env(self._instance_id)
-            self._create_spaces(description)
-            self._write = action_writer(self.action_space)
-            self._read = observation_reader(self.observation_space)
+            self._use_spaces(description)
         except BaseException:
             self.close()
             raise
@@ -56,9 +55,24 @@ class RemoteInstance(Remade):
         self._retype = Retyper({})
         return description
 
+    def _use_spaces(self, description: dict[str, Any]) -> None:
+        self._descriptors = description["action_space"], description["observation_space"]
+        self._create_spaces(description)
+        self._write = action_writer(self.action_space)
+        self._read = observation_reader(self.observation_space)
+
+    def _follow_spaces(self, reply: dict[str, Any]) -> None:
+        """Take the spaces of a reply, which an environment sends that changes its own."""
+        if "action_space" in reply and self._descriptors != (reply["action_space"], reply["observation_space"]):
+            self._spaces_change = True
+            self._use_spaces(reply)
+
     @abstractmethod
     def _create_spaces(self, description: dict[str, Any]) -> None:
         """Set the spaces, from the description of the instance."""
+
+    def _space(self, name: str, description: Mapping[str, Any]) -> Space[Any]:
+        return remote_space(self._client, self.instance_id, name, description[f"{name}_space"])
 
     @property
     def spec(self) -> EnvSpec | None:
@@ -108,7 +122,10 @@ class RemoteInstance(Remade):
         Raises:
             ServerProblem: 404, there is no such snapshot.
         """
-        return self._read(self._client.restore_snapshot(self.instance_id, snapshot_id))
+        observation = self._client.restore_snapshot(self.instance_id, snapshot_id)
+        if self._spaces_change:
+            self._follow_spaces(self._client.get_env(self.instance_id))
+        return self._read(observation)
 
     def update(
         self,

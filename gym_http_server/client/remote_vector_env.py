@@ -10,7 +10,6 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ..runtime.values.spaces import rebuild
 from .client import Client
 from .http.body import msgpack_value
 from .http.transport import MSGPACK
@@ -89,8 +88,8 @@ class RemoteVectorEnv(RemoteInstance, VectorEnv[Any, Any, Any]):
 
     def _create_spaces(self, description: dict[str, Any]) -> None:
         self.num_envs = description["num_envs"]
-        self.single_action_space = rebuild(description["action_space"])
-        self.single_observation_space = rebuild(description["observation_space"])
+        self.single_action_space = self._space("action", description)
+        self.single_observation_space = self._space("observation", description)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._read_lane = observation_reader(self.single_observation_space)

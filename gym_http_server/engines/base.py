@@ -18,12 +18,14 @@ class Worker(abc.ABC):
 
     Attributes:
         description: the environment.
+        known_space_changes: how many changes of its spaces the description has.
         usage: its use; reading it never waits for the environment.
         traffic: counters of the requests that its process answered; None without a process that does.
         loss: why the environment is lost, in words; None while it lives.
     """
 
     description: Description
+    known_space_changes: int = 0
     usage: Usage
     traffic: Traffic | None = None
     loss: str | None = None

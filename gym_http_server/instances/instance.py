@@ -6,11 +6,22 @@ import asyncio
 import collections
 import contextlib
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import CallTimeoutError, EnvironmentDiedError, GymHttpServerError, InstanceLostError, UnknownInstanceError
+import orjson
+
+from ..errors import (
+    CallTimeoutError,
+    EnvironmentDiedError,
+    EnvironmentRaisedError,
+    GymHttpServerError,
+    InstanceLostError,
+    UnknownInstanceError,
+)
 from ..runtime.idempotency import ONCE
+from ..runtime.messages import is_descriptor
 from ..runtime.shared.traffic import Traffic, tallies
 from .metadata import Metadata
 
@@ -21,6 +32,9 @@ if TYPE_CHECKING:
     from ..runtime.idempotency import IdempotencyKey
     from ..runtime.messages import Description, Reply
     from ..runtime.shared.traffic import Tally
+
+
+_SPACE_NAMES: Final = ("action_space", "observation_space")
 
 
 class Instance:
@@ -63,6 +77,23 @@ class Instance:
     def description(self) -> Description:
         """The environment."""
         return self._worker.description
+
+    async def read_spaces(self) -> Description:
+        """Return the description with the spaces of now, for which the environment is asked only if they have changed.
+
+        Raises:
+            GymHttpServerError: as `call`.
+        """
+        changes = self._worker.usage.space_changes
+        if changes != self._worker.known_space_changes and not self.is_lost:
+            told = orjson.loads((await self.call("spaces", {})).body)
+            # Third-party code runs in the process that answered.
+            if not isinstance(told, dict) or not all(is_descriptor(told.get(name)) for name in _SPACE_NAMES):
+                raise EnvironmentRaisedError("the environment's process described its spaces in an unknown form")
+            spaces = {name: told[name] for name in _SPACE_NAMES}
+            self._worker.description = replace(self.description, **spaces)
+            self._worker.known_space_changes = changes
+        return self.description
 
     @property
     def steps(self) -> int:

@@ -20,13 +20,17 @@ from .guests.making import make_guest_batch
 from .making.declared import declared
 from .making.vectorize import ENTRY_POINT, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .served import Served, as_object, calling, encoded, outside
+from .served import Served, as_object, outside
+from .space_calls import calling, encoded
+from .values.action_check import takes
 from .values.codec import checker, decoder, encoder
 from .values.spaces import describe
 from .values.value_types import note, observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import gymnasium
 
     from ..errors import GymHttpServerError
     from .recording.monitor import Monitor
@@ -58,26 +62,23 @@ class Batch(Served):
             made.environment.single_action_space,
             made.environment.single_observation_space,
         )
-        try:
-            self._decode_actions = decoder(made.environment.action_space)
-            self._encode_observations = encoder(made.environment.observation_space)
-            self._encode_observation = encoder(observation_space)
-            description = Description(
-                made.env_id,
-                made.library,
-                made.render_mode,
-                describe(action_space),
-                describe(observation_space),
-                made.notice,
-                num_envs=self._lanes,
-                vectorization_mode=made.vectorization_mode,
-                autoreset_mode=made.autoreset_mode,
-                wrappers=request.wrappers,
-                declared=declared(made.environment, made.env_id, request),
-            )
-        except TypeError as error:
-            made.environment.close()
-            raise InvalidValueError(f"{made.env_id} has a space that has no JSON form: {error}") from None
+        self._decode_actions = decoder(made.environment.action_space)
+        self._encode_observations = encoder(made.environment.observation_space)
+        self._encode_observation = encoder(observation_space)
+        description = Description(
+            made.env_id,
+            made.library,
+            made.render_mode,
+            describe(action_space),
+            describe(observation_space),
+            made.notice,
+            num_envs=self._lanes,
+            vectorization_mode=made.vectorization_mode,
+            autoreset_mode=made.autoreset_mode,
+            wrappers=request.wrappers,
+            declared=declared(made.environment, made.env_id, request),
+            action_check=request.action_check,
+        )
         super().__init__(description, action_space, observation_space, request.seed, usage, owns_process=may_fork)
         self._are_actions = checker(made.environment.action_space)
         self._is_action = checker(action_space)
@@ -291,12 +292,20 @@ class Batch(Served):
                 f"actions are to be one for each of the {self._lanes} lanes, of {self._action_space}: {error}"
             ) from None
         if not self._are_actions(decoded):
+            spaces = self._lane_spaces()
             for lane, action in enumerate(iterate(self._environment.action_space, decoded)):
-                if not self._is_action(action):
+                if not self._is_action(action) and not takes(spaces[lane], action, self.description.action_check):
                     plain = action.tolist() if isinstance(action, np.ndarray | np.generic) else action
-                    raise outside(plain, self._action_space, f"lane {lane}")
-            raise outside(actions, self._environment.action_space, None)
+                    raise outside(plain, spaces[lane], f"lane {lane}")
         return decoded
+
+    def _lane_spaces(self) -> Sequence[gymnasium.Space[Any]]:
+        """Return the action space of each lane as it is now, which may be another than at the creation."""
+        if self.description.vectorization_mode == ENTRY_POINT:
+            return [self._action_space] * self._lanes
+        with self._calling("action_space"):
+            spaces: Sequence[Any] = self._environment.unwrapped.get_attr("action_space")
+        return spaces
 
     @contextlib.contextmanager
     def _calling(self, operation: str, refused: type[GymHttpServerError] | None = None) -> Iterator[None]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import (
     GymHttpServerError,
+    InvalidActionError,
     InvalidValueError,
     NoTransitionModelError,
     RenderModeError,
@@ -18,10 +21,13 @@ from .guests.making import make_guest
 from .making.construct import render_modes
 from .making.declared import declared
 from .making.library import make
+from .making.own_spaces import SPACE_NAMES, given_spaces, own_space
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .rollout import RolloutBuffer, kept, planned
-from .served import Served, as_object, calling, encoded, number, outside
+from .served import Served, as_object, number, outside
+from .space_calls import calling, encoded
 from .transitions import transition_model
+from .values.action_check import takes
 from .values.codec import checker, decoder, encoder
 from .values.encoding import ENCODERS
 from .values.rendered_frame import as_uint8, filmable, latest
@@ -30,6 +36,8 @@ from .values.value_types import note, note_outcome, observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import gymnasium
 
     from .shared.usage import Usage
     from .values.value_types import Types
@@ -54,35 +62,68 @@ class Environment(Served):
         made = make(request) if request.interpreter is None else make_guest(request)
         self._environment = made.environment
         self._prepare_action = made.prepare_action
-        try:
-            action_space, observation_space = describe(made.action_space), describe(made.observation_space)
-        except TypeError as error:
-            made.environment.close()
-            raise InvalidValueError(f"{made.env_id} has a space that has no JSON form: {error}") from None
+        self._given_spaces = given_spaces(made.environment)
         description = Description(
             made.env_id,
             made.library,
             made.render_mode,
-            action_space,
-            observation_space,
+            describe(made.action_space),
+            describe(made.observation_space),
             made.notice,
             autoreset_mode="next_step" if request.autoreset else None,
             wrappers=request.wrappers,
             declared=declared(made.environment, made.env_id, request),
+            action_check=request.action_check,
         )
         super().__init__(
             description, made.action_space, made.observation_space, request.seed, usage, owns_process=owns_process
         )
-        self._decode_action = decoder(made.action_space)
-        self._is_action = checker(made.action_space)
-        self._encode_observation = encoder(made.observation_space)
-        self._note_observation = observation_note(made.observation_space)
+        self._compile(made.action_space, made.observation_space)
         self._stays = getattr(made.environment.unwrapped, "stays", "")
         self._autoreset = request.autoreset
         self._call_timeout = request.call_timeout
         self._observation: Any = None
         self._under_way = False
         self._kept_frame: tuple[int, Any] | None = None
+
+    def _compile(self, action_space: gymnasium.Space[Any], observation_space: gymnasium.Space[Any]) -> None:
+        self._action_space, self._observation_space = action_space, observation_space
+        self._decode_action = decoder(action_space)
+        self._is_action = checker(action_space)
+        self._encode_observation = encoder(observation_space)
+        self._note_observation = observation_note(observation_space)
+
+    def _follow_spaces(self) -> bool:
+        given, before = given_spaces(self._environment), self._given_spaces
+        if given[0] is before[0] and given[1] is before[1]:
+            return False
+        with contextlib.suppress(Exception):
+            if given == before:
+                return False  # a property that makes its space anew
+        env_id, own = self.description.env_id, (self._action_space, self._observation_space)
+        action_space, observation_space = (
+            mine if new is old else own_space(new, name, env_id)
+            for new, old, mine, name in zip(given, before, own, SPACE_NAMES, strict=True)
+        )
+        if action_space is not own[0] and getattr(action_space, "_np_random", None) is None:
+            # The seed of the creation makes the samples repeatable.
+            action_space.seed(int(own[0].np_random.integers(2**31)))
+        self._compile(action_space, observation_space)
+        self.usage.count_spaces()
+        self.description = replace(
+            self.description,
+            action_space=describe(action_space),
+            observation_space=describe(observation_space),
+        )
+        self._given_spaces = given
+        return True
+
+    def _with_spaces(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """Return a reply with the spaces, if they have ever changed."""
+        if self.usage.space_changes:
+            reply["action_space"] = self.description.action_space
+            reply["observation_space"] = self.description.observation_space
+        return reply
 
     def reset(
         self,
@@ -91,7 +132,7 @@ class Environment(Served):
         media_type: str = JSON,
         types: bool = False,
     ) -> Reply:
-        """Start an episode; reply `{"observation", "info"}`.
+        """Start an episode; reply `{"observation", "info"}`, and the spaces if they have ever changed.
 
         Args:
             seed: the seed, as a string of decimal digits if it does not fit in 64 bits; None for the seed of the creation
@@ -104,7 +145,7 @@ class Environment(Served):
         reply = {"observation": self._encode_observation(observation), "info": as_object(info)}
         if types:
             self._note_types(reply, {}, observation, media_type)
-        return encoded(reply, media_type)
+        return encoded(self._with_spaces(reply), media_type)
 
     def step(
         self,
@@ -130,7 +171,8 @@ class Environment(Served):
         noted: Types | None = {} if types else None
         if not self._has_reset:
             raise ResetNeededError("step before the first reset: call reset first")
-        if self._autoreset and not self._under_way:
+        was_reset = self._autoreset and not self._under_way
+        if was_reset:
             observation, info = self._reset(None, None)
             reward, terminated, truncated = 0.0, False, False
         else:
@@ -146,6 +188,8 @@ class Environment(Served):
         }
         if noted is not None:
             self._note_types(reply, noted, observation, media_type)
+        if was_reset:
+            self._with_spaces(reply)
         if render:
             return self._with_frame(reply, media_type, limit)
         return Reply(ENCODERS[media_type](reply), media_type)
@@ -174,27 +218,49 @@ class Environment(Served):
             RolloutTimeoutError: the time limit is reached.
         """
         self.usage.begin_rollout()
-        plan = (
-            None if actions is None else [self._decoded(action, f"actions[{at}]: ") for at, action in planned(actions)]
-        )
         seed = None if seed is None else int(seed)
+        remaining = None if actions is None else iter(self._planned(actions, needs_reset=not self._under_way))
         trajectory = RolloutBuffer(self._observation_space, self._action_space, limit, self._call_timeout)
-        trajectory.refuse_beyond(steps if plan is None else len(plan))
-        if plan is None and seed is not None:
+        steps = steps if actions is None else len(actions)
+        trajectory.refuse_beyond(steps)
+        if actions is None and seed is not None:
             self._action_space.seed(seed)
+        space = self._action_space
         if seed is not None or not self._under_way:
             self._reset(seed, None)
         trajectory.start(self._observation)
-        remaining = None if plan is None else iter(plan)
-        while trajectory.goes_on(steps if plan is None else len(plan), episodes):
+        while trajectory.goes_on(steps, episodes):
             if not self._under_way:
                 self._reset(None, None)
                 trajectory.restart(self._observation)
-            action = self._action_space.sample() if remaining is None else next(remaining)
+            if space is not self._action_space:
+                space = self._action_space
+                if actions is not None:
+                    remaining = iter(self._planned(actions, trajectory.steps))
+            action = space.sample() if remaining is None else next(remaining)
             taken = kept(action)  # the environment may write into it
             observation, reward, terminated, truncated, _ = self._step(action)
             trajectory.add(taken, observation, reward, terminated=terminated, truncated=truncated)
+        trajectory.use_spaces(self._observation_space, self._action_space)
         return encoded(trajectory.arrays(), media_type)
+
+    def _planned(self, actions: Any, start: int = 0, *, needs_reset: bool = False) -> list[Any]:
+        """Return the decoded actions of a request.
+
+        Args:
+            actions: the actions.
+            start: how many of them are left out.
+            needs_reset: there is a reset before the first one anyway, which may bring the space that they are for.
+        """
+        try:
+            return [self._decoded(action, f"actions[{at}]: ") for at, action in planned(actions) if at >= start]
+        except InvalidActionError:
+            before = self._action_space
+            if needs_reset:
+                self._reset(None, None)
+            if before is self._action_space:
+                raise
+            return self._planned(actions, start)
 
     def _note_types(self, reply: dict[str, Any], types: Types, observation: Any, media_type: str) -> None:
         self._note_observation(observation, "/observation", types, media_type == MSGPACK)
@@ -250,7 +316,7 @@ class Environment(Served):
         return frame
 
     def _observed(self) -> dict[str, Any]:
-        return {"observation": self._encode_observation(self._observation)}
+        return self._with_spaces({"observation": self._encode_observation(self._observation)})
 
     def _frame_to_keep(self) -> Any:
         return None if self.description.render_mode in (None, "human") else self._frame()
@@ -268,6 +334,7 @@ class Environment(Served):
         self._kept_frame = None
         self._has_reset = self._under_way = True
         self._observation = observation
+        self._follow_spaces()
         if self._monitor is not None:
             self._monitor.began()
         return observation, info
@@ -275,11 +342,17 @@ class Environment(Served):
     def _decoded(self, action: Any, where: str = "") -> Any:
         try:
             decoded = self._decode_action(action)
+            if self._is_action(decoded):
+                return decoded
         except ValueError as error:
+            if self._follow_spaces():
+                return self._decoded(action, where)
             raise outside(action, self._action_space, f"{where}{error}") from None
-        if not self._is_action(decoded):
-            raise outside(action, self._action_space, where.removesuffix(": ") or None)
-        return decoded
+        if self._follow_spaces():
+            return self._decoded(action, where)
+        if takes(self._action_space, decoded, self.description.action_check):
+            return decoded
+        raise outside(action, self._action_space, where.removesuffix(": ") or None)
 
     def _step(self, action: Any, types: Types | None = None) -> tuple[Any, float, bool, bool, Any]:
         if self._prepare_action is not None:

@@ -63,6 +63,7 @@ class CreateRequest:
         autoreset: the step after the end of an episode resets a single environment.
         call_timeout: time limit of a call in seconds, which a rollout keeps by itself; None for none.
         interpreter: the Python to make it in; None for the server's own.
+        action_check: what an action has to be, one of `values.action_check.ACTION_CHECKS`.
     """
 
     env_id: str
@@ -80,6 +81,7 @@ class CreateRequest:
     autoreset: bool = False
     call_timeout: float | None = None
     interpreter: Interpreter | None = None
+    action_check: str = "lenient"
 
     @property
     def modules(self) -> set[str]:
@@ -124,6 +126,7 @@ class Description:
         wrappers: the wrappers of the request.
         declared: what the environment declares (see `making.declared`).
         interpreter: name of the interpreter that it is made in; None for the server's own Python.
+        action_check: what an action has to be, as in the request.
     """
 
     env_id: str
@@ -138,6 +141,7 @@ class Description:
     wrappers: list[dict[str, Any]] = field(default_factory=list)
     declared: dict[str, Any] = field(default_factory=dict)
     interpreter: str | None = None
+    action_check: str = "lenient"
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form sent to the server."""
@@ -158,11 +162,14 @@ class Description:
             is_right = FIELD_CHECKS.get(each.type)
             if is_right is not None and not is_right(getattr(description, each.name)):
                 raise ValueError(f"{each.name} is no {each.type}")
-        if not all(
-            isinstance(each.get("name"), str) for each in (description.action_space, description.observation_space)
-        ):
+        if not all(map(is_descriptor, (description.action_space, description.observation_space))):
             raise ValueError("a space has no name")
         return description
+
+
+def is_descriptor(space: Any) -> bool:
+    """Return whether a value may be the descriptor of a space: no more is relied on in the server."""
+    return isinstance(space, dict) and isinstance(space.get("name"), str)
 
 
 FIELD_CHECKS: Final[dict[Any, Callable[[Any], bool]]] = {

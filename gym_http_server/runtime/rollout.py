@@ -95,6 +95,10 @@ class RolloutBuffer:
 
     restart = start
 
+    def use_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
+        """Stack the values by these spaces: the environment may have others than at the beginning."""
+        self._observation_space, self._action_space = observation_space, action_space
+
     def add(self, action: Any, observation: Any, reward: float, *, terminated: bool, truncated: bool) -> None:
         """Add a step: an action and its outcome."""
         self._observations.append(self._last)

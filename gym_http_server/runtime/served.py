@@ -7,7 +7,6 @@ never looks inside an observation.
 from __future__ import annotations
 
 import abc
-import contextlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +15,6 @@ import numpy as np
 
 from ..errors import (
     EnvironmentDiedError,
-    EnvironmentRaisedError,
     GymHttpServerError,
     InstanceKindError,
     InvalidActionError,
@@ -26,7 +24,6 @@ from ..errors import (
     ResetNeededError,
 )
 from .idempotency import ONCE, ReplyCache
-from .making.blame import blame
 from .making.construct import render_modes
 from .messages import JSON, MSGPACK, Description, Reply
 from .operations import CALLS, Kind
@@ -34,19 +31,18 @@ from .recording.monitor import NO_MONITOR, Camera, Monitor, schedule
 from .recording.writer import RecordingWriter
 from .shared.usage import Usage
 from .snapshots.snapshots import Snapshots
-from .values.codec import contains, encoder
-from .values.encoding import ENCODERS
+from .space_calls import SpaceCalls, calling, encoded
 from .values.rendered_frame import encode_frame, filmable, goes_packed, packable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import gymnasium
 
 logger = logging.getLogger(__name__)
 
 
-class Served(abc.ABC):
+class Served(SpaceCalls, abc.ABC):
     """One live environment, or a batch of them.
 
     Attributes:
@@ -87,9 +83,7 @@ class Served(abc.ABC):
     ) -> None:
         self.description = description
         self.usage = usage or Usage()
-        self._action_space = action_space
-        self._observation_space = observation_space
-        self._encode_sample = encoder(action_space)
+        self._action_space, self._observation_space = action_space, observation_space
         self._reply_cache = ReplyCache()
         self._snapshots = Snapshots(owns_process=owns_process)
         self._seed = None if seed is None else int(seed)
@@ -128,31 +122,9 @@ class Served(abc.ABC):
         finally:
             self.usage.end()
 
-    def sample(self, media_type: str = JSON) -> Reply:
-        """Draw from the action space; reply `{"action"}`."""
-        with calling("sample"):
-            action = self._action_space.sample()
-        return encoded({"action": self._encode_sample(action)}, media_type)
-
     def claim(self) -> Reply:
         """Reply `{}`, and reserve the idempotency key of a closing, which no other call may have."""
         return encoded({}, JSON)
-
-    def contains_action(self, action: Any, media_type: str = JSON) -> Reply:
-        """Reply `{"member"}`: whether the action space contains the value."""
-        return encoded({"member": contains(self._action_space, action)}, media_type)
-
-    def contains_observation(
-        self, observation: Any = None, description: Mapping[str, Any] | None = None, media_type: str = JSON
-    ) -> Reply:
-        """Reply `{"member"}`: whether the observation space contains the value, or its description has these members."""
-        if description is None:
-            return encoded({"member": contains(self._observation_space, observation)}, media_type)
-        own = self.description.observation_space
-        plain = {
-            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in description.items()
-        }
-        return encoded({"member": all(name in own and own[name] == value for name, value in plain.items())}, media_type)
 
     def render(self, media_types: Sequence[str], lane: int | None = None) -> Reply:
         """Reply the current frame of a lane, in the first of the media types that the render mode allows.
@@ -269,6 +241,7 @@ class Served(abc.ABC):
         snapshot.saved.put_back()
         for name, value in snapshot.own.items():
             setattr(self, name, value)
+        self._follow_spaces()
         if self._monitor is not None:
             self._monitor.interrupt()
         self._keep_frame(snapshot.frame)
@@ -335,37 +308,12 @@ class Served(abc.ABC):
         """Return the frame to save in a snapshot; None if the environment draws it again."""
         return None
 
-    def _keep_frame(self, frame: Any) -> None:  # noqa: B027 -- a batch keeps none
+    def _keep_frame(self, frame: Any) -> None:
         """Render this frame until the next step or reset; None to render the environment."""
 
     @abc.abstractmethod
     def _close(self) -> None:
         """Close the environment of the library."""
-
-
-def encoded(value: Any, media_type: str) -> Reply:
-    """Return a value as a reply in one of the media types of `encoding.ENCODERS`."""
-    return Reply(ENCODERS[media_type](value), media_type)
-
-
-@contextlib.contextmanager
-def calling(operation: str, refused: type[GymHttpServerError] | None = None) -> Iterator[None]:
-    """Turn an exception of the environment into a `GymHttpServerError`.
-
-    Args:
-        operation: the call, for the text.
-        refused: the class of the error if the client's arguments are to blame.
-    """
-    try:
-        yield
-    except GymHttpServerError:
-        raise
-    except (Exception, SystemExit) as error:
-        failure = blame(error, operation)
-        if refused is not None and isinstance(failure, EnvironmentRaisedError):
-            raise refused(failure.detail) from error
-        logger.exception("%s", failure.detail)
-        raise failure from error
 
 
 def outside(action: Any, space: gymnasium.Space[Any], reason: str | None) -> InvalidActionError:

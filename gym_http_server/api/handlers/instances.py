@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...errors import EnvironmentFailure, MissingDependencyError, UnknownEnvironmentError, UsageError
+from ...errors import (
+    EnvironmentFailure,
+    GymHttpServerError,
+    MissingDependencyError,
+    UnknownEnvironmentError,
+    UsageError,
+)
 from ...instances.metadata import Metadata
 from ...interpreters.interpreters import told_by
 from ...runtime.idempotency import SharedReplyCache, compact
@@ -81,6 +88,7 @@ class InstanceHandlers:
             autoreset=body.get("autoreset") or False,
             call_timeout=body.get("call_timeout") or self._settings.call_timeout,
             interpreter=None if interpreter is None else self._interpreters.named(interpreter),
+            action_check=body.get("action_check") or self._settings.action_check,
         )
         instance = await self._made(request, body.get("call_timeout"), metadata, body.get("lease"))
         made = instance.description
@@ -123,7 +131,12 @@ class InstanceHandlers:
 
     async def get_env(self, call: Call, instance_id: str) -> Reply:
         """Describe an instance."""
-        return _described(self._instances.get(instance_id))
+        instance = self._instances.get(instance_id)
+        if instance.state == "ready":
+            # An error of the environment is no reason to tell nothing of the instance.
+            with contextlib.suppress(GymHttpServerError):
+                await instance.read_spaces()
+        return _described(instance)
 
     async def update_env(self, call: Call, instance_id: str, body: dict[str, Any]) -> Reply:
         """Change name and labels of an instance, and describe it."""
@@ -189,6 +202,7 @@ def _described(instance: Instance) -> Reply:
             "metadata": made.declared.get("metadata", {}),
             "specification": made.declared.get("specification", {}),
             "np_random_seeds": made.declared.get("np_random_seeds", []),
+            "action_check": made.action_check,
             "action_space": made.action_space,
             "observation_space": made.observation_space,
             "created_at": _rfc3339(instance.created_at),

@@ -27,11 +27,11 @@ class SpaceHandlers:
 
     async def get_action_space(self, call: Call, instance_id: str) -> Reply:
         """Describe the action space."""
-        return json_reply({"info": self._instances.get(instance_id).description.action_space})
+        return json_reply({"info": (await self._instances.get(instance_id).read_spaces()).action_space})
 
     async def get_observation_space(self, call: Call, instance_id: str) -> Reply:
         """Describe the observation space."""
-        return json_reply({"info": self._instances.get(instance_id).description.observation_space})
+        return json_reply({"info": (await self._instances.get(instance_id).read_spaces()).observation_space})
 
 
 class SpacePlans:
@@ -40,6 +40,10 @@ class SpacePlans:
     def sample_action(self, call: Call) -> dict[str, Any]:
         """Return a random action."""
         return call.arguments()
+
+    def sample_space(self, call: Call, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a random value of a space, or of a space inside it."""
+        return call.arguments(space=body["space"], part=body.get("part", ""))
 
     def action_space_contains_value(self, call: Call, x: str) -> dict[str, Any]:
         """Return whether the action space contains a value, given as JSON in the path."""
@@ -54,10 +58,10 @@ class SpacePlans:
 
     def action_space_contains(self, call: Call, body: dict[str, Any]) -> dict[str, Any]:
         """Return whether the action space contains a value."""
-        return call.arguments(action=body["action"])
+        return call.arguments(action=body["action"], part=body.get("part", ""))
 
     def observation_space_contains(self, call: Call, body: dict[str, Any]) -> dict[str, Any]:
         """Return whether the observation space contains a value, or its description has the members of the body."""
         if "observation" in body:
-            return call.arguments(observation=body["observation"])
+            return call.arguments(observation=body["observation"], part=body.get("part", ""))
         return call.arguments(description=body)

@@ -33,6 +33,7 @@ class InstanceMethods(OperationBase):
         name: str | None = None,
         labels: dict[str, str] | None = None,
         lease: float | EllipsisType | None = ...,
+        action_check: str | None = None,
     ) -> dict[str, str]:
         """Make an environment, or a batch of environments.
 
@@ -55,6 +56,7 @@ class InstanceMethods(OperationBase):
             labels: texts by name, shown with the name.
             lease: seconds without a use or a renewal after which the instance is closed; None for no lease (the
                 server's `--idle-timeout` still applies). By default 240 for a `Client`.
+            action_check: which actions are refused: `strict`, `lenient` or `library`; by default the server's setting.
 
         Returns:
             `instance_id`, the served `env_id`, `library` with its version, and `interpreter` unless it is the server's own.
@@ -78,6 +80,7 @@ class InstanceMethods(OperationBase):
             name=name,
             labels=labels,
             lease=lease,
+            action_check=action_check,
         )
         created = self._call("POST", "/v1/envs/", body, keyed=True)
         if isinstance(lease, int | float):

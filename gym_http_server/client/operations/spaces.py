@@ -26,19 +26,34 @@ class SpaceMethods(OperationBase):
         """Return a random action of the generator that `seed` of `create_env` seeded."""
         return self._call("GET", instance_path(instance_id, "/action_space/sample"), hot=True)["action"]
 
-    def action_space_contains(self, instance_id: str, action: Any) -> bool:
-        """Return whether the action space contains `action`."""
-        return self._is_member(instance_path(instance_id, "/action_space/contains"), {"action": action})
+    def sample_space(self, instance_id: str, space: str, part: str = "") -> Any:
+        """Return a random value of a space.
+
+        Args:
+            instance_id: the instance.
+            space: `action` or `observation`.
+            part: JSON pointer to a space in its description, such as `/spaces/mission`.
+        """
+        return self.sample_space_typed(instance_id, space, part)["value"]
+
+    def sample_space_typed(self, instance_id: str, space: str, part: str = "") -> dict[str, Any]:
+        """Return the `value` of `sample_space`, and the `types` of NumPy and Python in it if there are any."""
+        return self._call("POST", instance_path(instance_id, "/space/sample"), {"space": space, "part": part})
+
+    def action_space_contains(self, instance_id: str, action: Any, part: str = "") -> bool:
+        """Return whether the action space contains `action`, or the space in its description at the JSON pointer `part`."""
+        path = instance_path(instance_id, "/action_space/contains")
+        return self._is_member(path, {"action": action} | ({"part": part} if part else {}))
 
     def action_space_contains_value(self, instance_id: str, x: str) -> bool:
         """Return whether the action space contains the action whose JSON is `x`, such as `[0.5]`."""
         path = instance_path(instance_id, f"/action_space/contains/{quote(x, safe='')}")
         return bool(self._call("GET", path, repeatable=True)["member"])
 
-    def observation_space_contains(self, instance_id: str, observation: Any) -> bool:
-        """Return whether the observation space contains `observation`."""
+    def observation_space_contains(self, instance_id: str, observation: Any, part: str = "") -> bool:
+        """Return whether the observation space contains `observation`, with `part` as for `action_space_contains`."""
         path = instance_path(instance_id, "/observation_space/contains")
-        return self._is_member(path, {"observation": observation})
+        return self._is_member(path, {"observation": observation} | ({"part": part} if part else {}))
 
     def _is_member(self, path: str, body: dict[str, Any]) -> bool:
         return bool(self._call("POST", path, body, hot=True, repeatable=True)["member"])

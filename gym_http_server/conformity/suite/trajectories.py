@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from ...runtime.values.codec import decode, encode
+from ...runtime.values.opaque import opaque_parts
 from ...runtime.values.spaces import rebuild
 from ..exchange import Nonconformity, shown
 
@@ -182,12 +183,14 @@ def _steps(
 
 
 def actions_for(caller: Caller, instance_id: str, seed: int, steps: int = DEFAULT_STEPS) -> list[Any]:
-    """Return actions of an instance's action space, equal for equal seeds."""
+    """Return actions of an instance's action space, equal for equal seeds unless only the server can sample it."""
     descriptor = caller.get_action_space(instance_id)
     try:
         space = rebuild(descriptor)
     except ValueError as error:
         raise Nonconformity("an action space that can be rebuilt", f"{shown(descriptor)} ({error})") from None
+    if next(opaque_parts(space), None) is not None:
+        return [caller.sample_action(instance_id) for _ in range(steps)]
     space.seed(seed)
     return [plain(encode(space, space.sample())) for _ in range(steps)]
 

@@ -22,6 +22,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from ...errors import MissingDependencyError
+from ..values.opaque import OpaqueSpace
 from .dependencies import REQUIREMENTS, pip_command
 
 if TYPE_CHECKING:
@@ -67,8 +68,10 @@ def available() -> bool:
 def convert_space(space: Any) -> gymnasium.Space[Any]:
     """Return Gymnasium's equal of a space of gym; a space of Gymnasium is returned unchanged.
 
+    One of another kind, with `sample` and `contains`, becomes an `OpaqueSpace`.
+
     Raises:
-        TypeError: gym 0.26 has no such kind of space.
+        TypeError: it is no space.
     """
     if isinstance(space, gymnasium.Space):
         return space
@@ -96,7 +99,11 @@ def convert_space(space: Any) -> gymnasium.Space[Any]:
         case "Graph":
             edges = None if space.edge_space is None else convert_space(space.edge_space)
             return spaces.Graph(convert_space(space.node_space), edges)
-    raise TypeError(f"gym's space {space!r} of the class {type(space).__name__} has no counterpart")
+    if isinstance(space, type) or not (
+        callable(getattr(space, "sample", None)) and callable(getattr(space, "contains", None))
+    ):
+        raise TypeError(f"an object of type {type(space).__module__}.{type(space).__qualname__} is no space")
+    return OpaqueSpace.of(space)
 
 
 class _Wide(np.ndarray[Any, Any]):
@@ -115,7 +122,7 @@ class Adapted(gymnasium.Env[Any, Any]):
         max_episode_steps: steps after which gym truncates an episode, or None; some wrappers read it.
 
     Raises:
-        TypeError: one of its spaces has no counterpart.
+        TypeError: one of its spaces is no space.
     """
 
     def __init__(self, environment: Any, env_id: str, max_episode_steps: int | None) -> None:

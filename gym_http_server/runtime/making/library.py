@@ -18,6 +18,7 @@ from . import gym_compat
 from .blame import constructing
 from .construct import adapted, closing_on_error, construct, quiet
 from .ids import LIBRARY_PACKAGES, find
+from .own_spaces import SPACE_NAMES, given_spaces, own_space
 from .sources.imports import declare, module_of
 from .wrappers import check_names, wrap
 
@@ -85,16 +86,19 @@ def make(request: CreateRequest) -> NewEnvironment:
             environment = wrap(adapted(environment, registration, request), request)
         with closing_on_error(environment):
             remember_actions(environment)
-            spaces = environment.action_space, environment.observation_space
+            given = given_spaces(environment)
+            action_space, observation_space = (
+                own_space(space, name, registration.env_id) for space, name in zip(given, SPACE_NAMES, strict=True)
+            )
             if registration.library == "gym" and not request.wrappers:
-                spaces = gym_compat.convert_space(spaces[0]), gym_compat.convert_space(spaces[1])
-                prepare_action = gym_compat.prepare_action_for(spaces[0], narrows=gym_compat.narrows(environment))
+                prepare_action = gym_compat.prepare_action_for(action_space, narrows=gym_compat.narrows(environment))
     return NewEnvironment(
         environment,
         registration.env_id,
         f"{registration.library} {importlib.metadata.version(registration.library)}",
         render_mode,
-        *spaces,
+        action_space,
+        observation_space,
         prepare_action=prepare_action,
         notice=registration.notice,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gymnasium
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import Autoreset
 
 from ...errors import InvalidValueError
 from ...support.foreign_threads import lasting_threads
@@ -21,6 +22,7 @@ from .blame import constructing
 from .construct import adapted, closing_on_error, construct, make_single, quiet
 from .ids import find
 from .library import can_be_made, constructor_kwargs
+from .own_spaces import with_own_spaces
 from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:
@@ -89,8 +91,8 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
             kwargs = {"disable_env_checker": True, **kwargs}
         if request.max_episode_steps is not None:
             kwargs["max_episode_steps"] = request.max_episode_steps
-        if request.wrappers:
-            kwargs["wrappers"] = [functools.partial(wrap, request=request)]
+        if mode != ENTRY_POINT:
+            kwargs["wrappers"] = [functools.partial(_prepared, env_id=registration.env_id, request=request)]
         if mode == "async":
             return _make_async(registration, lanes, vector_kwargs, kwargs)
         return gymnasium.make_vec(
@@ -120,8 +122,9 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
 def _make_async(registration: Registration, lanes: int, vector_kwargs: dict[str, Any], kwargs: dict[str, Any]) -> Any:
     """Make a batch with a process per lane, and with shared memory if observations have a fixed layout.
 
-    Gymnasium 1.4.0 refuses shared memory for Graph and Sequence, and reads Text and OneOf from it only once. Without
-    shared memory, in `next_step`, its processes reset twice if the client resets after an ended episode.
+    Gymnasium 1.4.0 refuses shared memory for Graph, Sequence and packages' own spaces, and reads Text and OneOf from it only
+    once. Without shared memory, in `next_step`, its processes reset twice if the client resets after an ended episode: there a
+    wrapper of each lane does what that mode does.
     """
 
     def make(**more: Any) -> Any:
@@ -142,12 +145,16 @@ def _make_async(registration: Registration, lanes: int, vector_kwargs: dict[str,
         if _has_fixed_layout(environment.single_observation_space):
             return environment
         environment.close()
-    if vector_kwargs["autoreset_mode"] is AutoresetMode.NEXT_STEP:
-        raise InvalidValueError(
-            f"{registration.env_id} cannot be made in vectorization_mode 'async' with autoreset_mode 'next_step', because its "
-            "observations have no fixed layout: ask for autoreset_mode 'same_step' or 'disabled', or for 'sync'"
-        )
-    return make(shared_memory=False)
+    if vector_kwargs["autoreset_mode"] is not AutoresetMode.NEXT_STEP:
+        return make(shared_memory=False)
+    kwargs = {**kwargs, "wrappers": [*kwargs["wrappers"], Autoreset]}
+    environment = make(shared_memory=False, autoreset_mode=AutoresetMode.DISABLED)
+    environment.metadata = {**environment.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
+    return environment
+
+
+def _prepared(environment: Any, env_id: str, request: CreateRequest) -> Any:
+    return wrap(with_own_spaces(environment, env_id), request)
 
 
 def _has_fixed_layout(space: gymnasium.Space[Any]) -> bool:

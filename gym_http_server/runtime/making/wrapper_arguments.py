@@ -37,9 +37,9 @@ def as_tuple(value: Any, environment: Environment) -> Any:  # noqa: ARG001 -- th
 
 
 def as_bound(value: Any, environment: Environment) -> Any:  # noqa: ARG001 -- as above
-    """Return a number, or an array of the numbers in a list; ±1e100 and beyond becomes an infinity."""
+    """Return a number, or an array of the numbers in a list; ±1e100 becomes an infinity."""
     if not isinstance(value, list):
-        return value * np.inf if isinstance(value, float) and abs(value) >= JSON_INFINITY else value
+        return value * np.inf if isinstance(value, float) and abs(value) == JSON_INFINITY else value
     try:
         array = np.array(value)
     except ValueError:  # lists of different lengths
@@ -47,7 +47,7 @@ def as_bound(value: Any, environment: Environment) -> Any:  # noqa: ARG001 -- as
     if array.dtype.kind not in "iuf":
         raise ValueError("expected a number, or a list of numbers of the shape of the space")
     if array.dtype.kind == "f":
-        array[np.abs(array) >= JSON_INFINITY] *= np.inf
+        array[np.abs(array) == JSON_INFINITY] *= np.inf
     return array
 
 

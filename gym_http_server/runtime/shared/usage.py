@@ -10,8 +10,10 @@ from typing import Final
 
 from ..operations import CALLS
 
-CELLS: Final = 8
-_STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION, _STEPS_BEFORE, _EPISODES_BEFORE = range(CELLS)
+CELLS: Final = 9
+_STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION, _STEPS_BEFORE, _EPISODES_BEFORE, _SPACES = range(
+    CELLS
+)
 _NAMES: Final = tuple(CALLS)
 _INDEX: Final = {name: float(index) for index, name in enumerate(CALLS)}
 MAX_VALUE: Final = float(1 << 53)
@@ -47,6 +49,15 @@ class Usage:
         cells = self._cells
         cells[_STEPS] += steps
         cells[_EPISODES] += episodes
+
+    def count_spaces(self) -> None:
+        """Record that the environment has other spaces than before."""
+        self._cells[_SPACES] += 1
+
+    @property
+    def space_changes(self) -> int:
+        """How many times its spaces have changed."""
+        return int(within(self._cells[_SPACES]))
 
     @property
     def steps(self) -> int:

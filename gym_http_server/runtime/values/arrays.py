@@ -104,19 +104,20 @@ def _floats(leaves: list[Any], dtype: np.dtype[Any]) -> Array:
     try:
         wide = np.array(leaves, np.float64)
     except OverflowError:
-        wide = np.array([_finite(leaf) for leaf in leaves], np.float64)
+        wide = np.array([_as_float(leaf) for leaf in leaves], np.float64)
     return _narrow(wide, dtype)
 
 
-def _finite(leaf: Any) -> Any:
-    return (
-        leaf if leaf is None or -JSON_INFINITY < leaf < JSON_INFINITY else math.copysign(JSON_INFINITY, leaf > 0 or -1)
-    )
+def _as_float(leaf: Any) -> Any:
+    try:
+        return leaf if leaf is None else float(leaf)
+    except OverflowError:
+        return math.inf if leaf > 0 else -math.inf
 
 
 def _narrow(wide: Array, dtype: np.dtype[Any]) -> Array:
     with np.errstate(all="ignore"):
-        return np.where(np.abs(wide) >= JSON_INFINITY, np.copysign(np.inf, wide), wide).astype(dtype)
+        return np.where(np.abs(wide) == JSON_INFINITY, np.copysign(np.inf, wide), wide).astype(dtype)
 
 
 def _integers(leaves: list[Any], dtype: np.dtype[Any]) -> Array:
@@ -150,7 +151,7 @@ def beyond(dtype: np.dtype[Any]) -> str:
 
 
 def limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """Return the least and greatest value that `dtype` holds; for floats the greatest below 1e100, which means infinity."""
+    """Return the least and greatest value that `dtype` holds; for floats at most those before ±1e100, which mean infinity."""
     if dtype.kind == "b":
         return 0, 1
     if dtype.kind == "f":

@@ -4,6 +4,9 @@
 converts, and checks structure and type; a checker then checks membership. It agrees with `space.contains` and is several
 times faster, because shape and dtype are known. A subclass's own `contains` is called, except for the values of a batch.
 
+A value of a space of another kind than Gymnasium's own is what JSON makes of it, or an array where the space declares shape and
+dtype, and its own `contains` decides.
+
 A batch of values, in a stacked Sequence or a Graph, is an array for array-like spaces, a dict or tuple of batches for Dict
 and Tuple, and a tuple of values for every other kind.
 """
@@ -33,13 +36,14 @@ from .arrays import (
     value_range,
     within,
 )
+from .opaque import OpaqueSpace, array_type
 
 
 def decoder(space: Space[Any]) -> Convert:
     """Return `decode` compiled for `space`.
 
     Raises:
-        TypeError: this kind of space has no codec; so do the other functions.
+        TypeError: it is no space of Gymnasium; so do the other functions.
     """
     return _codec(space).decode
 
@@ -106,7 +110,45 @@ class _Codec:
 
 @singledispatch
 def _codec(space: Space[Any]) -> _Codec:
-    raise TypeError(f"a space of type {type(space).__module__}.{type(space).__qualname__} has no codec")
+    if not isinstance(space, Space):
+        raise TypeError(f"an object of type {type(space).__module__}.{type(space).__qualname__} is no space")
+    as_array, encode = _declared(space)
+
+    def check(value: Any) -> bool:
+        try:
+            return bool(space.contains(value))
+        except Exception:  # noqa: BLE001 -- third-party code may raise anything
+            return False
+
+    def decode(value: Any) -> Any:
+        # JSON has one kind of row where Python has three.
+        array = as_array(value)
+        forms = (array, value, tuple(value) if isinstance(value, list) else value)
+        return next(filter(check, forms), array)
+
+    return _Codec(decode, check, encode)
+
+
+@_codec.register(OpaqueSpace)
+def _opaque(space: OpaqueSpace) -> _Codec:
+    if space.owner is not None and not space.is_remote:
+        return _codec.dispatch(Space)(space)
+    # The owner is not asked for each value that is read.
+    as_array, encode = _declared(space)
+    return _Codec(as_array, space.contains, encode)
+
+
+def _declared(space: Space[Any]) -> tuple[Convert, Convert]:
+    """Return `decode` and `encode` for arrays if the space declares them, otherwise functions that change nothing."""
+    declared = array_type(space)
+    if declared is None:
+        return _same, _same
+    shape, dtype = declared
+    return _lenient(array_decoder(shape, dtype, booleans=dtype.kind == "b", batch=False)), _lenient(encode_array)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 @singledispatch

@@ -1,7 +1,8 @@
 """Descriptors: spaces as plain JSON values, and back.
 
 First the keys of the v1 contract (`name`, `n`, `shape`, flat `low` and `high`), then those needed to rebuild the space. No
-value is null, infinities are ±1e100, and `keys` repeats the order of a Dict, because some JSON libraries lose it.
+value is null, infinities are ±1e100, and `keys` repeats the order of a Dict, because some JSON libraries lose it. A space of
+another kind than Gymnasium's own is `opaque`: its class name, and shape and dtype where its values are arrays.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Text, Tuple
 
 from ..messages import JSON_INFINITY
+from .opaque import OpaqueSpace, array_type, class_name
 
 # Of the codes with the same name the last stays: `l`, NumPy's default, after `q`.
 _DTYPES: Final = {np.dtype(code).name: np.dtype(code) for code in "?bhiqlBHIQLefdg"}
@@ -28,9 +30,15 @@ def describe(space: Space[Any]) -> dict[str, Any]:
     infinities. Keys of a Dict become strings.
 
     Raises:
-        TypeError: this kind of space has no descriptor.
+        TypeError: it is no space of Gymnasium.
     """
-    raise TypeError(f"a space of type {type(space).__module__}.{type(space).__qualname__} has no descriptor")
+    if not isinstance(space, Space):
+        raise TypeError(f"an object of type {type(space).__module__}.{type(space).__qualname__} is no space")
+    descriptor: dict[str, Any] = {"name": class_name(space), "opaque": True}
+    declared = array_type(space)
+    if declared is not None:
+        descriptor |= {"shape": list(declared[0]), "dtype": declared[1].name}
+    return descriptor
 
 
 @describe.register(Discrete)
@@ -51,10 +59,18 @@ def _describe_box(space: Box[Any]) -> dict[str, Any]:
 
 
 def _open_sides(space: Box[Any]) -> dict[str, Any]:
-    """Return the sides that an integer Box declares unbounded: Gymnasium samples them differently from the dtype's limits."""
-    if np.dtype(space.dtype).kind not in "iu":
+    """Return what the bounds do not tell.
+
+    An integer Box may declare sides unbounded: Gymnasium samples them differently from the dtype's limits. Of a float Box it
+    is the bounds of ±1e100 that are no infinities.
+    """
+    dtype = np.dtype(space.dtype)
+    if dtype.kind in "iu":
+        sides = {"unbounded_below": ~space.bounded_below, "unbounded_above": ~space.bounded_above}
+    elif dtype in (np.float64, np.longdouble):
+        sides = {"bounded_below": space.low == -JSON_INFINITY, "bounded_above": space.high == JSON_INFINITY}
+    else:
         return {}
-    sides = {"unbounded_below": ~space.bounded_below, "unbounded_above": ~space.bounded_above}
     return {name: np.ravel(is_open).tolist() for name, is_open in sides.items() if np.any(is_open)}
 
 
@@ -149,13 +165,16 @@ def _bounds(bounds: np.ndarray[Any, Any]) -> list[Any]:
 def rebuild(descriptor: Mapping[str, Any]) -> Space[Any]:
     """Return the space of a descriptor: `rebuild(describe(space)) == space`.
 
-    A bound of ±1e100 becomes an infinity, and keys of a Dict that are neither strings nor integers become strings.
+    A bound of ±1e100 becomes an infinity unless it is said to be a bound, keys of a Dict that are neither strings nor integers
+    become strings, and an opaque space an `OpaqueSpace` without an owner.
 
     Raises:
         ValueError: it is not a descriptor; the text says what is wrong.
     """
     name = descriptor.get("name") if isinstance(descriptor, Mapping) else None
     build = _BUILDERS.get(name) if isinstance(name, str) else None
+    if isinstance(name, str) and build is None and descriptor.get("opaque") is True:
+        build = _rebuild_opaque
     if build is None:
         raise ValueError(f"not a descriptor: its name is {name!r}, expected one of {', '.join(_BUILDERS)}")
     try:
@@ -174,12 +193,22 @@ def _rebuild_discrete(descriptor: Mapping[str, Any]) -> Space[Any]:
 
 
 def _rebuild_box(descriptor: Mapping[str, Any]) -> Space[Any]:
-    box = Box(_array(descriptor, "low"), _array(descriptor, "high"), dtype=_dtype(descriptor))
+    low, high = _array(descriptor, "low"), _array(descriptor, "high")
+    for bounds, name, number in ((low, "bounded_below", -JSON_INFINITY), (high, "bounded_above", JSON_INFINITY)):
+        if name in descriptor:
+            bounds[np.array(descriptor[name], np.bool_).reshape(bounds.shape)] = number
+    box = Box(low, high, dtype=_dtype(descriptor))
     for side in ("below", "above"):
         if f"unbounded_{side}" in descriptor:
             is_open = np.array(descriptor[f"unbounded_{side}"], np.bool_).reshape(box.shape)
             setattr(box, f"bounded_{side}", ~is_open)
     return box
+
+
+def _rebuild_opaque(descriptor: Mapping[str, Any]) -> Space[Any]:
+    if "shape" not in descriptor:
+        return OpaqueSpace(descriptor["name"])
+    return OpaqueSpace(descriptor["name"], tuple(_dimensions(descriptor)), _dtype(descriptor))
 
 
 def _rebuild_multi_binary(descriptor: Mapping[str, Any]) -> Space[Any]:

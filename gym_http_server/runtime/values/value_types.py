@@ -13,7 +13,7 @@ from functools import singledispatch
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Text, Tuple
 
 from ..messages import JSON_INFINITY
 from .packing import NUMBER_TYPES
@@ -56,7 +56,7 @@ def _note(value: Any, pointer: str, types: Types, packed: bool, path: set[int]) 
             types[pointer] = "tuple"
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             if type(item) not in _PLAIN:
-                _note(item, _joined(pointer, key), types, packed, path)
+                _note(item, joined(pointer, key), types, packed, path)
         path.discard(id(value))
 
 
@@ -71,7 +71,7 @@ def _note_numpy(value: Any, pointer: str, types: Types, packed: bool, path: set[
         for index in np.ndindex(value.shape):
             item = value[index]
             if type(item) not in _PLAIN:
-                _note(item, _joined(pointer, *index), types, packed, path)
+                _note(item, joined(pointer, *index), types, packed, path)
 
 
 def _keeps_type(value: Any) -> bool:
@@ -91,7 +91,8 @@ def _type_of(value: Any) -> str | None:
     return _NAMES.get(type(value))
 
 
-def _joined(pointer: str, *keys: Any) -> str:
+def joined(pointer: str, *keys: Any) -> str:
+    """Return a JSON pointer with further keys."""
     return "/".join((pointer, *(str(key).replace("~", "~0").replace("/", "~1") for key in keys)))
 
 
@@ -105,7 +106,12 @@ def note_outcome(value: Any, pointer: str, types: Types) -> None:
 @singledispatch
 def observation_note(space: Space[Any]) -> Note:  # noqa: ARG001 -- the signature of all kinds
     """Return the function that notes the types in a value of `space` that `codec.decoder(space)` does not restore."""
+    return note
 
+
+@observation_note.register(Graph)
+@observation_note.register(Text)
+def _no_note(space: Space[Any]) -> Note:  # noqa: ARG001 -- the signature of all kinds
     def note_nothing(value: Any, pointer: str, types: Types, packed: bool) -> None:
         """Do nothing: the decoder restores the type."""
 
@@ -147,7 +153,7 @@ def _dict_note(space: Dict[Any]) -> Note:
         if isinstance(value, Mapping):
             for key, part in parts:
                 if key in value:
-                    part(value[key], _joined(pointer, key), types, packed)
+                    part(value[key], joined(pointer, key), types, packed)
 
     return note_dict
 
@@ -165,7 +171,7 @@ def _sequence_note(space: Sequence) -> Note:
         if isinstance(value, list | tuple):
             _row_note([part] * len(value))(value, pointer, types, packed)
 
-    return observation_note.dispatch(object)(space) if space.stack else note_sequence
+    return _no_note(space) if space.stack else note_sequence
 
 
 @observation_note.register(OneOf)
@@ -186,7 +192,7 @@ def _row_note(parts: list[Note]) -> Note:
             types[pointer] = "list"
         if isinstance(value, list | tuple) and len(value) == len(parts):
             for at, part in enumerate(parts):
-                part(value[at], _joined(pointer, at), types, packed)
+                part(value[at], joined(pointer, at), types, packed)
 
     return note_row
 

@@ -25,6 +25,7 @@ from gym_http_server.runtime.making.ids import find
 from gym_http_server.runtime.making.library import declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
 from gym_http_server.runtime.registry.registry import installed
+from gym_http_server.runtime.values.spaces import describe
 
 ATARI = ("ale_py",)
 
@@ -247,8 +248,31 @@ def test_gyms_spaces_become_gymnasiums() -> None:
         space.seed(1)
         if type(space).__name__ != "Graph":
             assert converted.contains(space.sample())
-    with pytest.raises(TypeError, match="counterpart"):
+    with pytest.raises(TypeError, match="object is no space"):
         gym_compat.convert_space(object())
+
+
+def test_a_packages_own_space_of_gym_asks_that_space() -> None:
+    """It is described by its class name, sampled, checked and seeded as it is itself."""
+    gym = gym_compat.load()
+
+    class Words(gym.spaces.Space):  # type: ignore[misc]  # gym has no types
+        def sample(self) -> str:
+            return f"word {self.np_random.integers(10**6)}"
+
+        def contains(self, x: object) -> bool:
+            return isinstance(x, str)
+
+    space = gym.spaces.Dict({"words": Words()})
+    converted = gym_compat.convert_space(space)
+    assert describe(converted)["spaces"] == {"words": {"name": "Words", "opaque": True}}
+    samples = []
+    for _ in range(2):
+        converted.seed(3)
+        samples.append(converted.sample())
+    assert samples[0] == samples[1]
+    assert converted.contains(samples[0])
+    assert not converted.contains({"words": 1})
 
 
 def test_float_actions_are_widened_for_gym_at_any_depth() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -144,15 +146,50 @@ def test_a_subclass_is_described_as_the_kind_it_is():
     assert describe(Joints(-1, 1, (2,)))["name"] == "Box"
 
 
-def test_an_unknown_kind_is_refused_by_name():
-    """A space without a descriptor fails loudly, wherever it hides, and says which class it is."""
+class Manifold(gymnasium.Space[Any]):
+    """A space of a package's own."""
 
-    class Manifold(gymnasium.Space):
-        pass
 
-    for space in (Manifold(), Tuple([Discrete(2), Dict({"a": Manifold()})])):
-        with pytest.raises(TypeError, match="Manifold"):
-            describe(space)
+def test_a_packages_own_space_is_told_by_its_class_name_as_opaque():
+    """With shape and dtype where its values are arrays of numbers, and never by the name of a kind that clients know."""
+    assert describe(Manifold(None, str)) == {"name": "Manifold", "opaque": True}
+    assert describe(Manifold((2, 3), np.float32)) == {
+        "name": "Manifold",
+        "opaque": True,
+        "shape": [2, 3],
+        "dtype": "float32",
+    }
+    impostor = type("Box", (gymnasium.Space,), {"__module__": "mine"})
+    assert describe(impostor()) == {"name": "mine.Box", "opaque": True}
+    assert describe(type("Mine", (Discrete,), {})(2))["name"] == "Discrete"
+
+
+def test_an_opaque_descriptor_is_rebuilt_inside_every_kind():
+    """The rebuilt space is equal to another of the same descriptor, survives copies, and says that it has no owner."""
+    space = Dict({"a": Tuple([Manifold(), OneOf([Manifold((2,), np.int8)])]), "b": Sequence(Manifold())})
+    rebuilt = rebuild(describe(space))
+    assert describe(rebuilt) == describe(space)
+    assert rebuilt == copy.deepcopy(rebuilt) == rebuild(describe(space))
+    assert pickle.loads(pickle.dumps(rebuilt)) == rebuilt  # noqa: S301 -- of this process
+    with pytest.raises(RuntimeError, match="Manifold"):
+        rebuilt.sample()
+
+
+def test_what_is_no_space_has_no_descriptor():
+    """It is refused by the name of its class."""
+    with pytest.raises(TypeError, match="NoneType"):
+        describe(None)
+
+
+def test_every_bound_of_a_float_box_comes_back():
+    """Those beyond 1e100, those of exactly ±1e100, the greatest numbers of the dtypes and infinities."""
+    for dtype in (np.float16, np.float32, np.float64):
+        most = np.finfo(dtype).max
+        for low, high in ((-most, most), (-INF, INF), (-most, INF), (0, most)):
+            box = Box(low, high, (2,), dtype)
+            assert rebuild(json.loads(json.dumps(describe(box)))) == box
+    mixed = Box(np.array([-1e100, -INF, -1.7e308]), np.array([1.7e308, 1e100, INF]), dtype=np.float64)
+    assert rebuild(json.loads(json.dumps(describe(mixed)))) == mixed
 
 
 BOX = {"name": "Box", "shape": [2], "low": [0, 0], "high": [1, 1], "dtype": "float32"}
