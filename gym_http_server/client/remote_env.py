@@ -8,6 +8,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import seeding
 
+from ..runtime.values.outcomes import PARTS
 from .client import Client
 from .http.body import msgpack_value
 from .http.transport import MSGPACK
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _DEFAULT_FPS = 30
+_OUTCOME = ("observation", "reward", "terminated", "truncated", "info")
+_SEVERAL = frozenset(PARTS.values())
 
 
 class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
@@ -94,6 +97,8 @@ class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
     def _create_spaces(self, description: dict[str, Any]) -> None:
         self.action_space = self._space("action", description)
         self.observation_space = self._space("observation", description)
+        if "reward_space" in description:
+            self.reward_space = self._space("reward", description)
 
     @property
     def np_random(self) -> np.random.Generator:
@@ -120,8 +125,11 @@ class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
         values = self._read(reply["observation"]), own(reply["info"])
         return self._retyped(reply, ("observation", "info"), values)
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Take one action; return observation, reward, terminated, truncated and info."""
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Take one action; return observation, reward, terminated, truncated and info.
+
+        A reward of several components, and ends by agent, are what the environment returns: an array, a tuple or a dict.
+        """
         instance_id = self._instance_id or self.instance_id
         reply = self._client.step_env(instance_id, self._write(action), self._has_frames, types=True)
         if self._has_frames:
@@ -131,18 +139,18 @@ class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
         if "action_space" in reply:
             self._follow_spaces(reply)
         reward, info = reply["reward"], reply["info"]
-        values = (
+        names: tuple[str, ...] = _OUTCOME
+        values: tuple[Any, ...] = (
             self._read(reply["observation"]),
             float("nan") if reward is None else reward,
             reply["terminated"],
             reply["truncated"],
             own(info) if info else info,
         )
-        return (
-            values
-            if "types" not in reply
-            else self._retyped(reply, ("observation", "reward", "terminated", "truncated", "info"), values)
-        )
+        if reward is None or "terminations" in reply or "truncations" in reply:
+            names = tuple(PARTS[name] if PARTS.get(name) in reply else name for name in names)
+            values = tuple(map(lambda name, value: own(reply[name]) if name in _SEVERAL else value, names, values))
+        return values if "types" not in reply else self._retyped(reply, names, values)
 
     def _show(self, frame_error: str | None = None) -> None:
         if self._window is None:

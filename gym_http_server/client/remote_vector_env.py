@@ -26,6 +26,11 @@ _RENAMED = ("vectorization_mode", "wrappers")
 """Arguments that `gymnasium.make_vec` would take for its own; in a spec their names begin with `server_`."""
 
 
+_OUTCOME = ("observations", "rewards", "terminated", "truncated", "infos")
+_OUTCOME_OF_COMPONENTS = ("observations", "component_rewards", "terminated", "truncated", "infos")
+_PARTS = frozenset(("component_rewards", "terminations", "truncations"))
+
+
 class RemoteVectorEnv(RemoteInstance, VectorEnv[Any, Any, Any]):
     """A batch of environments on a server that step together, with one request a step.
 
@@ -92,6 +97,9 @@ class RemoteVectorEnv(RemoteInstance, VectorEnv[Any, Any, Any]):
         self.single_observation_space = self._space("observation", description)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        if "reward_space" in description:
+            self.single_reward_space = rebuild(description["reward_space"])
+            self.reward_space = batch_space(self.single_reward_space, self.num_envs)
         self._read_lane = observation_reader(self.single_observation_space)
 
     @property
@@ -151,23 +159,25 @@ class RemoteVectorEnv(RemoteInstance, VectorEnv[Any, Any, Any]):
         """Take an action in each lane.
 
         Returns:
-            The observations of all lanes; rewards, an array of floats of shape (num_envs,); terminated and truncated,
-            arrays of booleans of that shape; infos.
+            The observations of all lanes; rewards, an array of floats of shape (num_envs,), or with an axis of components,
+            or of what each lane's environment returned; terminated and truncated, arrays of booleans; infos, where the ends
+            by agent are `terminations` and `truncations`.
         """
         reply = self._client.step_batch(self.instance_id, self._write(actions), types=True)
         infos = reply["infos"]
+        names, rewards = _OUTCOME, reply["rewards"]
+        if not _PARTS.isdisjoint(reply):
+            infos = infos | {name: reply[name] for name in ("terminations", "truncations") if name in reply}
+            if "component_rewards" in reply:
+                names, rewards = _OUTCOME_OF_COMPONENTS, reply["component_rewards"]
         values = (
             self._read(reply["observations"]),
-            _array(reply["rewards"], np.float64),
+            _array(rewards, np.float64) if names is _OUTCOME else own(rewards),
             _array(reply["terminated"], np.bool_),
             _array(reply["truncated"], np.bool_),
             self._infos(infos) if infos else infos,
         )
-        return (
-            values
-            if "types" not in reply
-            else self._retyped(reply, ("observations", "rewards", "terminated", "truncated", "infos"), values)
-        )
+        return values if "types" not in reply else self._retyped(reply, names, values)
 
     def render(self) -> tuple[Any, ...]:
         """Return the current frame of each lane: an array of shape (height, width, 3), or as the environment returns it.

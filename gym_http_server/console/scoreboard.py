@@ -37,9 +37,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The best evaluations of one environment, one for each algorithm, the best first."""
+    """The best evaluations of one environment and component of its rewards, one for each algorithm, the best first."""
 
     env_id: str
+    component: str | None
     rows: list[Row]
 
     @property
@@ -58,7 +59,7 @@ def board() -> str:
     return flask.render_template(
         "scoreboard.html",
         env_id=env_id,
-        env_ids=[group.env_id for group in groups],
+        env_ids=list(dict.fromkeys(group.env_id for group in groups)),
         groups=[group for group in groups if env_id in (None, group.env_id)],
         most=MAX_ALGORITHMS if env_id is None else None,
         newest=[Row(evaluation) for evaluation in newest[:MAX_NEWEST]],
@@ -95,7 +96,8 @@ def _results() -> Results:
 
 
 def _groups(best: Iterable[Evaluation]) -> list[Group]:
-    return [Group(env_id, _ranked(rows)) for env_id, rows in groupby(best, key=lambda each: each.env_id)]
+    by_component = groupby(best, key=lambda each: (each.env_id, each.component))
+    return [Group(env_id, component, _ranked(rows)) for (env_id, component), rows in by_component]
 
 
 def _ranked(evaluations: Iterable[Evaluation]) -> list[Row]:

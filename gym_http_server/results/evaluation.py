@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from ..errors import InvalidValueError
 from ..runtime.messages import JSON_INFINITY
 from ..support.deferred import np
+from .recording import COMPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +49,7 @@ class Evaluation:
         episodes_to_threshold: number of episodes before the first 100 consecutive ones that reached it, or None.
         seconds_to_threshold: seconds from the first reset to the end of these episodes, 0 if there are none; or None.
         videos: names of the videos, the earliest first.
+        component: the component of the rewards whose returns are the scores; None where rewards are single numbers.
     """
 
     evaluation_id: str
@@ -62,6 +65,7 @@ class Evaluation:
     episodes_to_threshold: int | None
     seconds_to_threshold: float | None
     videos: tuple[str, ...]
+    component: str | None = None
 
     @property
     def score(self) -> float | None:
@@ -118,13 +122,18 @@ class Curve:
     seconds: tuple[float, ...]
 
     @classmethod
-    def of(cls, results: Mapping[str, Any]) -> Curve:
+    def of(cls, results: Mapping[str, Any], component: str | None = None) -> Curve:
         """Return the curve of the value of `load_results`.
 
+        Args:
+            results: that value.
+            component: the component of the rewards; None where rewards are single numbers.
+
         Raises:
+            InvalidValueError: an episode has no such component, or without one no return.
             ValueError, TypeError, OverflowError: a value is not a plausible number.
         """
-        returns = tuple(_finite(float(reward)) for reward in results["episode_rewards"])
+        returns = tuple(_finite(float(each)) for each in _returns(results, component))
         ends = [float(timestamp) for timestamp in results["timestamps"]]
         start = float(results["initial_reset_timestamp"])
         if not all(abs(timestamp) < _IMPLAUSIBLE for timestamp in [start, *ends]):
@@ -151,6 +160,36 @@ class Curve:
         }
 
 
+def _returns(results: Mapping[str, Any], component: str | None) -> list[Any]:
+    returns, by_component = results["episode_rewards"], results.get(COMPONENTS, [])
+    names = sorted({name for each in by_component for name in each or ()})
+    if component is None:
+        if None not in returns:
+            return list(returns)
+        why = f"name one of its components: {_some(names)}" if names else "the environment gave no rewards"
+        raise InvalidValueError(
+            f"the recording has episodes without a single return, because their rewards are no single numbers: {why}",
+            parameter="component",
+        )
+    if not names:
+        raise InvalidValueError(
+            f"the recording has no component {component!r}: its rewards are single numbers, so leave component out",
+            parameter="component",
+        )
+    for number, each in enumerate(by_component):
+        if component not in (each or ()):
+            raise InvalidValueError(
+                f"episode {number} of the recording has no component {component!r}; its components: {_some(names)}",
+                parameter="component",
+            )
+    return [each[component] for each in by_component]
+
+
+def _some(names: list[str], most: int = 20) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(repr(name[:64]) for name in names[:most]) + more
+
+
 def running_means(returns: tuple[float, ...]) -> tuple[float, ...]:
     """Return for each entry the mean of it and up to 99 before it.
 
@@ -172,6 +211,7 @@ def evaluate(
     algorithm_id: str | None,
     reward_threshold: float | None,
     videos: tuple[str, ...],
+    component: str | None = None,
 ) -> Evaluation:
     """Return a new evaluation; see `Evaluation` for the arguments."""
     now = datetime.now(UTC)
@@ -194,6 +234,7 @@ def evaluate(
         episodes_to_threshold=before,
         seconds_to_threshold=None if before is None else curve.seconds[before - 1] if before else 0.0,
         videos=videos,
+        component=component,
     )
 
 
@@ -219,6 +260,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "episodes_to_threshold": (int, _NONE),
     "seconds_to_threshold": (float, int, _NONE),
     "videos": (list,),
+    "component": (str, _NONE),
 }
 
 

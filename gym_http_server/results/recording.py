@@ -27,6 +27,7 @@ MANIFEST_SUFFIX = ".manifest.json"
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError)
 """Errors of reading values that do not have the types and shapes of the format."""
 
+COMPONENTS = "episode_component_rewards"
 MAX_READS = 3
 """Maximum reads of a file of episodes that looks damaged."""
 
@@ -41,7 +42,8 @@ def load_results(training_dir: str | os.PathLike[str]) -> dict[str, Any]:
         `manifests`: their paths. `env_info`: `env_id` and `gym_version`. With an entry for each completed episode, in the
         order in which they ended: `timestamps` (seconds since 1970), `episode_lengths` (steps), `episode_rewards` (returns),
         `episode_types` (`t` for training, `e` for evaluation; None if none are recorded) and `data_sources` (index of
-        the manifest). `initial_reset_timestamps`: of each manifest with episodes; `initial_reset_timestamp`: the earliest,
+        the manifest). Where rewards are no single numbers `episode_component_rewards` (an object of returns by component,
+        or None), and None among `episode_rewards`. `initial_reset_timestamps`: of each manifest with episodes; `initial_reset_timestamp`: the earliest,
         or 0. `videos`: pairs of paths, a video and its metadata.
 
     Raises:
@@ -171,6 +173,7 @@ def _merged(batches: list[dict[str, Any]]) -> dict[str, Any]:
     data_sources: list[int] = []
     columns: dict[str, list[Any]] = {name: [] for name in ("timestamps", "episode_lengths", "episode_rewards")}
     episode_types: list[Any] = []
+    components: list[Any] = []
     first_resets: list[float] = []
     for index, batch in enumerate(batches):
         # Without an episode the time of the first reset may be null.
@@ -180,15 +183,18 @@ def _merged(batches: list[dict[str, Any]]) -> dict[str, Any]:
         for name, column in columns.items():
             column += batch[name]
         episode_types += batch.get("episode_types", [])
+        components += batch.get(COMPONENTS) or [None] * len(batch["timestamps"])
         first_resets.append(batch["initial_reset_timestamp"])
     order = np.argsort(columns["timestamps"])
     # NumPy arrays as in Gym, so that mixed integers and floats are converted alike. A type is noted when an episode begins,
     # so there may be more types than episodes; if a part of the recording has none, no episode has one here.
     has_types = len(episode_types) >= len(order) > 0
+    by_component = {COMPONENTS: [components[at] for at in order]} if any(components) else {}
     return {
         "data_sources": np.array(data_sources)[order].tolist(),
         **{name: np.array(column)[order].tolist() for name, column in columns.items()},
         "episode_types": np.array(episode_types)[order].tolist() if has_types else None,
+        **by_component,
         "initial_reset_timestamps": first_resets,
         "initial_reset_timestamp": min(first_resets, default=0),
     }

@@ -8,7 +8,13 @@ import re
 import threading
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..errors import ForbiddenDirectoryError, NoRecordingError, UnknownEvaluationError, UploadTargetError
+from ..errors import (
+    ForbiddenDirectoryError,
+    InvalidValueError,
+    NoRecordingError,
+    UnknownEvaluationError,
+    UploadTargetError,
+)
 from ..support.files import read_regular
 from ..support.threads import DaemonThreads
 from .evaluation import ENV_ID, EVALUATION_ID, FILE, Curve, Evaluation, evaluate
@@ -73,17 +79,21 @@ class Results:
             )
         return path
 
-    def upload(self, training_dir: str, api_key: str, algorithm_id: str | None) -> Evaluation:
+    def upload(
+        self, training_dir: str, api_key: str, algorithm_id: str | None, component: str | None = None
+    ) -> Evaluation:
         """Evaluate a recording, which may be unfinished, and write both to the target, the evaluation last.
 
         Args:
             training_dir: the directory of the recording, under one of the roots.
             api_key: passed to a target that takes a token; neither kept nor logged.
             algorithm_id: name of the algorithm, or None.
+            component: the component of the rewards to evaluate; None where rewards are single numbers.
 
         Raises:
             ForbiddenDirectoryError: the directory or a file of the recording is outside the roots.
-            InvalidValueError: no directory can have that name, or `api_key` cannot be a token of the target.
+            InvalidValueError: no directory can have that name, `api_key` cannot be a token of the target, or the recording
+                has no such component, or has components and none is named.
             NoRecordingError: the directory has no recording, or it is damaged.
             UploadTargetError: the target refuses.
         """
@@ -96,7 +106,7 @@ class Results:
         env_info = recording.results["env_info"]
         if len(env_info["env_id"]) > 256 or not ENV_ID.fullmatch(env_info["env_id"]):
             raise NoRecordingError(f"the recording in {training_dir!r} has no environment id that can be one")
-        curve = _curve(recording, training_dir)
+        curve = _curve(recording, training_dir, component)
         videos = self._videos(directory, recording)
         library = _library(env_info["gym_version"])
         evaluation = evaluate(
@@ -104,8 +114,10 @@ class Results:
             env_id=env_info["env_id"],
             library=library,
             algorithm_id=algorithm_id,
-            reward_threshold=self._thresholds.of(env_info["env_id"], library),
+            # A threshold is one of the single return.
+            reward_threshold=self._thresholds.of(env_info["env_id"], library) if component is None else None,
             videos=tuple(name for name, is_video in videos.items() if is_video),
+            component=component,
         )
         text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False).encode() + b"\n"
         files: list[tuple[str, bytes | Path]] = [(name, directory / name) for name in videos]
@@ -133,20 +145,20 @@ class Results:
         return evaluations
 
     def best(self) -> list[Evaluation]:
-        """Return the best evaluation of each algorithm in each environment, by environment, the best first.
+        """Return the best evaluation of each algorithm in each environment and component, by these, the best first.
 
         Of equal evaluations the earliest is taken. Evaluations without a completed episode are left out.
 
         Raises:
             UploadTargetError: the target cannot be reached.
         """
-        best: dict[tuple[str, str | None], Evaluation] = {}
+        best: dict[tuple[str, str | None, str | None], Evaluation] = {}
         for evaluation in reversed(self.evaluations()):
-            key = evaluation.env_id, evaluation.algorithm_id
+            key = evaluation.env_id, evaluation.component, evaluation.algorithm_id
             if evaluation.score is not None and (key not in best or evaluation.rank > best[key].rank):
                 best[key] = evaluation
         by_rank = sorted(best.values(), key=lambda each: each.rank, reverse=True)
-        return sorted(by_rank, key=lambda each: each.env_id)
+        return sorted(by_rank, key=lambda each: (each.env_id, each.component or ""))
 
     def get(self, evaluation_id: str) -> Evaluation:
         """Return an evaluation.
@@ -173,7 +185,8 @@ class Results:
             UnknownEvaluationError: no evaluation has that id.
             UploadTargetError: the target cannot be reached, or the recording is damaged.
         """
-        folder = _folder(self.get(evaluation_id))
+        evaluation = self.get(evaluation_id)
+        folder = _folder(evaluation)
 
         def read(name: str) -> bytes:
             if not FILE.fullmatch(name):
@@ -181,14 +194,14 @@ class Results:
             return self.target.read(f"{folder}/{name}")
 
         try:
-            return _curve(read_recording(folder, self.target.names(folder), read), folder)
+            return _curve(read_recording(folder, self.target.names(folder), read), folder, evaluation.component)
         except FileNotFoundError:
             with self._lock:
                 self._known.pop(f"{folder}/{EVALUATION_FILE}", None)
             raise UnknownEvaluationError(
                 f"evaluation {evaluation_id!r} is there no more: list them", evaluation_id=evaluation_id
             ) from None
-        except NoRecordingError as error:
+        except (NoRecordingError, InvalidValueError) as error:
             raise UploadTargetError(f"{self.target.shown}: {error.detail}") from None
 
     def open_file(self, evaluation_id: str, name: str) -> BinaryIO:
@@ -276,9 +289,9 @@ def _folder(evaluation: Evaluation) -> str:
     return f"{evaluation.env_id}/{evaluation.evaluation_id}"
 
 
-def _curve(recording: Recording, where: str) -> Curve:
+def _curve(recording: Recording, where: str, component: str | None) -> Curve:
     try:
-        return Curve.of(recording.results)
+        return Curve.of(recording.results, component)
     except DAMAGE as error:
         raise NoRecordingError(f"the recording in {where!r} is damaged: {error}") from None
 

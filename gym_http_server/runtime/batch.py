@@ -18,12 +18,13 @@ from ..errors import (
 )
 from .guests.making import make_guest_batch
 from .making.declared import declared
-from .making.vectorize import ENTRY_POINT, make_batch
+from .making.vectorize import ENTRY_POINT, Lane, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .served import Served, as_object, outside
 from .space_calls import calling, encoded
 from .values.action_check import takes
 from .values.codec import checker, decoder, encoder
+from .values.outcomes import PARTS, several
 from .values.spaces import describe
 from .values.value_types import note, observation_note
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ..errors import GymHttpServerError
     from .recording.monitor import Monitor
     from .shared.usage import Usage
+    from .values.outcomes import Parts
     from .values.value_types import Types
 
 
@@ -87,6 +89,7 @@ class Batch(Served):
         self._stays = getattr(made.environment.unwrapped, "stays", "")
         self._observations: Any = None
         self._ended = np.zeros(self._lanes, np.bool_)
+        self._no_reward: np.ndarray[Any, Any] | None = None
 
     def batch_reset(
         self,
@@ -130,6 +133,8 @@ class Batch(Served):
     def batch_step(self, actions: Any, media_type: str = JSON, types: bool = False) -> Reply:
         """Take an action in every lane; reply `{"observations", "rewards", "terminated", "truncated", "infos"}`.
 
+        Where rewards and ends are no single values, the reply also has what `outcomes.several` returns.
+
         Args:
             actions: an action for each lane, encoded.
             media_type: the media type of the reply.
@@ -157,9 +162,12 @@ class Batch(Served):
         if self.description.autoreset_mode == "next_step":
             steps -= int(np.count_nonzero(self._ended))  # these lanes were only reset
         ended_before, self._ended = self._ended, terminated | truncated
+        parts = None
+        if infos or rewards.ndim > 1 or self._no_reward is not None:
+            rewards, parts = self._split(rewards, infos)
         self.usage.count(steps, int(np.count_nonzero(self._ended)))
         if self._monitor is not None:
-            self._record(self._monitor, rewards, ended_before)
+            self._record(self._monitor, rewards, ended_before, parts)
         reply = {
             "observations": self._encode_observations(observations),
             "rewards": rewards,
@@ -167,9 +175,32 @@ class Batch(Served):
             "truncated": truncated,
             "infos": self._told(infos),
         }
+        if parts is not None:
+            single = ["rewards", "terminated", "truncated"]
+            reply |= several(parts, {PARTS.get(name, name): reply[name].tolist() for name in single})
         if types:
             self._note_types(reply, observations, infos, media_type)
         return encoded(reply, media_type)
+
+    def _split(
+        self, rewards: np.ndarray[Any, Any], infos: Any
+    ) -> tuple[np.ndarray[Any, Any], list[Parts | None] | None]:
+        """Return the single rewards, NaN where there is none, and the parts of each lane's outcome, taken out of the infos."""
+        if rewards.ndim > 1:  # of the environment's own vector implementation
+            return np.full(self._lanes, np.nan), [{"rewards": row} for row in rewards]
+        parts = _taken_parts(infos, self._lanes)
+        for each in parts or ():
+            if each and isinstance(each.get("rewards"), np.ndarray):
+                self._no_reward = np.zeros_like(each["rewards"])
+                break
+        if self._no_reward is not None:
+            # Lanes that were only reset have the reward 0, here in the form of the others.
+            parts = parts or [None] * self._lanes
+            for lane in range(self._lanes):
+                if parts[lane] is None and rewards[lane] == 0.0:
+                    parts[lane] = {"rewards": self._no_reward}
+                    rewards[lane] = np.nan
+        return rewards, parts
 
     def _note_types(self, reply: dict[str, Any], observations: Any, infos: Any, media_type: str) -> None:
         types: Types = {}
@@ -178,6 +209,14 @@ class Batch(Served):
         rewards = reply.get("rewards")
         if rewards is not None and rewards.dtype != np.float64:
             note(rewards, "/rewards", types, packed)
+        components = reply.get("component_rewards")
+        if components is not None:
+            note(
+                components if isinstance(components, np.ndarray) else _of_lanes(components),
+                "/component_rewards",
+                types,
+                packed,
+            )
         if infos:
             note(as_object(infos), "/infos", types, packed)
             final = infos.get("final_obs") if isinstance(infos, dict) else None
@@ -192,9 +231,19 @@ class Batch(Served):
         if types:
             reply["types"] = types
 
-    def _record(self, monitor: Monitor, rewards: np.ndarray[Any, Any], ended_before: np.ndarray[Any, Any]) -> None:
+    def _record(
+        self,
+        monitor: Monitor,
+        rewards: np.ndarray[Any, Any],
+        ended_before: np.ndarray[Any, Any],
+        parts: list[Parts | None] | None,
+    ) -> None:
         mode = self.description.autoreset_mode
-        monitor.lanes_stepped(rewards, self._ended, ended_before if mode == "next_step" else None)
+        several_rewards = None
+        if parts is not None:
+            without = np.flatnonzero(np.isnan(rewards)).tolist()
+            several_rewards = {lane: each.get("rewards") for lane in without if (each := parts[lane]) is not None}
+        monitor.lanes_stepped(rewards, self._ended, ended_before if mode == "next_step" else None, several_rewards)
         if mode == "same_step" and self._ended.any():
             monitor.lanes_began(self._ended)
 
@@ -328,6 +377,25 @@ class Batch(Served):
 
 def _is_of_lanes(values: Any) -> TypeGuard[np.ndarray[Any, Any]]:
     return isinstance(values, np.ndarray) and values.dtype == object
+
+
+def _of_lanes(values: list[Any]) -> np.ndarray[Any, Any]:
+    array = np.empty(len(values), object)
+    for lane, value in enumerate(values):
+        array[lane] = value
+    return array
+
+
+def _taken_parts(infos: Any, lanes: int) -> list[Parts | None] | None:
+    """Return the parts of each lane's outcome, taken out of the infos; None if no lane has any."""
+    parts: list[Parts | None] | None = None
+    for holder in (infos, infos.get("final_info")) if isinstance(infos, dict) else ():
+        if isinstance(holder, dict) and Lane.PARTS in holder:
+            row = holder.pop(Lane.PARTS)
+            del holder[f"_{Lane.PARTS}"]
+            parts = parts or [None] * lanes
+            parts = [old if new is None else new.parts for old, new in zip(parts, row, strict=True)]
+    return parts
 
 
 def _reals(rewards: Any) -> np.ndarray[Any, Any]:

@@ -24,15 +24,16 @@ from .making.library import make
 from .making.own_spaces import SPACE_NAMES, given_spaces, own_space
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .rollout import RolloutBuffer, kept, planned
-from .served import Served, as_object, number, outside
+from .served import Served, as_object, outside
 from .space_calls import calling, encoded
 from .transitions import transition_model
 from .values.action_check import takes
 from .values.codec import checker, decoder, encoder
 from .values.encoding import ENCODERS
+from .values.outcomes import FLAGS, NUMBERS, reduced
 from .values.rendered_frame import as_uint8, filmable, latest
 from .values.spaces import describe
-from .values.value_types import note, note_outcome, observation_note
+from .values.value_types import note, note_outcome, note_single, observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import gymnasium
 
     from .shared.usage import Usage
+    from .values.outcomes import Parts
     from .values.value_types import Types
 
 
@@ -155,7 +157,7 @@ class Environment(Served):
         limit: int | None = None,
         types: bool = False,
     ) -> Reply:
-        """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`.
+        """Take one action; reply `{"observation", "reward", "done", "terminated", "truncated", "info"}`, and `outcomes.Parts`.
 
         With autoreset, the call after the end of an episode resets the environment instead: the reward is 0.
 
@@ -169,6 +171,8 @@ class Environment(Served):
         """
         decoded = self._decoded(action)
         noted: Types | None = {} if types else None
+        parts: Parts | None = None
+        reward: float | None
         if not self._has_reset:
             raise ResetNeededError("step before the first reset: call reset first")
         was_reset = self._autoreset and not self._under_way
@@ -176,7 +180,7 @@ class Environment(Served):
             observation, info = self._reset(None, None)
             reward, terminated, truncated = 0.0, False, False
         else:
-            observation, reward, terminated, truncated, info = self._step(decoded, noted)
+            observation, reward, terminated, truncated, info, parts = self._step(decoded, noted)
         done = terminated or truncated
         reply = {
             "observation": self._encode_observation(observation),
@@ -186,7 +190,11 @@ class Environment(Served):
             "truncated": truncated,
             "info": as_object(info),
         }
+        if parts:
+            reply |= parts
         if noted is not None:
+            for name, part in parts.items() if parts else ():
+                note(part, f"/{name}", noted, media_type == MSGPACK)
             self._note_types(reply, noted, observation, media_type)
         if was_reset:
             self._with_spaces(reply)
@@ -239,8 +247,8 @@ class Environment(Served):
                     remaining = iter(self._planned(actions, trajectory.steps))
             action = space.sample() if remaining is None else next(remaining)
             taken = kept(action)  # the environment may write into it
-            observation, reward, terminated, truncated, _ = self._step(action)
-            trajectory.add(taken, observation, reward, terminated=terminated, truncated=truncated)
+            observation, reward, terminated, truncated, _, parts = self._step(action)
+            trajectory.add(taken, observation, reward, parts, terminated=terminated, truncated=truncated)
         trajectory.use_spaces(self._observation_space, self._action_space)
         return encoded(trajectory.arrays(), media_type)
 
@@ -354,19 +362,27 @@ class Environment(Served):
             return decoded
         raise outside(action, self._action_space, where.removesuffix(": ") or None)
 
-    def _step(self, action: Any, types: Types | None = None) -> tuple[Any, float, bool, bool, Any]:
+    def _step(self, action: Any, types: Types | None = None) -> tuple[Any, float | None, bool, bool, Any, Parts | None]:
         if self._prepare_action is not None:
             action = self._prepare_action(action)
+        parts: Parts | None = None
+        reward: float | None
         try:
             observation, reward, terminated, truncated, info = self._environment.step(action)
-            if types is not None:
-                if type(reward) is not float:
-                    note_outcome(reward, "/reward", types)
-                if type(terminated) is not bool:
-                    note_outcome(terminated, "/terminated", types)
-                if type(truncated) is not bool:
-                    note_outcome(truncated, "/truncated", types)
-            reward, terminated, truncated = number(reward), bool(terminated), bool(truncated)
+            if type(reward) in NUMBERS and type(terminated) in FLAGS and type(truncated) in FLAGS:
+                if types is not None:
+                    if type(reward) is not float:
+                        note_outcome(reward, "/reward", types)
+                    if type(terminated) is not bool:
+                        note_outcome(terminated, "/terminated", types)
+                    if type(truncated) is not bool:
+                        note_outcome(truncated, "/truncated", types)
+                reward, terminated, truncated = float(reward), bool(terminated), bool(truncated)
+            else:
+                given = reward, terminated, truncated
+                reward, terminated, truncated, parts = reduced(*given)
+                if types is not None:
+                    note_single(given, parts, types)
         except (Exception, SystemExit):
             self._kept_frame = None
             # Only on failure: entering the context manager takes as long as the rest of this method.
@@ -377,5 +393,5 @@ class Environment(Served):
         self._under_way = not ended
         self.usage.count(1, int(ended))
         if self._monitor is not None:
-            self._monitor.stepped(reward, ended=ended)
-        return observation, reward, terminated, truncated, info
+            self._monitor.stepped(reward, parts, ended=ended)
+        return observation, reward, terminated, truncated, info, parts

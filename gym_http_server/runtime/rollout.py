@@ -10,10 +10,13 @@ from gymnasium.spaces import Box, Dict, Discrete, GraphInstance, MultiBinary, Mu
 
 from ..errors import InvalidValueError, ReplyTooLargeError, RolloutTimeoutError
 from .values.codec import encoder
+from .values.outcomes import several
 from .values.spaces import element_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .values.outcomes import Parts
 
 
 STEPS_SHARE: Final = 0.8
@@ -48,7 +51,8 @@ class RolloutBuffer:
         self._final_observations: list[Any] = []
         self._last: Any = None
         self._actions: list[Any] = []
-        self._rewards: list[float] = []
+        self._rewards: list[float | None] = []
+        self._parts: list[Parts | None] = []
         self._terminated: list[bool] = []
         self._truncated: list[bool] = []
 
@@ -99,12 +103,22 @@ class RolloutBuffer:
         """Stack the values by these spaces: the environment may have others than at the beginning."""
         self._observation_space, self._action_space = observation_space, action_space
 
-    def add(self, action: Any, observation: Any, reward: float, *, terminated: bool, truncated: bool) -> None:
+    def add(
+        self,
+        action: Any,
+        observation: Any,
+        reward: float | None,
+        parts: Parts | None,
+        *,
+        terminated: bool,
+        truncated: bool,
+    ) -> None:
         """Add a step: an action and its outcome."""
         self._observations.append(self._last)
         self._last = kept(observation)
         self._actions.append(action)
         self._rewards.append(reward)
+        self._parts.append(kept(parts) if parts else None)
         self._terminated.append(terminated)
         self._truncated.append(truncated)
         if terminated or truncated:
@@ -115,7 +129,8 @@ class RolloutBuffer:
 
         Returns:
             `observations` (T+1: before each action, and the last), `actions` (T), `rewards` (float64, T), `terminated` and
-            `truncated` (bool, T), `final_observations` (E). Values of array-like spaces are stacked; see `stacked`.
+            `truncated` (bool, T), `final_observations` (E), and `outcomes.several` of the parts. Values of array-like
+            spaces are stacked; see `stacked`.
         """
         return {
             "observations": stacked(self._observation_space, [*self._observations, self._last]),
@@ -124,6 +139,10 @@ class RolloutBuffer:
             "terminated": np.array(self._terminated, np.bool_),
             "truncated": np.array(self._truncated, np.bool_),
             "final_observations": stacked(self._observation_space, self._final_observations),
+            **several(
+                self._parts,
+                {"rewards": self._rewards, "terminations": self._terminated, "truncations": self._truncated},
+            ),
         }
 
 

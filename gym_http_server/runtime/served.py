@@ -322,11 +322,6 @@ def outside(action: Any, space: gymnasium.Space[Any], reason: str | None) -> Inv
     return InvalidActionError(f"action {_short(action)} is not in the action space {_short(space)}{because}")
 
 
-def number(reward: Any) -> float:
-    """Return a reward of any numeric type as a float."""
-    return float(reward) if isinstance(reward, (float, int, np.generic)) else float(np.asarray(reward).item())
-
-
 def as_object(info: Any) -> Any:
     """Return an `info` as a dict."""
     if isinstance(info, dict):

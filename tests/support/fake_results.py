@@ -24,6 +24,7 @@ class Evaluation:
     episodes_to_threshold: int | None = 72
     seconds_to_threshold: float | None = 116.0
     videos: tuple[str, ...] = ()
+    component: str | None = None
 
     @property
     def score(self):

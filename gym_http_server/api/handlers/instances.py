@@ -205,6 +205,7 @@ def _described(instance: Instance) -> Reply:
             "action_check": made.action_check,
             "action_space": made.action_space,
             "observation_space": made.observation_space,
+            **{name: made.declared[name] for name in ("reward_space",) if name in made.declared},
             "created_at": _rfc3339(instance.created_at),
             "last_used_at": _rfc3339(instance.last_used_at),
             "steps": instance.steps,

@@ -24,8 +24,8 @@ READ_SECONDS: Final = 60.0
 """Time limit for reading evaluations."""
 UPLOAD_SECONDS: Final = 600.0
 """Time limit for an upload, videos included."""
-MAX_ALGORITHM_ID_CHARS = 256
-"""Maximum characters of an algorithm's name, which every page of the scoreboard repeats."""
+MAX_NAME_CHARS = 256
+"""Maximum characters of the names of an algorithm and a component, which every page of the scoreboard repeats."""
 
 
 class ResultsHandlers:
@@ -42,12 +42,11 @@ class ResultsHandlers:
     async def upload_recording(self, call: Call, body: dict[str, Any]) -> Reply:
         """Make an evaluation of a recording."""
         training_dir, api_key = _needed(body, "training_dir"), _needed(body, "api_key")
-        algorithm_id = _text(body, "algorithm_id")
-        if algorithm_id is not None and len(algorithm_id) > MAX_ALGORITHM_ID_CHARS:
-            raise InvalidValueError(
-                f"algorithm_id has more than {MAX_ALGORITHM_ID_CHARS} characters", parameter="algorithm_id"
-            )
-        evaluation = await self._within(UPLOAD_SECONDS, self._results.upload, training_dir, api_key, algorithm_id)
+        names = {name: _text(body, name) for name in ("algorithm_id", "component")}
+        for name, text in names.items():
+            if text is not None and len(text) > MAX_NAME_CHARS:
+                raise InvalidValueError(f"{name} has more than {MAX_NAME_CHARS} characters", parameter=name)
+        evaluation = await self._within(UPLOAD_SECONDS, self._results.upload, training_dir, api_key, **names)
         return json_reply(evaluation.to_json())
 
     async def list_evaluations(

@@ -81,7 +81,7 @@ def _part(member: Any) -> tuple[bytes, Callable[[bytes], Any]]:
         return b"\\xcb(.{8})", lambda part: _DOUBLE.unpack(part)[0]
     if type(member) is bool:
         return b"([\\xc2\\xc3])", _BOOLEANS.__getitem__
-    return b"(\\x80)" if member == {} else b"", _other
+    return b"(\\x80)" if member == {} else b"(\\xc0)" if member is None else b"", _other
 
 
 def _other(part: bytes) -> Any:

@@ -39,18 +39,21 @@ class ServerMethods(OperationBase):
         query = urlencode(given(q=q, library=library, interpreter=interpreter, page=page, page_size=page_size))
         return self._call("GET", f"/v1/registry/?{query}", repeatable=True)
 
-    def upload_recording(self, training_dir: str, api_key: str, algorithm_id: str | None = None) -> dict[str, Any]:
+    def upload_recording(
+        self, training_dir: str, api_key: str, algorithm_id: str | None = None, component: str | None = None
+    ) -> dict[str, Any]:
         """Evaluate a recording, and keep both where the server keeps results.
 
         Args:
             training_dir: the directory of the recording, as for `start_monitor`.
             api_key: not empty; passed on to a target that takes a token.
             algorithm_id: the algorithm's name on the scoreboard.
+            component: the component of the rewards to evaluate, where they are no single numbers.
 
         Returns:
             The evaluation: `evaluation_id`, `episodes`, `mean_return`, `best_mean_return`, …
         """
-        body = given(training_dir=training_dir, api_key=api_key, algorithm_id=algorithm_id)
+        body = given(training_dir=training_dir, api_key=api_key, algorithm_id=algorithm_id, component=component)
         return self._call("POST", "/v1/upload/", body)
 
     def list_evaluations(

@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 
 from ..values.encoding import json_bytes
+from ..values.spaces import describe
 
 if TYPE_CHECKING:
     from ..messages import CreateRequest
@@ -28,6 +29,7 @@ def declared(environment: Any, env_id: str, request: CreateRequest) -> dict[str,
         "metadata": _metadata(environment),
         "specification": _specification(environment, env_id, request),
         "np_random_seeds": _seeds(environment),
+        **_reward_space(environment),
     }
 
 
@@ -68,6 +70,16 @@ def _seeds(environment: Any) -> list[str | None]:
     except Exception:  # noqa: BLE001 -- gym's environments have none, and third-party code may raise anything
         return [None]
     return [_digits(seed) for seed in seeds] if isinstance(seeds, tuple | list) else [_digits(seeds)]
+
+
+def _reward_space(environment: Any) -> dict[str, Any]:
+    # A batch of processes is not asked: the question would end those that have none.
+    holder = getattr(environment.unwrapped, "envs", [environment])[0]
+    try:
+        space = holder.get_wrapper_attr("reward_space") if hasattr(holder, "get_wrapper_attr") else holder.reward_space
+        return {"reward_space": describe(space)}
+    except Exception:  # noqa: BLE001 -- nearly all have none, and third-party code may raise anything
+        return {}
 
 
 def _digits(seed: Any) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from gymnasium.wrappers import Autoreset
 from ...errors import InvalidValueError
 from ...support.foreign_threads import lasting_threads
 from ..snapshots.emulator import remember_actions
+from ..values.outcomes import FLAGS, NUMBERS, Parts, reduced
 from .blame import constructing
 from .construct import adapted, closing_on_error, construct, make_single, quiet
 from .ids import find
@@ -57,6 +59,34 @@ class NewBatch:
     notice: str | None
 
 
+class Lane(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """The outermost wrapper of a lane: Gymnasium's batches take single values alone, so the parts of outcomes are in `info`.
+
+    An environment whose first reward and ends are single values is not looked at any more.
+    """
+
+    PARTS: Final = "gym_http_server_parts"
+    """The name in `info` of `LaneParts`."""
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take one action."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if type(reward) in NUMBERS and type(terminated) in FLAGS and type(truncated) in FLAGS:
+            self.__dict__["step"] = self.env.step
+            return observation, reward, terminated, truncated, info
+        number, terminated, truncated, parts = reduced(reward, terminated, truncated)
+        if number is None or parts:
+            info = {**(info or {}), self.PARTS: LaneParts(parts)}
+        return observation, math.nan if number is None else number, terminated, truncated, info
+
+
+@dataclass(frozen=True, slots=True)
+class LaneParts:
+    """The parts of an outcome; not a dict, which Gymnasium would take apart in `info`."""
+
+    parts: Parts
+
+
 def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
     """Make a batch of `request.num_envs` lanes.
 
@@ -83,7 +113,7 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         lanes = request.num_envs or 1
         if registration.library == "gym":
             return SyncVectorEnv(
-                [lambda: wrap(adapted(make_single(registration, request, **kwargs), registration, request), request)]
+                [lambda: Lane(wrap(adapted(make_single(registration, request, **kwargs), registration, request), request))]
                 * lanes,
                 **vector_kwargs,
             )
@@ -92,7 +122,7 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         if request.max_episode_steps is not None:
             kwargs["max_episode_steps"] = request.max_episode_steps
         if mode != ENTRY_POINT:
-            kwargs["wrappers"] = [functools.partial(_prepared, env_id=registration.env_id, request=request)]
+            kwargs["wrappers"] = [functools.partial(_prepared, env_id=registration.env_id, request=request), Lane]
         if mode == "async":
             return _make_async(registration, lanes, vector_kwargs, kwargs)
         return gymnasium.make_vec(

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ...errors import InvalidValueError, RecordingFailedError
+from .component_returns import ComponentReturns
 from .writer import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from ..values.outcomes import Parts
     from .video_file import Video
     from .writer import RecordingWriter
 
@@ -92,10 +94,12 @@ class Monitor:
         self._is_recorded = np.zeros(lanes, np.bool_)
         # The same for a single environment: an operation on an array takes as long as the rest of a step.
         self._return, self._length, self._is_recorded_alone = 0.0, 0, False
+        self._components = ComponentReturns()
         # Totals of all lanes.
         self._begun = 0
-        self._episodes, self._total_return, self._total_length = 0, 0.0, 0
-        self._last: tuple[float, int] | None = None
+        self._episodes, self._total_length = 0, 0
+        self._episodes_with_return, self._total_return = 0, 0.0
+        self._last: tuple[float | None, int] | None = None
         # Videos by lane, names of complete ones, and the latest errors.
         self._videos: dict[int, Video] = {}
         self._complete_videos: list[str] = []
@@ -112,11 +116,14 @@ class Monitor:
         self._return, self._length, self._is_recorded_alone = 0.0, 0, True
         self._begin((0,))
 
-    def stepped(self, reward: float, *, ended: bool) -> None:
-        """Record a step of a single environment."""
+    def stepped(self, reward: float | None, parts: Parts | None, *, ended: bool) -> None:
+        """Record a step of a single environment, whose reward is a number, among the parts of the outcome, or None."""
         if not self._is_recorded_alone:
             return
-        self._return += reward
+        if reward is None:
+            self._components.add(0, None if parts is None else parts.get("rewards"))
+        else:
+            self._return += reward
         self._length += 1
         if self._videos:
             self._film((0,))
@@ -131,15 +138,24 @@ class Monitor:
         self._is_recorded[lanes] = True
         self._begin(np.flatnonzero(lanes).tolist())
 
-    def lanes_stepped(self, rewards: np.ndarray[Any, Any], ended: Flags, reset: Flags | None) -> None:
+    def lanes_stepped(
+        self, rewards: np.ndarray[Any, Any], ended: Flags, reset: Flags | None, several: Mapping[int, Any] | None
+    ) -> None:
         """Record a step of all lanes of a batch.
 
         Args:
             rewards: of shape (lanes,).
             ended: lanes in which an episode ended.
             reset: lanes in which the step was an automatic reset; None for none.
+            several: rewards that are no single number, by lane; None for none.
         """
         stepped = self._is_recorded if reset is None else self._is_recorded & ~reset
+        if several is not None:
+            rewards = rewards.copy()
+            rewards[list(several)] = 0.0
+            for lane, reward in several.items():
+                if stepped[lane]:
+                    self._components.add(lane, reward)
         self._returns[stepped] += rewards[stepped]
         self._lengths[stepped] += 1
         if self._videos:
@@ -193,15 +209,17 @@ class Monitor:
             "directory": str(self._recording.directory),
             "episodes": self._episodes,
             "last_return": last_return,
-            "mean_return": self._total_return / self._episodes if self._episodes else None,
+            "mean_return": self._total_return / self._episodes_with_return if self._episodes_with_return else None,
             "last_length": last_length,
             "mean_length": self._total_length / self._episodes if self._episodes else None,
             "videos": self._complete_videos,
             "error": self._error or self._video_error,
+            **self._components.state(),
         }
 
-    def _begin(self, lanes: Iterable[int]) -> None:
+    def _begin(self, lanes: Sequence[int]) -> None:
         self._recording.begins()
+        self._components.begin(lanes)
         opened = []
         for lane in lanes:
             episode_id, self._begun = self._begun, self._begun + 1
@@ -231,14 +249,17 @@ class Monitor:
             video.discard()
 
     def _complete(self, episodes: Sequence[tuple[int, float, int]]) -> None:
-        """Record the episodes that ended in a step, given lane, return and length of each."""
-        for _, total, length in episodes:
+        """Record the episodes that ended in a step, given lane, sum of the single rewards, and length of each."""
+        complete = [self._components.end(*episode) for episode in episodes]
+        for total, length, _ in complete:
             self._episodes += 1
-            self._total_return += total
             self._total_length += length
             self._last = total, length
+            if total is not None:
+                self._episodes_with_return += 1
+                self._total_return += total
         try:
-            self._recording.add(*((total, length) for _, total, length in episodes))
+            self._recording.add(*complete)
             self._error = None
         except OSError as error:
             self._error = str(failed(self._recording.directory, error))

@@ -5,7 +5,9 @@ manifests in a directory, each with a file of episodes:
 
     openaigym.manifest.<infix>.manifest.json      {"stats": name, "videos": [[name, meta name], …], "env_info": {…}}
     openaigym.episode_batch.<infix>.stats.json    {"initial_reset_timestamp", "timestamps", "episode_lengths",
-                                                   "episode_rewards", "episode_types"}
+                                                   "episode_rewards", "episode_types"}; where rewards are no single
+                                                  numbers also "episode_component_rewards", an object of returns by
+                                                  component or null for each, and null among "episode_rewards"
     openaigym.video.<infix>.video000000.mp4       and its …video000000.meta.json
 
 `<infix>` is `<number>.<pid>`. Each file is replaced atomically after every episode, so that a reader always sees all complete
@@ -38,6 +40,7 @@ TRAINING: Final = "t"
 EPISODES_PER_FILE: Final = 1000
 
 _COLUMNS: Final = ("timestamps", "episode_lengths", "episode_rewards", "episode_types")
+COMPONENTS: Final = "episode_component_rewards"
 
 
 class RecordingWriter:
@@ -79,22 +82,22 @@ class RecordingWriter:
         if self._part.began_at is None:
             self._part.began_at = time.time()
 
-    def add(self, *episodes: tuple[float, int]) -> None:
+    def add(self, *episodes: tuple[float | None, int] | tuple[float | None, int, dict[str, float] | None]) -> None:
         """Add complete episodes, and write them.
 
         Args:
-            *episodes: return and length of each.
+            *episodes: return and length of each, and its returns by component where there are any.
 
         Raises:
             OSError: they cannot be written; the next call, or `close`, tries again.
         """
-        for total, length in episodes:
+        for episode in episodes:
             if self._part.count >= EPISODES_PER_FILE:
                 # If that fails, the full file grows.
                 with contextlib.suppress(OSError):
                     full, self._part = self._part, self._follow(self._part)
                     full.close()
-            self._part.add(total, length)
+            self._part.add(*episode)
         self._write(self._part)
 
     def video_base(self, episode_id: int) -> Path:
@@ -183,12 +186,16 @@ class _Part:
         self.videos: list[tuple[str, str]] = []
         self.is_manifest_true = False
         # The columns as JSON, because encoding all numbers for every episode takes a hundred times as long.
-        self._texts = [bytearray() for _ in _COLUMNS]
+        self._texts = {name: bytearray() for name in _COLUMNS}
 
-    def add(self, total: float, length: int) -> None:
+    def add(self, total: float | None, length: int, components: dict[str, float] | None = None) -> None:
         """Add an episode that ends now."""
         self.ended_at = time.time()
-        for text, value in zip(self._texts, (self.ended_at, length, total, TRAINING), strict=True):
+        if components is not None and COMPONENTS not in self._texts:
+            self._texts[COMPONENTS] = bytearray(b", ".join([b"null"] * self.count))
+        for text, value in zip(
+            self._texts.values(), (self.ended_at, length, total, TRAINING, components), strict=False
+        ):
             if self.count:
                 text += b", "
             text += json.dumps(value).encode()
@@ -203,7 +210,7 @@ class _Part:
     def data(self) -> bytes:
         """Return the content of the file of episodes."""
         data = b'{"initial_reset_timestamp": ' + json.dumps(self.began_at).encode()
-        for name, text in zip(_COLUMNS, self._texts, strict=True):
+        for name, text in self._texts.items():
             data += b', "' + name.encode() + b'": [' + text + b"]"
         return data + b"}"
 

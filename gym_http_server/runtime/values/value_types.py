@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Text, Tuple
 
 from ..messages import JSON_INFINITY
+from .outcomes import PARTS, Parts
 from .packing import NUMBER_TYPES
 
 Types: TypeAlias = dict[str, str]
@@ -24,7 +25,7 @@ Note: TypeAlias = Callable[[Any, str, Types, bool], None]
 
 _MAX_DEPTH: Final = 128  # as in `encoding`: values nested deeper become text
 _PLAIN: Final = frozenset((type(None), bool, int, str))
-_NAMES: Final = {int: "int", float: "float", bool: "bool", list: "list", tuple: "tuple"}
+_NAMES: Final = {int: "int", float: "float", bool: "bool", list: "list", tuple: "tuple", type(None): "None"}
 _TYPES: Final[dict[str, type]] = {name: kind for kind, name in _NAMES.items()}
 _ARRAY: Final = re.compile(r"([<>|=]?(?:[biuf][0-9]+|O|U[0-9]+))\[([0-9,]*)\]")
 _SCALAR: Final = re.compile(r"[<|][biuf][0-9]+")
@@ -101,6 +102,16 @@ def note_outcome(value: Any, pointer: str, types: Types) -> None:
     name = _type_of(value)
     if name is not None:
         types[pointer] = name
+
+
+def note_single(given: tuple[Any, Any, Any], parts: Parts, types: Types) -> None:
+    """Note the types of a reward, terminated and truncated, except of those that are among the parts of the outcome."""
+    for (name, part), value in zip(PARTS.items(), given, strict=True):
+        if part in parts or type(value) is (float if name == "reward" else bool):
+            continue
+        note_outcome(value, f"/{name}", types)
+        if isinstance(value, list | tuple):  # of one
+            note(value, f"/{name}", types, packed=False)
 
 
 @singledispatch
@@ -235,6 +246,8 @@ class _Node:
 
 
 def _retyped(node: _Node, raw: Any, value: Any) -> Any:
+    if node.name == "None":
+        return None
     try:
         if node.name in (None, "list", "tuple"):
             return _container(node, raw, value)
@@ -255,6 +268,8 @@ def _container(node: _Node, raw: Any, value: Any) -> Any:
         return {key: _retyped(parts[key], raw[key], item) if key in parts else item for key, item in value.items()}
     if isinstance(raw, np.ndarray):
         raw = raw.tolist()
+    if raw is None or isinstance(raw, int | float):
+        raw = [raw]  # a row of one number
     if not isinstance(raw, list | tuple) or not isinstance(value, list | tuple):
         value = raw
     kind = type(value) if node.name is None else _TYPES[node.name]
