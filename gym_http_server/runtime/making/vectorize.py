@@ -113,7 +113,11 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         lanes = request.num_envs or 1
         if registration.library == "gym":
             return SyncVectorEnv(
-                [lambda: Lane(wrap(adapted(make_single(registration, request, **kwargs), registration, request), request))]
+                [
+                    lambda: Lane(
+                        wrap(adapted(make_single(registration, request, **kwargs), registration, request), request)
+                    )
+                ]
                 * lanes,
                 **vector_kwargs,
             )
