@@ -18,7 +18,7 @@ from ..errors import (
 )
 from .guests.making import make_guest_batch
 from .making.declared import declared
-from .making.vectorize import ENTRY_POINT, Lane, make_batch
+from .making.vectorize import ENTRY_POINT, SingleValues, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .served import Served, as_object, outside
 from .space_calls import calling, encoded
@@ -390,9 +390,9 @@ def _taken_parts(infos: Any, lanes: int) -> list[Parts | None] | None:
     """Return the parts of each lane's outcome, taken out of the infos; None if no lane has any."""
     parts: list[Parts | None] | None = None
     for holder in (infos, infos.get("final_info")) if isinstance(infos, dict) else ():
-        if isinstance(holder, dict) and Lane.PARTS in holder:
-            row = holder.pop(Lane.PARTS)
-            del holder[f"_{Lane.PARTS}"]
+        if isinstance(holder, dict) and SingleValues.PARTS in holder:
+            row = holder.pop(SingleValues.PARTS)
+            del holder[f"_{SingleValues.PARTS}"]
             parts = parts or [None] * lanes
             parts = [old if new is None else new.parts for old, new in zip(parts, row, strict=True)]
     return parts

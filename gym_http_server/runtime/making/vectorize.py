@@ -59,14 +59,14 @@ class NewBatch:
     notice: str | None
 
 
-class Lane(gymnasium.Wrapper[Any, Any, Any, Any]):
+class SingleValues(gymnasium.Wrapper[Any, Any, Any, Any]):
     """The outermost wrapper of a lane: Gymnasium's batches take single values alone, so the parts of outcomes are in `info`.
 
     An environment whose first reward and ends are single values is not looked at any more.
     """
 
     PARTS: Final = "gym_http_server_parts"
-    """The name in `info` of `LaneParts`."""
+    """The name in `info` of `OutcomeParts`."""
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one action."""
@@ -76,12 +76,12 @@ class Lane(gymnasium.Wrapper[Any, Any, Any, Any]):
             return observation, reward, terminated, truncated, info
         number, terminated, truncated, parts = reduced(reward, terminated, truncated)
         if number is None or parts:
-            info = {**(info or {}), self.PARTS: LaneParts(parts)}
+            info = {**(info or {}), self.PARTS: OutcomeParts(parts)}
         return observation, math.nan if number is None else number, terminated, truncated, info
 
 
 @dataclass(frozen=True, slots=True)
-class LaneParts:
+class OutcomeParts:
     """The parts of an outcome; not a dict, which Gymnasium would take apart in `info`."""
 
     parts: Parts
@@ -114,7 +114,7 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         if registration.library == "gym":
             return SyncVectorEnv(
                 [
-                    lambda: Lane(
+                    lambda: SingleValues(
                         wrap(adapted(make_single(registration, request, **kwargs), registration, request), request)
                     )
                 ]
@@ -126,7 +126,10 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         if request.max_episode_steps is not None:
             kwargs["max_episode_steps"] = request.max_episode_steps
         if mode != ENTRY_POINT:
-            kwargs["wrappers"] = [functools.partial(_prepared, env_id=registration.env_id, request=request), Lane]
+            kwargs["wrappers"] = [
+                functools.partial(_prepared, env_id=registration.env_id, request=request),
+                SingleValues,
+            ]
         if mode == "async":
             return _make_async(registration, lanes, vector_kwargs, kwargs)
         return gymnasium.make_vec(
