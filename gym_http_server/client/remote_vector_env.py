@@ -10,6 +10,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from ..runtime.values.spaces import rebuild
 from .client import Client
 from .http.body import msgpack_value
 from .http.transport import MSGPACK
