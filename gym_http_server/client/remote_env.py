@@ -9,7 +9,6 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import seeding
 
 from ..runtime.values.outcomes import PARTS
-from ..runtime.values.spaces import rebuild
 from .client import Client
 from .http.body import msgpack_value
 from .http.transport import MSGPACK
@@ -98,8 +97,6 @@ class RemoteEnv(RemoteInstance, gymnasium.Env[Any, Any]):
     def _create_spaces(self, description: dict[str, Any]) -> None:
         self.action_space = self._space("action", description)
         self.observation_space = self._space("observation", description)
-        if "reward_space" in description:
-            self.reward_space = rebuild(description["reward_space"])
 
     @property
     def np_random(self) -> np.random.Generator:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium.vector import AutoresetMode
 
+from ..runtime.values.spaces import rebuild
 from ..runtime.values.value_types import Retyper
 from .copies import KEY_VARIABLE, Remade
 from .http.problem import ServerProblem
@@ -49,6 +50,8 @@ class RemoteInstance(Remade):
         except BaseException:
             self.close()
             raise
+        if "reward_space" in description:  # for a batch that of a lane, as mo-gymnasium has it
+            self.reward_space = rebuild(description["reward_space"])
         self.metadata = _metadata(description)
         self._specification: dict[str, Any] = description["specification"]
         self._types: dict[str, str] = {}

@@ -10,7 +10,6 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ..runtime.values.spaces import rebuild
 from .client import Client
 from .http.body import msgpack_value
 from .http.transport import MSGPACK
@@ -98,9 +97,6 @@ class RemoteVectorEnv(RemoteInstance, VectorEnv[Any, Any, Any]):
         self.single_observation_space = self._space("observation", description)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        if "reward_space" in description:
-            self.single_reward_space = rebuild(description["reward_space"])
-            self.reward_space = batch_space(self.single_reward_space, self.num_envs)
         self._read_lane = observation_reader(self.single_observation_space)
 
     @property

@@ -145,8 +145,7 @@ def test_a_reward_space_is_described_where_there_is_one(server, client):
     with RemoteEnv(server.url, REWARDS, kwargs={"form": "vector"}) as remote:
         assert remote.reward_space == gymnasium.spaces.Box(-9, 9, (2,), np.float32)
     with closing(RemoteVectorEnv(server.url, REWARDS, 2, kwargs={"form": "vector"})) as batch:
-        assert batch.single_reward_space.shape == (2,)
-        assert batch.reward_space.shape == (2, 2)
+        assert batch.reward_space.shape == (2,)
     assert "reward_space" not in client.get_env(made(client, "tuple"))
 
 
