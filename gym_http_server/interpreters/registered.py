@@ -48,22 +48,24 @@ class InterpreterRegistry:
         self._inquirer = inquirer
         self._lock = threading.Lock()
         self._latest: Future[tuple[RegisteredEnv, ...]] | None = None
+        self._is_asking = False
         self._answered_at = 0.0
 
     def environments(self) -> Future[tuple[RegisteredEnv, ...]]:
         """Return a future of the environments; it raises `InquiryFailedError`. Does not block."""
         with self._lock:
             latest = self._latest
-            if latest is not None:
-                if not latest.done():
-                    return latest
-                kept = KEPT_SECONDS if latest.exception() is None else KEPT_FAILURE_SECONDS
-                if time.monotonic() - self._answered_at < kept:
-                    return latest
-            self._latest = latest = Future()
+            has_list = latest is not None and latest.done() and latest.exception() is None
+            age = time.monotonic() - self._answered_at
+            if latest is not None and (self._is_asking or age < (KEPT_SECONDS if has_list else KEPT_FAILURE_SECONDS)):
+                return latest
+            self._is_asking = True
+            following: Future[tuple[RegisteredEnv, ...]] = Future()
+            if latest is None or not has_list:
+                self._latest = latest = following
         # A daemon thread: a stopping server would wait for a thread of a pool.
-        threading.Thread(target=self._ask, args=(latest,), daemon=True).start()
-        return latest
+        threading.Thread(target=self._ask, args=(following,), daemon=True).start()
+        return latest  # an old list until the new one is there
 
     def _ask(self, future: Future[tuple[RegisteredEnv, ...]]) -> None:
         future.set_running_or_notify_cancel()
@@ -73,12 +75,13 @@ class InterpreterRegistry:
             answered = self._inquirer.ask(MODULE, question)
             if "error" in answered:
                 raise InquiryFailedError(str(answered["error"]), interpreter=interpreter.name)  # noqa: TRY301 -- passed on below
-            environments = tuple(_checked(each, interpreter.name) for each in answered["environments"])
-            self._answered_at = time.monotonic()
-            future.set_result(environments)
+            future.set_result(tuple(_checked(each, interpreter.name) for each in answered["environments"]))
         except BaseException as error:  # noqa: BLE001 -- passed on through the future
-            self._answered_at = time.monotonic()
             future.set_exception(error)
+        with self._lock:
+            self._latest = future
+            self._answered_at = time.monotonic()
+            self._is_asking = False
 
 
 def _checked(row: dict[str, Any], interpreter: str) -> RegisteredEnv:

@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -44,9 +45,13 @@ _running: set[subprocess.Popen[str]] = set()
 
 
 def kill_installations() -> None:
-    """Kill the tools that are installing."""
+    """Kill the tools that are installing, and what they have started."""
     for process in list(_running):
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            if sys.platform == "win32":
+                process.kill()
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 class RequirementsEnvironment:
@@ -156,6 +161,7 @@ class RequirementsEnvironment:
             encoding="utf-8",
             errors="replace",
             pass_fds=() if lock is None else (lock,),
+            start_new_session=True,
         ) as process:
             _running.add(process)
             try:
@@ -164,9 +170,6 @@ class RequirementsEnvironment:
                     if line := line.rstrip():
                         last.append(line)
                         logger.info("interpreter %s: %s", self._name, line)
-            except BaseException:
-                process.kill()
-                raise
             finally:
                 status = process.wait()
                 _running.discard(process)

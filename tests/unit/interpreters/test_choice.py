@@ -20,7 +20,7 @@ from gym_http_server.interpreters import interpreters as interpreters_module
 from gym_http_server.interpreters import registered
 from gym_http_server.interpreters.interpreters import Interpreters, listed, wait_for
 from gym_http_server.runtime.messages import CreateRequest
-from tests.support.serving import SECONDS
+from tests.support.serving import SECONDS, eventually
 
 ROW = {"library": "gymnasium", "installed": True}
 UNKNOWN = UnknownEnvironmentError.of("Some-v0", "no library has it")
@@ -115,7 +115,7 @@ def test_interpreters_are_asked_when_they_are_wanted_and_once() -> None:
 
 
 def test_an_answer_is_asked_for_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure sooner than a list: what is installed elsewhere changes without notice."""
+    """A failure sooner than a list, and the old list stays until the new one is there, for which nobody waits."""
     answers = Answers(a="not now")
     interpreters = answers.interpreters()
 
@@ -129,8 +129,14 @@ def test_an_answer_is_asked_for_again_after_a_while(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(registered, "KEPT_FAILURE_SECONDS", 0.0)
     assert states() == states() == ["ready"]
     monkeypatch.setattr(registered, "KEPT_SECONDS", 0.0)
-    assert states() == ["ready"]
+    answers.by_name["a"] = None
+    assert states() == states() == ["ready"]
     assert answers.asked == ["a"] * 3
+    answers.by_name["a"] = "gone"
+    answers.gate.set()
+    monkeypatch.setattr(registered, "KEPT_FAILURE_SECONDS", 10.0)
+    eventually(lambda: states() == ["failed"])
+    assert answers.asked == ["a"] * 4
 
 
 @pytest.mark.parametrize("row", [{"id": "", **ROW}, {"id": "A-v0", "library": "other"}, {"id": "A" * 300, **ROW}])

@@ -13,12 +13,13 @@ import threading
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gym_http_server.errors import InterpreterOptionError
 from gym_http_server.interpreters.options import RequirementsFile
 from gym_http_server.interpreters.requirements import MARKER, RequirementsEnvironment
-from tests.support.serving import SECONDS, eventually
+from tests.support.serving import SECONDS, eventually, living
 
 UV = """#!{python}
 import pathlib, subprocess, sys, time
@@ -150,6 +151,19 @@ def test_what_a_killed_server_left_is_made_anew(here: Surroundings, caplog: pyte
     following.join(SECONDS)
     assert environment.is_complete
     assert len(here.installations) == 2
+
+
+def test_a_signal_during_an_installation_ends_it(here: Surroundings) -> None:
+    """The command ends at once, and the tool with it."""
+    here.file.write_text("slow")
+    named = ("--interpreter", f"old=requirements:{here.file}", "--interpreter-cache", str(here.cache))
+    command = [sys.executable, "-m", "gym_http_server", "--port", "0", *named]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        eventually(lambda: here.installations)
+        children = psutil.Process(server.pid).children(recursive=True)
+        server.terminate()
+        assert server.wait(SECONDS) == 128 + signal.SIGTERM
+    assert not living(children)
 
 
 def test_an_environment_whose_python_is_gone_is_made_anew(here: Surroundings) -> None:
