@@ -36,6 +36,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return three workers for every two processors: a third of a test's time is waiting."""
+    return max(1, (os.cpu_count() or 1) * 3 // 2)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave folders of long tests unread without `--full`: each worker would generate the contract's cases for nothing."""
+    folder = f"{collection_path.relative_to(config.rootpath).as_posix()}/"
+    return True if folder in LONG_FOLDERS and not config.getoption("full") else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave what is long to `--full`, which begins with it: begun last, a long file would keep one worker alone."""

@@ -117,7 +117,8 @@ def _isolated() -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         with tempfile.TemporaryDirectory() as home:
-            set_hypothesis_home_dir(home)
+            # Its tables of Unicode take seconds to compute.
+            set_hypothesis_home_dir(os.environ.get("HYPOTHESIS_STORAGE_DIRECTORY", home))
             yield
     finally:
         os.environ.update(variables)

@@ -58,6 +58,14 @@ def refused(served: bytes, passing: Passing) -> None:
         passing.reply_headers = {"content-type": "application/problem+json"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hypothesis computes its tables of Unicode once for all runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYPOTHESIS_STORAGE_DIRECTORY", str(tmp_path_factory.mktemp("tables")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results root of the servers."""
@@ -78,8 +86,9 @@ def right(root: Path) -> Iterator[Server]:
         yield running
 
 
-def test_a_right_implementation_passes(kind: Server, tmp_path: Path) -> None:
+def test_a_right_implementation_passes(kind: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every check of every group passes against a server of each kind; nothing is left of it, here or there."""
+    monkeypatch.delenv("HYPOTHESIS_STORAGE_DIRECTORY")
     done = check(tmp_path, kind.url, "--with-uploads")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert results(done.stdout, "failed") == []
@@ -117,7 +126,7 @@ def test_a_deployment_behind_a_proxy_is_spared(tmp_path: Path, root: Path) -> No
         server.key = KEY
         another = server.create("CartPole-v1", seed=1)
         before = server.get(f"{another}/").json
-        done = check(tmp_path, f"{proxy.url}/", "--examples", "8", GYM_HTTP_SERVER_API_KEY=KEY)
+        done = check(tmp_path, f"{proxy.url}/", "--examples", "4", GYM_HTTP_SERVER_API_KEY=KEY)
         assert server.get(f"{another}/").json == before
         assert list(server.get("/v1/envs/").json["envs"]) == [before["instance_id"]]
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -318,11 +327,13 @@ def test_a_server_that_ends_meanwhile_ends_it(tmp_path: Path, root: Path) -> Non
 
 
 DOCUMENTED_LIMITS = [
-    (("--strict-env-ids",), ("wire",), set()),
-    (("--max-snapshots", "2"), ("schema",), set()),
-    (("--max-snapshots", "0"), ("schema",), {"restoreSnapshot", "deleteSnapshot"}),
+    (("--strict-env-ids", "--max-snapshots", "2"), ("wire", "schema"), set()),
+    (
+        ("--max-snapshots", "0", "--max-lanes", "1"),
+        ("schema",),
+        {"restoreSnapshot", "deleteSnapshot", "resetBatch", "stepBatch"},
+    ),
     (("--max-envs", "10", "--max-lanes", "2"), ("trajectories",), {"CartPole-v1", "FrozenLake-v0"}),
-    (("--max-lanes", "1"), ("schema",), {"resetBatch", "stepBatch"}),
 ]
 
 
@@ -338,7 +349,7 @@ def test_a_deployment_with_limits_conforms(
     assert results(done.stdout, "failed") == []
     assert skipped <= set(results(done.stdout, "skipped"))
     assert ("limit" in done.stdout) == bool(skipped)
-    if groups == ("wire",):
+    if "wire" in groups:
         assert {"Python", "Julia", "Haskell"} <= set(results(done.stdout, "passed"))
 
 
