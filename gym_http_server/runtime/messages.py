@@ -53,7 +53,7 @@ class CreateRequest:
         kwargs: keyword arguments for the environment's constructor; plain JSON values.
         max_episode_steps: steps after which an episode is truncated; None for the registered number.
         render_mode: render mode to make it with; None for `rgb_array` (else `ansi`) where the environment has it.
-        library: `auto`, `gymnasium` or `gym`.
+        library: `auto`, `gymnasium`, `gym`, or one of `making.sources.libraries`.
         strict_env_ids: refuse a retired id instead of serving its successor.
         imports: what the server was started with (`--import`).
         num_envs: number of lanes of a batch; None for a single environment.

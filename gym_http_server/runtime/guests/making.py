@@ -9,6 +9,7 @@ from ...errors import EnvironmentDiedError, InvalidValueError, MissingDependency
 from ..making.blame import constructing
 from ..making.construct import closing_on_error
 from ..making.library import NewEnvironment, constructor_kwargs
+from ..making.sources.libraries import LIBRARIES
 from ..making.vectorize import AUTORESET_MODES, NewBatch
 from ..making.wrappers import check_names, wrap
 from .environment import GuestEnv, GuestVectorEnv, make_lanes
@@ -69,6 +70,8 @@ def _lanes(request: CreateRequest, count: int) -> tuple[list[GuestEnv], str, str
     interpreter = request.interpreter
     assert interpreter is not None, "asked for by the caller"  # noqa: S101 -- for the type checker
     kwargs = constructor_kwargs(request)
+    if request.library in LIBRARIES:
+        raise InvalidValueError(f"library {request.library!r} is for the server's own Python: leave interpreter out")
     env_id = _without_module(request.env_id, interpreter)
     asked: dict[str, Any] = {
         "env_id": env_id,

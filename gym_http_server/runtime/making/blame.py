@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import linecache
 import re
+import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -105,11 +106,15 @@ def place_of(error: BaseException) -> str:
             (str(frame.f_globals.get("__name__")), frame.f_code.co_filename, line)
             for frame, line in traceback.walk_tb(cause.__traceback__)
         ]
-        frames = [frame for frame in frames if not frame[0].startswith(OWN_PREFIX) and not LIBRARY.match(frame[0])]
+        frames = [frame for frame in frames if not (frame[0].startswith(OWN_PREFIX) or LIBRARY.match(frame[0]))]
+        frames = [frame for frame in frames if frame[0].partition(".")[0] not in sys.stdlib_module_names]
         cause = cause.__cause__  # Gymnasium's `make` raises a TypeError again
     if not frames:
         return ""
     package = frames[0][0].partition(".")[0]
     module, file, line = next(frame for frame in reversed(frames) if frame[0].partition(".")[0] == package)
-    name = "/".join((*module.split(".")[:-1], Path(file).name))
+    folders = module.split(".")
+    if Path(file).stem != "__init__":
+        del folders[-1]
+    name = "/".join((*folders, Path(file).name))
     return f" ({name}, line {line}: {linecache.getline(file, line).strip()[:MAX_LINE_LENGTH]})"

@@ -29,7 +29,7 @@ Make: TypeAlias = Callable[..., Any]
 
 def make_single(registration: Registration, request: CreateRequest, **kwargs: Any) -> Any:
     """Return the environment that the library's `make` returns for a specification."""
-    module = gymnasium if registration.library == "gymnasium" else gym_compat.load()
+    module = gym_compat.load() if registration.library == "gym" else gymnasium
     return module.make(
         registration.specification, max_episode_steps=request.max_episode_steps, disable_env_checker=True, **kwargs
     )
@@ -37,7 +37,7 @@ def make_single(registration: Registration, request: CreateRequest, **kwargs: An
 
 def adapted(environment: Any, registration: Registration, request: CreateRequest) -> Any:
     """Return an environment with Gymnasium's interface, whichever library made it."""
-    if registration.library == "gymnasium":
+    if registration.library != "gym":
         return environment
     with closing_on_error(environment):
         return gym_compat.Adapted(

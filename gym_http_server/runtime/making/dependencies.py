@@ -78,7 +78,11 @@ class WellKnown:
     def advice(self) -> str:
         """How the server comes to have it."""
         advice = f"install {package_of(self.requirement)} ({pip_command(self.requirement)}) and start the server with --import "
-        pins = f"; it needs {self.pins}, which this server's own Python may not have" if self.pins else ""
+        pins = (
+            f"; it needs {self.pins}: where the server's own Python has not that, use --interpreter"
+            if self.pins
+            else ""
+        )
         return advice + self.source + pins
 
 
@@ -114,7 +118,6 @@ WELL_KNOWN: Final = (
     WellKnown("pyflyt", "PyFlyt.gym_envs", r"PyFlyt/", "numpy<2"),
     WellKnown("rware", "rware", r"rware-"),
     WellKnown("safety-gymnasium", "safety_gymnasium", r"Safety\w+Gymnasium-", "gymnasium==0.28.1"),
-    WellKnown("shimmy[dm-control]", "shimmy", r"dm_control/"),
     WellKnown("sumo-rl", "sumo_rl", r"sumo-rl-"),
     WellKnown("tetris-gymnasium", "tetris_gymnasium.envs", r"tetris_gymnasium/"),
     WellKnown("vizdoom", "vizdoom.gymnasium_wrapper", r"Vizdoom"),

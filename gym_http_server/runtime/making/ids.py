@@ -15,6 +15,8 @@ from ..messages import CreateRequest
 from . import gym_compat
 from .dependencies import known_id, known_module
 from .sources.imports import entry_point_of, is_registered_by, load_plugin, module_of, plugins
+from .sources.libraries import LIBRARIES, register_namespace
+from .sources.libraries import specification as specification_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -65,8 +67,8 @@ class Registration:
 
     Attributes:
         env_id: the id that is served.
-        library: `gymnasium` or `gym`.
-        specification: the library's `EnvSpec`.
+        library: `gymnasium`, `gym`, or one of `LIBRARIES`.
+        specification: the library's `EnvSpec`; Gymnasium's, if it is one of `LIBRARIES`.
         kwargs: keyword arguments that make a successor behave as the retired id.
         notice: a sentence that another id is served than the one requested, or None.
     """
@@ -87,7 +89,10 @@ def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | 
 
     Raises:
         UnknownEnvironmentError: no library registers the id or a successor, or the id is malformed.
+        MissingDependencyError: the library that the request names is not installed.
     """
+    if request.library in LIBRARIES:
+        return Registration(request.env_id, request.library, specification_of(request.library, request.env_id))
     module, env_id = _split(request.env_id)
     libraries = ("gymnasium", "gym") if request.library == "auto" else (request.library,)
     if request.library == "auto" and not gym_compat.available():
@@ -96,12 +101,7 @@ def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | 
         namespace, name, version = parse_env_id(env_id)
     except (gymnasium.error.Error, ValueError) as error:  # ValueError: a version of more digits than int() takes
         raise _unknown(request, libraries, str(error), can_be_made) from None
-    if namespace == OWN_NAMESPACE:
-        raise UnknownEnvironmentError.of(request.env_id, "it is the client's own, and no server serves it")
-    if name in GATEWAYS:
-        raise UnknownEnvironmentError.of(
-            request.env_id, f"it makes what its own env_id names, modules included: ask for that with library {'gym'!r}"
-        )
+    _refuse_own(request, namespace, name)
     if not any(env_id in registrations(library) for library in libraries):
         _load_plugins(request, namespace, module)
     for library in libraries:
@@ -126,8 +126,19 @@ def find(request: CreateRequest, can_be_made: Callable[[CreateRequest], bool] | 
     return Registration(successor.env_id, successor.library, successor.specification, successor.kwargs, notice)
 
 
+def _refuse_own(request: CreateRequest, namespace: str | None, name: str) -> None:
+    """Refuse ids whose environments would make others."""
+    if namespace == OWN_NAMESPACE:
+        raise UnknownEnvironmentError.of(request.env_id, "it is the client's own, and no server serves it")
+    if name in GATEWAYS:
+        raise UnknownEnvironmentError.of(
+            request.env_id, f"it makes what its own env_id names, modules included: ask for that with library {'gym'!r}"
+        )
+
+
 def _load_plugins(request: CreateRequest, namespace: str | None, module: str | None) -> None:
     """Load the entry points of installed packages that may register an unknown id."""
+    register_namespace(namespace)
     known = known_id(request.env_id)
     names = [name for name in (namespace, module, None if known is None else known.module) if name is not None]
     for plugin in plugins(*names) if names else ():

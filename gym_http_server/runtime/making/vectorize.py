@@ -215,6 +215,8 @@ def _mode(registration: Registration, request: CreateRequest, *, may_fork: bool)
     why = None
     if registration.library == "gym" and asked != "sync":
         why = "environments of gym are made in mode 'sync'"
+    elif registration.library == "stable-retro" and asked == "sync":
+        why = "a process can have one emulator: ask for 'async'"
     elif asked == ENTRY_POINT and own is None:
         why = "it has no vector entry point: ask for 'sync' or 'async'"
     elif asked == ENTRY_POINT and autoreset is not None:

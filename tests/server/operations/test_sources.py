@@ -11,10 +11,10 @@ from tests.support.serving import Server
 FACTORIES = "tests.support.factories"
 
 
-@pytest.fixture(scope="module", params=["process", "inline"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
     options = ("--import", f"{FACTORIES}:register_shops", "--env", f"Shop-v0={FACTORIES}:make_shop")
-    with Server("--engine", request.param, *options) as running:
+    with Server(*options) as running:
         yield running
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.metadata
 import operator
@@ -88,15 +87,18 @@ def load_plugin(plugin: importlib.metadata.EntryPoint) -> None:
     """
     _loaded.add(plugin.value)
     before = _ids()
-    namespace = getattr(registration, "namespace", contextlib.nullcontext)
+    # Gymnasium's own context manager for this leaves its namespace behind where the package raises.
+    namespace = registration.current_namespace
     try:
-        with contextlib.nullcontext() if plugin.name.startswith("__") else namespace(plugin.name):
-            function = plugin.load()
-            if callable(function):
-                function()
+        registration.current_namespace = None if plugin.name.startswith("__") else plugin.name
+        function = plugin.load()
+        if callable(function):
+            function()
     except (Exception, SystemExit) as error:
         detail = f"the entry point {plugin.value} failed: {type(error).__name__}: {error}"
         raise ImportFailedError(detail, module=plugin.module) from error
+    finally:
+        registration.current_namespace = namespace
     _registered.setdefault(plugin.module.partition(".")[0], set()).update(_ids() - before)
 
 
@@ -120,6 +122,7 @@ def module_of(entry_point: Any) -> str:
     """Return the name of the module of an entry point, a text or a callable."""
     if isinstance(entry_point, str):
         return entry_point.partition(":")[0]
+    entry_point = getattr(entry_point, "func", entry_point)  # of functools.partial
     return str(getattr(entry_point, "__module__", None) or type(entry_point).__module__)
 
 

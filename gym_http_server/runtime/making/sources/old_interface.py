@@ -35,7 +35,7 @@ def adapting(creator: Any, library: str) -> Any:
 
     Args:
         creator: a class, or a function that returns an environment.
-        library: `gymnasium` or `gym`, whose `make` calls the entry point.
+        library: `gym`, or another one; Gymnasium's `make` calls the entry points of those.
 
     Returns:
         `creator` itself, if it is a class whose environments have that interface. A function is always wrapped, because
@@ -200,7 +200,7 @@ def _adapted(environment: Any, library: str, render_mode: str | None) -> Any:
 
 def _base(library: str) -> Any:
     # gym is imported if it has a registration; this module must not import it for Gymnasium's.
-    return gymnasium.Env if library == "gymnasium" else sys.modules["gym"].Env
+    return sys.modules["gym"].Env if library == "gym" else gymnasium.Env
 
 
 def _layers(environment: Any) -> Iterator[Any]:

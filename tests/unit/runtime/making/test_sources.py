@@ -162,7 +162,6 @@ EXAMPLES = {
     "PyFlyt.gym_envs": "PyFlyt/QuadX-Hover-v4",
     "rware": "rware-tiny-2ag-v2",
     "safety_gymnasium": "SafetyPointGoal1Gymnasium-v0",
-    "shimmy": "dm_control/cartpole-balance-v0",
     "vizdoom.gymnasium_wrapper": "VizdoomBasic-v1",
 }
 """Ids as READMEs have them, by what registers them."""
