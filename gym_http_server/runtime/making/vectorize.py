@@ -20,6 +20,7 @@ from ...errors import InvalidValueError
 from ...support.foreign_threads import lasting_threads
 from ..snapshots.emulator import remember_actions
 from ..values.outcomes import FLAGS, NUMBERS, Parts, reduced
+from ..values.partial_dict import PartialDict
 from .blame import constructing
 from .construct import adapted, closing_on_error, construct, make_single, quiet
 from .ids import find
@@ -195,7 +196,7 @@ def _prepared(environment: Any, env_id: str, request: CreateRequest) -> Any:
 
 
 def _has_fixed_layout(space: gymnasium.Space[Any]) -> bool:
-    if isinstance(space, Dict):
+    if isinstance(space, Dict) and not isinstance(space, PartialDict):
         return all(map(_has_fixed_layout, space.spaces.values()))
     if isinstance(space, Tuple):
         return all(map(_has_fixed_layout, space.spaces))

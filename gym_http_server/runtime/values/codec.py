@@ -37,6 +37,7 @@ from .arrays import (
     within,
 )
 from .opaque import OpaqueSpace, array_type
+from .partial_dict import PartialDict
 
 
 def decoder(space: Space[Any]) -> Convert:
@@ -259,20 +260,31 @@ def _dict(space: Dict[Any]) -> _Codec:
     return _named({key: _codec(part) for key, part in space.spaces.items()}, _overridden(space, Dict))
 
 
+@_codec.register(PartialDict)
+def _partial_dict(space: PartialDict) -> _Codec:
+    return _named({key: _codec(part) for key, part in space.spaces.items()}, space.contains, is_partial=True)
+
+
 @_batch.register(Dict)
 def _dict_batch(space: Dict[Any]) -> _Codec:
     parts = {key: _batch(part) for key, part in space.spaces.items()}
     return _even(_named(parts), list(parts.items()))
 
 
-def _named(parts: dict[Any, _Codec], own: Check | None = None) -> _Codec:
+def _named(parts: dict[Any, _Codec], own: Check | None = None, *, is_partial: bool = False) -> _Codec:
     # Keys are strings in requests and replies, and as in the space for the environment.
     names = {key: str(key) for key in parts}
     expected = set(names.values())
 
     def decode(value: Any) -> Any:
         if _object(value).keys() != expected:
-            _refuse_keys(value, expected)
+            if not (is_partial and value.keys() <= expected):
+                _refuse_keys(value, expected)
+            return {
+                key: _at(names[key], part.decode, value[names[key]])
+                for key, part in parts.items()
+                if names[key] in value
+            }
         return {key: _at(names[key], part.decode, value[names[key]]) for key, part in parts.items()}
 
     def check(value: Any) -> bool:

@@ -17,6 +17,7 @@ from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscr
 
 from ..messages import JSON_INFINITY
 from .opaque import OpaqueSpace, array_type, class_name
+from .partial_dict import PartialDict
 
 # Of the codes with the same name the last stays: `l`, NumPy's default, after `q`.
 _DTYPES: Final = {np.dtype(code).name: np.dtype(code) for code in "?bhiqlBHIQLefdg"}
@@ -113,7 +114,10 @@ def _describe_tuple(space: Tuple[Any]) -> dict[str, Any]:
 def _describe_dict(space: Dict[Any]) -> dict[str, Any]:
     spaces = {str(key): describe(part) for key, part in space.spaces.items()}
     integers = [str(key) for key in space.spaces if isinstance(key, int)]
-    return {"name": "Dict", "spaces": spaces, "keys": list(spaces), **({"integer_keys": integers} if integers else {})}
+    descriptor = {"name": "Dict", "spaces": spaces, "keys": list(spaces)}
+    if integers:
+        descriptor["integer_keys"] = integers
+    return descriptor | {"partial": True} if isinstance(space, PartialDict) else descriptor
 
 
 @describe.register(Sequence)
@@ -224,7 +228,7 @@ def _rebuild_dict(descriptor: Mapping[str, Any]) -> Space[Any]:
     # A list of pairs, because Gymnasium sorts the keys of a dict.
     integers = set(descriptor.get("integer_keys", ()))
     parts: list[tuple[Any, Space[Any]]] = [(int(key) if key in integers else key, rebuild(spaces[key])) for key in keys]
-    return Dict(parts)
+    return PartialDict(parts) if descriptor.get("partial") is True else Dict(parts)
 
 
 def _rebuild_graph(descriptor: Mapping[str, Any]) -> Space[Any]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gymnasium
 
 from ..gym_compat import convert_space
+from .agents import Agents, has_agents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -187,6 +188,8 @@ class NewInterface(gymnasium.Env[Any, Any]):
 
 
 def _adapted(environment: Any, library: str, render_mode: str | None) -> Any:
+    if has_agents(environment):
+        return Agents.of(environment)
     classes = [type(each) for each in _layers(environment)]
     if isinstance(environment, _base(library)) and not any(map(_is_old, classes)):
         return environment
