@@ -20,7 +20,6 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ...errors import GymHttpServerError, InquiryFailedError
-from ..guests.spawning import ending
 from .variables import variables_for_environments
 
 if TYPE_CHECKING:
@@ -143,6 +142,8 @@ class Inquirer:
         if status is None:
             more = f", or with a larger {self._setting}" if self._setting else ""
             raise _failed(f"{doing} was not over after {self._seconds:g} s and was ended: {what}{more}", module)
+        from ..guests.spawning import ending  # loads numpy
+
         raise _failed(f"{doing} ended the process with {ending(status)}: {what}", module)
 
 
