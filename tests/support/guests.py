@@ -247,3 +247,77 @@ def old_gym(directory: Path) -> Interpreter:
 def with_packages(name: str, directory: Path, *imports: str, may_fork: bool = False) -> Interpreter:
     """Return the Python of the tests with a directory of packages before its own."""
     return Interpreter(name, ("env", f"PYTHONPATH={directory}", sys.executable), imports, may_fork)
+
+
+TROUBLE = '''
+"""Environments that misbehave in each way that a guest can."""
+import os
+import signal
+import sys
+import threading
+import time
+
+import gymnasium
+import numpy as np
+
+here = os.path.dirname(__file__)
+with open(os.path.join(here, "imports"), "a") as file:
+    file.write("once\\n")
+while os.path.exists(os.path.join(here, "hang")):
+    time.sleep(0.01)
+if os.path.exists(os.path.join(here, "threads")):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+
+def write_to_the_server(data):
+    """Write to every socket and pipe above the standard ones, as code that guesses the server's would."""
+    for descriptor in range(3, 64):
+        try:
+            os.write(descriptor, data)
+        except OSError:
+            pass
+
+
+class Trouble(gymnasium.Env):
+    observation_space = gymnasium.spaces.Discrete(2)
+    action_space = gymnasium.spaces.Text(1000, min_length=0, charset="abcdefghijklmnopqrstuvwxyz0123456789 ")
+    kept = None
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 0, {"pid": os.getpid(), "parent": os.getppid()}
+
+    def step(self, action):
+        if action == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif action == "exit":
+            print("these are my last words", flush=True)
+            os._exit(7)
+        elif action == "hang":
+            time.sleep(3600)
+        elif action == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif action == "print":
+            print("a line on stdout")
+            os.system("echo a line of a program")
+        elif action == "fill":
+            sys.stderr.write("x" * 79 + "\\n")
+            sys.stderr.write(("y" * 79 + "\\n") * 20000)
+        elif action == "memory":
+            self.kept = np.ones(30_000_000)
+            time.sleep(3600)
+        elif action.startswith("rubbish "):
+            write_to_the_server(bytes.fromhex(action.split()[1]))
+        elif action == "raise":
+            raise LookupError("no such thing")
+        return 1, 1.0, False, False, {}
+
+
+gymnasium.register("Trouble-v0", Trouble)
+'''
+
+
+def trouble(directory: Path, *, may_fork: bool = False) -> Interpreter:
+    """Return an interpreter that has the module `guest_trouble`, of a directory, and has imported it."""
+    (directory / "guest_trouble.py").write_text(TROUBLE)
+    return with_packages("trouble", directory, "guest_trouble", may_fork=may_fork)

@@ -41,7 +41,9 @@ class ProcessEngine(Engine):
     async def create(self, instance_id: str, request: CreateRequest, call_timeout: float) -> Worker:
         """Fork a process and have it make the environment."""
         forks = await self._forks()
-        worker = await ProcessWorker.fork(forks, instance_id, call_timeout, self._settings, self._entry.connections)
+        worker = await ProcessWorker.fork(
+            forks, instance_id, call_timeout, self._settings, self._entry.connections, request
+        )
         try:
             await worker.make(request)
         except UnknownEnvironmentError as error:

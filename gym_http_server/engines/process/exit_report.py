@@ -49,9 +49,12 @@ class ExitReport:
 
     def error(self, operation: str, loss: str | None) -> EnvironmentDiedError:
         """Return the error of an operation during which the environment was lost, with the last lines of output."""
+        return self.with_output(f"the environment was lost during {operation}: {loss}")
+
+    def with_output(self, detail: str) -> EnvironmentDiedError:
+        """Return the error of an environment that was lost, with the last lines of output."""
         facts = dict(self._facts)
-        last = ""
         if lines := self.output.lines:
             facts["stderr"] = lines
-            last = f"; the last that it wrote: {lines[-1][:200]}"
-        return EnvironmentDiedError(f"the environment was lost during {operation}: {loss}{last}", **facts)
+            detail += f"; the last that it wrote: {lines[-1][:200]}"
+        return EnvironmentDiedError(detail, **facts)

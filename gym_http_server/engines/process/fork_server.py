@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...config import Settings
+    from ...runtime.messages import CreateRequest
     from ...runtime.shared.memory import Memory
 
 logger = logging.getLogger(__name__)
 
 READ_SIZE = 1 << 16
+MAX_ENV_ID_CHARS = 256
+"""Characters of an id that the host of a guest is told."""
 MIN_START_SECONDS = 60.0
 """Time for the fork server to load its modules; more if `call_timeout` is more."""
 
@@ -126,10 +129,18 @@ class ForkServer:
             )
         return self
 
-    async def fork(self, instance_id: str, forked: Forked, descriptors: list[int], seconds: float) -> int:
+    async def fork(
+        self,
+        instance_id: str,
+        forked: Forked,
+        descriptors: list[int],
+        seconds: float,
+        request: CreateRequest | None = None,
+    ) -> int:
         """Fork a process within some seconds and return its pid; `forked.on_exit` is called when it has ended.
 
-        The descriptors are its socket, the pipe for its output and the shared memory.
+        The descriptors are its socket, the pipe for its output and the shared memory. With a request that
+        names an interpreter that may fork, its host forks a guest for the process.
 
         Raises:
             EnvironmentDiedError: the fork server has ended.
@@ -140,8 +151,11 @@ class ForkServer:
             raise EnvironmentDiedError("the fork server ended; try again")
         answer: asyncio.Future[int] = self._loop.create_future()
         self._forking[instance_id] = forked, answer
+        message: dict[str, Any] = {"fork": instance_id}
+        if request is not None and request.interpreter is not None and request.interpreter.may_fork:
+            message["guest"] = request.interpreter.to_wire(), request.env_id.rpartition(":")[2][:MAX_ENV_ID_CHARS]
         try:
-            async with asyncio.timeout(seconds if self._process.send({"fork": instance_id}, descriptors) else 0):
+            async with asyncio.timeout(seconds if self._process.send(message, descriptors) else 0):
                 return await answer
         except TimeoutError:
             # If it answers later, `_on_message` has the process killed.

@@ -70,8 +70,9 @@ class ProcessWorker(Worker):
         call_timeout: float,
         settings: Settings,
         connections: Callable[[Memory], Connections],
+        request: CreateRequest | None = None,
     ) -> ProcessWorker:
-        """Fork a process that waits for `make`; `connections` is that of its `Entry`."""
+        """Fork a process that waits for `make`; `connections` is that of its `Entry`, `request` the one to `make`."""
         with contextlib.ExitStack() as on_error, contextlib.ExitStack() as theirs:
             try:
                 connection, their_socket = socket.socketpair()
@@ -88,7 +89,7 @@ class ProcessWorker(Worker):
             self = cls(forks, instance_id, call_timeout, settings, **parts, connections=connections(memory))
             on_error.callback(self._release)
             descriptors = [their_socket.fileno(), output.theirs, their_memory]
-            self._pid = await forks.fork(instance_id, self, descriptors, call_timeout)
+            self._pid = await forks.fork(instance_id, self, descriptors, call_timeout, request)
             on_error.pop_all()
         asyncio.get_running_loop().add_reader(connection, self._on_readable)
         output.start()
@@ -116,7 +117,8 @@ class ProcessWorker(Worker):
             if error.detail:
                 # The process says that it ends.
                 self._kill(error.detail)
-                raise
+                self._report.output.drain()
+                raise self._report.with_output(error.detail) from None
             raise self._report.error(operation, self.loss) from None
         finally:
             self._channel.finish()

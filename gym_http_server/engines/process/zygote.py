@@ -6,6 +6,7 @@ environment's socket, its output pipe and the shared memory.
 
     {"prepare": {...}, "max_memory": 0}  → {"ready": true, "late": {"module": ["thread", …]}, "threads": []} or {"failed": "why"}
     {"fork": "5f2b9c1e"}                 → {"forked": "5f2b9c1e", "pid": 123, "threads": []} or {"forked": "5f2b9c1e", "error": "why"}
+    the same with "guest": [{...}, "Pong-v5"]  (a host forks a guest for it in that interpreter: `runtime/guests/hosts.py`)
     {"kill": 123}                        → nothing
     whenever a process ends              ← {"exited": 123, "status": 9} (a wait status), with "memory": 734003200 if it was killed
                                            for that many bytes
@@ -24,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import gc
 import importlib
 import json
@@ -33,11 +35,14 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...support.foreign_threads import lasting_threads, other_threads
 from .memory_watch import MemoryWatch
 from .process_tree import INSTANCE_VARIABLE, Traces, children_of, kill_tree, owner_of, tree_of
+
+if TYPE_CHECKING:
+    from ...runtime.guests.hosts import GuestHosts
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MAX_MESSAGE_BYTES = 1 << 16
@@ -88,6 +93,8 @@ class Zygote:
                     if key.fileobj is self._control:
                         if not self._receive():
                             return
+                    elif key.data is not None:
+                        self._hosts.on_readable(key.data)
                     else:
                         with contextlib.suppress(BlockingIOError):
                             os.read(self._wake_read, 4096)
@@ -114,7 +121,7 @@ class Zygote:
             message = json.loads(line)
             if "fork" in message:
                 given, self._descriptors = self._descriptors[:3], self._descriptors[3:]
-                self._fork(message["fork"], *given)
+                self._fork(message["fork"], message.get("guest"), *given)
             elif "kill" in message:
                 if message["kill"] in self._children:
                     kill_tree(message["kill"])
@@ -136,21 +143,34 @@ class Zygote:
     def _send(self, message: dict[str, Any]) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")
 
-    def _fork(self, instance_id: str, connection: int, output: int, memory: int) -> None:
+    @functools.cached_property
+    def _hosts(self) -> GuestHosts:
+        from ...runtime.guests.hosts import GuestHosts
+
+        return GuestHosts(self._selector, kill_tree)
+
+    def _fork(
+        self, instance_id: str, wanted: tuple[dict[str, Any], str] | None, connection: int, output: int, memory: int
+    ) -> None:
+        guest = None if wanted is None else self._hosts.connect(*wanted, instance_id, output)
         try:
             pid = os.fork()
         except OSError as error:
             self._send({"forked": instance_id, "error": str(error)})
         else:
             if pid == 0:
-                self._become_environment(instance_id, connection, output, memory)
+                self._become_environment(instance_id, guest, connection, output, memory)
             self._children[pid] = Traces(os.fstat(output).st_ino, instance_id)
             self._send({"forked": instance_id, "pid": pid, "threads": other_threads()})
         finally:
             for descriptor in (connection, output, memory):
                 os.close(descriptor)
+            if guest is not None:
+                guest.close()
 
-    def _become_environment(self, instance_id: str, connection: int, output: int, memory: int) -> NoReturn:
+    def _become_environment(
+        self, instance_id: str, guest: socket.socket | None, connection: int, output: int, memory: int
+    ) -> NoReturn:
         """Run the entry in this forked process, and exit."""
         status = 1
         try:
@@ -163,7 +183,8 @@ class Zygote:
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
             # Descriptors that imported modules opened stay open, because their code may use them here.
-            for descriptor in (self._wake_read, self._wake_write, *self._descriptors):
+            hosts = self._hosts.descriptors if "_hosts" in vars(self) else ()
+            for descriptor in (self._wake_read, self._wake_write, *self._descriptors, *hosts):
                 os.close(descriptor)
             self._control.close()
             self._selector.close()
@@ -176,9 +197,11 @@ class Zygote:
             os.environ[INSTANCE_VARIABLE] = instance_id
             faulthandler.enable()
             _reseed()
+            from ...runtime.guests.making import inherit
             from ...runtime.making.library import declare_imports
             from ...runtime.shared.memory import Memory
 
+            inherit(guest)
             shared = Memory.open(memory)
             os.close(memory)
             with socket.socket(fileno=connection) as channel:
@@ -208,11 +231,14 @@ class Zygote:
                         os.killpg(pid, signal.SIGKILL)
         if ended:
             traces = {pid: its for pid, (_, its) in ended.items()}
+            hosts = self._hosts.pids if "_hosts" in vars(self) else ()
             # Their children are orphans now, and so children of this process. Of 1,000, a list takes a millisecond.
             for orphan in children_of(os.getpid()):
-                if orphan not in self._children and owner_of(orphan, traces) is not None:
+                if orphan not in self._children and orphan not in hosts and owner_of(orphan, traces) is not None:
                     kill_tree(orphan)
-        for pid, (status, _) in ended.items():
+        for pid, (status, its) in ended.items():
+            if "_hosts" in vars(self):
+                self._hosts.on_end(its.instance_id)
             taken = self._exceeding.pop(pid, None)
             self._send({"exited": pid, "status": status, **({} if taken is None else {"memory": taken})})
 

@@ -173,7 +173,7 @@ class GuestLink:
             if not count:
                 raise ConnectionResetError
         if missing < 0:
-            raise self.malformed("its length")
+            raise self.malformed("no frame")
         return whole
 
     def _error(self, told: Any) -> BaseException:
@@ -226,5 +226,6 @@ def _missing(data: bytearray) -> int:
     """Return how many bytes of a frame are missing, negative for what is no frame."""
     if len(data) < HEADER.size:
         return HEADER.size - len(data)
-    length: int = HEADER.unpack_from(data)[0]
-    return HEADER.size + length - len(data) if length <= MAX_BODY_BYTES else -1
+    length, kind, _ = HEADER.unpack_from(data)
+    is_frame = length <= MAX_BODY_BYTES and kind in (RESULT, ERROR, OUTCOME)
+    return int(HEADER.size + length - len(data)) if is_frame else -1

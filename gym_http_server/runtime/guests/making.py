@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _inherited: list[socket.socket] = []
 
 
-def inherit(connection: socket.socket) -> None:
-    """Take the socket to a guest that a host has forked for this process's environment."""
-    _inherited.append(connection)
+def inherit(connection: socket.socket | None) -> None:
+    """Take the socket to a guest that a host forks for this process's environment; None if there is none."""
+    _inherited[:] = [] if connection is None else [connection]
 
 
 def make_guest(request: CreateRequest) -> NewEnvironment:

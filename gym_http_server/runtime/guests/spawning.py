@@ -36,14 +36,14 @@ CONDA: Final = frozenset(("conda", "mamba"))
 
 
 def spawn(
-    interpreter: Interpreter, variables: Mapping[str, str] | None = None, output: int | None = None
+    interpreter: Interpreter, variables: Mapping[str, str] | None = None, *, leads_session: bool = False
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start a guest, which is a child of this process and in its session.
+    """Start a guest, which is a child of this process. What it prints goes to this process's stderr.
 
     Args:
         interpreter: the Python to start.
         variables: environment variables, from which the guest's are taken; None for those of this process.
-        output: descriptor for what the guest prints; None for this process's stderr.
+        leads_session: it leads a session of its own, and is not in this process's.
 
     Raises:
         OSError: the command cannot be started.
@@ -62,8 +62,8 @@ def spawn(
                 _arguments(interpreter.command, len(source)),
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
-                stderr=output,
                 env=given,
+                start_new_session=leads_session,
             )
         ours.sendall(source)
     except BrokenPipeError:
