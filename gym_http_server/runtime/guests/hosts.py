@@ -147,7 +147,7 @@ class GuestHosts:
     def on_readable(self, key: tuple[Interpreter, GuestHost]) -> None:
         """Take what a host says."""
         interpreter, host = key
-        if not host.read():
+        if self._hosts.get(interpreter) is host and not host.read():
             self._remove(interpreter)
 
     def on_end(self, instance_id: str) -> None:
