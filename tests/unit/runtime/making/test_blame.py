@@ -78,8 +78,6 @@ RESULTS = [
     ("step", (0, 0.0, False, {}), "unpack"),
     ("step", None, "unpack"),
     ("step", (0, "much", False, False, {}), "much"),
-    ("step", (0, [1.0, 2.0], False, False, {}), "size 1"),
-    ("step", (0, 0.0, np.zeros(2), False, {}), "truth value"),
     ("reset", 0, "unpack"),
     ("render", {"a": 1}, "dict"),
 ]
