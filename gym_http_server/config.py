@@ -99,6 +99,11 @@ class Settings:
     interpreter_import: tuple[str, ...] = setting(
         (), "Module that an interpreter imports, as --import does here: NAME=MODULE; repeatable."
     )
+    interpreter_fork: tuple[str, ...] = setting(
+        (),
+        "Name of an interpreter that imports its modules once and is forked for each environment, which is then made in "
+        "milliseconds (process engine); repeatable.",
+    )
     interpreter_cache: str = setting(
         "",
         "Directory of the virtual environments made of requirements; by default gym-http-server/interpreters below the "

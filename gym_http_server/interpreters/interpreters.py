@@ -74,7 +74,7 @@ class Interpreters:
                 environment = RequirementsEnvironment(option.name, command, settings.interpreter_cache)
                 self._environments.append(environment)
                 command = (environment.python,)
-            self._by_name[option.name] = Interpreter(option.name, command, option.imports)
+            self._by_name[option.name] = Interpreter(option.name, command, option.imports, option.may_fork)
         seconds = max(settings.call_timeout, MIN_TIMEOUT_SECONDS)
         # A little longer than the guest has, whose end says more.
         self._inquirer = Inquirer(pass_variable=settings.pass_variable, seconds=seconds + 5.0, setting="--call-timeout")

@@ -14,6 +14,8 @@ from ..errors import InterpreterOptionError
 from ..support.files import reason
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ..config import Settings
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -48,11 +50,13 @@ class InterpreterOption:
         name: the name by which clients choose it.
         source: the command that starts it, or the file of its requirements.
         imports: modules that it imports first.
+        may_fork: whether it is forked for each environment.
     """
 
     name: str
     source: tuple[str, ...] | RequirementsFile
     imports: tuple[str, ...] = ()
+    may_fork: bool = False
 
 
 def options_of(settings: Settings) -> list[InterpreterOption]:
@@ -71,16 +75,25 @@ def options_of(settings: Settings) -> list[InterpreterOption]:
     for text in settings.interpreter_import:
         option = f"--interpreter-import {text}"
         name, module = _name_and_rest(option, text, "NAME=MODULE, such as old=minigrid")
-        if name not in sources:
-            known = ", ".join(sources) or "none"
-            raise InterpreterOptionError(f"{option}: no --interpreter is named {name!r}; those named are: {known}")
+        _check_known(option, name, sources)
         if not MODULE.fullmatch(module):
             raise InterpreterOptionError(
                 f"{option}: {module!r} is no module: name one, such as minigrid, or a function in it, such as "
                 "minatar.gym:register_envs"
             )
         imports[name].append(module)
-    return [InterpreterOption(name, source, tuple(imports[name])) for name, source in sources.items()]
+    for name in settings.interpreter_fork:
+        _check_known(f"--interpreter-fork {name}", name, sources)
+    return [
+        InterpreterOption(name, source, tuple(imports[name]), name in settings.interpreter_fork)
+        for name, source in sources.items()
+    ]
+
+
+def _check_known(option: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise InterpreterOptionError(f"{option}: no --interpreter is named {name!r}; those named are: {names}")
 
 
 def _name_and_rest(option: str, text: str, expected: str) -> tuple[str, str]:

@@ -8,10 +8,13 @@ import sysconfig
 from pathlib import Path
 
 CLASH = """
+import os
+
 import gymnasium
 import numpy as np
 
 VERSION = {version!r}
+IMPORTED_BY = os.getpid()
 
 
 class Clash(gymnasium.Env):
@@ -21,7 +24,7 @@ class Clash(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        return self.np_random.random(2, np.float32), {{"version": VERSION}}
+        return self.np_random.random(2, np.float32), {{"version": VERSION, "imported_by": IMPORTED_BY}}
 
     def step(self, action):
         return self.np_random.random(2, np.float32), float(action), False, False, {{"version": VERSION}}

@@ -28,7 +28,8 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
         "broken": "sh -c 'echo this Python is broken >&2; exit 3'",
     }
     options = [word for name, command in named.items() for word in ("--interpreter", f"{name}={command}")]
-    return (*options, "--interpreter-import", "one=clash", "--interpreter-import", "two=clash")
+    modules = ("--interpreter-import", "one=clash", "--interpreter-import", "two=clash")
+    return (*options, *modules, "--interpreter-fork", "two")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,19 @@ def test_an_instance_tells_its_interpreter(server: Server) -> None:
     assert re.search(r"gymnasium .* in one</td>", home)
     for path in paths:
         server.request("DELETE", path)
+
+
+def test_an_interpreter_that_may_be_forked_imports_its_modules_once(server: Server) -> None:
+    """The other one imports them for each instance."""
+
+    def importers(name: str) -> set[int]:
+        paths = [server.create("Clash-v0", interpreter=name) for _ in range(2)]
+        pids = {server.post(f"{path}/reset/").json["info"]["imported_by"] for path in paths}
+        for path in paths:
+            server.request("DELETE", f"{path}/")
+        return pids
+
+    assert (len(importers("one")), len(importers("two"))) == (2, 1)
 
 
 def test_an_id_that_only_one_interpreter_has_needs_no_choice(server: Server) -> None:
@@ -183,7 +197,7 @@ def test_the_client_names_an_interpreter(server: Server) -> None:
         with pytest.raises(ServerProblem, match="no interpreter is named 'three'"):
             client.create_env("Clash-v0", interpreter="three")
     env = RemoteEnv(server.url, "Clash-v0", interpreter="one")
-    assert env.reset(seed=1)[1] == {"version": "1.0"}
+    assert env.reset(seed=1)[1]["version"] == "1.0"
     env.close()
     lanes = RemoteVectorEnv(server.url, "Clash-v0", 2, interpreter="two")
     assert list(lanes.reset(seed=1)[1]["version"]) == ["2.0", "2.0"]
@@ -192,7 +206,7 @@ def test_the_client_names_an_interpreter(server: Server) -> None:
         "gym_http_server.client:gym_http_server/Remote-v0", url=server.url, env_id="Clash-v0", interpreter="one"
     )
     again = gymnasium.make(made.spec)
-    assert again.reset(seed=1)[1] == made.reset(seed=1)[1] == {"version": "1.0"}
+    assert again.reset(seed=1)[1]["version"] == made.reset(seed=1)[1]["version"] == "1.0"
     made.close()
     again.close()
 

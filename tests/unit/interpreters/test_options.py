@@ -81,9 +81,17 @@ def test_a_name_stands_for_one_interpreter() -> None:
         parsed("a=self", "a=env")
     with pytest.raises(InterpreterOptionError, match="no --interpreter is named 'b'; those named are: a"):
         parsed("a=self", imports=("b=module",))
+    with pytest.raises(InterpreterOptionError, match="--interpreter-fork b: no --interpreter is named 'b'"):
+        options_of(Settings(interpreter=("a=self",), interpreter_fork=("b",)))
     for wrong in ("a=no module", "a=../module.py", "a=module:f()"):
         with pytest.raises(InterpreterOptionError, match="is no module"):
             parsed("a=self", imports=(wrong,))
+
+
+def test_an_interpreter_that_may_be_forked_is_named_so() -> None:
+    """The others are spawned for each environment."""
+    named = options_of(Settings(interpreter=("a=self", "b=self"), interpreter_fork=("b",)))
+    assert [each.may_fork for each in named] == [False, True]
 
 
 def test_an_unknown_name_is_answered_with_those_that_there_are() -> None:
