@@ -16,7 +16,8 @@ from gym_http_server.api import handlers
 from gym_http_server.api.handlers import Execution, handler_table
 from gym_http_server.api.problems import STATUS, problem_of, slug_of
 from gym_http_server.config import Settings
-from gym_http_server.conformity.contract import DOCUMENT, inlined
+from gym_http_server.conformity.contract import DOCUMENT, check_reply, inlined
+from gym_http_server.conformity.exchange import Nonconformity
 from gym_http_server.contract import METHODS, load_contract, resolve
 from gym_http_server.engines import make_engine
 from gym_http_server.instances.directory import Instances
@@ -216,6 +217,15 @@ STATUSES = {
     507: "RecordingFailed",
 }
 """What each error is answered with: its class without `Error`."""
+
+
+@pytest.mark.parametrize("wrong", [True, "0", None, [0]], ids=repr)
+def test_a_wrong_item_among_many_right_ones_is_found(wrong: Any) -> None:
+    """Equal items of a reply are validated once, those of another type by themselves: one that is wrong is named."""
+    info = {"name": "Box", "low": [0, 1, 0.0, 1.5] * 1000 + [wrong, 1, wrong], "high": [1] * 4003}
+    headers = {"content-type": "application/json"}
+    with pytest.raises(Nonconformity, match=r"\$\.info\.low\[400[02]\]"):
+        check_reply("GET", "/v1/envs/5f2b9c1e/observation_space/", 200, headers, json.dumps({"info": info}).encode())
 
 
 def test_every_error_of_the_tree_has_its_status_and_a_name() -> None:
