@@ -108,7 +108,7 @@ class RolloutBuffer:
         action: Any,
         observation: Any,
         reward: float | None,
-        parts: Parts | None,
+        parts: Parts | None = None,
         *,
         terminated: bool,
         truncated: bool,

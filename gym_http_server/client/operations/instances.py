@@ -43,7 +43,7 @@ class InstanceMethods(OperationBase):
             kwargs: passed to the environment's constructor.
             max_episode_steps: truncates episodes after this number of steps.
             render_mode: by default `rgb_array`, where the environment has it.
-            library: `auto`, `gymnasium`, `gym`, `envpool`, `safety-gymnasium` or `stable-retro`.
+            library: `auto`, `gymnasium`, `gym`, `envpool`, `pettingzoo`, `safety-gymnasium` or `stable-retro`.
             interpreter: the name of another Python on the server that makes it; None for the server's own, or for the only
                 interpreter that has the id where the server's own does not.
             call_timeout: seconds that one call of this environment may take on the server.

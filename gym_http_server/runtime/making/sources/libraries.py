@@ -14,6 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from ....errors import InvalidValueError, MissingDependencyError, UnknownEnvironmentError
 from ..dependencies import pip_command
+from .pettingzoo_ids import pettingzoo_ids, pettingzoo_specification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -244,6 +245,7 @@ def _safety_gymnasium(module: ModuleType, env_id: str) -> EnvSpec:
 
 LIBRARIES: Final = {
     "envpool": Library("envpool", ("envpool",), lambda module: module.list_all_envs(), _envpool),
+    "pettingzoo": Library("pettingzoo", ("pettingzoo",), pettingzoo_ids, pettingzoo_specification),
     "safety-gymnasium": Library(
         "safety_gymnasium",
         ("safety-gymnasium",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -85,6 +86,24 @@ def test_the_cost_of_safety_gymnasium_is_in_the_info() -> None:
     assert (reply["observation"], reply["reward"], reply["info"]) == (7, 1.0, {"cost": 0.5})
 
 
+def test_the_ids_of_pettingzoo_are_its_families_and_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`kwargs` go to `parallel_env`; the family that is in a package of its own names that where it is missing."""
+    family = tmp_path / "pettingzoo" / "classic"
+    family.mkdir(parents=True)
+    (tmp_path / "pettingzoo" / "__init__.py").touch()
+    (family / "leaving_v1.py").write_text("from tests.support.agent_envs import Leaving as parallel_env\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "1.0")
+    kwargs = {"steps": {"late": 2, "early": 1, "middle": 1}}
+    served = open_served(CreateRequest("classic/leaving_v1", library="pettingzoo", kwargs=kwargs))
+    assert (served.description.library, served.description.render_mode) == ("pettingzoo 1.0", "ansi")
+    called(served, "reset")
+    reply = called(served, "step", action={"late": 1, "early": 0, "middle": 2})
+    assert (reply["rewards"], reply["done"]) == ({"late": 1.0, "early": 0.0, "middle": 2.0}, False)
+    with pytest.raises(MissingDependencyError, match="pip install mpe2"):
+        open_served(CreateRequest("mpe/simple_spread_v3", library="pettingzoo"))
+
+
 def test_an_id_that_a_library_has_not_is_answered_with_a_near_one() -> None:
     """Of that library."""
     with pytest.raises(UnknownEnvironmentError, match="envpool has no such environment; did you mean 'Fake-v1'"):
@@ -97,6 +116,7 @@ def test_an_id_that_a_library_has_not_is_answered_with_a_near_one() -> None:
         (CreateRequest("Fake-v1", library="envpool"), "envpool"),
         (CreateRequest("Fake-Genesis-v0", library="stable-retro"), "stable-retro"),
         (CreateRequest("SafetyFake-v0", library="safety-gymnasium"), "safety-gymnasium"),
+        (CreateRequest("classic/tictactoe_v3", library="pettingzoo"), "pettingzoo"),
         (CreateRequest("dm_control/walker-walk-v0"), "shimmy[dm-control]"),
     ],
 )
