@@ -189,7 +189,7 @@ def unpack(data: bytes | bytearray, at: int = 0, depth: int = 0) -> Any:
     """Return the value that begins at a place of `data`, and where it ends.
 
     Raises:
-        ValueError, IndexError, TypeError, struct.error, OverflowError: it is malformed.
+        ValueError, LookupError, TypeError, struct.error, OverflowError: it is malformed.
     """
     tag = data[at]
     at += 1
@@ -207,12 +207,8 @@ def unpack(data: bytes | bytearray, at: int = 0, depth: int = 0) -> Any:
         return _I8.unpack_from(data, at)[0], at + 8
     if tag == 103:  # g: a scalar of numpy
         end = at + 1 + data[at]
-        name = bytes(data[at + 1 : end])
-        if name in _read_scalar:
-            reader, kind = _read_scalar[name]
-            return kind(reader.unpack_from(data, end)[0]), end + reader.size
-        dtype, _, size = _array(name + b":")
-        return np.ndarray((), dtype, data, end)[()], end + size
+        reader, kind = _read_scalar[bytes(data[at + 1 : end])]
+        return kind(reader.unpack_from(data, end)[0]), end + reader.size
     count = _U4.unpack_from(data, at)[0]
     at += 4
     if count > len(data) - at:
