@@ -152,7 +152,7 @@ class Zygote:
     def _fork(
         self, instance_id: str, wanted: tuple[dict[str, Any], str] | None, connection: int, output: int, memory: int
     ) -> None:
-        guest = None if wanted is None else self._hosts.connect(*wanted, instance_id, output)
+        guest = None if wanted is None else self._hosts.connect(*wanted, f"{INSTANCE_VARIABLE}={instance_id}", output)
         try:
             pid = os.fork()
         except OSError as error:
@@ -238,7 +238,7 @@ class Zygote:
                     kill_tree(orphan)
         for pid, (status, its) in ended.items():
             if "_hosts" in vars(self):
-                self._hosts.on_end(its.instance_id)
+                self._hosts.on_end(f"{INSTANCE_VARIABLE}={its.instance_id}")
             taken = self._exceeding.pop(pid, None)
             self._send({"exited": pid, "status": status, **({} if taken is None else {"memory": taken})})
 

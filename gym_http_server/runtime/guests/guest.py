@@ -1,8 +1,7 @@
 """The guest: makes environments in a Python other than the server's, steps and renders them, and adapts old ones.
 
-It is sent, as one text with `wire.py`, to a command that starts a Python, so it is valid Python 3.7 and imports numpy and the
-standard library only. Frames come on descriptor 0 and go out on descriptor 1: a socket pair, or two pipes behind a program such
-as ssh. What environments print goes to stderr.
+It is sent, as one text with `wire.py`, to a command that starts a Python 3.7 or later with numpy. Frames come on descriptor 0 and
+go out on 1: a socket pair, or two pipes behind a program such as ssh. What environments print goes to stderr.
 """
 
 from __future__ import annotations
@@ -479,12 +478,10 @@ class Guest:
             return described
         if kind == REGISTRY:
             return registry()
-        if kind == HELLO:
-            return self.prepare(value)
-        if kind == FORK:
+        if kind in (HELLO, FORK):
             self.prepare(value)
-            return self.host()
-        raise Refusal("invalid", "an unknown kind of request {}".format(kind))
+            return self.host() if kind == FORK else None
+        raise Refusal("invalid", "no kind of request")
 
     def prepare(self, imports):
         """Import modules, and call what is named behind a colon."""
@@ -503,7 +500,7 @@ class Guest:
         return
 
     def host(self):
-        """Fork a guest for each id with a pair of descriptors, its socket and its output, until the socket closes."""
+        """Fork a guest for each request: a variable, an id, and the descriptors of its socket and its output."""
         for name in ("gymnasium", "gym"):
             with contextlib.suppress(Exception):
                 load(name)
@@ -517,29 +514,31 @@ class Guest:
             )
             if not data:
                 os._exit(0)
+            trace, _, env_id = data.decode("utf-8", "replace").partition(" ")
             given = array.array("i")
             for _, _, content in ancillary:
                 given.frombytes(content[: len(content) // 4 * 4])
             for module in [sys.modules[name] for name in ("gymnasium", "gym") if name in sys.modules]:
                 with contextlib.suppress(Exception, SystemExit):
-                    creator_of(registrations(module)[data.decode()])  # imported here, once
+                    creator_of(registrations(module)[env_id])  # imported here, once
             is_single = len(os.listdir("/proc/self/task")) == 1 if os.path.isdir("/proc/self/task") else True
             if is_single and len(given) == 2:
                 sys.stdout.flush()
                 child = os.fork()
                 if child == 0:
-                    self.become_guest(control, *given)
+                    self.become_guest(control, trace, *given)
                 os.waitpid(child, 0)
             for descriptor in given:
                 os.close(descriptor)
             os.write(self.writing, FORKED if is_single else NOT_FORKABLE)
 
-    def become_guest(self, control, connection, output):
+    def become_guest(self, control, trace, connection, output):
         status = 1
         try:
             os.setsid()
             if os.fork():
                 os._exit(0)  # the guest is an orphan: the process that collects those finds it by its output
+            os.environ.update([trace.split("=")])  # by which programs that it starts are recognised
             control.close()
             os.close(self.writing)
             os.dup2(output, 1)

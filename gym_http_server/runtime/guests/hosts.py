@@ -35,7 +35,7 @@ class GuestHost:
         pid: its process, which leads a session.
         socket: the socket to it.
         is_forkable: it has not said that it cannot be forked, because its modules left threads.
-        waiting: instance, environment's id, and descriptors that are not sent yet, of each guest that is not forked yet.
+        waiting: the instance's variable, environment's id, and descriptors that are not sent yet, of each guest that is not forked yet.
 
     Raises:
         OSError: it cannot be started.
@@ -54,15 +54,15 @@ class GuestHost:
         self._is_ready = False
         self.waiting: list[tuple[str, str, list[int]]] = []
 
-    def ask(self, instance_id: str, env_id: str, connection: socket.socket, output: int) -> None:
+    def ask(self, trace: str, env_id: str, connection: socket.socket, output: int) -> None:
         """Have a guest forked that serves on a socket and writes to a pipe; the code of an environment is imported before."""
-        self.waiting.append((instance_id, env_id, [os.dup(connection.fileno()), os.dup(output)]))
+        self.waiting.append((trace, env_id, [os.dup(connection.fileno()), os.dup(output)]))
         if self._is_ready:
             self._send()
 
-    def waits_for(self, instance_id: str) -> bool:
+    def waits_for(self, trace: str) -> bool:
         """Return whether the guest of an instance is not forked yet."""
-        return any(waiting == instance_id for waiting, _, _ in self.waiting)
+        return any(waiting == trace for waiting, _, _ in self.waiting)
 
     def read(self) -> bool:
         """Take what it says; return whether it lives."""
@@ -97,9 +97,9 @@ class GuestHost:
         self.waiting.clear()
 
     def _send(self) -> bool:
-        for _, env_id, descriptors in self.waiting:
+        for trace, env_id, descriptors in self.waiting:
             if descriptors:
-                data = (env_id or "-").encode("utf-8", "replace")
+                data = f"{trace} {env_id}".encode("utf-8", "replace")
                 if not self._try(lambda data=data, given=descriptors: socket.send_fds(self.socket, [data], given)):
                     return False
                 while descriptors:
@@ -128,8 +128,15 @@ class GuestHosts:
         self._hosts: dict[Interpreter, GuestHost] = {}
         self._unforkable: set[Interpreter] = set()
 
-    def connect(self, wire: dict[str, Any], env_id: str, instance_id: str, output: int) -> socket.socket | None:
-        """Return the socket to a guest that a host forks; None if there can be none."""
+    def connect(self, wire: dict[str, Any], env_id: str, trace: str, output: int) -> socket.socket | None:
+        """Return the socket to a guest that a host forks; None if there can be none.
+
+        Args:
+            wire: the interpreter.
+            env_id: the id of the environment.
+            trace: `NAME=value`, the variable that marks the processes of the instance.
+            output: its output pipe.
+        """
         interpreter = Interpreter.from_wire(wire)
         if interpreter in self._unforkable:
             return None
@@ -141,7 +148,7 @@ class GuestHosts:
                 self._selector.register(host.socket, selectors.EVENT_READ, (interpreter, host))
             ours, theirs = socket.socketpair()
             with theirs:
-                host.ask(instance_id, env_id, theirs, output)
+                host.ask(trace, env_id, theirs, output)
         return ours
 
     def on_readable(self, key: tuple[Interpreter, GuestHost]) -> None:
@@ -150,10 +157,10 @@ class GuestHosts:
         if self._hosts.get(interpreter) is host and not host.read():
             self._remove(interpreter)
 
-    def on_end(self, instance_id: str) -> None:
+    def on_end(self, trace: str) -> None:
         """End the host that the environment of an instance waited for until it ended."""
         for interpreter, host in list(self._hosts.items()):
-            if host.waits_for(instance_id):
+            if host.waits_for(trace):
                 self._remove(interpreter)
 
     @property
