@@ -76,6 +76,8 @@ def comparable(space: Space[Any]) -> Space[Any]:
     inside = {pointer: comparable(part) for pointer, part in parts(space).items()}
     if all(inside[pointer] is part for pointer, part in parts(space).items()):
         return OpaqueSpace.of(space) if type(space).__eq__ is object.__eq__ else space
+    if type(space) not in (Dict, OneOf, Sequence, Tuple):
+        return space  # a subclass, which may be made of more than its parts
     if isinstance(space, Dict):
         return Dict(list(zip(space.spaces, inside.values(), strict=True)))
     if isinstance(space, Sequence):

@@ -8,7 +8,7 @@ from gymnasium.spaces import Dict, Space
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 
-class PartialDict(Dict[Any]):
+class PartialDict(Dict):  # no generic class before Gymnasium 1.2
     """A Dict whose values may lack some of its keys. A batch of such values is a tuple."""
 
     def contains(self, x: Any) -> bool:
