@@ -175,7 +175,7 @@ class RequirementsEnvironment:
                 _running.discard(process)
         if status:
             raise InterpreterOptionError(
-                f"interpreter {self._name}: the packages of {self._file.path} cannot be installed; "
+                f"interpreter {self._name}: no environment can be made of {self._file.path}; "
                 f"{Path(command[0]).name} says: {_last_words(last) or f'nothing, and ended with status {status}'}"
             )
 

@@ -249,7 +249,5 @@ def test_a_server_makes_an_environment_of_requirements(tmp_path: Path) -> None:
         assert f"interpreter made: installing {file}" in "".join(server.stderr)
     assert len(list((tmp_path / "cache/gym-http-server/interpreters").glob("*/complete"))) == 1
     file.write_text("nowhere\n")
-    with pytest.raises(
-        AssertionError, match=r"interpreter made: the packages of .* cannot be installed.* nowhere was not"
-    ):
+    with pytest.raises(AssertionError, match=r"interpreter made: no environment can be made of.* nowhere was not"):
         start("process", *options, environment=environment)
