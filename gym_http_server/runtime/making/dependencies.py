@@ -101,7 +101,7 @@ WELL_KNOWN: Final = (
     WellKnown("gym-anytrading", "gym_anytrading", r"(forex|stocks)-"),
     WellKnown("gym-electric-motor", "gym_electric_motor", r"(Cont|Finite)-(CC|SC|TC)-"),
     WellKnown("gym-pusht", "gym_pusht", r"gym_pusht/"),
-    WellKnown("gym-super-mario-bros", "gym_super_mario_bros", r"SuperMarioBros"),
+    WellKnown("gym-super-mario-bros", "gym_super_mario_bros", r"SuperMarioBros", "numpy<2"),
     WellKnown("gym-xarm", "gym_xarm", r"gym_xarm/", "mujoco<3"),
     WellKnown("gymnasium-robotics", "gymnasium_robotics", r"Fetch|HandReach|HandManipulate|AdroitHand|FrankaKitchen|(Ant|Point)Maze"),
     WellKnown("highway-env", "highway_env", r"(highway|intersection|lane-keeping|merge|parking|racetrack|roundabout|two-way|u-turn)-"),

@@ -206,3 +206,15 @@ def test_a_step_of_neither_form_is_the_environments_error(register: Any) -> None
     called(served, "reset")
     with pytest.raises(GymHttpServerError, match="got 2"):
         called(served, "step", action=1)
+
+
+@pytest.mark.parametrize("lanes", [None, 2])
+def test_an_old_environment_is_saved_and_put_back(register: Any, lanes: int | None) -> None:
+    """Its state, inside the adapter, is that of the snapshot."""
+    served = open_served(register(old_class(object), num_envs=lanes))
+    prefix, action = ("", {"action": 1}) if lanes is None else ("batch_", {"actions": [1, 1]})
+    called(served, f"{prefix}reset", seed=3)
+    snapshot = called(served, "snapshot_create", limit=1)["snapshot_id"]
+    before = called(served, f"{prefix}step", **action)
+    called(served, "snapshot_restore", snapshot_id=snapshot)
+    assert called(served, f"{prefix}step", **action) == before
