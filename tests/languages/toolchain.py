@@ -97,6 +97,7 @@ def attempt(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
         "NODE_PATH": str(node_modules()),
         "JARS": f"{generator()}/openapi-generator.jar:{ANNOTATIONS}",
         "GOCACHE": str(directory / "go-cache"),
+        "CGO_ENABLED": "0",  # a client is nothing but Go, and with C its libraries take a third longer to compile
         "GOPROXY": "off",
         "PYTHONWARNINGS": "error",
         "TMPDIR": str(directory),
