@@ -22,7 +22,8 @@ REWARDS = "tests/Rewards-v0"
 
 @pytest.fixture(scope="module")
 def server():
-    with start("handover", "--import", "tests.support.reward_envs") as server:
+    guest = ("--interpreter", "guest=self", "--interpreter-import", "guest=tests.support.reward_envs")
+    with start("handover", "--import", "tests.support.reward_envs", *guest) as server:
         yield server
 
 
@@ -138,6 +139,15 @@ def test_a_batch_by_agents_can_be_saved_and_restored(server):
         first = batch.step(np.array([1, 1]))[1]
         batch.restore(snapshot_id)
         np.testing.assert_array_equal(batch.step(np.array([1, 1]))[1], first)
+
+
+@pytest.mark.parametrize("form", ["vector", "agents"])
+def test_rewards_cross_from_another_interpreter(client, form):
+    """Of a single environment and of a batch."""
+    for create, step, action in (({}, client.step_env, 1), ({"num_envs": 2}, client.step_batch, [1, 1])):
+        own, guest = (made(client, form, by_agent=True, **create, **where) for where in ({}, {"interpreter": "guest"}))
+        for _ in range(4 if create else 3):
+            assert plain(step(guest, action)) == plain(step(own, action))
 
 
 def test_a_reward_space_is_described_where_there_is_one(server, client):

@@ -10,6 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
 
+from ..making.vectorize import SingleValues
 from .spaces import fit, rebuild
 from .wire import CREATE, RENDER, RESET, STEP, STEPS
 
@@ -104,6 +105,11 @@ class GuestVectorEnv(SyncVectorEnv):
 
     envs: list[Any]
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        lanes: list[Any] = [env.env if type(env) is SingleValues else env for env in self.envs]
+        self._guests = lanes if all(type(lane) is GuestEnv for lane in lanes) else []
+
     @property
     def stays(self) -> str:
         """See `GuestEnv`."""
@@ -111,14 +117,15 @@ class GuestVectorEnv(SyncVectorEnv):
 
     def step(self, actions: Any) -> Any:
         """Take an action in every lane."""
-        if all(type(env) is GuestEnv for env in self.envs):
+        if self._guests:
             waits = self._autoreset_envs if self.autoreset_mode == AutoresetMode.NEXT_STEP else np.zeros(self.num_envs)
             lanes = zip(iterate(self.action_space, actions), waits, strict=True)
-            replies = self.envs[0]._link.call(STEPS, 0, [None if is_over else (action,) for action, is_over in lanes])
+            link = self._guests[0]._link
+            replies = link.call(STEPS, 0, [None if is_over else (action,) for action, is_over in lanes])
             if not isinstance(replies, list) or len(replies) != self.num_envs:
-                raise self.envs[0]._link.malformed("the results of a batch")
-            for env, reply in zip(self.envs, replies, strict=True):
-                env._ready = [reply]
+                raise link.malformed("the results of a batch")
+            for guest, reply in zip(self._guests, replies, strict=True):
+                guest._ready = [reply]
         return super().step(actions)
 
 

@@ -10,7 +10,7 @@ from ..making.blame import constructing
 from ..making.construct import closing_on_error
 from ..making.library import NewEnvironment, constructor_kwargs
 from ..making.sources.libraries import LIBRARIES
-from ..making.vectorize import AUTORESET_MODES, NewBatch
+from ..making.vectorize import AUTORESET_MODES, NewBatch, SingleValues
 from ..making.wrappers import check_names, wrap
 from .environment import GuestEnv, GuestVectorEnv, make_lanes
 from .link import GuestLink
@@ -59,7 +59,7 @@ def make_guest_batch(request: CreateRequest) -> NewBatch:
     environments, env_id, library = _lanes(request, request.num_envs or 1)
     with constructing(env_id), closing_on_error(environments[0]):
         batch = GuestVectorEnv(
-            [lambda lane=lane: wrap(lane, request) for lane in environments],  # type: ignore[misc]
+            [lambda lane=lane: SingleValues(wrap(lane, request)) for lane in environments],
             copy=False,
             autoreset_mode=AUTORESET_MODES[autoreset],
         )
