@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
 
 from ..making.vectorize import SingleValues
-from .spaces import fit, rebuild
+from .spaces import SpaceOwner, fit, rebuild, unknown_parts
 from .wire import CREATE, RENDER, RESET, STEP, STEPS
 
 if TYPE_CHECKING:
@@ -91,6 +91,9 @@ class GuestEnv(gymnasium.Env[Any, Any]):
             self.action_space, self.observation_space = rebuild(action_space), rebuild(observation_space)
         except MALFORMED as error:
             raise self._link.malformed(f"a space: {error}") from None
+        for which, space in enumerate((self.action_space, self.observation_space)):
+            for path, part in unknown_parts(space):
+                part.owner = SpaceOwner(self._link.call, self._lane, (which, path))
         self._fit = fit(self.observation_space)
 
     def _fitted(self, observation: Any) -> Any:
@@ -134,7 +137,6 @@ def make_lanes(link: GuestLink, request: Mapping[str, Any]) -> tuple[list[GuestE
 
     Raises:
         EnvironmentDiedError: the guest ended, or sent something malformed.
-        TypeError: a space is of a package's own.
         Exception: what the constructor raised.
     """
     told = link.call(CREATE, 0, dict(request))

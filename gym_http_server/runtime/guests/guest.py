@@ -33,6 +33,7 @@ from .wire import (
     RENDER,
     RESET,
     RESULT,
+    SPACE,
     STEP,
     STEPS,
     frame,
@@ -94,11 +95,8 @@ class Lane:
         result = self.env.reset(**arguments)
         self.steps = 0
         spaces = _space(self.env, "action_space"), _space(self.env, "observation_space")
-        changed = None
-        if spaces[0] is not self.spaces[0] or spaces[1] is not self.spaces[1]:
-            if spaces != self.spaces:
-                changed = describe(spaces[0]), describe(spaces[1])
-            self.spaces = spaces
+        changed = (describe(spaces[0]), describe(spaces[1])) if spaces != self.spaces else None
+        self.spaces = spaces
         if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict):
             if not (_kind(spaces[1]) in ("Tuple", "OneOf") and _contains(spaces[1], result)):
                 return result[0], result[1], changed
@@ -148,10 +146,8 @@ def _parameters(env, name):
 def _renders_by_mode(env, module):
     """Return whether `render` takes the mode. gym 0.24 and 0.25 hide that it does."""
     version = getattr(module, "__version__", "0") if module.__name__ == "gym" else "1"
-    return "mode" in _parameters(env, "render") or [int(part) for part in version.split(".")[:2] if part.isdigit()] < [
-        0,
-        26,
-    ]
+    numbers = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    return "mode" in _parameters(env, "render") or numbers < [0, 26]
 
 
 def _space(env, name):
@@ -209,11 +205,8 @@ def describe(space):
         return {"name": kind, "min": int(space.min_length), "max": int(space.max_length), "characters": characters}
     dtype = np.dtype(getattr(space, "dtype", None) or (np.float32 if kind == "Box" else np.int64)).str
     if kind == "Box":
-        sides = {
-            side: np.asarray(getattr(space, side))
-            for side in ("bounded_below", "bounded_above")
-            if hasattr(space, side)
-        }
+        names = [name for name in ("bounded_below", "bounded_above") if hasattr(space, name)]
+        sides = {name: np.asarray(getattr(space, name)) for name in names}
         return dict(sides, name=kind, low=np.asarray(space.low), high=np.asarray(space.high), dtype=dtype)
     if kind == "Discrete":
         return {"name": kind, "n": int(space.n), "start": int(getattr(space, "start", 0)), "dtype": dtype}
@@ -226,7 +219,10 @@ def describe(space):
     if kind == "MultiBinary":
         size = space.n if isinstance(space.n, (int, np.integer)) else [int(length) for length in space.n]
         return {"name": kind, "n": size if isinstance(size, list) else int(size)}
-    return {"name": "{}.{}".format(type(space).__module__, type(space).__name__), "is_unknown": True}
+    like = None
+    with contextlib.suppress(Exception):
+        like = np.zeros(tuple(space.shape), space.dtype or "U1")
+    return {"name": type(space).__name__, "is_unknown": True, "like": like}
 
 
 def load(name):
@@ -357,10 +353,8 @@ def _lane(module, spec, request):
             raise
         return lane
 
-    if asked is not None:
+    if asked is not None or is_fixed:
         return made(asked)
-    if is_fixed:
-        return made(None)
     if modes is None and takes and parameters["render_mode"].default == "human":
         return made("rgb_array")
     if modes is not None:
@@ -469,6 +463,12 @@ class Guest:
             return self.lanes[lane].reset(*value)
         if kind == RENDER:
             return self.lanes[lane].render()
+        if kind == SPACE:
+            which, path, name, values = value
+            space = self.lanes[lane].spaces[which]
+            for key in path:
+                space = space.feature_space if key is None else space.spaces[key]
+            return _contains(space, *values) if name == "contains" else getattr(space, name)(*values)
         if kind == CLOSE:
             for each in self.lanes:
                 each.env.close()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Text, Tuple
 from gymnasium.spaces.graph import GraphInstance
 
-from .wire import DTYPES
+from ..values.opaque import OpaqueSpace
+from .wire import DTYPES, SPACE
 
 Fit: TypeAlias = Callable[[Any], Any]
 
@@ -20,12 +21,15 @@ MAX_ELEMENTS: Final = 1 << 24
 def rebuild(told: Any) -> Space[Any]:
     """Return the space that a guest describes.
 
+    One of a package's own is an `OpaqueSpace` without an owner.
+
     Raises:
-        TypeError: it is a space of a package's own.
-        ValueError, KeyError, AttributeError, OverflowError, AssertionError: it is malformed.
+        TypeError, ValueError, KeyError, AttributeError, OverflowError, AssertionError: it is malformed.
     """
     if told.get("is_unknown"):
-        raise TypeError(f"a space of type {str(told['name'])[:200]} has no descriptor")
+        like, name = told["like"], str(told["name"])[:200]
+        is_array = isinstance(like, np.ndarray) and like.dtype.kind in "biuf"
+        return OpaqueSpace(name, like.shape, like.dtype) if is_array else OpaqueSpace(name)
     return _BUILDERS[told["name"]](told)
 
 
@@ -91,6 +95,49 @@ _BUILDERS: Final[dict[str, Callable[[Mapping[str, Any]], Space[Any]]]] = {
     "Text": _text,
     "Tuple": lambda told: Tuple([rebuild(part) for part in told["spaces"]]),
 }
+
+
+class SpaceOwner:
+    """Asks a guest about a space of a package's own.
+
+    Args:
+        call: sends a request to the guest.
+        lane: the environment.
+        place: 0 for the action space or 1 for the observation space, and the keys that lead to the space in it.
+    """
+
+    def __init__(self, call: Callable[[int, int, Any], Any], lane: int, place: tuple[int, tuple[Any, ...]]) -> None:
+        self._call, self._lane, self._place = call, lane, place
+
+    def sample(self) -> Any:
+        """Return a random value."""
+        return self._ask("sample")
+
+    def contains(self, value: Any) -> bool:
+        """Return whether a value is a member."""
+        return bool(self._ask("contains", value))
+
+    def seed(self, seed: int | None = None) -> Any:
+        """Seed `sample`."""
+        self._ask("seed", seed)
+
+    def _ask(self, name: str, *values: Any) -> Any:
+        return self._call(SPACE, self._lane, (*self._place, name, values))
+
+
+def unknown_parts(space: Space[Any], path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], OpaqueSpace]]:
+    """Yield each space of a package's own with the keys that lead to it, None into a Sequence."""
+    if isinstance(space, OpaqueSpace):
+        yield path, space
+    inside: Iterable[tuple[Any, Space[Any]]] = ()
+    if isinstance(space, Dict):
+        inside = space.spaces.items()
+    elif isinstance(space, Tuple | OneOf):
+        inside = enumerate(space.spaces)
+    elif isinstance(space, Sequence):
+        inside = ((None, space.feature_space),)
+    for key, part in inside:
+        yield from unknown_parts(part, (*path, key))
 
 
 def fit(space: Space[Any]) -> Fit | None:

@@ -24,7 +24,7 @@ MAX_DIMENSIONS = 32
 MAX_CACHED_HEADERS = 1000
 MAX_INTEGER_DIGITS = 1 << 16
 
-HELLO, CREATE, RESET, STEP, STEPS, RENDER, CLOSE, REGISTRY, FORK = range(9)
+HELLO, CREATE, RESET, STEP, STEPS, RENDER, CLOSE, REGISTRY, FORK, SPACE = range(10)
 """Kinds of requests."""
 RESULT, ERROR, OUTCOME = range(3)
 """Kinds of replies; an outcome is a step's result in a short form."""

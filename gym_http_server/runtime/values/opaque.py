@@ -108,7 +108,7 @@ def array_type(space: Space[Any]) -> tuple[tuple[int, ...], np.dtype[Any]] | Non
 def class_name(space: Space[Any]) -> str:
     """Return the class name of a space of another kind, which is never the name of a standard kind."""
     if isinstance(space, OpaqueSpace):
-        return space.name
+        return f"own.{space.name}" if space.name in STANDARD_NAMES else space.name
     kind = type(space)
     return f"{kind.__module__}.{kind.__qualname__}" if kind.__name__ in STANDARD_NAMES else kind.__name__
 

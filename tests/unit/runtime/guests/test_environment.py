@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from gym_http_server.errors import (
     EnvironmentCreationError,
     EnvironmentDiedError,
+    InvalidActionError,
     InvalidValueError,
     MissingDependencyError,
     NotCopyableError,
@@ -95,6 +97,28 @@ def test_wrappers_and_limits_of_the_server_are_around_a_guest(opened: Open) -> N
     assert call(guest, "step", action=0)["reward"] == 0.5
     assert call(guest, "step", action=1)["truncated"]
     assert guest.description.declared["specification"]["max_episode_steps"] == 2
+
+
+def test_a_packages_own_spaces_of_a_guest_are_those_of_the_servers_own_python(opened: Open) -> None:
+    """Described, sampled, seeded and checked there, in observations and actions, alone and in a batch."""
+    interpreter = Interpreter("own", ("self",), ("tests.support.own_spaces",))
+    importlib.import_module("tests.support.own_spaces")
+    guest, own = opened("tests/Own-v0", interpreter, seed=1), opened("tests/Own-v0", None, seed=1)
+    assert guest.description.action_space == own.description.action_space
+    assert guest.description.observation_space == own.description.observation_space
+    assert call(guest, "sample") == call(own, "sample")
+    assert call(guest, "reset", types=True) == call(own, "reset", types=True)
+    action = {"to": ["north", 1], "shares": [0.5, 0.5]}
+    assert call(guest, "step", action=action, types=True) == call(own, "step", action=action, types=True)
+    with pytest.raises(InvalidActionError):
+        guest.call("step", {"action": {**action, "to": ["north"]}})
+    for value, member in (("go home", True), ("stay", False)):
+        assert call(guest, "contains_observation", observation=value, part="/spaces/mission")["member"] is member
+    assert call(guest, "sample_space", space="observation", part="/spaces/some/space")["value"].startswith("go to")
+    batch = opened("tests/Own-v0", interpreter, num_envs=2)
+    call(batch, "batch_reset", seed=1)
+    actions = {"to": [["north", 1]] * 2, "shares": [[0.5, 0.5]] * 2}
+    assert call(batch, "batch_step", actions=actions)["observations"]["mission"] == ["go to 1"] * 2
 
 
 def test_what_does_not_cross_is_refused_with_the_reason(opened: Open) -> None:
