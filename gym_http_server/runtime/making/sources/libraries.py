@@ -251,8 +251,9 @@ LIBRARIES: Final = {
         ("safety-gymnasium",),
         lambda module: module.utils.registration.safe_registry,
         _safety_gymnasium,
-        "; its requirements conflict with the server's own, so install it in a Python of its own, start the server with "
-        "--interpreter and --interpreter-import safety_gymnasium, and ask for ids such as SafetyPointGoal1Gymnasium-v0 there",
+        " in a Python of its own, because its requirements conflict with the server's; start the server with "
+        "--interpreter NAME=PYTHON and --interpreter-import NAME=safety_gymnasium, and ask for ids such as "
+        "SafetyPointGoal1Gymnasium-v0 without library",
     ),
     "stable-retro": Library(
         "stable_retro",
