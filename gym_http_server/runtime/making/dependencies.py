@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REQUIREMENTS: Final = {
-    "Box2D": "gymnasium[box2d]>=1.1",
-    "ale_py": "ale-py>=0.11",
+    "Box2D": "gymnasium[box2d]>=1.2.3",
+    "ale_py": "ale-py>=0.12",
     "av": "av>=17.1",
     "cv2": "opencv-python-headless>=4.10.0.84",  # opencv-python needs libGL, which servers lack
     "flax": "gymnasium[jax]>=1.1",

@@ -6,6 +6,7 @@ Classes are given by name, because few of these libraries are loaded in a proces
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,10 +62,28 @@ def _visit_ale(interface: Any, builder: SavedBuilder) -> None:
 
 
 def _visit_data(data: Any, builder: SavedBuilder) -> None:
+    builder.entries.append((_load_data, data, copy.copy(data)))
+
+
+def _load_data(data: Any, saved: Any) -> None:
     mujoco = sys.modules["mujoco"]
-    saved = mujoco.MjData(data.model)
-    mujoco.mj_copyData(saved, data.model, data)
-    builder.entries.append((lambda data, saved: mujoco.mj_copyData(data, data.model, saved), data, saved))
+    if hasattr(mujoco, "mj_copyData"):
+        mujoco.mj_copyData(data, data.model, saved)
+        return
+    # Before 3.5. What has no fixed size, such as contacts, is computed anew, which every step begins with anyway.
+    _copy_arrays(data, saved)
+    data.time = saved.time
+    mujoco.mj_forward(data.model, data)
+    _copy_arrays(data, saved)
+
+
+def _copy_arrays(target: Any, source: Any) -> None:
+    for name in dir(source):
+        value = None if name.startswith("_") else getattr(source, name)
+        if isinstance(value, np.ndarray):
+            array = getattr(target, name)
+            if array.flags.writeable and array.shape == value.shape:
+                array[...] = value
 
 
 def _save_model(model: Any) -> np.ndarray[Any, Any]:

@@ -20,6 +20,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 _REAL: Final = frozenset((int, float))
 _WHOLE: Final = frozenset((int,))
 _MAX_DEPTH: Final = 64  # dimensions of a NumPy array
+_WRAPS: Final = np.lib.NumpyVersion(np.__version__) < "2.0.0"
 _MAX_LOOP_SIZE: Final = 16  # elements up to which a loop over Python floats is faster than NumPy
 
 
@@ -123,7 +124,10 @@ def _narrow(wide: Array, dtype: np.dtype[Any]) -> Array:
 def _integers(leaves: list[Any], dtype: np.dtype[Any]) -> Array:
     if not {int, bool}.issuperset(map(type, leaves)):
         leaves = list(map(integer, leaves))
-    if dtype.kind == "b" and not {0, 1}.issuperset(leaves):
+    least, most = limits(dtype)
+    # NumPy 1 wraps what is beyond: 256 would be 0 in uint8.
+    is_unchecked = dtype.kind == "b" or _WRAPS
+    if is_unchecked and leaves and not (least <= min(leaves) and max(leaves) <= most):
         raise ValueError(beyond(dtype))
     try:
         return np.array(leaves, dtype)

@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, OneOf, Sequence, Space, Text, Tuple
 
 from ..messages import JSON_INFINITY
+from .arrays import limits
 from .opaque import OpaqueSpace, array_type, class_name
 from .partial_dict import PartialDict
 
@@ -185,7 +186,7 @@ def rebuild(descriptor: Mapping[str, Any]) -> Space[Any]:
         return build(descriptor)
     except KeyError as error:
         raise ValueError(f"the descriptor of a {name} lacks the key {error}") from None
-    except (TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
+    except (AssertionError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise ValueError(f"{name}: {error}") from None
 
 
@@ -193,6 +194,9 @@ def _rebuild_discrete(descriptor: Mapping[str, Any]) -> Space[Any]:
     dtype = _dtype(descriptor)
     # Gymnasium before 1.2 has no argument for the dtype, which is int64.
     kind: dict[str, Any] = {} if dtype == np.int64 else {"dtype": dtype}
+    least, most = limits(dtype)
+    if not least <= descriptor["start"] <= most:
+        raise ValueError(f"`start` is beyond {dtype}")
     return Discrete(descriptor["n"], start=descriptor["start"], **kind)
 
 
@@ -280,6 +284,7 @@ def _array(descriptor: Mapping[str, Any], key: str) -> np.ndarray[Any, Any]:
     whole = list(map(int, values)) if float in kinds else values
     if whole != values:
         raise ValueError(f"`{key}` holds fractions where the dtype is {dtype}")
-    if dtype.kind == "b" and not {0, 1}.issuperset(whole):
-        raise ValueError(f"`{key}` holds values other than 0 and 1 where the dtype is bool")
+    least, most = limits(dtype)
+    if whole and not (least <= min(whole) and max(whole) <= most):
+        raise ValueError(f"`{key}` holds {next(n for n in whole if not least <= n <= most)}, which {dtype} does not")
     return np.array(whole, dtype).reshape(shape)

@@ -85,13 +85,13 @@ def test_the_index_has_what_is_advised_and_not_installed_by_the_tests() -> None:
 
 def test_a_module_that_is_not_known_gets_no_command() -> None:
     """Its package may have any name, or it is a file of the user's own."""
-    assert requirement_of("Box2D.b2") == "gymnasium[box2d]>=1.1"
+    assert requirement_of("Box2D.b2") == "gymnasium[box2d]>=1.2.3"
     assert requirement_of("my_envs") is None
     assert missing_module("my.envs", "/there") == (
         "no module named my.envs on the server: is my/envs.py in /there, or its package installed?"
     )
-    assert pip_command("ale-py>=0.11", python="/a b/python") == "'/a b/python' -m pip install 'ale-py>=0.11'"
-    assert [package_of(each) for each in ("ale-py>=0.11", "gym==0.26.2", "mujoco<3")] == ["ale-py", "gym", "mujoco<3"]
+    assert pip_command("ale-py>=0.12", python="/a b/python") == "'/a b/python' -m pip install 'ale-py>=0.12'"
+    assert [package_of(each) for each in ("ale-py>=0.12", "gym==0.26.2", "mujoco<3")] == ["ale-py", "gym", "mujoco<3"]
 
 
 def test_no_text_advises_to_install_this_project_from_the_index() -> None:

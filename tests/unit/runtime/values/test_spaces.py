@@ -220,7 +220,7 @@ BOX = {"name": "Box", "shape": [2], "low": [0, 0], "high": [1, 1], "dtype": "flo
         (BOX | {"dtype": "uint8", "high": [1.5, 1]}, "`high` holds fractions"),
         (BOX | {"dtype": "uint8", "high": [256, 1]}, "Box: .*256"),
         (BOX | {"dtype": "uint8", "high": [float("inf"), 1]}, "Box: "),
-        (BOX | {"dtype": "bool", "high": [2, 1]}, "other than 0 and 1"),
+        (BOX | {"dtype": "bool", "high": [2, 1]}, "2, which bool does not"),
         (BOX | {"shape": 2}, "`shape` is 2"),
         (BOX | {"shape": [-2]}, "`shape` is"),
         (BOX | {"shape": [2.0]}, "`shape` is"),
