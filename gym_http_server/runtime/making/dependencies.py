@@ -91,7 +91,7 @@ class WellKnown:
 
 WELL_KNOWN: Final = (
     # The newest releases of December 2026: what they register, on which import, and what they require.
-    WellKnown("ale-py>=0.11", "ale_py", r"ALE/"),
+    WellKnown("ale-py>=0.12", "ale_py", r"ALE/"),
     WellKnown("bluesky-gym", "bluesky_gym:register_envs", r"(Descent|PlanWaypoint|(Horizontal|Vertical|Sector)CR|StaticObstacle|Merge)Env-", "numpy==1.24"),
     WellKnown("browsergym-miniwob", "browsergym.miniwob", r"browsergym/miniwob\."),
     WellKnown("browsergym-core", "browsergym.core", r"browsergym/openended"),
