@@ -33,7 +33,7 @@ from .values.encoding import ENCODERS
 from .values.outcomes import FLAGS, NUMBERS, reduced
 from .values.rendered_frame import as_uint8, filmable, latest
 from .values.spaces import describe
-from .values.value_types import note, note_outcome, note_single, observation_note
+from .values.value_types import note, note_outcome, note_parts, note_single, observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -192,9 +192,9 @@ class Environment(Served):
         }
         if parts:
             reply |= parts
+            if noted is not None:
+                note_parts(parts, noted, packed=media_type == MSGPACK)
         if noted is not None:
-            for name, part in parts.items() if parts else ():
-                note(part, f"/{name}", noted, media_type == MSGPACK)
             self._note_types(reply, noted, observation, media_type)
         if was_reset:
             self._with_spaces(reply)

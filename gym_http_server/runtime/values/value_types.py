@@ -114,6 +114,12 @@ def note_single(given: tuple[Any, Any, Any], parts: Parts, types: Types) -> None
             note(value, f"/{name}", types, packed=False)
 
 
+def note_parts(parts: Parts, types: Types, *, packed: bool) -> None:
+    """Note the types in the parts of an outcome."""
+    for name, part in parts.items():
+        note(part, f"/{name}", types, packed)
+
+
 @singledispatch
 def observation_note(space: Space[Any]) -> Note:  # noqa: ARG001 -- the signature of all kinds
     """Return the function that notes the types in a value of `space` that `codec.decoder(space)` does not restore."""
