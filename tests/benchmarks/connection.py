@@ -122,9 +122,10 @@ class Connection:
             raise RuntimeError(f"{data[:100]!r}: {answer.status} {answer.body[:300]!r}")
         return answer
 
-    def create(self, env_id: str = "CartPole-v1") -> str:
+    def create(self, env_id: str = "CartPole-v1", interpreter: str | None = None) -> str:
         """Make an environment and return its path, without a final slash."""
-        answer = self.succeed(request("POST", "/v1/envs/", json.dumps({"env_id": env_id}).encode()))
+        body = {"env_id": env_id} if interpreter is None else {"env_id": env_id, "interpreter": interpreter}
+        answer = self.succeed(request("POST", "/v1/envs/", json.dumps(body).encode()))
         return f"/v1/envs/{answer.json['instance_id']}"
 
     def reset(self, path: str) -> None:

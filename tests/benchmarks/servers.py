@@ -44,6 +44,18 @@ PROCESS = ours("--engine", "process")
 """Hands a client's connection to the environment's process, as it does by default."""
 PIPE = ours("--engine", "process", "--no-handover")
 ATARI = ours("--engine", "process", "--import", "ale_py")
+GUEST = "own"
+GUESTS = ours(
+    "--import",
+    "ale_py",
+    "--interpreter",
+    f"{GUEST}=self",
+    "--interpreter-fork",
+    GUEST,
+    "--interpreter-import",
+    f"{GUEST}=ale_py",
+)
+"""Has an interpreter beside its own Python, which is the same Python."""
 WITHOUT_HOT_PATH = Kind("tests.benchmarks.apps.without_hot_path", ("inline",))
 BARE = Kind("tests.benchmarks.apps.bare", ("inline",))
 PIPED = Kind("tests.benchmarks.apps.bare", ("pipe",))

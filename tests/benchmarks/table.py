@@ -5,7 +5,20 @@ from __future__ import annotations
 from .connection import JSON, MSGPACK
 from .figure import Difference, Remainder, busy, megabytes, p50, processor, rate
 from .row import Bar, Row, at_least, at_least_times, at_most, at_most_over, at_most_times
-from .servers import ATARI, BARE, BLOCKING, INLINE, ORIGINAL, PIPE, PIPED, PROCESS, WITHOUT_HOT_PATH, Kind
+from .servers import (
+    ATARI,
+    BARE,
+    BLOCKING,
+    GUEST,
+    GUESTS,
+    INLINE,
+    ORIGINAL,
+    PIPE,
+    PIPED,
+    PROCESS,
+    WITHOUT_HOT_PATH,
+    Kind,
+)
 from .subjects.batches import LocalBatch, RemoteBatch
 from .subjects.crowd import Beside, HeldStep
 from .subjects.load import Load
@@ -60,6 +73,7 @@ def table() -> list[Row]:
         *_spread_load(),
         *_watched(),
         *_creation(),
+        *_guests(),
         *_crowd(),
         *_memory(),
         *_rivals(),
@@ -226,6 +240,26 @@ def _creation() -> list[Row]:
             PIPED_APP,
             p50(Creation(PIPED)),
             at_most(25_000, "µs"),
+        ),
+    ]
+
+
+def _guests() -> list[Row]:
+    group, floor = "an environment of an interpreter", "one of the server's own Python"
+    cartpole, own = p50(Step(GUESTS, interpreter=GUEST)), p50(Step(GUESTS))
+    frame, own_frame = p50(Step(GUESTS, PONG, MSGPACK, interpreter=GUEST)), p50(Step(GUESTS, PONG, MSGPACK))
+    creation = p50(Creation(GUESTS, GUEST))
+    return [
+        Row(group, "a step of CartPole, p50", "µs", cartpole, floor, own, at_most_over(60, "µs")),
+        Row(group, "a step of Pong, a frame, p50", "µs", frame, floor, own_frame, at_most_over(150, "µs")),
+        Row(
+            group,
+            "a creation after the first, p50",
+            "µs",
+            creation,
+            floor,
+            p50(Creation(GUESTS)),
+            at_most(60_000, "µs"),
         ),
     ]
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from ..messages import Interpreter
 
-READ_BYTES: Final = 1 << 16
+SMALL_BYTES: Final = 1 << 12
+"""Bytes of a frame that are read at once. More would make a large object for each."""
+MAX_KEPT_BYTES: Final = 1 << 22
 MAX_NOISE_BYTES: Final = 1 << 16
 """Maximum bytes before the marker, which programs around the guest write."""
 EXIT_SECONDS: Final = 1.0
@@ -75,6 +77,7 @@ class GuestLink:
         self._interpreter = interpreter
         self._process: subprocess.Popen[bytes] | None = None
         self._loss = ""
+        self._buffer = bytearray()
         if connection is not None:
             self._socket = connection
         else:
@@ -108,9 +111,9 @@ class GuestLink:
         """
         try:
             self._socket.sendall(frame(kind, lane, value))
-            data: bytes | bytearray = self._socket.recv(READ_BYTES)
-            if len(data) < HEADER.size or len(data) != HEADER.size + HEADER.unpack_from(data)[0]:
-                data = self._rest(data)
+            first = self._socket.recv(SMALL_BYTES)
+            is_whole = len(first) >= HEADER.size and len(first) == HEADER.size + HEADER.unpack_from(first)[0]
+            data = first if is_whole else self._rest(first)
         except OSError as error:
             raise self._lost(error) from None
         status = data[4]
@@ -161,19 +164,28 @@ class GuestLink:
                     f"interpreter {self._interpreter.name!r} starts no Python: {self._end()}{wrote}"
                 )
 
-    def _rest(self, data: bytes | bytearray) -> bytearray:
-        """Return the whole frame of which this is the beginning."""
-        whole = bytearray(data)
-        while (missing := _missing(whole)) > 0:
-            size = len(whole)
-            whole += bytes(min(missing, READ_BYTES))
-            with memoryview(whole) as view:
-                count = self._socket.recv_into(view[size:])
-            del whole[size + count :]
-            if not count:
+    def _rest(self, data: bytes) -> memoryview:
+        """Return the whole frame of which this is the beginning. It is valid until the next call."""
+        while len(data) < HEADER.size:
+            part = self._socket.recv(HEADER.size - len(data))
+            if not part:
                 raise ConnectionResetError
-        if missing < 0:
+            data += part
+        length, kind, _ = HEADER.unpack_from(data)
+        end, count = HEADER.size + length, len(data)
+        if length > MAX_BODY_BYTES or kind not in (RESULT, ERROR, OUTCOME) or count > end:
             raise self.malformed("no frame")
+        # A new page of memory takes longer than its bytes: images go to the same ones each time.
+        buffer = self._buffer if end <= len(self._buffer) else bytearray(end)
+        if end <= MAX_KEPT_BYTES:
+            self._buffer = buffer
+        whole = memoryview(buffer)[:end]
+        whole[:count] = data
+        while count < end:
+            part_bytes = self._socket.recv_into(whole[count:], 0, socket.MSG_WAITALL)
+            if not part_bytes:
+                raise ConnectionResetError
+            count += part_bytes
         return whole
 
     def _error(self, told: Any) -> BaseException:
@@ -220,12 +232,3 @@ class GuestLink:
             self._process.kill()
             return "closed its socket and was ended"
         return f"ended with {ending(code)}"
-
-
-def _missing(data: bytearray) -> int:
-    """Return how many bytes of a frame are missing, negative for what is no frame."""
-    if len(data) < HEADER.size:
-        return HEADER.size - len(data)
-    length, kind, _ = HEADER.unpack_from(data)
-    is_frame = length <= MAX_BODY_BYTES and kind in (RESULT, ERROR, OUTCOME)
-    return int(HEADER.size + length - len(data)) if is_frame else -1

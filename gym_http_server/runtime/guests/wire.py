@@ -22,6 +22,7 @@ MAX_EMPTY_ELEMENTS = 1 << 16
 """Maximum product of the lengths other than 0 of an array without elements: as a list it takes memory all the same."""
 MAX_DIMENSIONS = 32
 MAX_CACHED_HEADERS = 1000
+MIN_VIEWED_BYTES = 1 << 12
 MAX_INTEGER_DIGITS = 1 << 16
 
 HELLO, CREATE, RESET, STEP, STEPS, RENDER, CLOSE, REGISTRY, FORK, SPACE = range(10)
@@ -51,7 +52,9 @@ def pack(value, out, path):
         header = _headers.get((value.dtype, value.shape)) or _header(value)
         if header is not None:
             out += header
-            out += value.tobytes()
+            # A large one without a copy before.
+            is_large = value.nbytes > MIN_VIEWED_BYTES and value.flags.c_contiguous
+            out.extend(value if is_large else value.tobytes())
             return
     elif kind is float:
         out += b"f" + _F8.pack(value)
@@ -185,7 +188,7 @@ def text_of(value):
         return "<{} object>".format(type(value).__name__)
 
 
-def unpack(data: bytes | bytearray, at: int = 0, depth: int = 0) -> Any:
+def unpack(data: bytes | bytearray | memoryview, at: int = 0, depth: int = 0) -> Any:
     """Return the value that begins at a place of `data`, and where it ends.
 
     Raises:
@@ -294,7 +297,7 @@ def outcome(result: Any) -> Any:
     return frame(RESULT, 0, result)
 
 
-def unpack_outcome(data: bytes | bytearray, at: int) -> Any:
+def unpack_outcome(data: bytes | bytearray | memoryview, at: int) -> Any:
     """Return the result of a step in its short form; raises as `unpack`."""
     observation, at = unpack(data, at)
     if at + TAIL.size != len(data):

@@ -30,13 +30,14 @@ class Step:
     env_id: str = CARTPOLE
     accept: str = JSON
     is_recorded: bool = False
+    interpreter: str | None = None
 
     @contextlib.contextmanager
     def open(self, stage: Stage) -> Iterator[Measure]:
         check(self.env_id)
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(Connection(stage.server(self.kind).address))
-            path = connection.create(self.env_id)
+            path = connection.create(self.env_id, self.interpreter)
             if self.is_recorded:
                 directory = stack.enter_context(tempfile.TemporaryDirectory())
                 connection.succeed(
@@ -168,14 +169,18 @@ class LocalRollout:
 
 @dataclasses.dataclass(frozen=True)
 class Creation:
-    """Making an environment, over a raw socket; closing it is not timed."""
+    """Making an environment, over a raw socket; closing it is not timed. One before them is not, either."""
 
     kind: Kind
+    interpreter: str | None = None
 
     @contextlib.contextmanager
     def open(self, stage: Stage) -> Iterator[Measure]:
         with Connection(stage.server(self.kind).address) as connection:
-            yield lambda: timed(connection.create, stage.seconds, after=connection.remove)
+            connection.remove(connection.create(CARTPOLE, self.interpreter))
+            yield lambda: timed(
+                lambda: connection.create(CARTPOLE, self.interpreter), stage.seconds, after=connection.remove
+            )
 
 
 def _stepping(env: gymnasium.Env, stage: Stage) -> Measure:
