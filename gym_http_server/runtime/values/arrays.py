@@ -124,11 +124,11 @@ def _narrow(wide: Array, dtype: np.dtype[Any]) -> Array:
 def _integers(leaves: list[Any], dtype: np.dtype[Any]) -> Array:
     if not {int, bool}.issuperset(map(type, leaves)):
         leaves = list(map(integer, leaves))
-    least, most = limits(dtype)
     # NumPy 1 wraps what is beyond: 256 would be 0 in uint8.
-    is_unchecked = dtype.kind == "b" or _WRAPS
-    if is_unchecked and leaves and not (least <= min(leaves) and max(leaves) <= most):
-        raise ValueError(beyond(dtype))
+    if (dtype.kind == "b" or _WRAPS) and leaves:
+        least, most = limits(dtype)
+        if not (least <= min(leaves) and max(leaves) <= most):
+            raise ValueError(beyond(dtype))
     try:
         return np.array(leaves, dtype)
     except OverflowError:
