@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -222,3 +225,19 @@ def test_a_guest_that_ends_takes_only_its_instance_down(opened: Open, tmp_path: 
         with pytest.raises(EnvironmentDiedError, match="interpreter 'ends' ended with signal SIGSEGV"):
             guest.call("step", {"action": 0})
     assert guest.is_broken
+
+
+OTHER_PYTHONS = [f"python3.{minor}" for minor in (7, 8, 9, 10) if shutil.which(f"python3.{minor}")]
+
+
+@pytest.mark.skipif(not OTHER_PYTHONS, reason="no Python before 3.11 is on PATH")
+@pytest.mark.parametrize("python", OTHER_PYTHONS)
+def test_a_guest_speaks_in_an_older_python(opened: Open, tmp_path: Path, python: str) -> None:
+    """Where that has NumPy."""
+    if subprocess.run([python, "-c", "import numpy"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{python} has no NumPy")
+    given = old_gym(tmp_path)
+    guest = opened("Spaces-v0", dataclasses.replace(given, command=(*given.command[:-1], python)))
+    assert f"(Python {python.removeprefix('python')}." in guest.description.library
+    call(guest, "reset", seed=1)
+    assert call(guest, "step", action=1)["info"]["any"] == [1, 2]

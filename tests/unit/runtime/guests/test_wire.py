@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import enum
 import math
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -19,6 +21,7 @@ from hypothesis.extra import numpy as arrays
 from gym_http_server.errors import EnvironmentDiedError, GymHttpServerError
 from gym_http_server.runtime.guests.environment import make_lanes
 from gym_http_server.runtime.guests.link import MALFORMED, GuestLink
+from gym_http_server.runtime.guests.spawning import _source
 from gym_http_server.runtime.guests.wire import (
     DTYPES,
     ERROR,
@@ -90,6 +93,18 @@ class Replies:
     def __exit__(self, *_: object) -> None:
         self.link.close()
         self._thread.join()
+
+
+def test_the_text_that_is_sent_is_valid_python_3_7() -> None:
+    """And imports numpy and the standard library only."""
+    tree = ast.parse(_source(), feature_version=(3, 7))
+    imports = {
+        name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names])
+    }
+    assert imports - sys.stdlib_module_names == {"numpy"}
 
 
 @given(VALUES)
