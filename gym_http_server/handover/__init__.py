@@ -29,5 +29,5 @@ process engine knows all this as `engines/process/connections.py`.
 - **Not used** with `--no-handover`, the inline engine, TLS, `--trusted-proxy`, `--access-log` or `--compression all`.
 
 Besides two switches between processes it saves the event loop: a request is one `poll`, one `recv` and one `send`, and a process
-whose client answers within 200 µs does not go to sleep in between (`waiting.py`).
+whose client answers within 200 µs does not go to sleep in between (`support/waiting.py`).
 """

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..api.guard.security import Access
 from ..api.refusals import tell_on_stderr
@@ -19,16 +19,19 @@ from ..config import Settings
 from ..errors import EnvironmentDiedError
 from ..runtime.child import OperationLoop
 from ..runtime.frames import pack_last_words
+from ..support.waiting import READABLE, WRITABLE, Waiter
 from .connection_frames import ADOPT, RECALL, pack_ended
 from .hosted_connection import HostedConnection
 from .hot_service import HotService
 from .receive_buffer import ReceiveBuffer, receive_buffers
-from .waiting import READABLE, WRITABLE, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..runtime.shared.memory import Memory
+
+AWAKE_SECONDS: Final = 200e-6
+"""Time that the loop stays awake for the next request of a client that was as fast with the last one."""
 
 _prepared: list[HotService] = []
 """The service that `prepare` made for processes forked afterwards."""
@@ -65,7 +68,7 @@ class ConnectionHost(OperationLoop):
         super().__init__(channel, memory)
         self._instance_id = instance_id
         self._service = service
-        self._waiter = Waiter()
+        self._waiter = Waiter(AWAKE_SECONDS)
         self._waiter.watch(channel, READABLE)
         self._channel_descriptor = channel.fileno()
         self._connections: dict[int, HostedConnection] = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import select
 import socket
 
 import pytest
 
 from gym_http_server.client import Client
+from gym_http_server.support.waiting import Waiter
 
 from ..support.loopback import WAIT_SECONDS, Loopback
 
@@ -34,12 +34,4 @@ def unreachable():
 @pytest.fixture
 def blind(monkeypatch):
     """Hide from the client that a connection has ended, as if it ended just after the look at it."""
-
-    class Poll:
-        def register(self, *_):
-            pass
-
-        def poll(self, *_):
-            return []
-
-    monkeypatch.setattr(select, "poll", Poll)
+    monkeypatch.setattr(Waiter, "ready", lambda _: [])

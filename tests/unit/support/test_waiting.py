@@ -1,4 +1,4 @@
-"""When an environment's process stays awake for the next request, and when it sleeps."""
+"""When a process stays awake for what it waits for, and when it sleeps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import socket
 
 import pytest
 
-from gym_http_server.handover import waiting
-from gym_http_server.handover.waiting import (
-    AWAKE_SECONDS,
+from gym_http_server.support import waiting
+from gym_http_server.support.waiting import (
     MAX_DELAY_SHARE,
     MAX_PAUSE_WAITS,
     MAX_SLEEP_SECONDS,
@@ -20,6 +19,7 @@ from gym_http_server.handover.waiting import (
     Waiter,
 )
 
+AWAKE_SECONDS = 200e-6
 READY = [(7, READABLE)]
 
 
@@ -63,7 +63,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_it_stays_awake_only_after_a_request_that_came_quickly(clock: Clock) -> None:
     """The first wait sleeps; after a quick request it looks again and again, up to the limit, and then sleeps."""
-    waiter = Waiter()
+    waiter = Waiter(AWAKE_SECONDS)
     quick, slow = AWAKE_SECONDS / 2, AWAKE_SECONDS * 5
     assert clock.wait(waiter, quick) == (0, 1)
     looks, sleeps = clock.wait(waiter, quick)
@@ -75,16 +75,32 @@ def test_it_stays_awake_only_after_a_request_that_came_quickly(clock: Clock) -> 
     assert clock.wait(waiter, quick)[1] == 0
 
 
+def test_it_sleeps_after_a_look_that_took_long(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread held the interpreter's lock meanwhile."""
+    waiter = Waiter(AWAKE_SECONDS)
+    clock.wait(waiter, AWAKE_SECONDS / 2)
+    look = clock.poll
+
+    def slow_look(milliseconds: float | None) -> list[tuple[int, int]]:
+        clock.now += 5e-3
+        return look(milliseconds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "poll", slow_look)
+        assert clock.wait(waiter, AWAKE_SECONDS / 2) == (1, 0)
+    assert clock.wait(waiter, AWAKE_SECONDS / 2) == (0, 1)
+
+
 def test_it_sleeps_where_processors_are_scarce(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """However quick the client is."""
-    waiter = Waiter()
+    waiter = Waiter(AWAKE_SECONDS)
     monkeypatch.setattr(Processors, "are_free", lambda _: False)
     assert [clock.wait(waiter, AWAKE_SECONDS / 2) for _ in range(5)] == [(0, 1)] * 5
 
 
 def test_it_sleeps_no_longer_than_a_client_has(clock: Clock) -> None:
     """Nothing is ready then."""
-    waiter = Waiter()
+    waiter = Waiter(AWAKE_SECONDS)
     began = clock.now
     clock.wait(waiter, 10.0, limit=0.5)
     assert clock.now - began == pytest.approx(0.5, abs=0.002)
@@ -96,7 +112,7 @@ def test_it_sleeps_no_longer_than_a_client_has(clock: Clock) -> None:
 
 def test_sockets_that_are_ready_are_returned() -> None:
     """With the real poll, of sockets that are watched, until they are forgotten."""
-    waiter = Waiter()
+    waiter = Waiter(AWAKE_SECONDS)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         waiter.watch(ours, READABLE)

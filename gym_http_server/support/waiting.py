@@ -1,4 +1,4 @@
-"""Waiting for descriptors in an environment's process: awake for a moment, where that pays and takes the processor from nobody."""
+"""Waiting for descriptors: awake for a moment, where that pays and takes the processor from nobody."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-AWAKE_SECONDS: Final = 200e-6
-"""Maximum time that a process polls before it sleeps: waking up takes 50 µs, and longer with cold caches."""
 
 MAX_DELAY_SHARE: Final = 0.03
 """Maximum share of the time in which a process may have waited for a processor, for it to stay awake."""
@@ -31,11 +28,17 @@ WRITABLE: Final = select.POLLOUT
 class Waiter:
     """Waits until one of several descriptors is ready.
 
-    It stays awake only if the last wait was shorter than `AWAKE_SECONDS`, so a client that thinks longer and an idle environment
-    take no processor time; and only if processors are free, because otherwise the client would wait for this one.
+    Waking up takes 50 µs, and longer with cold caches. It stays awake only if the last wait was shorter than `awake_seconds`, so a
+    peer that takes longer costs no processor time; and only if processors are free, because otherwise the peer would wait for
+    this one.
+
+    Args:
+        awake_seconds: maximum time that it polls before it sleeps.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, awake_seconds: float) -> None:
+        self._awake_seconds = awake_seconds
+        self._began = 0.0
         self._poll = select.poll()
         self._processors = Processors()
         self._is_quick = False
@@ -52,17 +55,29 @@ class Waiter:
         Args:
             seconds_left: returns the maximum time to sleep, after which, or earlier, the result is empty; None for no limit.
         """
+        if ready := self.stay_awake():
+            return ready
+        seconds = seconds_left()
+        ready = self._poll.poll(None if seconds is None else math.ceil(min(max(seconds, 0.0), MAX_SLEEP_SECONDS) * 1e3))
+        self.end_sleep()
+        return ready
+
+    def stay_awake(self) -> list[tuple[int, int]]:
+        """Poll for a moment, if that pays; return the descriptors that are ready, or nothing, before a sleep."""
         poll = self._poll.poll
-        began = time.perf_counter()
+        self._began = began = time.perf_counter()
         if self._is_quick and self._processors.are_free():
-            end = began + AWAKE_SECONDS
+            end = began + self._awake_seconds
             while time.perf_counter() < end:
                 if ready := poll(0):
+                    # A look that takes long waited for the interpreter's lock, or for a processor.
+                    self._is_quick = time.perf_counter() < end
                     return ready
-        seconds = seconds_left()
-        ready = poll(None if seconds is None else math.ceil(min(max(seconds, 0.0), MAX_SLEEP_SECONDS) * 1e3))
-        self._is_quick = time.perf_counter() - began < AWAKE_SECONDS
-        return ready
+        return []
+
+    def end_sleep(self) -> None:
+        """Note the end of the sleep after `stay_awake`."""
+        self._is_quick = time.perf_counter() - self._began < self._awake_seconds
 
 
 class Processors:
