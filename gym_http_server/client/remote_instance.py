@@ -47,12 +47,12 @@ class RemoteInstance(Remade):
             client.keeper.own(self, self._instance_id)
             description = client.get_env(self._instance_id)
             self._use_spaces(description)
+            if "reward_space" in description:  # for a batch that of a lane, as mo-gymnasium has it
+                self.reward_space = rebuild(description["reward_space"])
+            self.metadata = _metadata(description)
         except BaseException:
             self.close()
             raise
-        if "reward_space" in description:  # for a batch that of a lane, as mo-gymnasium has it
-            self.reward_space = rebuild(description["reward_space"])
-        self.metadata = _metadata(description)
         self._specification: dict[str, Any] = description["specification"]
         self._types: dict[str, str] = {}
         self._retype = Retyper({})

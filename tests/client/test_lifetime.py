@@ -136,16 +136,17 @@ def test_one_that_is_garbage_collected_is_closed(server, make):
     eventually(lambda: instance_id not in live(server))
 
 
+@pytest.mark.parametrize("part", ["remote_space", "_metadata"])
 @pytest.mark.parametrize("name", ["single", "batch"])
-def test_one_whose_constructor_fails_leaves_no_instance(server, monkeypatch, name):
+def test_one_whose_constructor_fails_leaves_no_instance(server, monkeypatch, name, part):
     """It is closed before the exception is raised, which keeps the object alive."""
     before = live(server)
 
-    def fail(_):
+    def fail(*_):
         assert live(server) != before
         raise ValueError("a space that is not known here")
 
-    monkeypatch.setattr(f"gym_http_server.client.remote_{'env' if name == 'single' else 'vector_env'}.rebuild", fail)
+    monkeypatch.setattr(f"gym_http_server.client.remote_instance.{part}", fail)
     with pytest.raises(ValueError, match="not known here"):
         MAKERS[name](server.url)
     assert live(server) == before
