@@ -298,8 +298,9 @@ def create(request):
     lanes = [_lane(module, spec, request) for _ in range(request["lanes"])]
     env, mode = lanes[0].env, lanes[0].mode
     threshold = getattr(spec, "reward_threshold", None)
+    seeds = None
     with contextlib.suppress(Exception):
-        seeds = [env.unwrapped.np_random_seed for env in (lane.env for lane in lanes)]
+        seeds = [lane.env.unwrapped.np_random_seed for lane in lanes]
     version = getattr(module, "__version__", None) or module.version.VERSION
     return lanes, {
         "library": "{} {} (Python {})".format(module.__name__, version, ".".join(map(str, sys.version_info[:3]))),
@@ -308,7 +309,7 @@ def create(request):
         "max_episode_steps": lanes[0].limit,
         "reward_threshold": float(threshold) if isinstance(threshold, (int, float)) else None,
         "nondeterministic": bool(getattr(spec, "nondeterministic", False)),
-        "seeds": locals().get("seeds"),
+        "seeds": seeds,
         "spaces": [describe(lanes[0].spaces[0]), describe(lanes[0].spaces[1])],
     }
 
