@@ -347,17 +347,17 @@ class Environment(Served):
             self._monitor.began()
         return observation, info
 
-    def _decoded(self, action: Any, where: str = "") -> Any:
+    def _decoded(self, action: Any, where: str = "", *, is_again: bool = False) -> Any:
         try:
             decoded = self._decode_action(action)
             if self._is_action(decoded):
                 return decoded
         except ValueError as error:
-            if self._follow_spaces():
-                return self._decoded(action, where)
+            if not is_again and self._follow_spaces():
+                return self._decoded(action, where, is_again=True)
             raise outside(action, self._action_space, f"{where}{error}") from None
-        if self._follow_spaces():
-            return self._decoded(action, where)
+        if not is_again and self._follow_spaces():  # once: an environment may have another space each time
+            return self._decoded(action, where, is_again=True)
         if takes(self._action_space, decoded, self.description.action_check):
             return decoded
         raise outside(action, self._action_space, where.removesuffix(": ") or None)

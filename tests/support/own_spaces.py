@@ -119,6 +119,14 @@ class Anew(Plain):
         return Discrete(3)
 
 
+class NeverEqual(Plain):
+    """The same, and no one is equal to the one before."""
+
+    @property
+    def action_space(self) -> Any:  # type: ignore[override]
+        return Mission()
+
+
 class Changed(Plain):
     """The space stays the same object, whose size is changed."""
 
@@ -157,5 +165,5 @@ class Wrong(Plain):
     action_space = 5
 
 
-for each in (Own, Grows, Anew, Changed, Says, Far, Blind, Idle, Wrong):
+for each in (Own, Grows, Anew, NeverEqual, Changed, Says, Far, Blind, Idle, Wrong):
     gymnasium.register(f"tests/{each.__name__}-v0", each)

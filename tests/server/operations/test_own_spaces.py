@@ -202,6 +202,15 @@ def test_an_action_of_the_space_of_now_is_taken(server: Server, env_id: str, act
     assert (answer.status, "lane 1" in answer.message) == (400, True)
 
 
+def test_an_action_is_refused_where_the_space_is_another_at_each_look(server: Server) -> None:
+    """It is decoded again once."""
+    env = server.create("tests/NeverEqual-v0")
+    server.post(f"{env}/reset/")
+    assert server.post(f"{env}/step/", {"action": "go on"}).status == 200
+    answer = server.post(f"{env}/step/", {"action": "stop"})
+    assert (answer.status, "is not in the action space" in answer.message) == (400, True)
+
+
 def test_characters_of_a_text_are_the_environments_own_affair_unless_strict(server: Server) -> None:
     """Gymnasium checks no action; the length and all else stay checked, and `library` leaves the rest to the environment."""
     for create in ({}, {"num_envs": 2}):
