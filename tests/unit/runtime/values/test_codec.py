@@ -504,6 +504,9 @@ class Directions(gymnasium.Space[Any]):
     def __init__(self) -> None:
         super().__init__(None, None)
 
+    def __repr__(self) -> str:
+        return "Directions()"
+
     def sample(self, *_: Any) -> Any:
         return ("north", "west")
 
@@ -516,6 +519,9 @@ class Simplex(gymnasium.Space[Any]):
 
     def __init__(self) -> None:
         super().__init__((3,), np.float32)
+
+    def __repr__(self) -> str:
+        return "Simplex()"
 
     def sample(self, *_: Any) -> Any:
         return np.array([0.25, 0.25, 0.5], np.float32)
