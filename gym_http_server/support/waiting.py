@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_DELAY_SHARE: Final = 0.03
-"""Maximum share of the time in which a process may have waited for a processor, for it to stay awake."""
+"""Maximum share of the time in which a thread may have waited for a processor, for it to stay awake."""
 
 MIN_PAUSE_WAITS: Final = 32
 MAX_PAUSE_WAITS: Final = 1024
@@ -81,10 +81,10 @@ class Waiter:
 
 
 class Processors:
-    """Whether there are as many processors as processes that want one, by how long this process has waited for one.
+    """Whether there are as many processors as threads that want one, by how long this thread has waited for one.
 
-    Linux: /proc/self/schedstat (Documentation/scheduler/sched-stats.rst) has the nanoseconds on a processor and those of waiting
-    for one. Elsewhere processors count as free.
+    Linux: /proc/thread-self/schedstat (Documentation/scheduler/sched-stats.rst) has the nanoseconds on a processor and those of
+    waiting for one. Elsewhere processors count as free.
     """
 
     def __init__(self) -> None:
@@ -111,8 +111,8 @@ class Processors:
         self._delay, self._looked_at = delay, now
 
     def _read(self) -> float:
-        """Return the seconds that this process has waited for a processor."""
+        """Return the seconds that this thread has waited for a processor."""
         # Not kept open: an environment may close what it did not open, and get the same descriptor for a file of its own.
-        with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/self/schedstat", "rb") as file:  # noqa: PTH123 -- no path to speak of
+        with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/thread-self/schedstat", "rb") as file:  # noqa: PTH123 -- no path to speak of
             return int(file.read().split()[1]) / 1e9
         return 0.0

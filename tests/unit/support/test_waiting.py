@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import select
 import socket
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -159,6 +163,21 @@ def test_processors_are_scarce_while_the_process_waits_for_one(monkeypatch: pyte
     processors = Processors()
     asked(processors, [0.0, much, much], monkeypatch)
     assert processors.are_free()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long a thread waited for a processor")
+def test_processors_are_looked_at_for_the_thread_that_waits() -> None:
+    """A client's connection may be used by any thread of its program."""
+
+    def waited() -> float:
+        return int(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_bytes().split()[1]) / 1e9
+
+    def look() -> list[float]:
+        return [waited(), Processors()._read(), waited()]
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        looked = pool.submit(look).result()
+    assert looked == sorted(looked)
 
 
 def test_the_time_that_a_process_waited_for_a_processor_never_shrinks() -> None:
