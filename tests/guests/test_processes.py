@@ -224,8 +224,8 @@ def test_a_host_with_threads_is_not_forked(engine: Engine, tmp_path: Path) -> No
 def test_a_command_that_inherits_nothing_speaks_over_stdin_and_stdout(engine: Engine, tmp_path: Path) -> None:
     """As ssh and docker do: pipes, and no other descriptor; what the shell writes before is skipped."""
     near = trouble(tmp_path)
-    shell = 'echo welcome; for fd in 3 4 5 6 7 8 9; do eval "exec $fd>&-"; done; cat | "$@" | cat'
-    far = Interpreter("far", ("bash", "-c", shell, "-", *near.command), near.imports)
+    shell = 'echo welcome; for fd in 3 4 5 6 7 8 9; do eval "exec $fd>&-"; done; /bin/cat | "$@" | /bin/cat'
+    far = Interpreter("far", ("/bin/bash", "-c", shell, "-", *near.command), near.imports)
     for remote in (far, Interpreter("far", far.command, far.imports, may_fork=True)):
         worker = engine.create(remote)
         process = reset(engine, worker)

@@ -246,7 +246,7 @@ def old_gym(directory: Path) -> Interpreter:
 
 def with_packages(name: str, directory: Path, *imports: str, may_fork: bool = False) -> Interpreter:
     """Return the Python of the tests with a directory of packages before its own."""
-    return Interpreter(name, ("env", f"PYTHONPATH={directory}", sys.executable), imports, may_fork)
+    return Interpreter(name, ("/usr/bin/env", f"PYTHONPATH={directory}", sys.executable), imports, may_fork)
 
 
 TROUBLE = '''

@@ -25,7 +25,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     named = {
         "one": make_python(folder / "one", "1.0", "OnlyOne-v0"),
         "two": make_python(folder / "two", "2.0"),
-        "broken": "sh -c 'echo this Python is broken >&2; exit 3'",
+        "broken": "/bin/sh -c 'echo this Python is broken >&2; exit 3'",
     }
     options = [word for name, command in named.items() for word in ("--interpreter", f"{name}={command}")]
     modules = ("--interpreter-import", "one=clash", "--interpreter-import", "two=clash")

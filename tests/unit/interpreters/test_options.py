@@ -20,8 +20,9 @@ def parsed(*interpreter: str, imports: tuple[str, ...] = ()) -> list[Interpreter
     return options_of(Settings(interpreter=interpreter, interpreter_import=imports))
 
 
-def test_a_command_is_split_as_in_a_shell_and_its_program_found() -> None:
+def test_a_command_is_split_as_in_a_shell_and_its_program_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The program may be on PATH, its arguments may be quoted, and `self` stands for the server's own Python."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
     env = shutil.which("env")
     named = parsed(f"a={sys.executable}", "b=env 'A=1 2' python", "c-2.x=self", imports=("a=one", "a=two.three:four"))
     assert named == [
@@ -104,6 +105,6 @@ def test_an_unknown_name_is_answered_with_those_that_there_are() -> None:
 
 def test_a_server_with_a_wrong_option_does_not_start() -> None:
     """It ends with one line, and values with blanks are quoted in the variable as in a shell."""
-    variables = {"GYM_HTTP_SERVER_INTERPRETER": "a='env python' b=/nowhere/python"}
+    variables = {"GYM_HTTP_SERVER_INTERPRETER": "a='/usr/bin/env python' b=/nowhere/python"}
     with pytest.raises(AssertionError, match="gym-http-server: --interpreter b=/nowhere/python: /nowhere/python is no"):
         Server(environment=variables)

@@ -197,7 +197,7 @@ def test_an_interpreter_that_does_not_start_says_why(opened: Open, tmp_path: Pat
     with pytest.raises(EnvironmentCreationError, match="cannot be started"):
         opened("Old-v0", Interpreter("none", (str(tmp_path / "python"),)))
     with pytest.raises(EnvironmentCreationError, match="starts no Python: ended with exit code 3; it wrote: hello"):
-        opened("Old-v0", Interpreter("sh", ("sh", "-c", "echo hello; exit 3")))
+        opened("Old-v0", Interpreter("sh", ("/bin/sh", "-c", "echo hello; exit 3")))
     with pytest.raises(EnvironmentCreationError, match="no_such_module: ModuleNotFoundError"):
         opened("Old-v0", Interpreter("own", ("self",), ("no_such_module",)))
     (tmp_path / "gymnasium.py").write_text("raise ModuleNotFoundError('it is not there', name='gymnasium')")
