@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import warnings
@@ -21,6 +22,7 @@ from gym_http_server.errors import (
     UnknownEnvironmentError,
 )
 from gym_http_server.runtime.making import gym_compat
+from gym_http_server.runtime.making.dependencies import REQUIREMENTS
 from gym_http_server.runtime.making.library import NewEnvironment, declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
 from gym_http_server.runtime.opening import open_served
@@ -280,7 +282,8 @@ def test_an_exit_in_a_constructor_is_an_error_and_an_interrupt_is_not(register: 
 
 def test_a_missing_package_behind_a_librarys_words_is_named_for_programs(register: Any) -> None:
     """The command that works is added to gym's own, and `package` has it alone."""
-    with pytest.raises(MissingDependencyError, match=r"python -m pip install 'gymnasium\[box2d\]>=1\.1'") as raised:
+    command = f"python -m pip install '{REQUIREMENTS['Box2D']}'"
+    with pytest.raises(MissingDependencyError, match=re.escape(command)) as raised:
         make(CreateRequest(register(lacks_box2d)))
     assert raised.value.facts["package"] == "gymnasium[box2d]"
     with pytest.raises(MissingDependencyError, match="gymnasium-robotics"):
