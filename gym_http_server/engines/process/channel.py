@@ -60,6 +60,12 @@ class Channel:
         """Whether a call is in execution."""
         return self._answer is not None and not self._answer.done()
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the call was answered with an error that its caller has not taken yet."""
+        answer = self._answer
+        return answer is not None and answer.done() and not answer.cancelled() and answer.exception() is not None
+
     def send(self, operation: str, arguments: Mapping[str, Any]) -> asyncio.Future[Any]:
         """Send a request; return its answer.
 

@@ -189,7 +189,9 @@ class ProcessWorker(Worker):
             self._kill_timer = asyncio.get_running_loop().call_later(EXIT_SECONDS, self._on_unreported)
 
     def _log_loss(self) -> None:
-        if not self._report.is_expected:
+        # A process that could not make its environment ends by itself, perhaps before `make` has raised the reason.
+        is_unmade = self._channel.operation == CREATE and self._channel.is_refused
+        if not (self._report.is_expected or is_unmade):
             names = {"instance_id": self._instance_id}
             logger.info("instance %s: lost: %s", self._instance_id, self.loss, extra=names)
 

@@ -213,7 +213,7 @@ def test_the_log_tells_the_story_of_a_server(kind: str) -> None:
         "stopping",
         f"instance {second} is closed",
         "stopped",
-    ]
+    ], [each["message"] for each in story]
     started, made, _, closed, stopping, last, stopped = story
     assert (started["url"], started["engine"]) == (server.url, "inline" if kind == "inline" else "process")
     assert (made["instance_id"], made["env_id"], made["client"]) == (first, "CartPole-v1", "127.0.0.1")
