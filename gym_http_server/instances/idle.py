@@ -57,11 +57,15 @@ class Reaper:
                 # A new lease may be shorter than this pause.
                 async with asyncio.timeout(check_interval(min(limits)) if limits else None):
                     await has_lease.wait()
-            for instance in self._instances.all():
-                if instance.instance_id not in self._closings and (instance.has_expired or self._is_idle(instance)):
-                    # In its own task, because an environment may be slow to close.
-                    closing = asyncio.get_running_loop().create_task(self._close(instance))
-                    self._closings[instance.instance_id] = closing
+            self._check()
+
+    def _check(self) -> None:
+        # Not in `_run`, whose variables would keep the last instance, and its memory, until the next check.
+        for instance in self._instances.all():
+            if instance.instance_id not in self._closings and (instance.has_expired or self._is_idle(instance)):
+                # In its own task, because an environment may be slow to close.
+                closing = asyncio.get_running_loop().create_task(self._close(instance))
+                self._closings[instance.instance_id] = closing
 
     def _is_idle(self, instance: Instance) -> bool:
         return bool(self._timeout) and instance.idle_seconds >= self._timeout

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import re
 import signal
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,3 +189,32 @@ def test_an_instance_that_takes_long_to_close_is_closed_once(monkeypatch: pytest
         assert len(closings) == instances.totals.reaped == 1
 
     asyncio.run(check())
+
+
+def test_between_two_looks_no_instance_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is closed frees its memory at once."""
+
+    async def check() -> None:
+        instances = Instances(Settings(), FakeEngine())
+        looks, live = asyncio.Semaphore(0), instances.all
+
+        def look() -> list[Instance]:
+            looks.release()
+            return live()
+
+        monkeypatch.setattr(instances, "all", look)
+        reaper = Reaper(instances, TIMEOUT)
+        made = weakref.ref(await instances.create(FakeEngine.REQUEST))
+        reaper.start()
+        for _ in range(3):  # for the pause, then at each instance, and for the next pause
+            await looks.acquire()
+        [instance_id] = (instance.instance_id for instance in live())
+        await instances.close(instance_id)
+        assert made() is None
+        await reaper.stop()
+
+    gc.disable()
+    try:
+        asyncio.run(check())
+    finally:
+        gc.enable()
