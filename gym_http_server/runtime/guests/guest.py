@@ -63,8 +63,7 @@ class Lane:
 
     def __init__(self, env, mode, limit, module):
         while type(env).__name__ in LAYERS and type(env).__module__.split(".")[0] in ("gym", "gymnasium"):
-            inner = getattr(env, "_max_episode_steps", None)
-            limit = limit or inner
+            limit = limit or getattr(env, "_max_episode_steps", None)
             env = env.env
         self.env = env
         self.mode = mode
@@ -316,11 +315,10 @@ def create(request):
 
 def _lane(module, spec, request):
     creator = creator_of(spec)
-    try:
+    parameters, modes, asked = {}, modes_of(creator), request["render_mode"]
+    with contextlib.suppress(TypeError, ValueError):
         parameters = inspect.signature(creator).parameters
-    except (TypeError, ValueError):
-        parameters = {}
-    takes, modes, asked = "render_mode" in parameters, modes_of(creator), request["render_mode"]
+    takes = "render_mode" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     is_fixed = "render_mode" in (getattr(spec, "kwargs", None) or getattr(spec, "_kwargs", None) or {})
     in_make = inspect.signature(module.make).parameters
     limit = request["max_episode_steps"] or getattr(spec, "max_episode_steps", None)
@@ -332,6 +330,7 @@ def _lane(module, spec, request):
         return next((mode for mode in ("rgb_array", "ansi") if mode in modes), None)
 
     def make(mode):
+        nonlocal takes
         arguments = dict(request["kwargs"])
         if "disable_env_checker" in in_make:
             arguments["disable_env_checker"] = True
@@ -339,16 +338,21 @@ def _lane(module, spec, request):
             arguments["max_episode_steps"] = limit
         if mode is not None and takes and not is_told_later:
             arguments["render_mode"] = mode
-        env = module.make(request["env_id"], **arguments)
+        try:
+            env = module.make(request["env_id"], **arguments)
+        except TypeError as error:
+            if not takes or "render_mode" in parameters or "argument 'render_mode'" not in str(error):
+                raise
+            takes = False  # the keywords went on to code that has not this one
+            return make(mode)
         return Lane(env, getattr(env, "render_mode", None) or mode, limit, module)
 
     def made(mode):
         lane = make(mode)
-        known = modes_of(lane.env)
         if mode is not None and not takes and not lane.renders_by_mode:
             lane.mode = getattr(lane.env, "render_mode", None)
         try:
-            _check_mode(request, asked, known)
+            _check_mode(request, asked, modes_of(lane.env))
         except Refusal:
             lane.env.close()
             raise
@@ -356,21 +360,18 @@ def _lane(module, spec, request):
 
     if asked is not None or is_fixed:
         return made(asked)
-    if modes is None and takes and parameters["render_mode"].default == "human":
+    if modes is None and getattr(parameters.get("render_mode"), "default", None) == "human":
         return made("rgb_array")
     if modes is not None:
         return made(preferred(modes))
     lane = made(None)
     better = None if lane.mode else preferred(modes_of(lane.env) or [])
-    if better is None:
-        return lane
-    if lane.renders_by_mode:
+    if better is not None and lane.renders_by_mode:
         lane.mode = better
-        return lane
-    if not takes:
-        return lane
-    lane.env.close()
-    return made(better)
+    elif better is not None and takes:
+        lane.env.close()
+        return made(better)
+    return lane
 
 
 def _check_mode(request, asked, modes):
@@ -498,7 +499,6 @@ class Guest:
                 traceback.print_exc()
                 raise Refusal("import", "{}: {}: {}".format(name, type(error).__name__, error))
             self.imported.append(name)
-        return
 
     def host(self):
         """Fork a guest for each request: a variable, an id, and the descriptors of its socket and its output."""

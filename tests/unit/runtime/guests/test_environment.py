@@ -192,6 +192,41 @@ def test_ids_kwargs_and_modes_that_the_guest_refuses_are_the_clients_errors(open
     assert opened("old_environments:Old-v0", old).description.env_id == "Old-v0"
 
 
+PASSING_ON = """
+import gymnasium
+
+
+class Blind(gymnasium.Env):
+    observation_space = action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, size=1):
+        self.size = size
+
+
+def drawn(**keywords):
+    return gymnasium.make("CartPole-v1", **keywords)
+
+
+def blind(**keywords):
+    return Blind(**keywords)
+
+
+gymnasium.register("Drawn-v0", drawn)
+gymnasium.register("Blind-v0", blind)
+"""
+
+
+def test_a_function_that_passes_its_keywords_on_is_asked_for_frames(opened: Open, tmp_path: Path) -> None:
+    """It gives them where the environment has a render mode, and is made without one where it has none."""
+    (tmp_path / "passing_on.py").write_text(PASSING_ON)
+    interpreter = with_packages("passing", tmp_path, "passing_on")
+    modes = [opened("Drawn-v0", interpreter, render_mode=mode).description.render_mode for mode in (None, "rgb_array")]
+    assert modes == ["rgb_array"] * 2
+    assert opened("Blind-v0", interpreter).description.render_mode is None
+    with pytest.raises(InvalidValueError, match="no render mode 'rgb_array': it has none at all"):
+        opened("Blind-v0", interpreter, render_mode="rgb_array")
+
+
 def test_an_interpreter_that_does_not_start_says_why(opened: Open, tmp_path: Path) -> None:
     """No program, no Python, a module that is missing, and no library."""
     with pytest.raises(EnvironmentCreationError, match="cannot be started"):
