@@ -1,4 +1,4 @@
-"""The generated parts of the README and the manual: operations, problems, settings, wrappers and figures, each from its table."""
+"""The generated parts of the README and the manual: operations, problems, settings, wrappers, figures and packages, each from its table."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gym_http_server.errors import ConflictError, EnvironmentFailure, GymHttpSer
 from gym_http_server.runtime.making.wrappers import REFUSED, WRAPPERS
 
 from ..benchmarks.report import cells, markdown_of
+from ..compatibility import results
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "tests" / "benchmarks" / "figures.json"
@@ -135,12 +136,18 @@ def readme_figures() -> str:
     return "\n".join([*lines, "", f"Medians of {document['rounds']} rounds on {facts['cpu']}, {facts['cores']} cores."])
 
 
+def compatibility() -> str:
+    """Return the tables of the packages that were tried."""
+    return results.markdown(results.stored())
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "operations": operations,
     "problems": problems,
     "settings": settings,
     "wrappers": wrappers,
     "figures": figures,
+    "compatibility": compatibility,
     "readme-figures": readme_figures,
 }
 """What makes each part, by the name in its marker."""

@@ -205,6 +205,11 @@ class Seeded(Old):
         return np.full((self.size, self.size, 3), 7, np.uint8)
 
 
+class Unseeded(Old):
+    def seed(self):
+        raise AssertionError("it takes no seed")
+
+
 class Spaces(Old):
     metadata = None
     observation_space = spaces.Dict({
@@ -222,6 +227,7 @@ class Spaces(Old):
 
 gym.register("Old-v0", entry_point="old_environments:Old")
 gym.register("Seeded-v0", entry_point="old_environments:Seeded", max_episode_steps=3, reward_threshold=5.0)
+gym.register("Unseeded-v0", entry_point="old_environments:Unseeded")
 gym.register("Spaces-v0", entry_point="old_environments:Spaces")
 '''
 

@@ -47,12 +47,17 @@ class Server:
     """A server process; `with Server(...) as server` ends it and asserts that nothing of it is left."""
 
     def __init__(
-        self, *arguments: str, environment: dict[str, str] | None = None, module: str = "gym_http_server"
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        module: str = "gym_http_server",
+        python: str = sys.executable,
+        directory: Path | str = ROOT,
     ) -> None:
-        command = [sys.executable, "-m", module, "--port", "0", *arguments]
+        command = [python, "-m", module, "--port", "0", *arguments]
         variables = {**os.environ, "PYTHONWARNINGS": "default", **(environment or {})}
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=variables, text=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=directory, env=variables, text=True
         )
         self.stderr: list[str] = []
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)

@@ -81,14 +81,14 @@ class Lane:
         if seed is not None:
             if "seed" in self.takes_reset:
                 arguments["seed"] = seed
-            elif callable(getattr(self.env, "seed", None)):
+            elif callable(getattr(self.env, "seed", None)) and _parameters(self.env, "seed"):
                 self.env.seed(seed)
             elif "**" in self.takes_reset:
                 arguments["seed"] = seed
-        if options is not None:
-            if not {"options", "**"} & self.takes_reset:
-                raise Refusal("invalid", "the environment's reset takes no options")
+        if options is not None and {"options", "**"} & self.takes_reset:
             arguments["options"] = options
+        elif options:
+            raise Refusal("invalid", "the environment's reset takes no options")
         if "return_info" in self.takes_reset:
             arguments["return_info"] = True
         result = self.env.reset(**arguments)

@@ -22,7 +22,8 @@ from .test_console import BROWSER, View
 PAGES = ["/manual", *(f"/manual/{name}" for name in book().pages)]
 TOPICS = {
     *("operations", "settings", "any-language", "python", "faster", "recording-and-results", "planning", "wrappers"),
-    *("environments", "interpreters", "left-running", "security", "figures", "old-clients", "conformity"),
+    *("environments", "interpreters", "left-running", "security", "figures", "old-clients", "compatibility"),
+    "conformity",
 }
 
 

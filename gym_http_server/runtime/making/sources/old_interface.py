@@ -149,10 +149,10 @@ class NewInterface(gymnasium.Env[Any, Any]):
         """Start an episode."""
         super().reset(seed=seed)  # wrappers draw from this generator
         given: dict[str, Any] = {"return_info": True} if "return_info" in self._takes else {}
-        if options is not None:
-            if "options" not in self._takes:
-                raise TypeError("this environment's reset takes no options")
+        if options is not None and "options" in self._takes:
             given["options"] = options
+        elif options:
+            raise TypeError("this environment's reset takes no options")
         if "seed" in self._takes:
             given["seed"] = seed
         elif seed is not None:
@@ -232,6 +232,14 @@ def _takes(holder: Any, method: str, name: str) -> bool:
     return takes_keyword(function, name) or takes_keyword(function, None)
 
 
+def _takes_argument(function: Any) -> bool:
+    """Return whether a function takes any argument. gym3's `seed()` takes none."""
+    try:
+        return bool(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return callable(function)
+
+
 def _passes(environment: Any, method: str, name: str) -> bool:
     """Return whether a keyword reaches the innermost environment: each wrapper takes it.
 
@@ -260,7 +268,7 @@ def _returns_old_step(step: Callable[..., Any] | None) -> bool:
 def _seed(environment: Any, seed: int) -> None:
     """Seed an environment whose `reset` takes no seed."""
     innermost = list(_layers(environment))[-1]
-    if callable(getattr(innermost, "seed", None)):
+    if _takes_argument(getattr(innermost, "seed", None)):
         innermost.seed(seed)
         return
     for name in ("gymnasium", "gym"):

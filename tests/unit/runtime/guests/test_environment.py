@@ -143,6 +143,8 @@ def test_an_old_environment_without_seed_metadata_and_info_is_adapted(opened: Op
     assert call(guest, "step", action=1)["terminated"]
     with pytest.raises(InvalidValueError, match="takes no options"):
         guest.call("reset", {"options": {"a": 1}})
+    assert call(guest, "reset", options={})["observation"] == 0
+    assert call(opened("Unseeded-v0", old), "reset", seed=3)["observation"] == 0
 
 
 def test_an_old_environment_is_seeded_drawn_and_limited_its_own_way(opened: Open, old: Interpreter) -> None:

@@ -159,11 +159,18 @@ def test_a_seed_goes_where_the_environment_takes_it(register: Any) -> None:
         assert called(served, "reset", seed=5) == called(served, "reset", seed=5)
 
 
+def test_a_seed_goes_to_no_method_that_takes_none(register: Any) -> None:
+    """The `seed()` of gym3's environments takes no argument: they cannot be seeded, and a seed has no effect."""
+    served = open_served(register(old_class(object, seed=lambda self: None)))  # noqa: ARG005 -- as gym3 has it
+    assert called(served, "reset", seed=5)["observation"] == 0
+
+
 def test_options_that_an_old_reset_does_not_take_are_refused(register: Any) -> None:
-    """They are not ignored."""
+    """They are not ignored, unless they are empty."""
     served = open_served(register(old_class(object)))
     with pytest.raises(InvalidValueError, match="takes no options"):
         called(served, "reset", options={"a": 1})
+    assert called(served, "reset", options={})["observation"] == 0
 
 
 def test_a_tuple_with_a_dict_can_be_an_observation(register: Any) -> None:
