@@ -176,7 +176,8 @@ def _offer(name: str, modules: Collection[str], index: int) -> tuple[Offer, Any]
             raise InvalidValueError(f"wrappers[{index}]: {name!r} {why}", wrapper=name, index=index)
         return Offer(), create
     offer = WRAPPERS.get(name)
-    create = getattr(gymnasium.wrappers, name, None)
+    # Only what is offered is looked up: the library imports on look-up what others need.
+    create = None if offer is None else getattr(gymnasium.wrappers, name, None)
     if offer is None or create is None:
         raise InvalidValueError(f"wrappers[{index}]: {_why_not(name)}", wrapper=name, index=index)
     return offer, create

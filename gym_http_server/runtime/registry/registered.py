@@ -187,7 +187,6 @@ def _forget_orphans(before: set[str]) -> None:
 def _described(look: _Look, specification: Any, request: CreateRequest) -> RegisteredEnv:
     from ...errors import EnvironmentCreationError
     from ..making.blame import constructing
-    from ..making.sources.imports import module_of
 
     reason = package = None
     cause = look.error
@@ -202,7 +201,8 @@ def _described(look: _Look, specification: Any, request: CreateRequest) -> Regis
             reason, package = text(error.detail), error.facts.get("package")
     vector = getattr(specification, "vector_entry_point", None)
     if vector is not None and not isinstance(vector, str):
-        vector = f"{module_of(vector)}:{getattr(vector, '__qualname__', type(vector).__qualname__)}"
+        named = vector if hasattr(vector, "__qualname__") else type(vector)
+        vector = f"{named.__module__}:{named.__qualname__}"
     return RegisteredEnv(
         request.env_id,
         request.library,
