@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..runtime.idempotency import ONCE, IdempotencyKey
 from ..runtime.messages import JSON, Reply
-from ..runtime.values.encoding import ENCODERS, json_bytes
+from ..runtime.values.encoding import json_bytes
 from .content.bodies import LARGE_BODY_BYTES, READERS
 from .content.headers import form_of, wants_html_only
 from .refusals import client_of
@@ -80,12 +80,6 @@ async def idempotency_key_of(key: str, operation_id: str, body: bytes) -> Idempo
 def json_reply(value: Any, headers: Mapping[str, str] | None = None) -> Reply:
     """Return a value as JSON."""
     return Reply(json_bytes(value), JSON, headers or {})
-
-
-def encoded_reply(value: Any, accept: str | None) -> Reply:
-    """Return a value as JSON or MessagePack, by the Accept header."""
-    media_type = form_of(accept).get("media_type", JSON)
-    return Reply(ENCODERS[media_type](value), media_type)
 
 
 def void_reply(accept: str | None) -> Reply:

@@ -67,6 +67,9 @@ def test_a_part_of_a_space_is_sampled_and_asked(server: Server) -> None:
         for told, expected in ((value, True), (member, True), (other, False)):
             body = {"observation": told, "part": pointer}
             assert server.post(f"{env}/observation_space/contains", body).json["member"] is expected
+    with Client(server.url, api_key=server.key or None) as client:
+        sampled = client.sample_space(env.rpartition("/")[2], "observation", "/spaces/mission")
+    assert sampled.startswith("go to ")
     body = {"action": ["a", 1], "part": "/spaces/to"}
     assert server.post(f"{env}/action_space/contains", body).json["member"]
     assert server.post(f"{env}/space/sample", {"space": "action"}).json["value"].keys() == {"to", "shares"}
