@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PF_EXITING: Final = 0x4
+"""The flag of a process that ends (`include/linux/sched.h`)."""
+
 INSTANCE_VARIABLE: Final = "GYM_INSTANCE_ID"
 """The environment variable with the id of a process's instance, which its children inherit."""
 
@@ -33,6 +36,15 @@ def tree_of(pid: int) -> list[int]:
     for process in tree:
         tree += children_of(process)
     return tree
+
+
+def is_ending(pid: int) -> bool:
+    """Return whether a process ends, and its children still have it as their parent."""
+    with contextlib.suppress(OSError):
+        # proc_pid_stat(5): its name may contain spaces and parentheses; the ninth field has the flags.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return bool(int(fields[6]) & PF_EXITING)
+    return False
 
 
 @dataclass(frozen=True, slots=True)

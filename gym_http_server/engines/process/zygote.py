@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...support.foreign_threads import lasting_threads, other_threads
 from .memory_watch import MemoryWatch
-from .process_tree import INSTANCE_VARIABLE, Traces, children_of, kill_tree, owner_of, tree_of
+from .process_tree import INSTANCE_VARIABLE, Traces, children_of, is_ending, kill_tree, owner_of, tree_of
 
 if TYPE_CHECKING:
     from ...runtime.guests.hosts import GuestHosts
@@ -67,6 +67,8 @@ class Zygote:
         self._loaded: _Loaded
         # The processes
         self._children: dict[int, Traces] = {}
+        self._ended: dict[int, Traces] = {}
+        """The ended environments that may have left orphans."""
         self._watch = MemoryWatch(0)
         self._exceeding: dict[int, int] = {}
         """Bytes of memory of the processes that are being killed for it."""
@@ -161,6 +163,7 @@ class Zygote:
             if pid == 0:
                 self._become_environment(instance_id, guest, connection, output, memory)
             self._children[pid] = Traces(os.fstat(output).st_ino, instance_id)
+            self._ended.pop(pid, None)
             self._send({"forked": instance_id, "pid": pid, "threads": other_threads()})
         finally:
             for descriptor in (connection, output, memory):
@@ -229,18 +232,33 @@ class Zygote:
                     ended[pid] = status, self._children.pop(pid)
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.killpg(pid, signal.SIGKILL)
-        if ended:
-            traces = {pid: its for pid, (_, its) in ended.items()}
-            hosts = self._hosts.pids if "_hosts" in vars(self) else ()
-            # Their children are orphans now, and so children of this process. Of 1,000, a list takes a millisecond.
-            for orphan in children_of(os.getpid()):
-                if orphan not in self._children and orphan not in hosts and owner_of(orphan, traces) is not None:
-                    kill_tree(orphan)
+        self._ended |= {pid: its for pid, (_, its) in ended.items()}
+        if self._ended:
+            self._end_orphans()
         for pid, (status, its) in ended.items():
             if "_hosts" in vars(self):
                 self._hosts.on_end(f"{INSTANCE_VARIABLE}={its.instance_id}")
             taken = self._exceeding.pop(pid, None)
             self._send({"exited": pid, "status": status, **({} if taken is None else {"memory": taken})})
+
+    def _end_orphans(self) -> None:
+        """Kill what the ended environments started: their children are orphans now, and so children of this process.
+
+        Whoever is ending has no traces any more, and its own children come here later: they are looked for at its end.
+        """
+        hosts = self._hosts.pids if "_hosts" in vars(self) else ()
+        is_complete = True
+        # Of 1,000, a list takes a millisecond.
+        for orphan in children_of(os.getpid()):
+            if orphan in self._children or orphan in hosts:
+                continue
+            if owner_of(orphan, self._ended) is not None:
+                kill_tree(orphan)
+                is_complete = False
+            elif is_ending(orphan):
+                is_complete = False
+        if is_complete:
+            self._ended.clear()
 
     def _end_exceeding(self) -> None:
         for pid, taken in self._watch.exceeding(self._children).items():
