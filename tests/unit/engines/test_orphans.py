@@ -27,6 +27,7 @@ def ending() -> Iterator[int]:
 
 
 def test_a_process_that_has_ended_is_ending_until_its_status_is_collected(ending):
+    """Until then the kernel knows it, though it has no memory and no descriptors."""
     assert is_ending(ending)
     assert not is_ending(os.getpid())
     assert not is_ending(1 << 30)
