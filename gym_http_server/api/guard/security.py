@@ -3,8 +3,8 @@
 Threat model (more in `.github/SECURITY.md`):
 
 - Another machine on the network. A server that listens on more than loopback requires a key, sent as `Authorization: Bearer`
-  (RFC 6750) and compared in constant time. A browser exchanges it at `/login` for a cookie that opens pages but no operation,
-  so no page can use it to act.
+  (RFC 6750) and compared in constant time. A browser exchanges it at `/login` for a cookie that opens the pages, and the
+  operations for requests of this server's own pages only: browsers also send it for pages of other ports of the same host.
 - A foreign web page that sends requests to the user's loopback server. Browsers send that page's `Origin` (RFC 6454: scheme,
   name and port), or `Sec-Fetch-Site: cross-site` (https://www.w3.org/TR/fetch-metadata/).
 - The same page after DNS rebinding of its name to 127.0.0.1. Its `Origin` is then the server's, but `Host` is the foreign name.
@@ -199,12 +199,25 @@ class Guard:
         if (
             self._sessions is not None
             and b"cookie" in fields
-            and not is_api(scope["path"])
+            and (not is_api(scope["path"]) or _is_of_own_page(scope, fields))
             and self._sessions.holds(fields[b"cookie"].decode("latin-1"))
         ):
             return None
         detail = "this server requires a key: send it as 'Authorization: Bearer …'; its operator has it"
         return HttpProblem(401, "unauthorized", detail, headers={"www-authenticate": CHALLENGE})
+
+
+def _is_of_own_page(scope: Scope, fields: Mapping[bytes, bytes]) -> bool:
+    """Return whether a browser says that a request is one of this server's own pages, or of the person."""
+    site = fields.get(b"sec-fetch-site")
+    if site is not None:
+        return site in (b"same-origin", b"none")
+    origin = fields.get(b"origin")
+    if origin is not None:
+        own = own_origin(scope["scheme"], fields.get(b"host", b""))
+        return _without_default_port(origin.decode("latin-1").lower()) == own
+    # Browsers send neither with a GET over plain HTTP to another machine. What that reads is kept from other pages.
+    return scope["method"] in ("GET", "HEAD")
 
 
 def is_open(path: str) -> bool:

@@ -1,17 +1,18 @@
-"""Logging in: the key for a cookie that opens the pages, and nothing else."""
+"""Logging in: the key for a cookie that opens the pages, and the operations for these pages."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gym_http_server.api.guard.security import COOKIE, SESSION_SECONDS, Sessions
+from gym_http_server.api.guard.security import COOKIE, SESSION_SECONDS, Access, Guard, Sessions
 from tests.conftest import start
 from tests.support.serving import Answer, Server, parse_response, raw
 
@@ -70,14 +71,30 @@ def test_the_key_gives_a_session_that_opens_the_pages(locked: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [("GET", "/v1/envs/"), ("POST", "/v1/envs/"), ("POST", "/v1/shutdown/"), ("GET", "/metrics"), ("HEAD", "/v1/envs/"),
-     ("GET", "/v1/envs/0a1b2c3d/render/"), ("POST", "/v1/envs/0a1b2c3d/step/")],
-)  # fmt: skip
-def test_a_session_opens_no_operation(locked: Server, method: str, path: str) -> None:
-    """What does something takes the key itself, so that no page can act with a person's session."""
-    session = cookie_of(log_in(locked, KEY))
-    assert get(locked, path, f"Cookie: {session}", method=method).status == 401
+    ("method", "path", "lines", "is_served"),
+    [
+        ("GET", "/v1/envs/", ["Sec-Fetch-Site: same-origin"], True),
+        ("GET", "/v1/envs/", ["Sec-Fetch-Site: none"], True),
+        ("GET", "/v1/envs/", [], True),
+        ("POST", "/v1/leases/", ["Sec-Fetch-Site: same-origin", "Origin: http://localhost"], True),
+        ("POST", "/v1/leases/", ["Origin: http://localhost"], True),
+        ("POST", "/v1/leases/", [], False),
+        ("POST", "/v1/leases/", ["Sec-Fetch-Site: same-site"], False),
+        ("GET", "/v1/envs/", ["Sec-Fetch-Site: same-site"], False),
+        ("GET", "/metrics", ["Sec-Fetch-Site: same-site"], False),
+        ("POST", "/v1/leases/", ["Origin: https://lab.example"], False),
+    ],
+)
+def test_a_session_opens_operations_for_own_pages(method: str, path: str, lines: list[str], is_served: bool) -> None:
+    """Other pages of the same site, such as those of other ports, act with no session, and allowed origins neither."""
+    guard = Guard(
+        Access(sha256(KEY.encode()).hexdigest(), ("localhost",), ("https://lab.example",)), sessions := Sessions()
+    )
+    fields = [line.split(": ") for line in ("Host: localhost", f"Cookie: {COOKIE}={sessions.begin()}", *lines)]
+    headers = [(name.lower().encode(), value.encode()) for name, value in fields]
+    scope = {"method": method, "path": path, "headers": headers, "scheme": "http", "http_version": "1.1"}
+    problem = guard.refusal(scope)
+    assert (problem is None, problem and problem.status) == (is_served, None if is_served else 401)
 
 
 def test_a_wrong_key_gives_no_session(locked: Server) -> None:
