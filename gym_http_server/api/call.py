@@ -17,7 +17,7 @@ from .content.headers import form_of, wants_html_only
 from .refusals import client_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from .asgi import Scope
 
@@ -51,6 +51,20 @@ class Call(NamedTuple):
         if self.key is not None:
             arguments[ONCE] = self.key
         return arguments
+
+
+class StreamedReply(NamedTuple):
+    """A successful reply that is made while it is sent.
+
+    Attributes:
+        parts: its parts. An error in one ends the connection, which tells the client that the reply is incomplete.
+        media_type: its media type.
+        headers: further headers of HTTP.
+    """
+
+    parts: AsyncIterator[bytes]
+    media_type: str
+    headers: Mapping[str, str]
 
 
 def key_pattern(parameters: Iterable[Mapping[str, Any]]) -> re.Pattern[bytes] | None:

@@ -9,7 +9,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
 
+from ..errors import GymHttpServerError
+from .call import StreamedReply
 from .connexion_parts import (
     AsyncApp,
     ConnexionRequest,
@@ -21,13 +24,18 @@ from .connexion_parts import (
     current_request,
 )
 from .content.validators import BODY_VALUE, body_validators
+from .normalizer import IS_HEAD
 from .problems import Problem, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from starlette.types import Receive, Scope, Send
+
     from ..contract import Contract
     from .handlers import Handler
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["MiddlewarePosition", "make_connexion_app"]
 
@@ -86,7 +94,22 @@ def _first_line(detail: object) -> str:
     return str(detail).strip().split("\n", 1)[0]
 
 
-def bound(handler: Handler) -> Callable[..., Awaitable[ConnexionResponse]]:
+class _Stream(StreamingResponse):
+    """The response with a `StreamedReply`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if not scope.get(IS_HEAD):
+                await super().__call__(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b""})
+        except GymHttpServerError as error:
+            # The status is sent; a reply without its last part closes the connection.
+            logger.warning("the reply to %s %s cannot be completed: %s", scope["method"], scope["path"], error.detail)
+
+
+def bound(handler: Handler) -> Callable[..., Awaitable[ConnexionResponse | StreamingResponse]]:
     """Wrap a handler for connexion, which reads the names of the arguments from the signature."""
 
     @functools.wraps(handler)
@@ -96,6 +119,8 @@ def bound(handler: Handler) -> Callable[..., Awaitable[ConnexionResponse]]:
         if "body" in arguments and (value is not None or isinstance(arguments["body"], bytes)):
             arguments["body"] = value
         reply = await handler(**arguments)
+        if isinstance(reply, StreamedReply):
+            return _Stream(reply.parts, media_type=reply.media_type, headers=dict(reply.headers))
         return ConnexionResponse(200, content_type=reply.media_type, body=reply.body, headers=dict(reply.headers))
 
     return call

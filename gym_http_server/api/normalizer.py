@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 DRAIN_FACTOR = 4
 """A body over the limit is read up to this multiple of it, so that the client finishes sending and reads the answer."""
 
+IS_HEAD = "gym_http_server.is_head"
+"""Key in the scope of an operation: whether the client wants no content, which a long reply need not make."""
+
 
 class ClientDisconnected(Exception):
     """The client disconnected before its body was complete."""
@@ -90,7 +93,8 @@ class Normalizer:
         path = path.replace("\n", " ")
         # The HTTP protocol knows the original method and omits the content of a reply to HEAD.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        return operation, {**scope, "method": method, "path": path, "raw_path": path.encode()}
+        is_head = scope["method"] == "HEAD"
+        return operation, {**scope, "method": method, IS_HEAD: is_head, "path": path, "raw_path": path.encode()}
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, *, setting: str | None = "max_body") -> bytes:

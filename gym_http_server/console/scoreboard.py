@@ -91,6 +91,14 @@ def video(evaluation_id: str, name: str) -> flask.Response:
     return videos.reply(evaluation_id, name, _results().open_file(evaluation_id, name))
 
 
+@scoreboard.get("/scoreboard/<evaluation_id>/files.zip")
+def files(evaluation_id: str) -> flask.Response:
+    """All files of an evaluation, as `downloadEvaluation` sends them; the session that opens pages opens no operation."""
+    response = flask.Response(_results().archive(evaluation_id), content_type="application/zip")
+    response.headers.set("Content-Disposition", "attachment", filename=f"{evaluation_id}.zip")
+    return response
+
+
 def _results() -> Results:
     return cast("Results", flask.current_app.extensions["results"])
 

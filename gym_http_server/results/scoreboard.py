@@ -17,6 +17,7 @@ from ..errors import (
 )
 from ..support.files import read_regular
 from ..support.threads import DaemonThreads
+from .archive import zip_parts
 from .evaluation import ENV_ID, EVALUATION_ID, FILE, Curve, Evaluation, evaluate
 from .recording import DAMAGE, Recording, names_in, read_recording
 from .roots import Roots
@@ -24,6 +25,7 @@ from .target import EVALUATION_FILE, Target
 from .threshold import Thresholds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ..config import Settings
@@ -196,11 +198,7 @@ class Results:
         try:
             return _curve(read_recording(folder, self.target.names(folder), read), folder, evaluation.component)
         except FileNotFoundError:
-            with self._lock:
-                self._known.pop(f"{folder}/{EVALUATION_FILE}", None)
-            raise UnknownEvaluationError(
-                f"evaluation {evaluation_id!r} is there no more: list them", evaluation_id=evaluation_id
-            ) from None
+            raise self._gone(evaluation) from None
         except (NoRecordingError, InvalidValueError) as error:
             raise UploadTargetError(f"{self.target.shown}: {error.detail}") from None
 
@@ -223,6 +221,39 @@ class Results:
                 pass
         raise UnknownEvaluationError(
             f"evaluation {evaluation_id!r} has no video {name[:200]!r}", evaluation_id=evaluation_id
+        )
+
+    def archive(self, evaluation_id: str) -> Iterator[bytes]:
+        """Return the parts of a ZIP archive of all files of an evaluation, each read from the target when it is wanted.
+
+        Raises:
+            UnknownEvaluationError: no evaluation has that id.
+            UploadTargetError: the target cannot be reached; of a part, the file cannot be read.
+        """
+        evaluation = self.get(evaluation_id)
+        folder = _folder(evaluation)
+        try:
+            sizes = self.target.sizes(folder)
+        except FileNotFoundError:
+            raise self._gone(evaluation) from None
+        files = [
+            (name, size) for name, size in sorted(sizes.items()) if FILE.fullmatch(name) or name == EVALUATION_FILE
+        ]
+
+        def read(name: str, start: int, length: int) -> bytes:
+            try:
+                return self.target.read_range(f"{folder}/{name}", start, length)
+            except FileNotFoundError:
+                raise UploadTargetError(f"{self.target.shown}: {name} of evaluation {evaluation_id} is gone") from None
+
+        return zip_parts(files, read, evaluation.created_at.timetuple()[:6])
+
+    def _gone(self, evaluation: Evaluation) -> UnknownEvaluationError:
+        with self._lock:
+            self._known.pop(f"{_folder(evaluation)}/{EVALUATION_FILE}", None)
+        evaluation_id = evaluation.evaluation_id
+        return UnknownEvaluationError(
+            f"evaluation {evaluation_id!r} is there no more: list them", evaluation_id=evaluation_id
         )
 
     def _file_of(self, directory: Path, name: str) -> Path:

@@ -169,6 +169,32 @@ class Target:
             data: bytes = read_regular(self._path(path)) if self._is_local else self._fs.cat_file(self._path(path))
         return data
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Return the sizes in bytes of the files of a folder, by name.
+
+        Raises:
+            FileNotFoundError: the folder does not exist.
+            UploadTargetError: it cannot be listed.
+        """
+        with self._asking("list", folder, absence=True):
+            entries = self._fs.ls(self._path(folder), detail=True)
+        files = ((entry["name"].rsplit("/", 1)[-1], entry) for entry in entries if entry["type"] == "file")
+        return {name: int(entry["size"]) for name, entry in files if not entry.get("islink")}
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """Return at most `length` bytes of a file from an offset, none at its end; nothing stays open.
+
+        Raises:
+            FileNotFoundError: it does not exist.
+            UploadTargetError: it cannot be read.
+        """
+        with self._asking("read", path, absence=True):
+            if not self._is_local:
+                return bytes(self._fs.cat_file(self._path(path), start=start, end=start + length))
+            with open_regular(self._path(path)) as file:
+                file.seek(start)
+                return file.read(length)
+
     def open(self, path: str) -> BinaryIO:
         """Open a file for reading, seekable.
 

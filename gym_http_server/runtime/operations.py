@@ -65,6 +65,7 @@ OPERATIONS: Final = (
     Operation("uploadRecording"),
     Operation("listEvaluations"),
     Operation("getEvaluation"),
+    Operation("downloadEvaluation"),
     Operation("listRegistry"),
     Operation("getHealth"),
     Operation("getMetrics"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
+import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -246,3 +250,48 @@ def test_a_recording_without_a_completed_episode_is_an_evaluation(serving: Serve
     board = serving.request("GET", "/scoreboard?env_id=Acrobot-v1", check=False).body.decode()
     assert "none yet" in board
     assert 'data-label="Rank"' not in board
+
+
+def test_the_files_of_an_evaluation_are_downloaded_as_one_archive(serving: Server, root: Path) -> None:
+    """The operation and the page's link send every file as it lies in the target; HEAD sends none."""
+    record(root / "files", [1.0, 2.0], videos=[0])
+    (root / "files" / "openaigym.video.0.4711.video000000.mp4").write_bytes(bytes(range(256)) * 10_000)
+    made = upload(serving, training_dir="files", api_key="key").json
+    [folder] = root.rglob(made["evaluation_id"])
+    for path in (f"/v1/evaluations/{made['evaluation_id']}/files/", f"/scoreboard/{made['evaluation_id']}/files.zip"):
+        answer = serving.request("GET", path, check=path.startswith("/v1"))
+        assert answer.status == 200
+        assert answer.headers["content-type"] == "application/zip"
+        with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+            assert archive.testzip() is None
+            assert {name: archive.read(name) for name in archive.namelist()} == {
+                path.name: path.read_bytes() for path in folder.iterdir()
+            }
+        assert serving.request("HEAD", path, check=path.startswith("/v1")).body == b""
+    assert serving.get("/v1/evaluations/20260101T000000-00000000/files/").status == 404
+
+
+def test_a_download_that_cannot_be_completed_ends_its_connection(serving: Server, root: Path) -> None:
+    """A client sees that the archive is incomplete; a client that leaves in the middle holds nothing up."""
+    record(root / "torn", [1.0], videos=[0])
+    with (root / "torn" / "openaigym.video.0.4711.video000000.mp4").open("wb") as video:
+        video.truncate(64 << 20)
+    made = upload(serving, training_dir="torn", api_key="key").json
+    [folder] = root.rglob(made["evaluation_id"])
+    for _ in range(40):  # more than there are threads
+        with socket.create_connection(serving.address) as client:
+            client.sendall(
+                f"GET /v1/evaluations/{made['evaluation_id']}/files/ HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+            )
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+    with socket.create_connection(serving.address) as client:
+        client.sendall(
+            f"GET /v1/evaluations/{made['evaluation_id']}/files/ HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        )
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        os.truncate(folder / "openaigym.video.0.4711.video000000.mp4", 1 << 20)
+        received = b""
+        while part := client.recv(1 << 20):
+            received = (received + part)[-100:]
+    assert not received.endswith(b"0\r\n\r\n")
+    assert serving.get("/v1/evaluations/").status == 200

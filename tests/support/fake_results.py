@@ -81,6 +81,10 @@ class Results:
         self.opened.append(io.BytesIO(self.files[name]))
         return self.opened[-1]
 
+    def archive(self, evaluation_id):
+        self.get(evaluation_id)
+        return iter((b"PK", b"..."))
+
     def _reach(self):
         if self.down:
             raise UploadTargetError("cannot read s3://results: Access Denied")

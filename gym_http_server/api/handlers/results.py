@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from ...errors import InvalidValueError, UploadTargetError
 from ...support.threads import DaemonThreads
-from ..call import json_reply
+from ..call import StreamedReply, json_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from ...results.scoreboard import Results
     from ...runtime.messages import Reply
@@ -61,6 +61,17 @@ class ResultsHandlers:
     async def get_evaluation(self, call: Call, evaluation_id: str) -> Reply:
         """Describe an evaluation, with its learning curve."""
         return await self._within(READ_SECONDS, self._get, evaluation_id)
+
+    async def download_evaluation(self, call: Call, evaluation_id: str) -> StreamedReply:
+        """Send all files of an evaluation, made into an archive while they are sent."""
+        parts = await self._within(READ_SECONDS, self._results.archive, evaluation_id)
+        headers = {"Content-Disposition": f'attachment; filename="{evaluation_id}.zip"'}
+        return StreamedReply(self._sent(parts), "application/zip", headers)
+
+    async def _sent(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+        # A thread is needed while a part is read, not while the client takes it.
+        while part := await self._within(READ_SECONDS, next, parts, b""):
+            yield part
 
     async def _within(self, seconds: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:

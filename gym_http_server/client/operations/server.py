@@ -67,6 +67,10 @@ class ServerMethods(OperationBase):
         """Return an evaluation with its learning `curve`."""
         return self._call("GET", f"/v1/evaluations/{quote(evaluation_id, safe='')}/", repeatable=True)
 
+    def download_evaluation(self, evaluation_id: str) -> bytes:
+        """Return all files of an evaluation as a ZIP archive: recording, trajectories and videos."""
+        return self._file(f"/v1/evaluations/{quote(evaluation_id, safe='')}/files/", "application/zip")
+
     def shutdown_server(self) -> None:
         """Stop the server: it finishes the requests in execution and closes every environment."""
         self._call("POST", "/v1/shutdown/")
