@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 import flask
 
 from ..interpreters.interpreters import listed
-from ..runtime.registry.registry import matching, merged
+from ..runtime.messages import LIBRARIES
+from ..runtime.registry.registry import REGISTRATIONS, matching, merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ..runtime.registry.registry import Registry
 
 ROWS = 100
-LIBRARIES = ("gymnasium", "gym")
 MAX_SEARCH_CHARACTERS = 256
 # The imports take less on most machines; a page that takes longer looks broken.
 WAIT_SECONDS = 8.0
@@ -39,7 +39,7 @@ def listing() -> flask.Response:
     interpreter = arguments.get("interpreter") if arguments.get("interpreter") in names else None
     shown = {"q": q, "library": library, "interpreter": interpreter, "interpreters": names}
     try:
-        registered, states = _registered(interpreters, interpreter)
+        registered, libraries, states = _registered(interpreters, interpreter, library)
     except TimeoutError:
         response = _page(shown, None)
         response.status_code = 503
@@ -52,7 +52,12 @@ def listing() -> flask.Response:
     return _page(
         shown,
         found[begin : begin + ROWS],
-        states=[each for each in states if each.state != "ready"],
+        states=[
+            (kind, each)
+            for kind, asked in (("Library", libraries), ("Interpreter", states))
+            for each in asked
+            if each.state != "ready"
+        ],
         begin=begin,
         count=len(found),
         installed=sum(environment.installed for environment in found),
@@ -61,21 +66,27 @@ def listing() -> flask.Response:
 
 
 def _registered(
-    interpreters: Interpreters | None, name: str | None
-) -> tuple[Iterable[RegisteredEnv], list[InterpreterState]]:
-    """Return the environments of an interpreter, or of all and of the server's own Python.
+    interpreters: Interpreters | None, name: str | None, library: str | None
+) -> tuple[Iterable[RegisteredEnv], list[InterpreterState], list[InterpreterState]]:
+    """Return the environments of an interpreter, or of all and of the server's own Python; the states of libraries and of those.
 
     Raises:
-        TimeoutError: the latter is not read yet.
+        TimeoutError: what Gymnasium and gym register is not read yet.
+        InquiryFailedError: it cannot be, and nothing else is known.
     """
     end = time.monotonic() + WAIT_SECONDS
     asked = {} if interpreters is None else interpreters.ask(name)
-    own: Iterable[RegisteredEnv] = ()
-    if name is None:
-        own = cast("Registry", flask.current_app.extensions["registry"]).environments().result(WAIT_SECONDS)
-    concurrent.futures.wait(asked.values(), max(0.0, end - time.monotonic()))
+    registry = cast("Registry", flask.current_app.extensions["registry"])
+    own = registry.ask(library) if name is None else {}
+    registered = own.get(REGISTRATIONS)
+    if registered is not None:
+        registered.exception(WAIT_SECONDS)
+    concurrent.futures.wait([*own.values(), *asked.values()], max(0.0, end - time.monotonic()))
+    environments, libraries = listed(own)
     others, states = listed(asked)
-    return merged(own, others), states
+    if registered is not None and not any(each.state == "ready" for each in (*libraries, *states)):
+        registered.result()
+    return merged(environments, others), libraries, states
 
 
 def _page(shown: Mapping[str, object], rows: object, **further: object) -> flask.Response:

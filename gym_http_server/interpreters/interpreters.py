@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from ..errors import GymHttpServerError, InterpreterChoiceError, MissingDependencyError, UnknownEnvironmentError
 from ..runtime.messages import Interpreter
+from ..runtime.registry.registered import in_order
 from ..runtime.registry.registry import MIN_TIMEOUT_SECONDS
 from ..runtime.registry.subprocess_query import Inquirer
 from ..support.threads import DaemonThreads
@@ -33,7 +34,7 @@ WAIT_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class InterpreterState:
-    """What is known of an interpreter, as plain JSON values.
+    """What is known of an interpreter or library, as plain JSON values.
 
     Attributes:
         name: its name.
@@ -184,18 +185,18 @@ def with_detail(error: Failure, detail: str, **facts: Any) -> Failure:
     return changed
 
 
-async def wait_for(asked: Asked) -> None:
-    """Wait for answers, for at most `WAIT_SECONDS`."""
+async def wait_for(asked: Asked, seconds: float | None = WAIT_SECONDS) -> None:
+    """Wait for answers, for at most so many seconds."""
     answers = [asyncio.wrap_future(each) for each in asked.values()]
     for each in answers:
         # Else asyncio logs an exception that nobody has looked at.
         each.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
     if answers:
-        await asyncio.wait(answers, timeout=WAIT_SECONDS)
+        await asyncio.wait(answers, timeout=seconds)
 
 
 def listed(asked: Asked) -> tuple[list[RegisteredEnv], list[InterpreterState]]:
-    """Return the environments of those that have answered, sorted by id, and the state of all."""
+    """Return the environments of those that have answered, in order, and the state of all."""
     environments: list[RegisteredEnv] = []
     states = []
     for name, answer in asked.items():
@@ -208,4 +209,4 @@ def listed(asked: Asked) -> tuple[list[RegisteredEnv], list[InterpreterState]]:
         else:
             environments += answer.result()
             states.append(InterpreterState(name, "ready"))
-    return environments, states
+    return environments if len(states) == 1 else in_order(environments), states

@@ -53,12 +53,12 @@ class KwargsGuard:
 
     Args:
         roots: the results roots.
-        imports: the values of `--import`, whose modules may be named.
+        imports: the values of `--import` and `--interpreter-import`, whose modules may be named.
     """
 
     def __init__(self, roots: Roots, imports: tuple[str, ...] = ()) -> None:
         self._roots = roots
-        self._modules = {name.partition(":")[0] for name in imports}
+        self._modules = {each.rpartition("=")[2].partition(":")[0].strip() for each in imports}
 
     def check(self, kwargs: dict[str, Any], what: str = "kwargs", note: Note = lambda _: None) -> None:
         """Check values before they are passed to an environment.
@@ -115,7 +115,7 @@ class KwargsGuard:
             if module not in self._modules:
                 raise InvalidValueError(
                     f"{what} cannot name code, and {_shown(text)} in {name!r} names the module {module!r}: pass a plain "
-                    f"value, or start the server with --import {module}",
+                    f"value, or start the server with --import {module}; --interpreter-import NAME={module} if an interpreter has it",
                     kwarg=name,
                 )
         elif is_url or exists or (_looks_like_path(path) and not ENV_ID.fullmatch(path)):

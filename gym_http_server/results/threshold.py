@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import InquiryFailedError
+from ..runtime.messages import OWN_IDS
 from ..runtime.registry.registered import finite
 from ..runtime.registry.subprocess_query import QUERY_TIMEOUT_SECONDS, Inquirer, answer
 
@@ -29,7 +30,7 @@ class Thresholds:
     """The reward thresholds of environments, each looked up once.
 
     Args:
-        imports: modules that register environments (`--import`).
+        imports: what registers environments (`--import`, `--env`).
         pass_variable: variables to pass to the process although their names look like secrets.
         seconds: time limit of a process.
     """
@@ -42,6 +43,7 @@ class Thresholds:
         seconds: float = QUERY_TIMEOUT_SECONDS,
     ) -> None:
         self._imports = imports
+        self._factories = {each.partition("=")[0] for each in imports if "=" in each}
         self._inquirer = Inquirer(imports, pass_variable=pass_variable, seconds=seconds)
         self._known: dict[tuple[str, str], float | None] = {}
 
@@ -53,6 +55,9 @@ class Thresholds:
             library: library and version of the environment, such as `gymnasium 1.4.0`.
         """
         name = library.partition(" ")[0]
+        # The environment of a factory, or of a library of its own, has no threshold, whatever has that id in Gymnasium.
+        if name in OWN_IDS or (env_id in self._factories and name != "gym"):
+            return None
         key = env_id, name if name in ("gym", "gymnasium") else "auto"
         if key not in self._known:
             try:

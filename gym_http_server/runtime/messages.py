@@ -15,6 +15,19 @@ MSGPACK = "application/msgpack"
 JSON_INFINITY: Final = 1e100
 """Stands for infinity, which JSON lacks."""
 
+OWN_IDS: Final = MappingProxyType(
+    {
+        "envpool": "envpool",
+        "pettingzoo": "pettingzoo",
+        "safety-gymnasium": "safety_gymnasium",
+        "stable-retro": "stable_retro",
+    }
+)
+"""Libraries with ids of their own, which are asked for by name, and the module of each."""
+
+LIBRARIES: Final = ("gymnasium", "gym", *OWN_IDS)
+"""Libraries that make environments, in the order of lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
@@ -53,7 +66,7 @@ class CreateRequest:
         kwargs: keyword arguments for the environment's constructor; plain JSON values.
         max_episode_steps: steps after which an episode is truncated; None for the registered number.
         render_mode: render mode to make it with; None for `rgb_array` (else `ansi`) where the environment has it.
-        library: `auto`, `gymnasium`, `gym`, or one of `making.sources.libraries`.
+        library: `auto`, or one of `LIBRARIES`.
         strict_env_ids: refuse a retired id instead of serving its successor.
         imports: what the server was started with (`--import`).
         num_envs: number of lanes of a batch; None for a single environment.

@@ -76,6 +76,20 @@ def test_gymnasiums_own_need_no_process(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
+    ("env_id", "library"),
+    [("CartPole-v1", "gymnasium 1.4.0"), ("CartPole-v1", "something 5"), ("Acrobot-v1", "envpool 1.2.7")],
+)
+def test_what_only_has_the_id_of_another_environment_has_no_threshold(
+    env_id: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment of `--env` in Gymnasium's place, and one of a library with ids of its own; gym's is what it was."""
+    thresholds = Thresholds(("CartPole-v1=custom:make",))
+    monkeypatch.setattr(Thresholds, "_find", lambda *_: 195.0)
+    assert thresholds.of(env_id, library) is None
+    assert thresholds.of("CartPole-v1", "gym 0.26.2") == 195.0
+
+
+@pytest.mark.parametrize(
     "code",
     ["raise RuntimeError", "import os; os._exit(3)", "import absent_module", "import os; os.close(1); os.abort()"],
 )

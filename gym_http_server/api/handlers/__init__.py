@@ -87,7 +87,7 @@ def handler_table(
 
 def guard_of(settings: Settings) -> KwargsGuard:
     """Return the rules for clients' kwargs and options."""
-    return KwargsGuard(Roots(settings.results_root), settings.imports)
+    return KwargsGuard(Roots(settings.results_root), (*settings.imports, *settings.interpreter_import))
 
 
 class Execution:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import orjson
 
 from ...interpreters.interpreters import listed, wait_for
 from ...runtime.messages import Reply
-from ...runtime.registry.registry import matching, merged
+from ...runtime.registry.registry import REGISTRATIONS, matching, merged
 
 if TYPE_CHECKING:
     from ...interpreters.interpreters import Interpreters
-    from ...runtime.registry.registered import RegisteredEnv
     from ...runtime.registry.registry import Registry
     from ..call import Call
 
@@ -41,15 +39,19 @@ class RegistryHandlers:
     ) -> Reply:
         """List a page of the environments."""
         asked = self._interpreters.ask(interpreter)
-        environments: tuple[RegisteredEnv, ...] = ()
-        if interpreter is None:
-            # Shielded, because other requests wait for the same result.
-            environments = await asyncio.shield(asyncio.wrap_future(self._registry.environments()))
-        await wait_for(asked)
+        own = self._registry.ask(library) if interpreter is None else {}
+        registered = own.get(REGISTRATIONS)
+        if registered is not None:
+            await wait_for({REGISTRATIONS: registered}, None)
+        await wait_for({**own, **asked})
+        environments, libraries = listed(own)
         others, states = listed(asked)
+        if registered is not None and not any(each.state == "ready" for each in (*libraries, *states)):
+            registered.result()  # raises: nothing else is known
         found = matching(merged(environments, others), q, library)
         shown = [each.to_json() for each in found[(page - 1) * page_size : page * page_size]]
         told = {"total": len(found), "page": page, "page_size": page_size, "environments": shown}
+        told["libraries"] = [each.to_json() for each in libraries]
         told["interpreters"] = [each.to_json() for each in states]
         # Not `json_bytes`: its slow path handles null, and there are many. The values are plain.
         return Reply(orjson.dumps(told))

@@ -23,7 +23,7 @@ class ServerMethods(OperationBase):
 
         Args:
             q: words that all occur in the id, in any case; None for all ids.
-            library: `gymnasium` or `gym`; None for both.
+            library: only its environments, such as `gymnasium`; None for all.
             page: from 1.
             page_size: the maximum of environments on a page.
             interpreter: only its environments; None for all, and those of the server's own Python.
@@ -31,7 +31,8 @@ class ServerMethods(OperationBase):
         Returns:
             For each environment `env_id`, `library`, `installed` (else `missing_package` and `reason`), and where it has
             them `max_episode_steps`, `reward_threshold`, `vector_entry_point` and `render_modes`,
-            and `interpreter`, None for the server's own. `interpreters` has the `name`, `state` and `reason` of each.
+            and `interpreter`, None for the server's own. `libraries` and `interpreters` have the `name`, `state` and
+            `reason` of each.
 
         Raises:
             ServerProblem: 502, a module that the server imports for the list hangs, or ended the importing process.

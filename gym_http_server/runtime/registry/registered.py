@@ -17,16 +17,20 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ..messages import LIBRARIES, OWN_IDS
 from .subprocess_query import answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..messages import CreateRequest
     from .subprocess_query import Progress
 
 MODULE: Final = "gym_http_server.runtime.registry.registered"
 """The name of this module, whose `__name__` is `__main__` in the process."""
+
+DM_CONTROL: Final = "dm_control"
+"""Namespace that shimmy registers with Gymnasium, when its environments are asked for."""
 
 MAX_ENV_ID_LENGTH: Final = 256
 MAX_TEXT_LENGTH: Final = 1000
@@ -39,7 +43,7 @@ class RegisteredEnv:
 
     Attributes:
         env_id: its id.
-        library: `gymnasium` or `gym`.
+        library: one of `LIBRARIES`.
         installed: whether it can be made.
         missing_package: the package to install; None if none is missing or it is unknown.
         reason: why it cannot be made; None if it can.
@@ -81,7 +85,7 @@ class RegisteredEnv:
         if not (
             all(isinstance(item, str) and item == text(item) for item in texts)
             and 0 < len(value["env_id"]) <= MAX_ENV_ID_LENGTH
-            and value["library"] in ("gymnasium", "gym")
+            and value["library"] in LIBRARIES
             and isinstance(value["installed"], bool)
             and (modes is None or (isinstance(modes, list) and len(modes) <= MAX_RENDER_MODES))
             and value["max_episode_steps"] == count(value["max_episode_steps"])
@@ -92,31 +96,77 @@ class RegisteredEnv:
         return cls(**value)
 
 
-def registered_envs(imports: tuple[str, ...], progress: Progress) -> list[RegisteredEnv]:
-    """Return the registered environments, sorted by id, Gymnasium's before gym's.
+def in_order(environments: Iterable[RegisteredEnv]) -> list[RegisteredEnv]:
+    """Return environments sorted by id, then library, the server's own Python before interpreters."""
+    places = {name: place for place, name in enumerate(LIBRARIES)}
+    return sorted(environments, key=lambda each: (each.env_id, places[each.library], each.interpreter or ""))
+
+
+def registered_envs(imports: tuple[str, ...], progress: Progress) -> Iterator[RegisteredEnv]:
+    """Yield the environments that Gymnasium and gym register.
 
     Args:
         imports: modules of `--import`, already imported.
         progress: called before each import or construction.
     """
-    return sorted(_registered_envs(imports, progress), key=lambda env: (env.env_id, env.library != "gymnasium"))
-
-
-def _registered_envs(imports: tuple[str, ...], progress: Progress) -> Iterator[RegisteredEnv]:
-    from ...errors import ImportFailedError, UnknownEnvironmentError
-    from ..making import gym_compat
-    from ..making.ids import find, registrations
-    from ..making.sources.imports import entry_point_of, load_plugin, plugins
-    from ..messages import CreateRequest
+    from ...errors import ImportFailedError
+    from ..making.sources.imports import load_plugin, plugins
 
     for plugin in list(plugins()):
         progress(f"the entry point {plugin.value}", plugin.module)
         with contextlib.suppress(ImportFailedError):  # createEnv tells why
             load_plugin(plugin)
+    yield from _listed(imports, progress)
+
+
+def library_envs(name: str, progress: Progress) -> Iterator[RegisteredEnv]:
+    """Yield the environments of a library that is asked for by name, or those of `DM_CONTROL`.
+
+    Raises:
+        ImportFailedError: its package cannot be imported.
+    """
+    from ...errors import ImportFailedError
+    from ..making.sources.libraries import LIBRARIES, import_library, register_namespace
+    from ..messages import CreateRequest
+
+    package = OWN_IDS.get(name, name)
+    progress(f"the import of {package}", package)
+    try:
+        with _elsewhere():
+            module = import_library(name) if name in OWN_IDS else register_namespace(name)
+    except (Exception, SystemExit) as error:
+        raise ImportFailedError(f"the import of {package}: {type(error).__name__}: {error}", module=package) from error
+    if name not in OWN_IDS:
+        yield from _listed((), progress, name)
+        return
+    library = LIBRARIES[name]
+    for env_id in library.ids(module):
+        look = _Look()
+        if library.check is not None:
+            progress(f"the import of {env_id}", package)
+            before = set(sys.modules)
+            try:
+                library.check(module, env_id)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 -- any exception is the reason why it cannot be made
+                _forget_orphans(before)
+                look = _Look(error)
+        yield _described(look, library.specify(module, env_id), CreateRequest(env_id, library=name))
+
+
+def _listed(imports: tuple[str, ...], progress: Progress, namespace: str | None = None) -> Iterator[RegisteredEnv]:
+    """Yield the registered environments of a namespace, or of all."""
+    from ...errors import UnknownEnvironmentError
+    from ..making import gym_compat
+    from ..making.ids import find, registrations
+    from ..making.sources.imports import entry_point_of
+    from ..messages import CreateRequest
+
     looks: dict[Any, _Look] = {}
     for library in ("gymnasium", "gym") if gym_compat.available() else ("gymnasium",):
         for env_id in list(registrations(library)):
             if not isinstance(env_id, str) or not 0 < len(env_id) <= MAX_ENV_ID_LENGTH or env_id != text(env_id):
+                continue
+            if namespace is not None and not env_id.startswith(f"{namespace}/"):
                 continue
             request = CreateRequest(env_id, library=library, strict_env_ids=True, imports=imports)
             try:
@@ -242,8 +292,14 @@ def count(value: Any) -> int | None:
 
 
 def _answer(question: Any, progress: Progress) -> list[dict[str, Any]]:
-    return [environment.to_json() for environment in registered_envs(tuple(question), progress)]
+    name = question["library"]
+    environments = (
+        registered_envs(tuple(question["imports"]), progress) if name is None else library_envs(name, progress)
+    )
+    return [environment.to_json() for environment in in_order(environments)]
 
 
 if __name__ == "__main__":
-    answer(_answer)
+    from gym_http_server.runtime.registry import registered
+
+    answer(registered._answer)  # not this module's, which errors would take for third-party code

@@ -44,6 +44,7 @@ class Inquirer:
         pass_variable: variables that it sees even if they look like secrets (`--pass-variable`).
         seconds: time-out of a query.
         setting: the option that sets the time-out, for the error text; empty for none.
+        remedy: what else helps against a module that fails, for the error text.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class Inquirer:
         pass_variable: Sequence[str] = (),
         seconds: float = QUERY_TIMEOUT_SECONDS,
         setting: str = "",
+        remedy: str = "start the server without the --import or --env that leads to it",
     ) -> None:
         self._imports = tuple(imports)
         self._pass_variable = pass_variable
         self._seconds = seconds
         self._setting = setting
+        self._remedy = remedy
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
         self._lock = threading.Lock()
@@ -131,11 +134,7 @@ class Inquirer:
         if status == 0 and "answer" in last:
             return last["answer"]
         module = last["module"] if isinstance(last.get("module"), str) else None
-        what = (
-            "mend that module, or start the server without the --import or --env that leads to it"
-            if module
-            else "try again"
-        )
+        what = f"mend that module, or {self._remedy}" if module else "try again"
         if status == 0 and "error" in last:
             raise _failed(f"{last['error']}: {what}", module)
         doing = last.get("doing", "the start of the process")

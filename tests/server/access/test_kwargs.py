@@ -35,7 +35,7 @@ def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KwargsGuard:
     (tmp_path / "pair:of").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    return KwargsGuard(Roots(("root",)), ("allowed_module",))
+    return KwargsGuard(Roots(("root",)), ("allowed_module", "old=module.of_an_interpreter:register"))
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,7 @@ def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KwargsGuard:
         "ALE/Pong-v5",
         "allowed_module:Env-v0",
         "allowed_module:ALE/Env-v0",
+        "module.of_an_interpreter:Env-v0",
         "a text: with words",
         "10:30",
         "no_such_module: with words",

@@ -26,6 +26,7 @@ from gym_http_server.client import Client, ServerProblem
 from gym_http_server.config import Settings
 from gym_http_server.errors import InquiryFailedError
 from gym_http_server.runtime.making.ids import registrations
+from gym_http_server.runtime.making.sources.pettingzoo_ids import _MPE
 from gym_http_server.runtime.registry import registry as registry_module
 from gym_http_server.runtime.registry.registered import RegisteredEnv
 from gym_http_server.runtime.registry.registry import Registry, matching
@@ -457,6 +458,70 @@ def test_stopping_ends_what_is_under_way(package: Package) -> None:
     eventually(lambda: not of_the_hanging())
     with pytest.raises(InquiryFailedError, match="stopping"):
         registry.environments().result(30)
+
+
+OTHER_LIBRARIES = {
+    "envpool.py": "def list_all_envs(): return ['CartPole-v1', 'dm_control/deep/walker']",
+    "stable_retro.py": "raise ImportError('no core')",
+    "safety_gymnasium.py": "import os; os._exit(4)",
+    "dm_control.py": "",
+    "shimmy.py": "import gymnasium; gymnasium.register('dm_control/hop-v0', 'envpool:list_all_envs')",
+    "pettingzoo/__init__.py": "",
+    "pettingzoo/classic/here_v1.py": "from tests.support.agent_envs import Leaving as parallel_env",
+    "pettingzoo/classic/lacks_v1.py": "import multi_agent_ale_py",
+    "pettingzoo-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: pettingzoo\nVersion: 1.0",
+    "flaky.py": "import pathlib; assert not pathlib.Path(__file__).with_name('broken').exists()",
+}
+"""Packages with ids of their own, in a folder; two of them fail, and a module of `--import` may come to do so."""
+
+
+def test_libraries_with_ids_of_their_own_are_listed_each_by_a_process_of_its_own(tmp_path: Path) -> None:
+    """Where their package is installed, as createEnv makes them; one that fails loses nobody's list, whichever it is."""
+    folder = tmp_path / "site-packages"
+    for name, code in OTHER_LIBRARIES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(code)
+    with Server("--import", "flaky", environment={"PYTHONPATH": str(folder)}) as server:
+        page = server.get("/v1/registry/?page_size=1000").json
+        rows = [row for row in page["environments"] if row["library"] not in ("gymnasium", "gym")]
+        assert [(row["env_id"], row["library"], row["missing_package"]) for row in rows] == [
+            ("CartPole-v1", "envpool", None),
+            ("classic/here_v1", "pettingzoo", None),
+            ("classic/lacks_v1", "pettingzoo", "pettingzoo[atari]"),
+            ("dm_control/deep/walker", "envpool", None),
+            *((f"mpe/{name}", "pettingzoo", "mpe2") for name in sorted(_MPE)),
+        ]
+        assert [row["env_id"] for row in page["environments"]] == sorted(row["env_id"] for row in page["environments"])
+        for row in rows:
+            if row["library"] == "pettingzoo":
+                made = server.post("/v1/envs/", {"env_id": row["env_id"], "library": "pettingzoo"})
+                assert (made.status == 200, None if made.status == 200 else made.message) == (
+                    row["installed"],
+                    row["reason"],
+                )
+        states = {each["name"]: (each["state"], each["reason"]) for each in page["libraries"]}
+        assert {name for name, state in states.items() if state == ("ready", None)} == {
+            *("gymnasium", "dm_control", "envpool", "pettingzoo")
+        }
+        assert (
+            "the import of stable_retro: ImportError: no core: mend that module, or uninstall"
+            in states["stable-retro"][1]
+        )
+        assert "exit code 4" in states["safety-gymnasium"][1]
+        only = server.get("/v1/registry/?q=control/hop&library=gymnasium").json
+        assert [row["env_id"] for row in only["environments"]] == ["dm_control/hop-v0"]
+        assert [each["name"] for each in only["libraries"]] == ["gymnasium", "dm_control"]
+        (folder / "broken").touch()
+        os.utime(folder, ns=(1, 1))  # whatever the clock of the file system is
+        page = server.get("/v1/registry/").json
+        assert {row["library"] for row in page["environments"] if row["env_id"][:3] != "dm_"} == {
+            "envpool",
+            "pettingzoo",
+        }
+        assert page["libraries"][0]["state"] == "failed"
+        assert "--import flaky: AssertionError" in page["libraries"][0]["reason"]
+        answer = server.get("/v1/registry/?library=gym")
+        assert (answer.status, answer.json["module"]) == (502, "flaky")
 
 
 def test_it_ends_with_a_process_that_was_killed(package: Package) -> None:

@@ -33,13 +33,14 @@ JAX = RegisteredEnv(
 class Registry:
     rows: list[RegisteredEnv] = field(default_factory=lambda: [CARTPOLE, JAX])
     future: Future[tuple[RegisteredEnv, ...]] | None = None
+    others: dict[str, Future[tuple[RegisteredEnv, ...]]] = field(default_factory=dict)
 
-    def environments(self):
+    def ask(self, _):
         if self.future is not None:
-            return self.future
+            return {"gymnasium": self.future, **self.others}
         done = Future()
         done.set_result(tuple(self.rows))
-        return done
+        return {"gymnasium": done, **self.others}
 
 
 @pytest.fixture
@@ -128,6 +129,23 @@ def test_libraries_that_cannot_be_asked_are_a_page_that_says_why(registry, brows
         reply = browser.get("/environments", headers=headers)
         assert (reply.status_code, reply.mimetype) == (502, media_type)
         assert "import of robot" in reply.text
+
+
+def test_a_library_that_cannot_be_asked_hides_nothing(registry, browser):
+    """The page says which and why, and lists what is known, whichever it is; the libraries of their own are in the search."""
+    failed, known = Future(), Future()
+    failed.set_exception(InquiryFailedError("no licence"))
+    known.set_result((replace(CARTPOLE, library="envpool"),))
+    registry.others = {"stable-retro": failed, "envpool": known}
+    page = browser.get("/environments").text
+    assert [row[:2] for row in cells(page)] == [
+        ["CartPole-v1", "gymnasium"],
+        ["CartPole-v1", "envpool"],
+        ["phys2d/CartPole-v1", "gymnasium"],
+    ]
+    assert re.search(r"Library <code>stable-retro</code>\s+cannot be asked what it registers: no licence", page)
+    registry.future = failed
+    assert [row[1] for row in cells(browser.get("/environments?library=envpool").text)] == ["envpool"]
 
 
 def test_the_page_allows_its_own_files_only_and_is_linked(browser):

@@ -13,6 +13,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from ....errors import InvalidValueError, MissingDependencyError, UnknownEnvironmentError
+from ...messages import OWN_IDS
 from ..dependencies import pip_command
 from .pettingzoo_ids import pettingzoo_ids, pettingzoo_specification
 
@@ -26,17 +27,15 @@ class Library:
     """A package with environments that it registers with no other library.
 
     Attributes:
-        module: the module to import.
-        requirements: what pip installs.
         ids: returns the ids that the module makes.
         specify: returns the specification of an id.
+        check: raises if an id cannot be made, as making it would; None if every id can.
         note: what else is to be known where the package is missing.
     """
 
-    module: str
-    requirements: tuple[str, ...]
     ids: Callable[[ModuleType], Collection[str]]
     specify: Callable[[ModuleType, str], EnvSpec]
+    check: Callable[[ModuleType, str], object] | None = None
     note: str = ""
 
 
@@ -48,13 +47,22 @@ def specification(name: str, env_id: str) -> EnvSpec:
         UnknownEnvironmentError: it has no such id.
     """
     library = LIBRARIES[name]
-    module = _imported(f"library {name!r}", library.module, library.requirements, library.note)
+    module = import_library(name)
     ids = library.ids(module)
     if env_id not in ids:
         near = difflib.get_close_matches(env_id, ids)
         meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise UnknownEnvironmentError.of(env_id, f"{name} has no such environment{meant}")
     return library.specify(module, env_id)
+
+
+def import_library(name: str) -> ModuleType:
+    """Return the module of a library.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    return _imported(f"library {name!r}", OWN_IDS[name], (name,), LIBRARIES[name].note)
 
 
 def register_namespace(namespace: str | None) -> None:
@@ -187,7 +195,10 @@ def _envpool(_: ModuleType, env_id: str) -> EnvSpec:
     # Not the module as an argument: Gymnasium copies specifications, and a module cannot be copied.
     single: Any = functools.partial(EnvPoolEnv, env_id)
     batch: Any = functools.partial(EnvPoolBatch, env_id)
-    return EnvSpec(env_id, entry_point=single, vector_entry_point=batch)
+    # EnvPool has ids such as `dm_control/locomotion/walker_run`, which Gymnasium's specifications refuse.
+    namespace, _, name = env_id.rpartition("/")
+    spec_id = "/".join(filter(None, (namespace.replace("/", "-"), name)))
+    return EnvSpec(spec_id, entry_point=single, vector_entry_point=batch)
 
 
 def _stable_retro(module: ModuleType, game: str) -> EnvSpec:
@@ -244,22 +255,23 @@ def _safety_gymnasium(module: ModuleType, env_id: str) -> EnvSpec:
 
 
 LIBRARIES: Final = {
-    "envpool": Library("envpool", ("envpool",), lambda module: module.list_all_envs(), _envpool),
-    "pettingzoo": Library("pettingzoo", ("pettingzoo",), pettingzoo_ids, pettingzoo_specification),
+    "envpool": Library(lambda module: module.list_all_envs(), _envpool),
+    "pettingzoo": Library(
+        pettingzoo_ids,
+        pettingzoo_specification,
+        check=lambda package, env_id: importlib.import_module(pettingzoo_ids(package)[env_id]),
+    ),
     "safety-gymnasium": Library(
-        "safety_gymnasium",
-        ("safety-gymnasium",),
         lambda module: module.utils.registration.safe_registry,
         _safety_gymnasium,
-        " in a Python of its own, because its requirements conflict with the server's; start the server with "
+        note=" in a Python of its own, because its requirements conflict with the server's; start the server with "
         "--interpreter NAME=PYTHON and --interpreter-import NAME=safety_gymnasium, and ask for ids such as "
         "SafetyPointGoal1Gymnasium-v0 without library",
     ),
     "stable-retro": Library(
-        "stable_retro",
-        ("stable-retro",),
         lambda module: module.data.list_games(module.data.Integrations.ALL),
         _stable_retro,
+        check=lambda module, game: module.data.get_romfile_path(game, module.data.Integrations.ALL),
     ),
 }
 """By `library` of `createEnv`."""
