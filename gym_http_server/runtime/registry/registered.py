@@ -133,7 +133,10 @@ def library_envs(name: str, progress: Progress) -> Iterator[RegisteredEnv]:
     progress(f"the import of {package}", package)
     try:
         with _elsewhere():
-            module = import_library(name) if name in OWN_IDS else register_namespace(name)
+            if name not in OWN_IDS:
+                register_namespace(name)
+            else:
+                module = import_library(name)
     except (Exception, SystemExit) as error:
         raise ImportFailedError(f"the import of {package}: {type(error).__name__}: {error}", module=package) from error
     if name not in OWN_IDS:

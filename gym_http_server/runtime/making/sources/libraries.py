@@ -196,8 +196,8 @@ def _envpool(_: ModuleType, env_id: str) -> EnvSpec:
     single: Any = functools.partial(EnvPoolEnv, env_id)
     batch: Any = functools.partial(EnvPoolBatch, env_id)
     # EnvPool has ids such as `dm_control/locomotion/walker_run`, which Gymnasium's specifications refuse.
-    namespace, _, name = env_id.rpartition("/")
-    spec_id = "/".join(filter(None, (namespace.replace("/", "-"), name)))
+    *namespaces, name = env_id.split("/")
+    spec_id = f"{'-'.join(namespaces)}/{name}" if namespaces else name
     return EnvSpec(spec_id, entry_point=single, vector_entry_point=batch)
 
 
