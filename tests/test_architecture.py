@@ -71,7 +71,9 @@ LARGE_CLASSES = {
     "CreateRequest": "the members of createEnv's body",
     "Description": "the members that getEnv tells of an environment",
     "Evaluation": "the members of the contract's schema",
+    "RecordedEpisode": "the columns of an episode",
     "Plot": "what the template of a learning curve draws",
+    "Trajectories": "what a recording tells of its environment",
     "Settings": "an attribute for each option",
     # Protocols and processes.
     "HttpProtocol": "adds to one class of uvicorn's, whose callbacks share the state of a connection",

@@ -20,6 +20,8 @@ from .guests.making import make_guest_batch
 from .making.declared import declared
 from .making.vectorize import ENTRY_POINT, SingleValues, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
+from .recording.trajectories import drawn_seed, lane_info, lane_outcomes, repeatable
+from .recording.trajectory_values import frozen
 from .served import Served, as_object, outside
 from .space_calls import calling, encoded
 from .values.action_check import takes
@@ -81,7 +83,7 @@ class Batch(Served):
             declared=declared(made.environment, made.env_id, request),
             action_check=request.action_check,
         )
-        super().__init__(description, action_space, observation_space, request.seed, usage, owns_process=may_fork)
+        super().__init__(description, action_space, observation_space, request, usage, owns_process=may_fork)
         self._are_actions = checker(made.environment.action_space)
         self._is_action = checker(action_space)
         self._note_observations = observation_note(made.environment.observation_space)
@@ -89,6 +91,7 @@ class Batch(Served):
         self._stays = getattr(made.environment.unwrapped, "stays", "")
         self._observations: Any = None
         self._ended = np.zeros(self._lanes, np.bool_)
+        self._is_seeded = np.zeros(self._lanes, np.bool_)  # lanes of which a reset had a seed
         self._no_reward: np.ndarray[Any, Any] | None = None
 
     def batch_reset(
@@ -114,17 +117,27 @@ class Batch(Served):
         options = dict(options or {})
         mask = self._mask(options.pop("reset_mask", None) if reset_mask is None else reset_mask)
         whose = InvalidValueError if options or seeds is not None else None
+        given = dict(options) if options or mask is not None else None  # what each lane gets
         if mask is not None:
             options["reset_mask"] = mask
         chosen = self._chosen_seed(seed, seeds)
-        with self._calling("reset", whose):
+        recorder = self._trajectories
+        if chosen is None and recorder is not None:
+            chosen = self._drawn_seed(mask)
+        with self._calling("reset", whose), repeatable(recorder):
             observations, infos = self._environment.reset(seed=chosen, options=options or None)
+        values = () if recorder is None else self._each_lane(observations)
         self._observations = observations
         self._has_reset = True
         self._seed = None
         self._ended[... if mask is None else mask] = False
         if self._monitor is not None:
             self._monitor.lanes_began(np.ones(self._lanes, np.bool_) if mask is None else mask)
+        seeds = self._lane_seeds(chosen)
+        for lane in range(self._lanes) if mask is None else np.flatnonzero(mask).tolist():
+            self._is_seeded[lane] |= seeds[lane] is not None
+            if recorder is not None:
+                recorder.began(lane, seeds[lane], given, values[lane], lane_info(infos, lane))
         reply = {"observations": self._encode_observations(observations), "infos": self._told(infos)}
         if types:
             self._note_types(reply, observations, infos, media_type)
@@ -150,10 +163,16 @@ class Batch(Served):
                 "call resetBatch with a reset_mask",
                 lanes=lanes,
             )
+        recorder = self._trajectories
+        taken = (
+            None if recorder is None else [frozen(each) for each in iterate(self._environment.action_space, decoded)]
+        )
         try:
             observations, rewards, terminated, truncated, infos = self._environment.step(decoded)
             rewards, terminated, truncated = _reals(rewards), _flags(terminated), _flags(truncated)
         except (Exception, SystemExit):
+            if recorder is not None:
+                recorder.failed()
             # Only on failure: entering the context managers takes as long as the rest of this method.
             with self._calling("step"):
                 raise
@@ -166,6 +185,13 @@ class Batch(Served):
         if infos or rewards.ndim > 1 or self._no_reward is not None:
             rewards, parts = self._split(rewards, infos)
         self.usage.count(steps, int(np.count_nonzero(self._ended)))
+        if recorder is not None and taken is not None:
+            outcomes = lane_outcomes(rewards, terminated, truncated, parts)
+            mode = self.description.autoreset_mode
+            was_reset = ended_before if mode == "next_step" else np.zeros_like(ended_before)
+            recorder.lanes_stepped(
+                taken, self._each_lane(observations), outcomes, infos, self._ended, was_reset, mode == "same_step"
+            )
         if self._monitor is not None:
             self._record(self._monitor, rewards, ended_before, parts)
         reply = {
@@ -181,6 +207,9 @@ class Batch(Served):
         if types:
             self._note_types(reply, observations, infos, media_type)
         return encoded(reply, media_type)
+
+    def _each_lane(self, observations: Any) -> Sequence[Any]:
+        return list(iterate(self._environment.observation_space, observations))
 
     def _split(
         self, rewards: np.ndarray[Any, Any], infos: Any
@@ -311,6 +340,22 @@ class Batch(Served):
         if len(seeds) != self._lanes:
             raise InvalidValueError(f"expected {self._lanes} seeds, one for each lane, got {len(seeds)}")
         return [None if each is None else int(each) for each in seeds]
+
+    def _lane_seeds(self, chosen: int | list[int | None] | None) -> list[int | None]:
+        """Return the seed that each lane is given."""
+        if isinstance(chosen, list):
+            return chosen
+        if chosen is None or self.description.vectorization_mode == ENTRY_POINT:
+            return [chosen] * self._lanes
+        return [chosen + lane for lane in range(self._lanes)]
+
+    def _drawn_seed(self, mask: np.ndarray[Any, Any] | None) -> int | list[int | None] | None:
+        """Return seeds for lanes that never had one, so that their recording can be replayed; None for none."""
+        lanes = np.flatnonzero(~self._is_seeded if mask is None else mask & ~self._is_seeded).tolist()
+        if len(lanes) == self._lanes or self.description.vectorization_mode == ENTRY_POINT:
+            return drawn_seed() if lanes else None
+        first = drawn_seed()
+        return [first + lane if lane in lanes else None for lane in range(self._lanes)] if lanes else None
 
     def _mask(self, mask: Any) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
         if mask is None:

@@ -23,6 +23,8 @@ from .making.declared import declared
 from .making.library import make
 from .making.own_spaces import SPACE_NAMES, given_spaces, own_space
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
+from .recording.trajectories import drawn_seed, repeatable
+from .recording.trajectory_values import frozen
 from .rollout import RolloutBuffer, kept, planned
 from .served import Served, as_object, outside
 from .space_calls import calling, encoded
@@ -78,10 +80,11 @@ class Environment(Served):
             action_check=request.action_check,
         )
         super().__init__(
-            description, made.action_space, made.observation_space, request.seed, usage, owns_process=owns_process
+            description, made.action_space, made.observation_space, request, usage, owns_process=owns_process
         )
         self._compile(made.action_space, made.observation_space)
         self._stays = getattr(made.environment.unwrapped, "stays", "")
+        self._is_seeded = False  # no reset had a seed yet
         self._autoreset = request.autoreset
         self._call_timeout = request.call_timeout
         self._observation: Any = None
@@ -336,8 +339,13 @@ class Environment(Served):
         self._environment.close()
 
     def _reset(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, Any]:
-        with calling("reset", None if options is None else InvalidValueError):
-            observation, info = self._environment.reset(seed=self._seed if seed is None else seed, options=options)
+        recorder = self._trajectories
+        seed = self._seed if seed is None else seed
+        if seed is None and recorder is not None and not self._is_seeded:
+            seed = drawn_seed()
+        with calling("reset", None if options is None else InvalidValueError), repeatable(recorder):
+            observation, info = self._environment.reset(seed=seed, options=options)
+        self._is_seeded |= seed is not None
         self._seed = None
         self._kept_frame = None
         self._has_reset = self._under_way = True
@@ -345,6 +353,8 @@ class Environment(Served):
         self._follow_spaces()
         if self._monitor is not None:
             self._monitor.began()
+        if recorder is not None:
+            recorder.began(0, seed, options, observation, info)
         return observation, info
 
     def _decoded(self, action: Any, where: str = "", *, is_again: bool = False) -> Any:
@@ -363,12 +373,15 @@ class Environment(Served):
         raise outside(action, self._action_space, where.removesuffix(": ") or None)
 
     def _step(self, action: Any, types: Types | None = None) -> tuple[Any, float | None, bool, bool, Any, Parts | None]:
+        recorder = self._trajectories
+        taken = None if recorder is None else frozen(action)
         if self._prepare_action is not None:
             action = self._prepare_action(action)
         parts: Parts | None = None
         reward: float | None
         try:
             observation, reward, terminated, truncated, info = self._environment.step(action)
+            outcome = reward, terminated, truncated
             if type(reward) in NUMBERS and type(terminated) in FLAGS and type(truncated) in FLAGS:
                 if types is not None:
                     if type(reward) is not float:
@@ -379,12 +392,13 @@ class Environment(Served):
                         note_outcome(truncated, "/truncated", types)
                 reward, terminated, truncated = float(reward), bool(terminated), bool(truncated)
             else:
-                given = reward, terminated, truncated
-                reward, terminated, truncated, parts = reduced(*given)
+                reward, terminated, truncated, parts = reduced(*outcome)
                 if types is not None:
-                    note_single(given, parts, types)
+                    note_single(outcome, parts, types)
         except (Exception, SystemExit):
             self._kept_frame = None
+            if recorder is not None:
+                recorder.failed()
             # Only on failure: entering the context manager takes as long as the rest of this method.
             with calling("step"):
                 raise
@@ -392,6 +406,8 @@ class Environment(Served):
         ended = terminated or truncated
         self._under_way = not ended
         self.usage.count(1, int(ended))
+        if recorder is not None:
+            recorder.stepped(0, taken, observation, outcome, info, ended=ended)
         if self._monitor is not None:
             self._monitor.stepped(reward, parts, ended=ended)
         return observation, reward, terminated, truncated, info, parts

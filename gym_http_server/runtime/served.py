@@ -26,6 +26,7 @@ from .making.construct import render_modes
 from .messages import JSON, MSGPACK, Description, Reply
 from .operations import CALLS, Kind
 from .recording.monitor import NO_MONITOR, Camera, Monitor, schedule
+from .recording.trajectories import TrajectoryRecorder, described, what_is_kept
 from .recording.writer import RecordingWriter
 from .shared.usage import Usage
 from .snapshots.snapshots import Snapshots
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import gymnasium
+
+    from .messages import CreateRequest
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class Served(SpaceCalls, abc.ABC):
     _stays = ""
     """Why the environment's state cannot be read here; empty if it can."""
     _monitor: Monitor | None = None
+    _trajectories: TrajectoryRecorder | None = None
     _recorded: Mapping[str, Any] = NO_MONITOR
     _environment: Any
 
@@ -74,7 +78,7 @@ class Served(SpaceCalls, abc.ABC):
         description: Description,
         action_space: gymnasium.Space[Any],
         observation_space: gymnasium.Space[Any],
-        seed: int | str | None,
+        request: CreateRequest,
         usage: Usage | None,
         *,
         owns_process: bool,
@@ -84,7 +88,8 @@ class Served(SpaceCalls, abc.ABC):
         self._action_space, self._observation_space = action_space, observation_space
         self._reply_cache = ReplyCache()
         self._snapshots = Snapshots(owns_process=owns_process)
-        self._seed = None if seed is None else int(seed)
+        self._request = request
+        self._seed = None if request.seed is None else int(request.seed)
         self._action_space.seed(self._seed)
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> Reply:
@@ -154,7 +159,12 @@ class Served(SpaceCalls, abc.ABC):
             return Reply(*encode_frame(frame, mode, media_types))
 
     def monitor_start(
-        self, directory: str, force: bool = False, resume: bool = False, video_callable: Any = False
+        self,
+        directory: str,
+        force: bool = False,
+        resume: bool = False,
+        video_callable: Any = False,
+        trajectories: Any = False,
     ) -> Reply:
         """Start a recording with the next reset, after closing the current one; reply `{}`.
 
@@ -163,23 +173,28 @@ class Served(SpaceCalls, abc.ABC):
             force: delete an earlier recording there.
             resume: continue an earlier recording.
             video_callable: the episodes that are filmed (see `monitor.schedule`).
+            trajectories: what is kept of each episode's steps (see `trajectories.what_is_kept`).
 
         Raises:
-            InvalidValueError: `video_callable` or `directory` is invalid.
+            InvalidValueError: `video_callable`, `trajectories` or `directory` is invalid.
             RenderModeError: the render mode gives no frame to film.
             MissingDependencyError: the video encoder is not installed.
             RecordingExistsError: the directory holds a recording, and neither `force` nor `resume` is given.
             RecordingFailedError: the directory cannot be written to.
         """
         is_filmed = schedule(video_callable)
+        kept = what_is_kept(trajectories)
         camera = None if is_filmed is None else self._camera(is_filmed)
         made = self.description
         recording = RecordingWriter(Path(directory), made.env_id, made.library, force=force, resume=resume)
         if self._monitor is not None and force and recording.directory == self._monitor.directory:
             self._monitor.discard()
-            self._monitor = None
+            self._monitor = self._trajectories = None
         self._close_monitor()
-        self._monitor = Monitor(recording, made.num_envs or 1, camera)
+        lanes = made.num_envs or 1
+        if kept is not None:
+            self._trajectories = TrajectoryRecorder(recording, described(self._request, made), lanes, kept)
+        self._monitor = Monitor(recording, lanes, camera, self._trajectories)
         return encoded({}, JSON)
 
     def monitor_close(self) -> Reply:
@@ -270,7 +285,7 @@ class Served(SpaceCalls, abc.ABC):
         if self._monitor is not None:
             self._monitor.close()
             self._recorded = self._monitor.state()
-            self._monitor = None
+            self._monitor = self._trajectories = None
 
     def _camera(self, is_filmed: Callable[[int], bool]) -> Camera:
         mode = filmable(self.description.render_mode, render_modes(self._environment))

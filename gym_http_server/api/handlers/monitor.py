@@ -46,6 +46,7 @@ class MonitorHandlers:
             "force": flag("force", body.get("force")),
             "resume": flag("resume", body.get("resume")),
             "video_callable": body.get("video_callable", False),
+            "trajectories": body.get("trajectories", False),
         }
         await instance.call("monitor_start", arguments)
         return void_reply(call.accept)

@@ -171,6 +171,7 @@ class EpisodeMethods(OperationBase):
         force: bool = False,
         resume: bool = False,
         video_callable: bool | int | str = False,
+        trajectories: bool | str = False,
     ) -> None:
         """Record the episodes of an instance from its next reset on.
 
@@ -180,12 +181,16 @@ class EpisodeMethods(OperationBase):
             force: delete an earlier recording there.
             resume: keep an earlier recording, and record beside it.
             video_callable: False for no videos, N for every Nth episode, True for the episodes 0, 1, 8, 27, …
+            trajectories: True to record observations, actions, rewards and infos of every step as well, `actions` for what a
+                replay needs: seeds, actions and rewards.
 
         Raises:
             ServerProblem: 403, the directory is outside the roots; 409, it already holds a recording, or there is
                 nothing to film.
         """
         body = {"directory": directory, "force": force, "resume": resume, "video_callable": video_callable}
+        if trajectories is not False:
+            body["trajectories"] = trajectories
         self._call("POST", instance_path(instance_id, "/monitor/start/"), body)
 
     def close_monitor(self, instance_id: str) -> None:

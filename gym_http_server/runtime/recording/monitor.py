@@ -14,6 +14,7 @@ import numpy as np
 
 from ...errors import InvalidValueError, RecordingFailedError
 from .component_returns import ComponentReturns
+from .trajectories import NO_TRAJECTORIES
 from .writer import failed
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..values.outcomes import Parts
+    from .trajectories import TrajectoryRecorder
     from .video_file import Video
     from .writer import RecordingWriter
 
@@ -82,9 +84,20 @@ class Monitor:
         recording: the files.
         lanes: number of lanes.
         camera: films episodes; None for no videos.
+        trajectories: records trajectories; None for none.
+
+    Attributes:
+        trajectories: the same.
     """
 
-    def __init__(self, recording: RecordingWriter, lanes: int, camera: Camera | None) -> None:
+    def __init__(
+        self,
+        recording: RecordingWriter,
+        lanes: int,
+        camera: Camera | None,
+        trajectories: TrajectoryRecorder | None = None,
+    ) -> None:
+        self.trajectories = trajectories
         self._recording = recording
         self._camera = camera
         self._is_on = True
@@ -170,6 +183,8 @@ class Monitor:
 
     def interrupt(self) -> None:
         """Drop the current episodes and their videos; each lane is recorded again from its next episode on."""
+        if self.trajectories is not None:
+            self.trajectories.restored()
         self._is_recorded_alone = False
         self._is_recorded[:] = False
         for video in self._videos.values():
@@ -188,6 +203,8 @@ class Monitor:
             self._finish_video(lane)
         try:
             self._recording.close()
+            if self.trajectories is not None:
+                self.trajectories.close()
         except OSError as error:
             self._error = str(failed(self._recording.directory, error))
             raise RecordingFailedError(self._error) from None
@@ -199,6 +216,8 @@ class Monitor:
         for video in self._videos.values():
             video.discard()
         self._recording.discard()
+        if self.trajectories is not None:
+            self.trajectories.discard()
         self._is_on = False
 
     def state(self) -> dict[str, Any]:
@@ -214,6 +233,7 @@ class Monitor:
             "mean_length": self._total_length / self._episodes if self._episodes else None,
             "videos": self._complete_videos,
             "error": self._error or self._video_error,
+            **(NO_TRAJECTORIES if self.trajectories is None else self.trajectories.state()),
             **self._components.state(),
         }
 
@@ -294,5 +314,6 @@ NO_MONITOR: Final[dict[str, Any]] = {
     "mean_length": None,
     "videos": [],
     "error": None,
+    **NO_TRAJECTORIES,
 }
 """`Monitor.state()` of an instance that never had a monitor."""

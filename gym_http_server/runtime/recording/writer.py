@@ -9,6 +9,8 @@ manifests in a directory, each with a file of episodes:
                                                   numbers also "episode_component_rewards", an object of returns by
                                                   component or null for each, and null among "episode_rewards"
     openaigym.video.<infix>.video000000.mp4       and its …video000000.meta.json
+    openaigym.trajectories.<infix>.zst            of all episodes since the monitor started, named by each manifest of it as
+                                                  "trajectories" (`trajectory_file`)
 
 `<infix>` is `<number>.<pid>`. Each file is replaced atomically after every episode, so that a reader always sees all complete
 episodes, also after a crash. A full file of episodes is followed by another with its own manifest, so that the time of a write
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Final
 from ...errors import InvalidValueError, RecordingExistsError, RecordingFailedError
 from .partial_files import Lock, remove_left
 from .replaced_file import ReplacedFile, write_and_rename
+from .trajectory_file import TRAJECTORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +65,7 @@ class RecordingWriter:
     def __init__(self, directory: Path, env_id: str, version: str, *, force: bool, resume: bool) -> None:
         self.directory = directory
         self._env_info = {"gym_version": version, "env_id": env_id}
+        self._trajectories: dict[str, str] = {}
         try:
             directory.mkdir(parents=True, exist_ok=True)
             if force:
@@ -114,6 +118,22 @@ class RecordingWriter:
         self._part.is_manifest_true = False
         self._write_manifest(self._part)
 
+    def trajectory_path(self) -> Path:
+        """Return the path of the file of trajectories."""
+        return self.directory / f"{TRAJECTORIES}{self._part.infix}.zst"
+
+    def name_trajectories(self, name: str) -> None:
+        """Name the file of trajectories in the manifests.
+
+        Raises:
+            RecordingFailedError: the manifest cannot be written.
+        """
+        self._trajectories = {"trajectories": name}
+        try:
+            self._write_manifest(self._part)
+        except OSError as error:
+            raise failed(self.directory, error) from None
+
     def close(self) -> None:
         """Write what could not be written before, and remove the partial files.
 
@@ -152,7 +172,9 @@ class RecordingWriter:
             self._write_manifest(part)
 
     def _write_manifest(self, part: _Part) -> None:
-        text = json.dumps({"stats": part.stats.name, "videos": part.videos, "env_info": self._env_info})
+        text = json.dumps(
+            {"stats": part.stats.name, "videos": part.videos, "env_info": self._env_info, **self._trajectories}
+        )
         self._try(lambda: write_and_rename(part.manifest, _spare(part.manifest), text.encode()))
         part.is_manifest_true = True
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from gym_http_server import load_results
+from gym_http_server.results.trajectories import open_trajectories
 from tests.conftest import KINDS, start
 from tests.support import old_gym
 from tests.support.serving import Server, living
@@ -35,6 +36,17 @@ def play(server: Server, env: str, episodes: int) -> None:
             pass
 
 
+def kept(directory: Path, length: int = 3) -> list[bool]:
+    """Return for each recorded episode whether it is complete, after a look at all of its values."""
+    with open_trajectories(directory) as recorded:
+        episodes = list(recorded)
+        for episode in episodes:
+            steps = list(zip(episode.actions, episode.rewards, episode.terminated, episode.truncated, strict=True))
+            assert len(list(episode.observations or ())) == len(list(episode.infos or ())) == len(steps) + 1
+            assert len(steps) == length or not episode.is_complete
+        return [episode.is_complete for episode in episodes]
+
+
 def lengths(directory: Path) -> list[int]:
     found = load_results(directory)
     if old_gym.source() is not None:
@@ -51,6 +63,7 @@ def test_a_recording_from_its_start_to_its_end(server: Server, tmp_path: Path) -
         assert lengths(tmp_path) == [3] * count
     told = server.get(f"{env}/monitor/").json
     assert told["enabled"] is True
+    assert (told["trajectories"], told["trajectory_episodes"], told["trajectory_bytes"]) == ("none", 0, 0)
     assert told["directory"] == str(tmp_path.resolve())
     assert (told["episodes"], told["last_length"], told["mean_length"]) == (3, 3, 3.0)
     closed = server.post(f"{env}/monitor/close/")
@@ -150,6 +163,36 @@ def test_every_lane_of_a_batch_is_recorded(server: Server, tmp_path: Path) -> No
     assert lengths(tmp_path) == [3] * 6
 
 
+@pytest.mark.parametrize(("asked", "told"), [(True, "full"), ("actions", "actions")])
+def test_a_monitor_keeps_trajectories_and_tells_how_many(
+    server: Server, tmp_path: Path, asked: bool | str, told: str
+) -> None:
+    """Every completed episode is read at once, with all of it or with its actions; the state tells episodes and bytes."""
+    env = begin(server, tmp_path, trajectories=asked)
+    for count in (1, 2):
+        play(server, env, 1)
+        with open_trajectories(tmp_path) as recorded:
+            assert (recorded.env_id, recorded.kept, recorded.notes) == (SHORT, told, [])
+            episodes = list(recorded)
+        assert [list(each.actions) for each in episodes] == [["x"] * 3] * count
+        assert {each.observations is None for each in episodes} == {told == "actions"}
+        state = server.get(f"{env}/monitor/").json
+        assert (state["trajectories"], state["trajectory_episodes"]) == (told, count)
+        [path] = tmp_path.glob("openaigym.trajectories.*")
+        assert state["trajectory_bytes"] == path.stat().st_size
+    assert lengths(tmp_path) == [3, 3]
+
+
+def test_an_unknown_kind_of_trajectories_is_refused(server: Server, tmp_path: Path) -> None:
+    """The error names the value and those that are expected, and nothing is recorded."""
+    env = server.create(SHORT)
+    answer = server.post(f"{env}/monitor/start/", {"directory": str(tmp_path / "new"), "trajectories": "most"})
+    assert answer.status == 400
+    assert "'most'" in answer.message
+    assert "'actions'" in answer.message
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_environment_of_gym_is_recorded(server: Server, tmp_path: Path) -> None:
     """The recording names its library, whichever of the two it is of."""
     env = server.create("CartPole-v0", library="gym")
@@ -166,14 +209,16 @@ def test_an_environment_of_gym_is_recorded(server: Server, tmp_path: Path) -> No
 
 def test_the_death_of_an_environment_loses_no_episode(process_server: Server, tmp_path: Path) -> None:
     """What was completed is on disk and loads, and another instance records on."""
-    env = begin(process_server, tmp_path)
+    env = begin(process_server, tmp_path, trajectories=True)
     play(process_server, env, 3)
     process_server.post(f"{env}/reset/")
     assert process_server.post(f"{env}/step/", {"action": "abort"}).status == 502
     assert lengths(tmp_path) == [3] * 3
+    assert kept(tmp_path) == [True] * 3
     assert process_server.get(f"{env}/monitor/").status == 410
-    play(process_server, begin(process_server, tmp_path, resume=True), 1)
+    play(process_server, begin(process_server, tmp_path, resume=True, trajectories=True), 1)
     assert lengths(tmp_path) == [3] * 4
+    assert kept(tmp_path) == [True] * 4
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -181,7 +226,7 @@ def test_the_death_of_an_environment_loses_no_episode(process_server: Server, tm
 def test_the_end_of_the_server_loses_no_episode(tmp_path: Path, kind: str, number: signal.Signals) -> None:
     """After SIGTERM and after SIGKILL every episode that was answered is there, in each lane and each instance."""
     with start(kind) as server:
-        envs = [begin(server, tmp_path / name) for name in ("a", "b")]
+        envs = [begin(server, tmp_path / name, trajectories=True) for name in ("a", "b")]
         for env in envs:
             play(server, env, 4)
         server.post(f"{envs[0]}/reset/")
@@ -191,6 +236,7 @@ def test_the_end_of_the_server_loses_no_episode(tmp_path: Path, kind: str, numbe
         assert not living(children, 20)
     for name in ("a", "b"):
         assert lengths(tmp_path / name) == [3] * 4
+        assert [is_complete for is_complete in kept(tmp_path / name) if is_complete] == [True] * 4
         manifests = list((tmp_path / name).glob("openaigym.manifest.*"))
         assert [json.loads(path.read_text())["env_info"]["env_id"] for path in manifests] == [SHORT]
 

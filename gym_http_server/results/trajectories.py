@@ -1,0 +1,387 @@
+"""`Trajectories`: reads the episodes of a recording whose monitor kept `trajectories`, one at a time.
+
+The columns of an episode are read block by block when they are used, so memory stays bounded. Files may be planted: everything
+that is read is checked, and damage is a `NoRecordingError`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, overload
+
+from ..errors import NoRecordingError
+from ..runtime.recording.trajectory_file import (
+    ENVIRONMENT,
+    HEAD_BYTES,
+    IS_COMPLETE,
+    IS_FIRST,
+    IS_LAST,
+    IS_RESTORED,
+    STEPS,
+    TRAJECTORIES,
+    heads,
+    read_head,
+    read_record,
+)
+from ..runtime.recording.trajectory_values import DAMAGE, unpack_columns
+from ..support.deferred import np
+from ..support.files import open_regular, read_regular, reason
+from .recording import MANIFEST_PREFIX, MANIFEST_SUFFIX, names_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from gymnasium import Space
+
+_MAX_NOTES: Final = 20
+_OBSERVED: Final = ("observations", "infos")
+"""Columns that have a value more than there are steps: that of the reset."""
+_STEPPED: Final = ("actions", "rewards", "terminated", "truncated")
+
+
+def open_trajectories(directory: str | os.PathLike[str]) -> Trajectories:
+    """Open the trajectories of a recording, of all its parts.
+
+    Raises:
+        NoRecordingError: there are none, or they are damaged.
+    """
+    files: list[BinaryIO] = []
+    try:
+        # One after the other, so that those are closed that were opened before an error.
+        files.extend(open_regular(Path(directory, name)) for name in trajectory_files(directory))
+        return Trajectories(files, os.fspath(directory))
+    except BaseException as error:
+        for file in files:
+            file.close()
+        if isinstance(error, OSError):
+            raise NoRecordingError(f"the trajectories in {directory} cannot be read: {reason(error)}") from None
+        raise
+
+
+def trajectory_files(directory: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the files that the manifests in a directory name.
+
+    Raises:
+        NoRecordingError: the directory cannot be read, or there are none.
+    """
+    names = []
+    for name in sorted(names_in(directory)):
+        if name.startswith(MANIFEST_PREFIX) and name.endswith(MANIFEST_SUFFIX):
+            try:
+                named = json.loads(read_regular(Path(directory, name))).get("trajectories")
+            except (OSError, *DAMAGE, AttributeError) as error:
+                raise NoRecordingError(f"{name} in {directory} is no manifest: {reason(error)}") from None
+            if isinstance(named, str) and named.startswith(TRAJECTORIES) and Path(named).name == named:
+                names.append(named)
+    if not names:
+        raise NoRecordingError(
+            f"there are no trajectories in {directory}: record them with startMonitor and trajectories: true"
+        )
+    return list(dict.fromkeys(names))
+
+
+class Trajectories:
+    """The episodes of a recording, in the order in which they began. Iterating reads them one at a time.
+
+    Args:
+        files: the parts, open for reading.
+        where: names the recording in errors.
+
+    Attributes:
+        env_id, kwargs, wrappers, max_episode_steps, render_mode, num_envs, vectorization_mode, autoreset_mode, interpreter: as
+            for a creation; num_envs is None for a single environment.
+        library: library and version.
+        versions: versions of Python and packages, by name.
+        kept: `full`, or `actions` where episodes have neither observations nor infos.
+        observation_space, action_space: descriptors of the spaces (of a lane).
+        notes: what is left out, and why.
+
+    Raises:
+        NoRecordingError: a part is damaged, or they are of several environments.
+    """
+
+    def __init__(self, files: Sequence[BinaryIO], where: str) -> None:
+        self.notes: list[str] = []
+        self._where = where
+        parts = [_Part(file, self._note, where) for file in files]
+        self._parts = sorted(parts, key=lambda part: part.began_at)
+        told = self._parts[0].environment
+        for part in self._parts[1:]:
+            if {**part.environment, "began_at": None} != {**told, "began_at": None}:
+                raise NoRecordingError(f"the trajectories in {where} are of several environments, or kept differently")
+        try:
+            self.env_id = str(told["env_id"])
+            self.library = str(told["library"])
+            self.versions: dict[str, str] = dict(told["versions"])
+            self.kwargs: dict[str, Any] = dict(told["kwargs"])
+            self.wrappers: list[dict[str, Any]] = list(told["wrappers"])
+            self.max_episode_steps: int | None = told["max_episode_steps"]
+            self.render_mode: str | None = told["render_mode"]
+            self.num_envs: int | None = told["num_envs"]
+            self.vectorization_mode: str | None = told["vectorization_mode"]
+            self.autoreset_mode: str | None = told["autoreset_mode"]
+            self.interpreter: str | None = told["interpreter"]
+            self.kept = str(told["kept"])
+            self.observation_space: dict[str, Any] = dict(told["observation_space"])
+            self.action_space: dict[str, Any] = dict(told["action_space"])
+        except DAMAGE as error:
+            raise damaged(where, error) from None
+
+    def __iter__(self) -> Iterator[RecordedEpisode]:
+        number = 0
+        for part in self._parts:
+            for blocks in part.episodes():
+                yield _episode(number, blocks, self.kept)
+                number += 1
+
+    def spaces(self) -> tuple[Space[Any], Space[Any]]:
+        """Return the observation space and the action space (of a lane).
+
+        Raises:
+            NoRecordingError: their descriptors are damaged.
+        """
+        from ..runtime.values.spaces import rebuild
+
+        try:
+            return rebuild(self.observation_space), rebuild(self.action_space)
+        except ValueError as error:
+            raise damaged(self._where, error) from None
+
+    def close(self) -> None:
+        """Close the files."""
+        for part in self._parts:
+            part.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _note(self, text: str) -> None:
+        if len(self.notes) < _MAX_NOTES:
+            self.notes.append(text)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEpisode:
+    """An episode of a recording. The sequences are read from the file when they are used; arrays are read-only.
+
+    Attributes:
+        number: its number in the recording, from 0.
+        lane: the lane of a batch; 0 of a single environment.
+        seed: the seed of its reset; None for none.
+        options: the options of its reset.
+        gap: why a replay of the episodes before it does not reach its first state, or does not repeat it; empty if it does.
+        observations: one more than there are steps; None where only actions are kept.
+        actions: of each step.
+        rewards: what the environment returned.
+        terminated, truncated: booleans, or what the environment returned for its agents.
+        infos: one more than there are steps; None where only actions are kept.
+        is_complete: it ended by itself; False if a reset, a restore, a close or a kill cut it short.
+        was_restored: a restore of a snapshot cut it short.
+    """
+
+    number: int
+    lane: int
+    seed: int | None
+    options: dict[str, Any] | None
+    gap: str
+    observations: Sequence[Any] | None
+    actions: Sequence[Any]
+    rewards: Sequence[Any]
+    terminated: Sequence[Any]
+    truncated: Sequence[Any]
+    infos: Sequence[Any] | None
+    is_complete: bool
+    was_restored: bool
+
+
+def _episode(number: int, blocks: _Blocks, kept: str) -> RecordedEpisode:
+    columns = {name: RecordedColumn(blocks, name) for name in (*_OBSERVED, *_STEPPED)}
+    first, last = blocks.block(0), blocks.block(len(blocks.heads) - 1)
+    flags = blocks.heads[-1].flags
+    try:
+        seed, options, gap = first["start"]
+        [last_gap] = last["end"] if flags & IS_LAST else [""]
+        if not (isinstance(seed, int | None) and isinstance(options, dict | None)):
+            raise TypeError("the start of an episode is none")
+    except DAMAGE as error:
+        raise damaged(blocks.where, error) from None
+    is_full = kept == "full"
+    return RecordedEpisode(
+        number,
+        blocks.heads[0].lane,
+        seed,
+        options,
+        str(gap or last_gap),
+        columns["observations"] if is_full else None,
+        columns["actions"],
+        columns["rewards"],
+        columns["terminated"],
+        columns["truncated"],
+        columns["infos"] if is_full else None,
+        bool(flags & IS_COMPLETE),
+        bool(flags & IS_RESTORED),
+    )
+
+
+class RecordedColumn(Sequence[Any]):
+    """The values of one column of an episode, read block by block.
+
+    Args:
+        blocks: the blocks of the episode.
+        name: name of the column.
+    """
+
+    def __init__(self, blocks: _Blocks, name: str) -> None:
+        self._blocks = blocks
+        self._name = name
+        self._more = int(name in _OBSERVED)
+
+    def __len__(self) -> int:
+        return self._blocks.ends[-1] + self._more
+
+    @overload
+    def __getitem__(self, at: int) -> Any: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Any]: ...
+    def __getitem__(self, at: int | slice) -> Any:
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        length = len(self)
+        if not -length <= at < length:
+            raise IndexError(at)
+        at %= length
+        ends = self._blocks.ends
+        number = bisect_right(ends, at - self._more)
+        # The value of the reset is in the first block.
+        start = ends[number - 1] + self._more if number else 0
+        return self._blocks.block(number)[self._name][at - start]
+
+    def __iter__(self) -> Iterator[Any]:
+        for number in range(len(self._blocks.heads)):
+            yield from self._blocks.block(number)[self._name]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} recorded {self._name}>"
+
+
+class _Blocks:
+    """The blocks of an episode.
+
+    Args:
+        file: the file.
+        positions: where each block is.
+        kept: what is kept.
+        where: names the recording in errors.
+    """
+
+    def __init__(self, file: BinaryIO, positions: Sequence[int], kept: str, where: str) -> None:
+        self.where = where
+        self._file = file
+        self._positions = positions
+        self._kept = kept
+        self.heads = [read_head(file, at) for at in positions]
+        self.ends = list(accumulate(head.steps for head in self.heads))
+        self._decoded: dict[int, dict[str, list[Any]]] = {}
+
+    def block(self, number: int) -> dict[str, list[Any]]:
+        """Return the columns of a block; the latest two are kept.
+
+        Raises:
+            NoRecordingError: it is damaged.
+        """
+        columns = self._decoded.get(number)
+        if columns is None:
+            try:
+                head, data = read_record(self._file, self._positions[number])
+                columns = unpack_columns(data)
+                for name in (*_OBSERVED, *_STEPPED):
+                    is_longer = name in _OBSERVED and head.flags & IS_FIRST
+                    expected = 0 if name in _OBSERVED and self._kept != "full" else head.steps + bool(is_longer)
+                    if len(columns[name]) != expected:
+                        raise ValueError(f"{name} has {len(columns[name])} values, expected {expected}")
+            except DAMAGE as error:
+                raise damaged(self.where, error) from None
+            while len(self._decoded) > 1:
+                del self._decoded[next(iter(self._decoded))]
+            self._decoded[number] = columns
+        return columns
+
+
+class _Part:
+    """A file of trajectories.
+
+    Args:
+        file: the file.
+        note: takes what is left out.
+        where: names the recording in errors.
+    """
+
+    def __init__(self, file: BinaryIO, note: Callable[[str], None], where: str) -> None:
+        self.file = file
+        self._where = where
+        # In arrays: a recording may have a million blocks.
+        self._positions, self._episodes = array("Q"), array("Q")
+        end = 0
+        for at, head in heads(file):
+            end = at + HEAD_BYTES + head.stored_bytes
+            if head.kind == STEPS:
+                self._positions.append(at)
+                self._episodes.append(head.episode)
+        self.environment = self._environment()
+        began_at = self.environment.get("began_at")
+        self.began_at = began_at if isinstance(began_at, float) else 0.0
+        self._leave_out_the_torn(end, note)
+        self._note = note
+
+    def episodes(self) -> Iterator[_Blocks]:
+        """Yield the blocks of each episode."""
+        episodes = np.frombuffer(self._episodes, np.uint64) if self._episodes else np.empty(0, np.uint64)
+        order = np.argsort(episodes, kind="stable")
+        starts = np.flatnonzero(np.diff(episodes[order], prepend=np.uint64(2**64 - 1)))
+        for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+            positions = [self._positions[at] for at in order[start:end]]
+            blocks = _Blocks(self.file, positions, str(self.environment.get("kept")), self._where)
+            if blocks.heads[0].flags & IS_FIRST:
+                yield blocks
+            else:
+                self._note(f"episode {blocks.heads[0].episode} is left out: its beginning is not in the file")
+
+    def _environment(self) -> dict[str, Any]:
+        try:
+            head, data = read_record(self.file, 0)
+            told = json.loads(data) if head.kind == ENVIRONMENT else None
+            if not isinstance(told, dict):
+                raise TypeError("its first record describes no environment")
+        except DAMAGE as error:
+            raise damaged(self._where, error) from None
+        return told
+
+    def _leave_out_the_torn(self, end: int, note: Callable[[str], None]) -> None:
+        size = self.file.seek(0, os.SEEK_END)
+        if self._positions:
+            try:
+                read_record(self.file, self._positions[-1])
+            except ValueError:
+                end = self._positions.pop()
+                self._episodes.pop()
+        if end < size:
+            note(f"the last {size - end} bytes are left out: the block was not written to its end")
+
+
+def damaged(where: str, error: BaseException) -> NoRecordingError:
+    """Return the error for trajectories that cannot be read."""
+    text = " ".join(str(error).split())[:200]
+    return NoRecordingError(f"the trajectories in {where} are damaged: {type(error).__name__}: {text}")

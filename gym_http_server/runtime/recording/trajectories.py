@@ -1,0 +1,357 @@
+"""`TrajectoryRecorder`: keeps what the episodes of an instance consist of, and writes them block by block.
+
+Each step is copied, because the environment may write into its values later. A block is compressed and written when it has
+`BLOCK_BYTES` or `BLOCK_STEPS`, and when its episode ends, so memory stays bounded whatever the length of an episode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import platform
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ...errors import InvalidValueError
+from ..values.encoding import json_bytes
+from ..values.outcomes import FLAGS
+from .trajectory_file import IS_COMPLETE, IS_FIRST, IS_LAST, IS_RESTORED, TrajectoryFile
+from .trajectory_values import byte_size, frozen
+from .writer import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ..messages import CreateRequest, Description
+    from ..values.outcomes import Parts
+    from .writer import RecordingWriter
+
+logger = logging.getLogger(__name__)
+
+BLOCK_BYTES: Final = 1 << 19
+BLOCK_STEPS: Final = 1024
+FULL, ACTIONS = "full", "actions"
+"""What is kept: everything; or seeds, actions, rewards and ends, from which a replay makes the rest."""
+
+UNSEEDED: Final = "its random generator was seeded before, or never, and what happened since then is not recorded"
+RESTORED: Final = "a snapshot was restored"
+FAILED: Final = "a call raised an exception"
+LOST: Final = "an earlier part could not be written"
+_NO_INFO: Final[dict[str, Any]] = {}
+
+
+NO_TRAJECTORIES: Final[dict[str, Any]] = {"trajectories": "none", "trajectory_episodes": 0, "trajectory_bytes": 0}
+"""`TrajectoryRecorder.state()` where no trajectories are kept."""
+
+
+def what_is_kept(trajectories: Any) -> str | None:
+    """Return what a client's `trajectories` asks to keep; None for nothing.
+
+    Raises:
+        InvalidValueError: it is no such value.
+    """
+    if isinstance(trajectories, bool | None):
+        return FULL if trajectories else None
+    if trajectories == ACTIONS:
+        return ACTIONS
+    raise InvalidValueError(
+        f"trajectories is {trajectories!r}: give false, true, or {ACTIONS!r} for seeds, actions and rewards alone"
+    )
+
+
+def described(request: CreateRequest, description: Description) -> dict[str, Any]:
+    """Return what is needed to make an environment again, and what its values are: plain JSON values."""
+    return {
+        "env_id": description.env_id,
+        "library": description.library,
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        "kwargs": request.kwargs,
+        "wrappers": request.wrappers,
+        "imports": list(request.imports),
+        "max_episode_steps": request.max_episode_steps,
+        "render_mode": description.render_mode,
+        "num_envs": description.num_envs,
+        "vectorization_mode": description.vectorization_mode,
+        "autoreset_mode": description.autoreset_mode,
+        "interpreter": None if request.interpreter is None else request.interpreter.name,
+        "observation_space": description.observation_space,
+        "action_space": description.action_space,
+    }
+
+
+def drawn_seed() -> int:
+    """Return a seed for a reset that has none, so that the recording can be replayed."""
+    return secrets.randbelow(1 << 31)
+
+
+@contextlib.contextmanager
+def repeatable(recorder: TrajectoryRecorder | None) -> Iterator[None]:
+    """Tell the recorder, if there is one, of exceptions."""
+    try:
+        yield
+    except BaseException:
+        if recorder is not None:
+            recorder.failed()
+        raise
+
+
+class TrajectoryRecorder:
+    """Records the trajectories of all lanes of an instance.
+
+    Args:
+        recording: the recording that the file belongs to.
+        environment: what is needed to make the environment again, plain values.
+        lanes: number of lanes.
+        kept: `FULL` or `ACTIONS`.
+
+    Attributes:
+        kept: what is kept.
+        episodes: number of complete episodes.
+        error: why the latest block could not be written; None if it could.
+
+    Raises:
+        RecordingFailedError: the file cannot be written.
+    """
+
+    def __init__(self, recording: RecordingWriter, environment: Mapping[str, Any], lanes: int, kept: str) -> None:
+        self.kept = kept
+        self.episodes = 0
+        self.error: str | None = None
+        self._keeps_all = kept == FULL
+        environment = {**environment, "kept": kept, "began_at": time.time()}
+        try:
+            self._file = TrajectoryFile(recording.trajectory_path(), json_bytes(environment))
+        except OSError as error:
+            raise failed(recording.directory, error) from None
+        recording.name_trajectories(self._file.path.name)
+        self._begun = 0
+        self._current: list[_Episode | None] = [None] * lanes
+        # Why the state in which the next episode of a lane begins cannot be reached by a replay; empty if it can.
+        self._gaps = [UNSEEDED] * lanes
+
+    def state(self) -> dict[str, Any]:
+        """Return the members of the contract's `MonitorState` about trajectories, and `error` if there is one."""
+        error = {} if self.error is None else {"error": f"{self._file.path}: {self.error}"}
+        return {
+            "trajectories": self.kept,
+            "trajectory_episodes": self.episodes,
+            "trajectory_bytes": self._file.size,
+            **error,
+        }
+
+    def began(self, lane: int, seed: int | None, options: Any, observation: Any, info: Any) -> None:
+        """Record a reset, with the seed that the environment was given."""
+        self._cut(lane)
+        if seed is not None:
+            self._gaps[lane] = ""
+        episode = self._current[lane] = _Episode(self._begun, [seed, frozen(options), self._gaps[lane]])
+        self._begun += 1
+        if self._keeps_all:
+            episode.keep(observation, info)
+
+    def stepped(
+        self, lane: int, action: Any, observation: Any, outcome: tuple[Any, Any, Any], info: Any, *, ended: bool
+    ) -> None:
+        """Record a step.
+
+        Args:
+            lane: the lane.
+            action: the action, frozen before the step.
+            observation: the observation.
+            outcome: reward, terminated and truncated, as the environment returned them.
+            info: the info.
+            ended: the episode has ended.
+        """
+        episode = self._current[lane]
+        if episode is None:
+            return
+        if self._keeps_all:
+            episode.keep(observation, info)
+        reward, terminated, truncated = outcome
+        episode.actions.append(action)
+        episode.rewards.append(frozen(reward))
+        episode.terminated.append(_end(terminated))
+        episode.truncated.append(_end(truncated))
+        episode.bytes += byte_size(action)
+        if ended:
+            self._current[lane] = None
+            self.episodes += 1
+            self._write(lane, episode, IS_LAST | IS_COMPLETE)
+        elif episode.bytes >= BLOCK_BYTES or len(episode.actions) >= BLOCK_STEPS:
+            self._write(lane, episode, 0)
+
+    def lanes_stepped(
+        self,
+        actions: Sequence[Any],
+        observations: Sequence[Any],
+        outcomes: Sequence[tuple[Any, Any, Any]],
+        infos: Any,
+        ended: np.ndarray[Any, Any],
+        was_reset: np.ndarray[Any, Any],
+        restarts: bool,
+    ) -> None:
+        """Record a step of all lanes of a batch; a value for each lane.
+
+        Args:
+            actions: the actions, frozen before the step.
+            observations: the observations.
+            outcomes: reward, terminated and truncated.
+            infos: what the batch returned.
+            ended: an episode has ended.
+            was_reset: the step was a reset.
+            restarts: lanes whose episode ended were reset in the same step.
+        """
+        for lane, observation in enumerate(observations):
+            info = lane_info(infos, lane)
+            if was_reset[lane]:
+                self.began(lane, None, None, observation, info)
+            elif restarts and ended[lane]:
+                last, last_info = info.pop("final_obs", observation), info.pop("final_info", _NO_INFO)
+                self.stepped(lane, actions[lane], last, outcomes[lane], last_info, ended=True)
+                self.began(lane, None, None, observation, info)
+            else:
+                self.stepped(lane, actions[lane], observation, outcomes[lane], info, ended=bool(ended[lane]))
+
+    def failed(self) -> None:
+        """Record that the environment raised an exception: its state is not the one that a replay reaches."""
+        self._break(FAILED)
+
+    def restored(self) -> None:
+        """Record that a snapshot was restored, which cuts the current episodes."""
+        self._break(RESTORED)
+        for lane in range(len(self._current)):
+            self._cut(lane, IS_RESTORED)
+
+    def close(self) -> None:
+        """Cut the current episodes, and write what could not be written before.
+
+        Raises:
+            OSError: it still cannot be written; the next call tries again.
+        """
+        for lane in range(len(self._current)):
+            self._cut(lane)
+        self._file.flush()
+        self._file.close()
+
+    def discard(self) -> None:
+        """Stop without writing."""
+        self._file.close()
+
+    def _break(self, gap: str) -> None:
+        self._gaps = [gap] * len(self._gaps)
+        for episode in self._current:
+            if episode is not None:
+                episode.gap = gap
+
+    def _cut(self, lane: int, flags: int = 0) -> None:
+        episode, self._current[lane] = self._current[lane], None
+        if episode is not None:
+            self._write(lane, episode, IS_LAST | flags)
+
+    def _write(self, lane: int, episode: _Episode, flags: int) -> None:
+        """Write a block; `error` says why it could not be written."""
+        columns = episode.taken(flags)
+        try:
+            is_kept = self._file.add(episode.flags | flags, lane, episode.number, len(columns["actions"]), columns)
+        except OSError as error:
+            self.error = error.strerror or str(error)
+        else:
+            self.error = None if is_kept else LOST
+            if not is_kept:
+                logger.warning(
+                    "a part of episode %d of %s is lost: the disk takes nothing", episode.number, self._file.path
+                )
+                self._current[lane], self._gaps[lane] = None, LOST
+        episode.flags = 0
+
+
+class _Episode:
+    """The part of an episode that is not written yet.
+
+    Args:
+        number: its number.
+        start: seed, options and gap.
+    """
+
+    def __init__(self, number: int, start: list[Any]) -> None:
+        self.number = number
+        self.start = start
+        self.gap: str = start[2]
+        self.flags = IS_FIRST
+        self.bytes = 0
+        self.observations: list[Any] = []
+        self.infos: list[Any] = []
+        self.actions: list[Any] = []
+        self.rewards: list[Any] = []
+        self.terminated: list[Any] = []
+        self.truncated: list[Any] = []
+
+    def keep(self, observation: Any, info: Any) -> None:
+        """Add what a reset or a step returned."""
+        kept = frozen(observation)
+        self.observations.append(kept)
+        self.bytes += byte_size(kept)
+        if info:
+            info = frozen(info)
+            self.bytes += byte_size(info)
+            self.infos.append(info)
+        else:
+            self.infos.append(_NO_INFO)
+
+    def taken(self, flags: int) -> dict[str, list[Any]]:
+        """Return the columns of a block, and begin with the next one."""
+        columns = {
+            name: getattr(self, name)
+            for name in ("observations", "infos", "actions", "rewards", "terminated", "truncated")
+        }
+        for name in columns:
+            setattr(self, name, [])
+        self.bytes = 0
+        if self.flags & IS_FIRST:
+            columns["start"] = self.start
+        if flags & IS_LAST:
+            columns["end"] = [self.gap]
+        return columns
+
+
+def _end(value: Any) -> Any:
+    return bool(value) if type(value) in FLAGS else frozen(value)
+
+
+def lane_info(infos: Any, lane: int) -> dict[str, Any]:
+    """Return the info of one lane, out of the arrays and masks that Gymnasium makes of those of all lanes."""
+    if not infos or not isinstance(infos, dict):
+        return {}
+    info = {}
+    for name, value in infos.items():
+        mask = infos.get(f"_{name}")
+        if isinstance(name, str) and name.startswith("_") and name[1:] in infos:
+            continue
+        if isinstance(mask, np.ndarray) and not mask[lane]:
+            continue
+        if isinstance(value, dict):
+            info[name] = lane_info(value, lane)
+        elif isinstance(value, np.ndarray | list | tuple) and len(value) > lane:
+            info[name] = value[lane]
+        else:
+            info[name] = value
+    return info
+
+
+def lane_outcomes(
+    rewards: Any, terminated: Any, truncated: Any, parts: Sequence[Parts | None] | None
+) -> list[tuple[Any, Any, Any]]:
+    """Return reward and ends of each lane, as its environment returned them."""
+    outcomes = list(zip(rewards, terminated.tolist(), truncated.tolist(), strict=True))
+    for lane, given in enumerate(parts or ()):
+        if given:
+            reward, *ends = outcomes[lane]
+            outcomes[lane] = (
+                given.get("rewards", reward),
+                given.get("terminations", ends[0]),
+                given.get("truncations", ends[1]),
+            )
+    return outcomes
