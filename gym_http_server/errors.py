@@ -20,6 +20,8 @@ GymHttpServerError
 │   ├── RenderModeError             the instance has no render mode that gives a frame
 │   ├── RecordingExistsError        the directory holds a recording already
 │   ├── NotCopyableError            the environment's state cannot be saved or put back
+│   ├── InstanceHeldError           somebody else holds the instance
+│   ├── HoldEndedError              the token is that of a hold that has ended
 │   └── NoTransitionModelError      the environment has no tabular model
 ├── RecordingFailedError            what was recorded cannot be written
 ├── FileSystemTimeoutError          the file system does not answer about a path that a client named
@@ -51,10 +53,14 @@ GymHttpServerError
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 MAX_DETAIL_CHARS: Final = 2000
 """Maximum characters of an error's text: libraries quote refused values, which may be megabytes."""
+
+MAX_RETRY_SECONDS: Final = 5
+"""Maximum seconds after which a request for a held instance is to be sent again: it may be given back at any time."""
 
 
 def shortened(text: str) -> str:
@@ -205,6 +211,32 @@ class RecordingExistsError(ConflictError):
 
 class NotCopyableError(ConflictError):
     """The environment's state cannot be saved or put back; it is as it was."""
+
+
+class InstanceHeldError(ConflictError):
+    """Somebody else holds the instance; nothing was executed."""
+
+    @classmethod
+    def of(cls, name: str | None, seconds: float) -> InstanceHeldError:
+        """Return the error for the name of the holder and the seconds until the hold ends without a renewal."""
+        return cls(
+            f"{name or 'somebody'} plays this instance, and only its holder may change it: nothing was done; send the "
+            "request again after Retry-After, until the instance is given back",
+            held_by=name,
+            retry_after=max(1, min(MAX_RETRY_SECONDS, math.ceil(seconds))),
+        )
+
+
+class HoldEndedError(ConflictError):
+    """The token is that of a hold that has ended; nothing was executed."""
+
+    @classmethod
+    def of(cls) -> HoldEndedError:
+        """Return the error."""
+        return cls(
+            "the hold of this Instance-Hold has ended, because it was not renewed in time or the instance was given back: "
+            "nothing was done; hold the instance again, or leave the header out"
+        )
 
 
 class NoTransitionModelError(ConflictError):

@@ -1,4 +1,4 @@
-"""What handlers take beside parameters and body: Accept, Idempotency-Key, client. What they return: encoded replies.
+"""What handlers take beside parameters and body: Accept, Idempotency-Key, Instance-Hold, client. What they return: encoded replies.
 
 Format of the key: draft-ietf-httpapi-idempotency-key-header; the value is compared verbatim, quoted or not.
 """
@@ -9,6 +9,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ..runtime.holds import HOLD
 from ..runtime.idempotency import ONCE, IdempotencyKey
 from ..runtime.messages import JSON, Reply
 from ..runtime.values.encoding import json_bytes
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     from .asgi import Scope
 
-HEADER: Final = "Idempotency-Key"
-NAME: Final = HEADER.lower().encode()
+KEY_HEADER: Final = "Idempotency-Key"
+HOLD_HEADER: Final = "Instance-Hold"
+KEY_NAME: Final = KEY_HEADER.lower().encode()
+HOLD_NAME: Final = HOLD_HEADER.lower().encode()
 
 _KNOWN: Final = frozenset(("type", "minLength", "maxLength", "pattern", "title", "description", "example"))
 
@@ -34,11 +37,13 @@ class Call(NamedTuple):
         accept: the Accept header; None without one.
         key: identity of the request, from its Idempotency-Key; None without one.
         scope: the ASGI scope; None in tests.
+        hold: the token in its Instance-Hold; None without one.
     """
 
     accept: str | None = None
     key: IdempotencyKey | None = None
     scope: Scope | None = None
+    hold: str | None = None
 
     @property
     def client(self) -> str | None:
@@ -46,11 +51,15 @@ class Call(NamedTuple):
         return client_of(self.scope)
 
     def arguments(self, **arguments: Any) -> dict[str, Any]:
-        """Return the arguments of an instance's call: those given, the media type of the reply and the key."""
+        """Return the arguments of an instance's call: those given, the media type of the reply, the key and the hold."""
         arguments.update(form_of(self.accept))
         if self.key is not None:
             arguments[ONCE] = self.key
-        return arguments
+        return arguments if self.hold is None else self.held(arguments)
+
+    def held(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return arguments of an instance's call with the hold."""
+        return arguments if self.hold is None else {**arguments, HOLD: self.hold}
 
 
 class StreamedReply(NamedTuple):
@@ -67,21 +76,24 @@ class StreamedReply(NamedTuple):
     headers: Mapping[str, str]
 
 
-def key_pattern(parameters: Iterable[Mapping[str, Any]]) -> re.Pattern[bytes] | None:
-    """Return the pattern of the key for an operation with these parameters, or None if it takes no key.
+def header_patterns(parameters: Iterable[Mapping[str, Any]]) -> dict[bytes, re.Pattern[bytes]]:
+    """Return the patterns of the headers that an operation with these parameters takes, by name in lower case.
 
     Raises:
-        ValueError: there is another header parameter, or the schema of the key has an unknown keyword.
+        ValueError: there is another header parameter, or a schema has an unknown keyword.
     """
-    found = [each for each in parameters if each["in"] == "header"]
-    if not found:
-        return None
-    [parameter] = found
-    schema = parameter["schema"]
-    if parameter["name"] != HEADER or schema["type"] != "string" or schema.keys() - _KNOWN:
-        raise ValueError(f"the parameter {parameter['name']!r} of a hot operation is not a plain {HEADER}")
-    size = f"(?=.{{{schema.get('minLength', 0)},{schema.get('maxLength', 1 << 16)}}}$)"
-    return re.compile(f"{size}{schema.get('pattern', '')}".encode())
+    patterns = {}
+    for parameter in parameters:
+        if parameter["in"] != "header":
+            continue
+        schema = parameter["schema"]
+        is_known = parameter["name"] in (KEY_HEADER, HOLD_HEADER) and not schema.keys() - _KNOWN
+        if not is_known or schema["type"] != "string":
+            names = f"{KEY_HEADER} or {HOLD_HEADER}"
+            raise ValueError(f"the parameter {parameter['name']!r} of a hot operation is not a plain {names}")
+        size = f"(?=.{{{schema.get('minLength', 0)},{schema.get('maxLength', 1 << 16)}}}$)"
+        patterns[parameter["name"].lower().encode()] = re.compile(f"{size}{schema.get('pattern', '')}".encode())
+    return patterns
 
 
 async def idempotency_key_of(key: str, operation_id: str, body: bytes) -> IdempotencyKey:

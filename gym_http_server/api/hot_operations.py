@@ -15,7 +15,7 @@ import jsonschema_rs
 
 from ..runtime.messages import JSON, MSGPACK
 from ..runtime.operations import OPERATIONS
-from .call import NAME, Call, key_pattern
+from .call import HOLD_NAME, KEY_NAME, Call, header_patterns
 from .content.bodies import parse_plain
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class HotOperation:
         requires_body: whether the body is required.
         ignores_body: whether it declares none and its method allows one, which is then ignored.
         key: pattern of a valid Idempotency-Key; None if the operation takes none.
+        hold: pattern of a valid Instance-Hold; None if the operation takes none.
         media_types: accepted media types of the body.
         max_values: maximum number of values in a body.
     """
@@ -116,6 +117,7 @@ class HotOperation:
     requires_body: bool
     ignores_body: bool
     key: re.Pattern[bytes] | None
+    hold: re.Pattern[bytes] | None
     media_types: frozenset[str]
     max_values: int
     _schema: BodySchema
@@ -161,7 +163,7 @@ class HotOperations:
         for template, method, operation, parameters in _marked(paths):
             in_path = [each for each in parameters if each["in"] != "header"]
             lengths = {each["name"]: _lengths(each) for each in in_path}
-            compiled = _compile(method, operation, plans, key_pattern(parameters), max_values)
+            compiled = _compile(method, operation, plans, header_patterns(parameters), max_values)
             prefix, name, suffix = re.split(r"\{(\w+)\}", template, maxsplit=1)
             if "{" in suffix:
                 greedy = {each["name"] for each in in_path if each["schema"].get("format") == "path"}
@@ -199,7 +201,7 @@ class HotRequest:
         content_type: its Content-Type; None without one.
     """
 
-    __slots__ = ("_accept", "_parameters", "content_type", "instance_id", "key", "operation")
+    __slots__ = ("_accept", "_hold", "_parameters", "content_type", "instance_id", "key", "operation")
 
     def __init__(
         self,
@@ -217,11 +219,13 @@ class HotRequest:
             max_body: maximum size of a body in bytes.
 
         Raises:
-            NotPlainError: an unexpected, compressed or too long body, a repeated Content-Type or key, or an invalid key.
+            NotPlainError: an unexpected, compressed or too long body; a repeated Content-Type, key or hold; an invalid key or
+                hold.
         """
         accept: str | None = None
         content_type: bytes | None = None
         key: str | None = None
+        hold: str | None = None
         has_body = operation.takes_body or operation.ignores_body
         for name, value in headers:
             if name == b"content-type":
@@ -235,14 +239,19 @@ class HotRequest:
                     raise NotPlainError
             elif name == b"content-encoding" or (not has_body and name == b"transfer-encoding"):
                 raise NotPlainError
-            elif name == NAME and operation.key is not None:
+            elif name == KEY_NAME and operation.key is not None:
                 if key is not None or operation.key.fullmatch(value) is None:
                     raise NotPlainError
                 key = value.decode("latin-1")
+            elif name == HOLD_NAME and operation.hold is not None:
+                if hold is not None or operation.hold.fullmatch(value) is None:
+                    raise NotPlainError
+                hold = value.decode("latin-1")
         self.operation = operation
         self.content_type = content_type
         self.key = key
         self._accept = accept
+        self._hold = hold
         self._parameters = dict(parameters)
         self.instance_id = self._parameters.pop("instance_id")
 
@@ -266,7 +275,7 @@ class HotRequest:
         Raises:
             InvalidValueError: a value is not possible.
         """
-        call = Call(self._accept, identity, scope)
+        call = Call(self._accept, identity, scope, self._hold)
         if self.operation.takes_body:
             return self.operation.plan(call, body=value, **self._parameters)
         return self.operation.plan(call, **self._parameters)
@@ -301,7 +310,7 @@ def _compile(
     method: str,
     operation: Mapping[str, Any],
     plans: Mapping[str, Plan],
-    key: re.Pattern[bytes] | None,
+    headers: Mapping[bytes, re.Pattern[bytes]],
     max_values: int,
 ) -> HotOperation:
     operation_id = operation["operationId"]
@@ -317,7 +326,8 @@ def _compile(
         takes_body=body is not None,
         requires_body=bool(body and body.get("required", False)),
         ignores_body=body is None and method != "GET",
-        key=key,
+        key=headers.get(KEY_NAME),
+        hold=headers.get(HOLD_NAME),
         media_types=frozenset(content),
         max_values=max_values,
         _schema=BodySchema(schemas[0] if schemas else {}),

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.http import parse_options_header
 
 from ..runtime.messages import JSON
-from ..runtime.operations import KEYED
+from ..runtime.operations import KEYED, TAKES_HOLD
 from .asgi import CONTEXT, link_of, replay, whole_body
-from .call import NAME, Call, idempotency_key_of
+from .call import HOLD_NAME, KEY_NAME, Call, idempotency_key_of
 from .content.headers import combined, mended
 from .problems import HttpProblem, Problem, problem_of
 from .request import echoing, sent_id
@@ -65,10 +65,11 @@ class Normalizer:
             media_types = self._contract.body_types(operation)
             scope = _with_body(scope, body if media_types else b"", media_types)
             # An ignored body counts, too: a retry with another body is another request.
-            key = combined(scope["headers"], NAME) if operation["operationId"] in KEYED else None
+            key = combined(scope["headers"], KEY_NAME) if operation["operationId"] in KEYED else None
             identity = None if key is None else await idempotency_key_of(key, operation["operationId"], body)
             accept = mended(combined(scope["headers"], b"accept"), scope["path"], scope["headers"])
-            context = {"call": Call(accept, identity, scope)}
+            hold = combined(scope["headers"], HOLD_NAME) if operation["operationId"] in TAKES_HOLD else None
+            context = {"call": Call(accept, identity, scope, hold)}
             scope = {**scope, "extensions": {**scope.get("extensions", {}), CONTEXT: context}}
         except ClientDisconnected:
             return

@@ -45,6 +45,8 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.RenderModeError: 409,
     errors.RecordingExistsError: 409,
     errors.NotCopyableError: 409,
+    errors.InstanceHeldError: 409,
+    errors.HoldEndedError: 409,
     errors.NoTransitionModelError: 409,
     errors.RecordingFailedError: 507,
     errors.FileSystemTimeoutError: 504,
@@ -129,7 +131,7 @@ def problem_of(error: BaseException, scope: Scope | None = None) -> Problem:
         case HttpProblem():
             problem = Problem(error.status, error.slug, error.detail, error.headers, **error.facts)
         case errors.GymHttpServerError():
-            problem = Problem(STATUS[type(error)], slug_of(type(error)), error.detail, None, **error.facts)
+            problem = Problem(STATUS[type(error)], slug_of(type(error)), error.detail, _headers(error), **error.facts)
         case _:
             reference = current_id()
             logger.error("internal error %s", reference, exc_info=error)
@@ -137,6 +139,15 @@ def problem_of(error: BaseException, scope: Scope | None = None) -> Problem:
             return Problem(500, "internal-error", detail, reference=reference)
     _log_refusal(problem.status, error.detail, scope)
     return problem
+
+
+def _headers(error: errors.GymHttpServerError) -> dict[str, str] | None:
+    if not isinstance(error, errors.InstanceHeldError):
+        return None
+    seconds = error.facts.get("retry_after")
+    # It may come from an environment's process, which is third-party code.
+    is_right = type(seconds) is int and 0 < seconds <= errors.MAX_RETRY_SECONDS
+    return {"retry-after": str(seconds if is_right else errors.MAX_RETRY_SECONDS)}
 
 
 def _log_refusal(status: int, detail: str, scope: Scope | None) -> None:

@@ -28,6 +28,8 @@ from .registration import register_when_gymnasium_is_there
 
 if TYPE_CHECKING:
     from .client import Client as Client
+    from .http.problem import HoldEnded as HoldEnded
+    from .http.problem import InstanceHeld as InstanceHeld
     from .http.problem import ServerConnectionError as ServerConnectionError
     from .http.problem import ServerProblem as ServerProblem
     from .remote_env import RemoteEnv as RemoteEnv
@@ -35,13 +37,23 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Client": ".client",
+    "HoldEnded": ".http.problem",
+    "InstanceHeld": ".http.problem",
     "RemoteEnv": ".remote_env",
     "RemoteVectorEnv": ".remote_vector_env",
     "ServerConnectionError": ".http.problem",
     "ServerProblem": ".http.problem",
 }
 
-__all__ = ["Client", "RemoteEnv", "RemoteVectorEnv", "ServerConnectionError", "ServerProblem"]
+__all__ = [
+    "Client",
+    "HoldEnded",
+    "InstanceHeld",
+    "RemoteEnv",
+    "RemoteVectorEnv",
+    "ServerConnectionError",
+    "ServerProblem",
+]
 
 register_when_gymnasium_is_there()
 

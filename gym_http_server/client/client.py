@@ -13,6 +13,7 @@ from .http.problem import ServerProblem
 from .http.transport import JSON, MAX_RETRIES, MSGPACK, Transport
 from .keeper import LEASE_SECONDS, Keeper, keeper_of
 from .legacy import LegacyMethods
+from .operations.base import instance_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +96,9 @@ class Client(Remade, LegacyMethods):
 
     def _note_end(self, instance_id: str) -> None:
         self.keeper.forget(instance_id)
+
+    def _note_hold(self, instance_id: str, token: str | None) -> None:
+        self._transport.hold(instance_path(instance_id, "/"), token)
 
     def close(self) -> None:
         """Close the connections of all threads; instances on the server stay. A later call opens a new connection."""

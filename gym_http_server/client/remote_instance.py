@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import threading
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from .http.problem import ServerProblem
 from .values import action_writer, observation_reader, remote_space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import EllipsisType
 
     from gymnasium import Space
@@ -129,6 +130,39 @@ class RemoteInstance(Remade):
         if self._spaces_change:
             self._follow_spaces(self._client.get_env(self.instance_id))
         return self._read(observation)
+
+    @contextlib.contextmanager
+    def hold(self, mode: str = "exclusive", *, name: str | None = None, seconds: float = 30.0) -> Iterator[None]:
+        """Take the instance over from its agent, or with mode `shared` play beside it, until the end of the block.
+
+        Meanwhile calls of others that would change it raise `InstanceHeld`. A thread renews the hold.
+
+        Args:
+            mode: `exclusive` or `shared`.
+            name: who plays, for those who are refused.
+            seconds: after which the hold ends if this process dies.
+
+        Raises:
+            InstanceHeld: somebody else holds it.
+        """
+        client, instance_id = self._client, self.instance_id
+        client.hold_env(instance_id, mode=mode, name=name, seconds=seconds)
+        is_over = threading.Event()
+
+        def renew() -> None:
+            # A renewal that fails is told by the next call: the hold has ended, or the server cannot be reached.
+            with contextlib.suppress(ServerProblem, OSError):
+                while not is_over.wait(seconds / 3):
+                    client.hold_env(instance_id)
+
+        renewing = threading.Thread(target=renew, name=f"hold of {instance_id}", daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            renewing.join()
+            client.release_env(instance_id)
 
     def update(
         self,

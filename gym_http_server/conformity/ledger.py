@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ENVS = "/v1/envs/"
 KEY = "Idempotency-Key"
+HOLD = "Instance-Hold"
 MAX_INSTANCES = 31
 """Instances that the kit has at once; a deployment has others to serve."""
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 
 _SPACE_NAMES: Final = ("action_space", "observation_space")
+_HOLD_MEMBERS: Final = {"mode": str, "name": str | None, "until": str, "seconds": float | int}
+"""Members of an announced hold, with their types."""
 
 
 class Instance:
@@ -66,11 +68,12 @@ class Instance:
         # Its use; moments are seconds of Unix time and of the monotonic clock
         self.traffic = traffic or Traffic()
         self.lease = Lease(lease)
+        self.hold = AnnouncedHold()
         self._made = self._used = time.time(), time.monotonic()
         self._turn = Turn()
         # Its end
-        self._closing = False
-        self._was_lost = False
+        self._was_lost: bool | None = None
+        """Whether it was lost before it was closed; None until then."""
         self._last_words: tuple[IdempotencyKey, dict[str, Any]] | None = None
 
     @property
@@ -154,12 +157,12 @@ class Instance:
     @property
     def is_lost(self) -> bool:
         """Whether the environment died or was killed before it was closed."""
-        return self._was_lost if self._closing else self._worker.loss is not None
+        return self._worker.loss is not None if self._was_lost is None else self._was_lost
 
     @property
     def state(self) -> str:
         """`ready`, `busy`, `closed` or `lost`."""
-        if self._closing:
+        if self._was_lost is not None:
             return "closed"
         if self._worker.loss is not None:
             return "lost"
@@ -176,7 +179,7 @@ class Instance:
         if not self._turn.take_at_once():
             await self._turn.take()
         try:
-            if self._closing:
+            if self._was_lost is not None:
                 raise UnknownInstanceError.of(self.instance_id)
             if self._worker.loss is not None:
                 if self._last_words is not None and arguments.get(ONCE) == self._last_words[0]:
@@ -200,7 +203,7 @@ class Instance:
 
     def hand_over(self, connection: int, data: bytes, lender: Lender) -> bool:
         """Give a client's connection to the environment's process; see `engines.base.Worker.hand_over`."""
-        return not self._closing and self._worker.hand_over(connection, data, lender)
+        return self._was_lost is None and self._worker.hand_over(connection, data, lender)
 
     def recall(self) -> None:
         """Ask the environment's process for clients' connections."""
@@ -218,12 +221,11 @@ class Instance:
         """
         await self._turn.take()
         try:
-            if once is not None and not self._closing and self._worker.loss is None:
+            if once is not None and self._was_lost is None and self._worker.loss is None:
                 # The keys of calls are recorded in the environment's process.
                 with contextlib.suppress(EnvironmentDiedError, CallTimeoutError, InstanceLostError):
                     await self._worker.call("claim", {ONCE: once})
             self._was_lost = self.is_lost
-            self._closing = True
             await self._worker.close(at_once=at_once)
         finally:
             self._turn.pass_on()
@@ -244,6 +246,27 @@ class Lease:
     def age(self) -> float:
         """Seconds since the last renewal."""
         return time.monotonic() - self._renewed_at
+
+
+class AnnouncedHold:
+    """Who holds an instance, as its environment told with its last reply about it."""
+
+    def __init__(self) -> None:
+        self._state: Mapping[str, Any] | None = None
+        self._ends_at = 0.0
+
+    def note(self, announced: Any) -> None:
+        """Note the `announced` of a reply: third-party code runs in the process that sent it."""
+        is_right = isinstance(announced, dict) and all(
+            isinstance(announced.get(name), kinds) for name, kinds in _HOLD_MEMBERS.items()
+        )
+        self._state = {name: announced[name] for name in ("mode", "name", "until")} if is_right else None
+        self._ends_at = time.monotonic() + float(announced["seconds"]) if is_right else 0.0
+
+    @property
+    def state(self) -> Mapping[str, Any] | None:
+        """`mode`, `name` and `until`; None if nobody holds it."""
+        return self._state if time.monotonic() < self._ends_at else None
 
 
 class Turn:

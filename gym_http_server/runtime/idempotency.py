@@ -10,7 +10,15 @@ import collections
 import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
-from ..errors import GymHttpServerError, KeyReusedError, OutOfResourcesError, TooManyInstancesError, TooManyLanesError
+from ..errors import (
+    GymHttpServerError,
+    HoldEndedError,
+    InstanceHeldError,
+    KeyReusedError,
+    OutOfResourcesError,
+    TooManyInstancesError,
+    TooManyLanesError,
+)
 from .messages import MSGPACK, Reply
 
 if TYPE_CHECKING:
@@ -31,7 +39,13 @@ MAX_PLAIN_BYTES: Final = 64
 MAX_SHARED_REPLIES: Final = 4096
 """Maximum number of replies kept of operations that make and close environments."""
 
-_NOT_BEGUN: Final = (OutOfResourcesError, TooManyInstancesError, TooManyLanesError)
+_NOT_BEGUN: Final = (
+    HoldEndedError,
+    InstanceHeldError,
+    OutOfResourcesError,
+    TooManyInstancesError,
+    TooManyLanesError,
+)
 """Errors before anything was done; a repeated request is executed."""
 
 
@@ -63,6 +77,8 @@ class ReplyCache:
     def of(self, key: tuple[str, bytes], call: Callable[[], Reply]) -> Reply:
         """Return the reply of the first `call` with this key; a `GymHttpServerError` that it raised is raised again.
 
+        A call that was refused before anything was done is made again.
+
         Raises:
             KeyReusedError: the key is that of another request.
         """
@@ -72,7 +88,8 @@ class ReplyCache:
             try:
                 reply = call()
             except GymHttpServerError as error:
-                self._keep(name, digest, _Refusal(error.to_wire()), 0)
+                if not isinstance(error, _NOT_BEGUN):
+                    self._keep(name, digest, _Refusal(error.to_wire()), 0)
                 raise
             body, media_type, headers = reply
             # MessagePack is made to its size.

@@ -18,6 +18,7 @@ class Operation(NamedTuple):
         instead: advice for a client that asks it of the other kind.
         is_hot: it is part of a training loop (`x-hot-path`); counted for each instance by itself.
         is_keyed: it takes an Idempotency-Key.
+        is_held: it is refused while somebody else holds the instance, and takes an Instance-Hold.
     """
 
     operation_id: str
@@ -26,6 +27,7 @@ class Operation(NamedTuple):
     instead: str = ""
     is_hot: bool = False
     is_keyed: bool = False
+    is_held: bool = False
 
     @property
     def handler(self) -> str:
@@ -41,16 +43,18 @@ OPERATIONS: Final = (
     Operation("renewLeases"),
     Operation("deleteEnv", "claim", is_keyed=True),
     Operation("closeEnv", "claim", is_keyed=True),
-    Operation("resetEnv", "reset", "environment", "use resetBatch", is_hot=True, is_keyed=True),
-    Operation("stepEnv", "step", "environment", "use stepBatch", is_hot=True, is_keyed=True),
-    Operation("rollout", "rollout", "environment", "use stepBatch", is_hot=True, is_keyed=True),
-    Operation("resetBatch", "batch_reset", "batch", "use resetEnv", is_hot=True, is_keyed=True),
-    Operation("stepBatch", "batch_step", "batch", "use stepEnv", is_hot=True, is_keyed=True),
+    Operation("resetEnv", "reset", "environment", "use resetBatch", is_hot=True, is_keyed=True, is_held=True),
+    Operation("stepEnv", "step", "environment", "use stepBatch", is_hot=True, is_keyed=True, is_held=True),
+    Operation("rollout", "rollout", "environment", "use stepBatch", is_hot=True, is_keyed=True, is_held=True),
+    Operation("resetBatch", "batch_reset", "batch", "use resetEnv", is_hot=True, is_keyed=True, is_held=True),
+    Operation("stepBatch", "batch_step", "batch", "use stepEnv", is_hot=True, is_keyed=True, is_held=True),
+    Operation("holdEnv", "hold"),
+    Operation("releaseEnv", "release"),
     Operation("renderEnv", "render"),
     Operation("getTransitions", "transitions", "environment", "create a single environment for its tabular model"),
-    Operation("createSnapshot", "snapshot_create", is_hot=True, is_keyed=True),
+    Operation("createSnapshot", "snapshot_create", is_hot=True, is_keyed=True, is_held=True),
     Operation("listSnapshots", "snapshot_list"),
-    Operation("restoreSnapshot", "snapshot_restore", is_hot=True),
+    Operation("restoreSnapshot", "snapshot_restore", is_hot=True, is_held=True),
     Operation("deleteSnapshot", "snapshot_delete", is_hot=True),
     Operation("getActionSpace", "spaces"),
     Operation("getObservationSpace", "spaces"),
@@ -59,8 +63,8 @@ OPERATIONS: Final = (
     Operation("actionSpaceContainsValue", "contains_action", is_hot=True),
     Operation("actionSpaceContains", "contains_action", is_hot=True),
     Operation("observationSpaceContains", "contains_observation", is_hot=True),
-    Operation("startMonitor", "monitor_start"),
-    Operation("closeMonitor", "monitor_close"),
+    Operation("startMonitor", "monitor_start", is_held=True),
+    Operation("closeMonitor", "monitor_close", is_held=True),
     Operation("getMonitor", "monitor"),
     Operation("uploadRecording"),
     Operation("listEvaluations"),
@@ -75,6 +79,14 @@ OPERATIONS: Final = (
 
 KEYED: Final = frozenset(operation.operation_id for operation in OPERATIONS if operation.is_keyed)
 """The operationIds of operations that take an Idempotency-Key."""
+
+TAKES_HOLD: Final = frozenset(
+    operation.operation_id for operation in OPERATIONS if operation.is_held or operation.call in ("hold", "release")
+)
+"""The operationIds of operations that take an Instance-Hold."""
+
+HELD: Final = frozenset(operation.call for operation in OPERATIONS if operation.is_held)
+"""The calls of an instance that are refused while somebody else holds it."""
 
 HOT: Final = tuple(operation.operation_id for operation in OPERATIONS if operation.is_hot)
 """The operationIds of operations that are counted for each instance."""

@@ -21,10 +21,11 @@ from ..errors import (
     RenderModeError,
     ResetNeededError,
 )
+from .holds import HOLD, Holds
 from .idempotency import ONCE, ReplyCache
 from .making.construct import render_modes
 from .messages import JSON, MSGPACK, Description, Reply
-from .operations import CALLS, Kind
+from .operations import CALLS, HELD, Kind
 from .recording.monitor import NO_MONITOR, Camera, Monitor, schedule
 from .recording.trajectories import TrajectoryRecorder, described, what_is_kept
 from .recording.writer import RecordingWriter
@@ -64,6 +65,8 @@ class Served(SpaceCalls, abc.ABC):
     _has_reset = False
     _stays = ""
     """Why the environment's state cannot be read here; empty if it can."""
+    _holds: Holds | None = None
+    """Who holds the instance; None if nobody does."""
     _monitor: Monitor | None = None
     _trajectories: TrajectoryRecorder | None = None
     _recorded: Mapping[str, Any] = NO_MONITOR
@@ -97,7 +100,8 @@ class Served(SpaceCalls, abc.ABC):
 
         Args:
             operation: the call.
-            arguments: its arguments; with the members of an `IdempotencyKey` under `ONCE` it runs only once.
+            arguments: its arguments; with the members of an `IdempotencyKey` under `ONCE` it runs only once, with the token
+                of a hold under `HOLD` it is the holder's.
 
         Raises:
             UsageError, ConflictError: the call is refused.
@@ -116,6 +120,8 @@ class Served(SpaceCalls, abc.ABC):
         return self._serve(operation, serve, arguments)
 
     def _serve(self, operation: str, serve: Callable[..., Reply], arguments: Mapping[str, Any]) -> Reply:
+        if self._holds is not None or HOLD in arguments:
+            arguments = self._admitted(operation, arguments)
         self.usage.begin(operation)
         try:
             return serve(self, **arguments)
@@ -124,6 +130,39 @@ class Served(SpaceCalls, abc.ABC):
             raise
         finally:
             self.usage.end()
+
+    def _admitted(self, operation: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments without the token of a hold, if the call is not refused."""
+        others = dict(arguments)
+        token = others.pop(HOLD, None)
+        holds = self._holds or Holds()
+        if operation in HELD:
+            holds.admit(token)
+        self._holds = holds if holds else None
+        return others
+
+    def hold(
+        self, token: str | None, mode: str | None = None, name: str | None = None, seconds: float | None = None
+    ) -> Reply:
+        """Begin a hold, or renew that of a token; reply `{"token", "mode", "name", "seconds", "until", "announced"}`.
+
+        The arguments are those of `Holds.hold`.
+
+        Raises:
+            HoldEndedError: there is no hold to renew.
+            InstanceHeldError: somebody else has the exclusive hold.
+        """
+        holds = self._holds or Holds()
+        token = holds.hold(token, mode, name, seconds)
+        self._holds = holds
+        return encoded({"token": token, **(holds.state(token) or {}), "announced": holds.state()}, JSON)
+
+    def release(self, token: str | None, force: bool = False) -> Reply:
+        """End the hold of a token, or with `force` all; reply `{"released", "announced"}`."""
+        holds = self._holds or Holds()
+        is_released = holds.release(token, force=force)
+        self._holds = holds if holds else None
+        return encoded({"released": is_released, "announced": holds.state()}, JSON)
 
     def claim(self) -> Reply:
         """Reply `{}`, and reserve the idempotency key of a closing, which no other call may have."""

@@ -100,6 +100,7 @@ HEADERS = st.sampled_from(
         b"Connection: close\r\n", b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"Content-Encoding: gzip\r\n",
         b"Expect: 100-continue\r\n", b"X-Long: " + b"x" * 5000 + b"\r\n", b"Accept-Encoding: gzip\r\n",
         b"Host: localhost\r\n", b"Origin: http://localhost\r\n" * 2, b"Content-Type: text/plain\r\n",
+        b"Instance-Hold: nobody's\r\n",
     ]
 )  # fmt: skip
 HOSTS = st.sampled_from([*[b"Host: localhost\r\n"] * 30, b"", b"Host:\r\n", b"Host: a b\r\n"])

@@ -23,7 +23,14 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 LOGIN: Final = ("POST", "/login")
 """The request of the login form, which has the key."""
 
-REQUEST_HEADERS: Final = ("Accept", "Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
+REQUEST_HEADERS: Final = (
+    "Accept",
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Instance-Hold",
+    "X-Request-Id",
+)
 RESPONSE_HEADERS: Final = ("Retry-After", "Warning", "WWW-Authenticate", "X-Request-Id")
 
 

@@ -19,6 +19,7 @@ from .instances import InstanceHandlers
 from .lookups import Lookups, OptionsCheck
 from .monitor import MonitorHandlers
 from .planning import PlanningPlans
+from .play import PlayHandlers
 from .registry import RegistryHandlers
 from .results import ResultsHandlers
 from .server import MetricsHandlers, ServerHandlers
@@ -72,6 +73,7 @@ def handler_table(
     lookups = Lookups(settings.call_timeout)
     handlers = (
         InstanceHandlers(settings, instances, guard_of(settings), lookups, interpreters),
+        PlayHandlers(instances),
         SpaceHandlers(instances),
         ServerHandlers(instances, shut_down),
         MonitorHandlers(instances, results.recording_directory, lookups),

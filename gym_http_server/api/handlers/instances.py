@@ -211,6 +211,7 @@ def _described(instance: Instance) -> Reply:
             "steps": instance.steps,
             "episodes": instance.episodes,
             "state": instance.state,
+            "hold": instance.hold.state,
             "busy_since": None if instance.busy_since is None else _rfc3339(instance.busy_since),
             "traffic": [_told(tally) for tally in instance.tallies()],
         }

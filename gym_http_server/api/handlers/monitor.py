@@ -48,12 +48,12 @@ class MonitorHandlers:
             "video_callable": body.get("video_callable", False),
             "trajectories": body.get("trajectories", False),
         }
-        await instance.call("monitor_start", arguments)
+        await instance.call("monitor_start", call.held(arguments))
         return void_reply(call.accept)
 
     async def close_monitor(self, call: Call, instance_id: str) -> Reply:
         """Stop recording."""
-        await self._instances.get(instance_id).call("monitor_close", {})
+        await self._instances.get(instance_id).call("monitor_close", call.held({}))
         return void_reply(call.accept)
 
     async def get_monitor(self, call: Call, instance_id: str) -> Reply:

@@ -1,8 +1,8 @@
-"""The public exceptions: `ServerProblem`, an error reply, and `ServerConnectionError`, no reply."""
+"""The public exceptions: `ServerProblem`, an error reply, with two kinds for holds, and `ServerConnectionError`, no reply."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from .body import json_value
 
@@ -70,10 +70,42 @@ class ServerProblem(Exception):
             message = title if not text or text.startswith("<") else text[:_MAX_TEXT_CHARACTERS]
             return cls(status, "about:blank", title, message)
         title = str(members.get("title") or title)
-        return cls(
+        kind = str(members.get("type") or "about:blank")
+        return _KINDS.get(kind, cls)(
             status,
-            str(members.get("type") or "about:blank"),
+            kind,
             title,
             str(members.get("detail") or members.get("message") or title),
             {name: value for name, value in members.items() if name not in _KNOWN_MEMBERS},
         )
+
+
+class InstanceHeld(ServerProblem):
+    """Somebody else plays the instance: nothing was done, and the call can be repeated once it is given back."""
+
+    __module__ = _PUBLIC_MODULE
+
+    @property
+    def held_by(self) -> str | None:
+        """Who plays; None without a name."""
+        name = self.facts.get("held_by")
+        return None if name is None else str(name)
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which to try again."""
+        seconds = self.facts.get("retry_after")
+        return float(seconds) if isinstance(seconds, int | float) else 1.0
+
+
+class HoldEnded(ServerProblem):
+    """The hold of this client has ended, because it was not renewed in time or the instance was given back: nothing was done."""
+
+    __module__ = _PUBLIC_MODULE
+
+
+_KINDS: Final[dict[str, type[ServerProblem]]] = {
+    "urn:gym-http-server:problem:instance-held": InstanceHeld,
+    "urn:gym-http-server:problem:hold-ended": HoldEnded,
+}
+"""The class of problems that a program tells from others."""

@@ -70,6 +70,8 @@ class Transport:
             + ("" if api_key is None else f"Authorization: Bearer {_token(api_key)}\r\n")
         )
         self._heads: dict[tuple[str, str, str, str | None], bytes] = {}
+        self._holds: dict[str, str] = {}
+        """Tokens of held instances by the path before their operations."""
         # Connections.
         self._tls: ssl.SSLContext | None = _tls() if self._address.is_secure else None
         self._local = _Local()
@@ -138,6 +140,14 @@ class Transport:
             raise ServerProblem.of(reply.status, reply.reason, reply.body)
         return reply.body
 
+    def hold(self, path: str, token: str | None) -> None:
+        """Send a token in the header `Instance-Hold` with every request whose path begins with `path`; None sends none."""
+        if self._holds.get(path) != token:
+            # New objects: other threads may be reading or filling the old ones.
+            held = {**self._holds, path: token}
+            self._holds = {each: its for each, its in held.items() if its is not None}
+            self._heads = {}
+
     def close(self) -> None:
         """Close the connections of all threads, none of which may be in an exchange. A later exchange opens a new connection."""
         with self._lock:
@@ -149,18 +159,20 @@ class Transport:
         self, method: str, path: str, content: bytes | None, media_type: str, accept: str, key: bytes
     ) -> bytes:
         form = (method, path, accept, None if content is None else media_type)
-        head = self._heads.get(form)
+        heads = self._heads
+        head = heads.get(form)
         if head is None:
             head = self._head(*form)
-            if len(self._heads) >= _MAX_CACHED_HEADS:  # each instance has its own paths
-                self._heads.clear()
-            self._heads[form] = head
+            if len(heads) >= _MAX_CACHED_HEADS:  # each instance has its own paths
+                heads.clear()
+            heads[form] = head
         if content is None:
             return b"%b\r\n%b\r\n" % (head, key)
         return b"%b%d\r\n%b\r\n%b" % (head, len(content), key, content)
 
     def _head(self, method: str, path: str, accept: str, media_type: str | None) -> bytes:
         head = f"{method} {self._address.prefix}{path} HTTP/1.1\r\n{self._common_fields}Accept: {accept}\r\n"
+        head += "".join(f"Instance-Hold: {token}\r\n" for held, token in self._holds.items() if path.startswith(held))
         if media_type is not None:
             return f"{head}Content-Type: {media_type}\r\nContent-Length: ".encode()
         return head.removesuffix("\r\n").encode() if method == "GET" else f"{head}Content-Length: 0".encode()

@@ -22,6 +22,9 @@ class OperationBase(ABC):
     def _note_end(self, instance_id: str) -> None:  # noqa: B027 -- optional
         """Called when an instance was closed."""
 
+    def _note_hold(self, instance_id: str, token: str | None) -> None:  # noqa: B027 -- optional
+        """Called when an instance is held, with the token, and with None when it was given back."""
+
     @abstractmethod
     def _call(
         self,

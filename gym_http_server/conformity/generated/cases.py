@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from schemathesis import GenerationMode
 
 from ..exchange import MSGPACK
-from ..ledger import KEY, UNKNOWN_ID
+from ..ledger import HOLD, KEY, UNKNOWN_ID
 from .pool import LANES
 from .schema import is_hot
 
@@ -45,6 +45,7 @@ turns = itertools.count()
 
 def restrain(case: Case[Any], ledger: Ledger) -> None:
     """Make a generated request harmless for a deployment: no instances of others, long calls or foreign directories."""
+    share_hold(case)
     parameters = case.path_parameters or {}
     instance_id = parameters.get("instance_id")
     if instance_id is not None and ledger.may_be_foreign(str(instance_id)):
@@ -84,6 +85,16 @@ def renew_key(case: Case[Any]) -> None:
         case.headers[KEY] = f"{key[: MAX_KEY_CHARACTERS - len(turn)]}{turn}"
 
 
+def share_hold(case: Case[Any]) -> None:
+    """Take generated tokens away, which no hold has, and exclusive holds, which refuse all other requests."""
+    if not is_positive(case):
+        return
+    if case.headers:
+        case.headers.pop(HOLD, None)
+    if isinstance(case.body, dict) and case.operation.definition.raw["operationId"] == "holdEnv":
+        case.body = {**case.body, "mode": "shared"}
+
+
 def aim(case: Case[Any], pool: Pool, sample: Callable[[str], Any]) -> None:
     """Address a valid request to a live instance with an action of `sample`, and renew its key."""
     if is_positive(case) and "instance_id" in (case.path_parameters or {}):
@@ -93,6 +104,7 @@ def aim(case: Case[Any], pool: Pool, sample: Callable[[str], Any]) -> None:
             case.path_parameters["snapshot_id"] = pool.snapshot(instance_id, operation)
         fit(case, sample)
     renew_key(case)
+    share_hold(case)
 
 
 def steer(case: Case[Any], env_ids: Sequence[str], sample: Callable[[str], Any]) -> None:
@@ -101,6 +113,7 @@ def steer(case: Case[Any], env_ids: Sequence[str], sample: Callable[[str], Any])
     Three of four createEnv get one of `env_ids` and arguments for it: generated environments hardly ever exist.
     """
     renew_key(case)
+    share_hold(case)
     if not is_positive(case):
         return
     is_create = case.operation.definition.raw["operationId"] == "createEnv"

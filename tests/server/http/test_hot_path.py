@@ -82,6 +82,13 @@ class Twin:
         assert answer.status == 200, answer.body
         return answer.json["instance_id"]
 
+    def hold(self, instance_id: str) -> str:
+        """Take an instance over for longer than a test takes; return the token."""
+        body = b'{"seconds": 3600}'
+        answer = self.ask("POST", f"/v1/envs/{instance_id}/hold/", body, [("Content-Type", JSON)])
+        assert answer.status == 200, answer.body
+        return answer.json["token"]
+
 
 @pytest.fixture(scope="module")
 def twins() -> Iterator[tuple[Twin, Twin]]:
@@ -141,11 +148,13 @@ ACCEPTS = st.sampled_from(
     [None, None, JSON, MSGPACK, "*/*", f"{JSON}, {MSGPACK}", f"{JSON};q=0.1, {MSGPACK}", "text/html", "", "image/png"]
 )
 KEYS = st.sampled_from([*[None] * 6, "a", "b", "c", "", "a b", "x" * 256, '"quoted"'])
+HOLDS = st.sampled_from([*[None] * 8, *["{token}"] * 4, "nobody's", "", "a b", "x" * 65])
 FURTHER = (
     st.tuples(st.just("Content-Type"), CONTENT_TYPES)
     | st.tuples(st.just("Accept"), ACCEPTS)
     | st.tuples(st.just("Content-Encoding"), st.sampled_from(["gzip", "identity", ""]))
     | st.tuples(st.just("Idempotency-Key"), KEYS)
+    | st.tuples(st.just("Instance-Hold"), HOLDS)
 )
 ENDS = st.sampled_from([*["", "/"] * 5, "//", "?render=true", "/x", "%0A"])
 SNAPSHOTS = st.sampled_from(
@@ -164,6 +173,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, bytes | None, list[tuple[str, s
     path = path.replace("{snapshot_id}", draw(SNAPSHOTS)) + draw(ENDS)
     content_type = draw(CONTENT_TYPES)
     headers = [("Content-Type", content_type), ("Accept", draw(ACCEPTS)), ("Idempotency-Key", draw(KEYS))]
+    headers.append(("Instance-Hold", draw(HOLDS)))
     if draw(st.integers(0, 9)) == 0:
         headers += draw(st.lists(FURTHER, max_size=2))
     headers = [(name, value) for name, value in headers if value is not None]
@@ -188,15 +198,19 @@ def test_replies_are_equal_with_the_hot_path_and_without(
 ) -> None:
     """Status, headers and body of every reply are the same on twin seeded instances, and so is what was executed."""
     ids = [twin.create({**options, "seed": seed}) for twin in twins]
+    tokens = ["ended", "ended"]
+    if data.draw(st.integers(0, 3)) == 0:
+        tokens = [twin.hold(instance_id) for twin, instance_id in zip(twins, ids, strict=True)]
     first = "batch/reset" if "num_envs" in options else "reset"
     opening = [("POST", f"/v1/envs/{{instance_id}}/{first}/", None, [])] if data.draw(st.booleans()) else []
     for method, path, body, headers in itertools.chain(
         opening, data.draw(st.lists(requests(), min_size=1, max_size=6))
     ):
         answers, executed = [], []
-        for twin, instance_id in zip(twins, ids, strict=True):
+        for twin, instance_id, token in zip(twins, ids, tokens, strict=True):
             before = twin.calls.copy()
-            answer = twin.ask(method, path.replace("{instance_id}", instance_id), body, headers)
+            its = [(name, value.replace("{token}", token)) for name, value in headers]
+            answer = twin.ask(method, path.replace("{instance_id}", instance_id), body, its)
             told = re.sub(rb'"created_at":"[^"]*"', b"", answer.body.replace(instance_id.encode(), b"?" * 8))
             answers.append((answer.status, answer.headers, told))
             executed.append(twin.calls - before)

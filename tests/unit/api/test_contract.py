@@ -38,7 +38,7 @@ OPERATIONS = [
 ]
 
 
-WITHOUT_EXAMPLE = {"IdempotencyKey"}
+WITHOUT_EXAMPLE = {"HoldToken", "IdempotencyKey"}
 """Of what names one request there is no example: pages, generators and test tools send examples as they are."""
 
 
@@ -65,13 +65,21 @@ def test_the_handler_table_has_exactly_the_operations_of_the_document() -> None:
 
 
 def test_the_table_of_operations_says_what_the_document_says() -> None:
-    """Which operations there are, which belong to a training loop, and which take an Idempotency-Key."""
-    key = {"$ref": "#/components/parameters/IdempotencyKey"}
+    """Which operations there are, which belong to a training loop, and which take an Idempotency-Key and an Instance-Hold."""
+    key, hold = ({"$ref": f"#/components/parameters/{name}"} for name in ("IdempotencyKey", "InstanceHold"))
     of_document = {
-        (operation["operationId"], bool(operation.get("x-hot-path")), key in operation.get("parameters", []))
+        (
+            operation["operationId"],
+            bool(operation.get("x-hot-path")),
+            *(each in operation.get("parameters", []) for each in (key, hold)),
+        )
         for _, _, operation in OPERATIONS
     }
-    assert {(each.operation_id, each.is_hot, each.is_keyed) for each in operations.OPERATIONS} == of_document
+    of_table = {
+        (each.operation_id, each.is_hot, each.is_keyed, each.operation_id in operations.TAKES_HOLD)
+        for each in operations.OPERATIONS
+    }
+    assert of_table == of_document
 
 
 def test_every_call_of_the_table_is_a_method_of_the_instances_it_is_for() -> None:
@@ -205,7 +213,7 @@ STATUSES = {
     403: "ForbiddenDirectory",
     404: "UnknownEvaluation UnknownSnapshot",
     406: "RenderFormat",
-    409: "Conflict ResetNeeded InstanceKind RenderMode RecordingExists NotCopyable NoTransitionModel",
+    409: "Conflict ResetNeeded InstanceKind RenderMode RecordingExists NotCopyable InstanceHeld HoldEnded NoTransitionModel",
     410: "InstanceLost",
     413: "ReplyTooLarge TooManyLanes",
     422: "KeyReused",
