@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..runtime.idempotency import ONCE
 from ..runtime.messages import is_descriptor
-from ..runtime.shared.traffic import Traffic, tallies
+from ..runtime.shared.traffic import Traffic
 from .metadata import Metadata
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ..engines.base import Lender, Worker
     from ..runtime.idempotency import IdempotencyKey
     from ..runtime.messages import Description, Reply
-    from ..runtime.shared.traffic import Tally
 
 
 _SPACE_NAMES: Final = ("action_space", "observation_space")
@@ -145,9 +144,10 @@ class Instance:
             return None
         return datetime.fromtimestamp(time.time() - max(0.0, time.monotonic() - began), UTC)
 
-    def tallies(self) -> list[Tally]:
-        """Return the sums of the counters."""
-        return list(tallies(self.counted))
+    @property
+    def version(self) -> str:
+        """A text that is another after each step, reset and restore."""
+        return self._worker.usage.version
 
     @property
     def counted(self) -> list[Traffic]:

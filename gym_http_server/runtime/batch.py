@@ -23,6 +23,7 @@ from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
 from .recording.trajectories import drawn_seed, lane_info, lane_outcomes, repeatable
 from .recording.trajectory_values import frozen
 from .served import Served, as_object, outside
+from .sharing.live import LiveLanes
 from .space_calls import calling, encoded
 from .values.action_check import takes
 from .values.codec import checker, decoder, encoder
@@ -55,7 +56,8 @@ class Batch(Served):
     """
 
     KIND = "batch"
-    STATE = ("_observations", "_ended", "_has_reset", "_seed")
+    STATE = ("_observations", "_ended", "_has_reset", "_seed", "_live_state")
+    _live: LiveLanes
 
     def __init__(self, request: CreateRequest, *, may_fork: bool = True, usage: Usage | None = None) -> None:
         made = make_batch(request, may_fork=may_fork) if request.interpreter is None else make_guest_batch(request)
@@ -93,6 +95,7 @@ class Batch(Served):
         self._ended = np.zeros(self._lanes, np.bool_)
         self._is_seeded = np.zeros(self._lanes, np.bool_)  # lanes of which a reset had a seed
         self._no_reward: np.ndarray[Any, Any] | None = None
+        self._live = LiveLanes(self._lanes)
 
     def batch_reset(
         self,
@@ -131,8 +134,11 @@ class Batch(Served):
         self._has_reset = True
         self._seed = None
         self._ended[... if mask is None else mask] = False
+        begun = np.ones(self._lanes, np.bool_) if mask is None else mask
+        self._live.began(begun)
+        self.usage.count_leap()
         if self._monitor is not None:
-            self._monitor.lanes_began(np.ones(self._lanes, np.bool_) if mask is None else mask)
+            self._monitor.lanes_began(begun)
         seeds = self._lane_seeds(chosen)
         for lane in range(self._lanes) if mask is None else np.flatnonzero(mask).tolist():
             self._is_seeded[lane] |= seeds[lane] is not None
@@ -177,14 +183,18 @@ class Batch(Served):
             with self._calling("step"):
                 raise
         self._observations = observations
-        steps = self._lanes
-        if self.description.autoreset_mode == "next_step":
-            steps -= int(np.count_nonzero(self._ended))  # these lanes were only reset
+        resets = int(np.count_nonzero(self._ended)) if self.description.autoreset_mode == "next_step" else 0
         ended_before, self._ended = self._ended, terminated | truncated
         parts = None
         if infos or rewards.ndim > 1 or self._no_reward is not None:
             rewards, parts = self._split(rewards, infos)
-        self.usage.count(steps, int(np.count_nonzero(self._ended)))
+        ends = int(np.count_nonzero(self._ended))
+        self.usage.count(self._lanes - resets, ends)
+        self._live.stepped(decoded, rewards, parts, terminated, truncated, self._ended if ends else None)
+        if resets:
+            self._live.lanes_reset(ended_before)
+        elif ends and self.description.autoreset_mode == "same_step":
+            self._live.lanes_reset(self._ended)
         if recorder is not None and taken is not None:
             outcomes = lane_outcomes(rewards, terminated, truncated, parts)
             mode = self.description.autoreset_mode
@@ -289,6 +299,21 @@ class Batch(Served):
         else:
             frames = self._environment.render()
         return [None if frames is None else frames[lane] for lane in lanes]
+
+    def _live_lanes(self, lanes: Sequence[int]) -> list[dict[str, Any]]:
+        none = [None] * self._lanes
+        taken = self._live.actions
+        actions = none if taken is None else list(iterate(self._environment.action_space, taken))
+        observations = self._each_lane(self._observations) if self._has_reset else none
+        encode_action = encoder(self._action_space)
+        return [
+            {
+                "observation": None if observations[lane] is None else self._encode_observation(observations[lane]),
+                "action": None if actions[lane] is None else encode_action(actions[lane]),
+                **self._live.told(lane),
+            }
+            for lane in lanes
+        ]
 
     def snapshot_create(self, limit: int, media_type: str = JSON) -> Reply:
         """Save the state of every lane; see `Served.snapshot_create`.

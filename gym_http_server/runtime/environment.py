@@ -27,6 +27,7 @@ from .recording.trajectories import drawn_seed, repeatable
 from .recording.trajectory_values import frozen
 from .rollout import RolloutBuffer, kept, planned
 from .served import Served, as_object, outside
+from .sharing.live import LiveEpisode
 from .space_calls import calling, encoded
 from .transitions import transition_model
 from .values.action_check import takes
@@ -60,7 +61,8 @@ class Environment(Served):
     """
 
     KIND = "environment"
-    STATE = ("_observation", "_under_way", "_has_reset", "_seed")
+    STATE = ("_observation", "_under_way", "_has_reset", "_seed", "_live_state")
+    _live: LiveEpisode
 
     def __init__(self, request: CreateRequest, *, owns_process: bool = True, usage: Usage | None = None) -> None:
         made = make(request) if request.interpreter is None else make_guest(request)
@@ -90,6 +92,7 @@ class Environment(Served):
         self._observation: Any = None
         self._under_way = False
         self._kept_frame: tuple[int, Any] | None = None
+        self._live = LiveEpisode()
 
     def _compile(self, action_space: gymnasium.Space[Any], observation_space: gymnasium.Space[Any]) -> None:
         self._action_space, self._observation_space = action_space, observation_space
@@ -329,6 +332,12 @@ class Environment(Served):
     def _observed(self) -> dict[str, Any]:
         return self._with_spaces({"observation": self._encode_observation(self._observation)})
 
+    def _live_lanes(self, lanes: Sequence[int]) -> list[dict[str, Any]]:  # noqa: ARG002 -- lane 0
+        told = self._live.told()
+        if told["action"] is not None:
+            told["action"] = encoder(self._action_space)(told["action"])
+        return [{"observation": self._encode_observation(self._observation) if self._has_reset else None, **told}]
+
     def _frame_to_keep(self) -> Any:
         return None if self.description.render_mode in (None, "human") else self._frame()
 
@@ -350,6 +359,8 @@ class Environment(Served):
         self._kept_frame = None
         self._has_reset = self._under_way = True
         self._observation = observation
+        self._live.began()
+        self.usage.count_leap()
         self._follow_spaces()
         if self._monitor is not None:
             self._monitor.began()
@@ -375,6 +386,7 @@ class Environment(Served):
     def _step(self, action: Any, types: Types | None = None) -> tuple[Any, float | None, bool, bool, Any, Parts | None]:
         recorder = self._trajectories
         taken = None if recorder is None else frozen(action)
+        chosen = action
         if self._prepare_action is not None:
             action = self._prepare_action(action)
         parts: Parts | None = None
@@ -406,6 +418,7 @@ class Environment(Served):
         ended = terminated or truncated
         self._under_way = not ended
         self.usage.count(1, int(ended))
+        self._live.stepped(chosen, reward, parts, terminated, truncated)
         if recorder is not None:
             recorder.stepped(0, taken, observation, outcome, info, ended=ended)
         if self._monitor is not None:

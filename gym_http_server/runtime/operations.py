@@ -51,6 +51,7 @@ OPERATIONS: Final = (
     Operation("holdEnv", "hold"),
     Operation("releaseEnv", "release"),
     Operation("renderEnv", "render"),
+    Operation("getLive", "live"),
     Operation("getTransitions", "transitions", "environment", "create a single environment for its tabular model"),
     Operation("createSnapshot", "snapshot_create", is_hot=True, is_keyed=True, is_held=True),
     Operation("listSnapshots", "snapshot_list"),

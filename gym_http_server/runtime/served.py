@@ -30,6 +30,7 @@ from .recording.monitor import NO_MONITOR, Camera, Monitor, schedule
 from .recording.trajectories import TrajectoryRecorder, described, what_is_kept
 from .recording.writer import RecordingWriter
 from .shared.usage import Usage
+from .sharing.summary import summarised
 from .snapshots.snapshots import Snapshots
 from .space_calls import SpaceCalls, calling, encoded
 from .values.rendered_frame import encode_frame, filmable, goes_packed, packable
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import gymnasium
 
     from .messages import CreateRequest
+    from .sharing.live import LiveEpisode, LiveLanes
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class Served(SpaceCalls, abc.ABC):
     _trajectories: TrajectoryRecorder | None = None
     _recorded: Mapping[str, Any] = NO_MONITOR
     _environment: Any
+    _live: LiveEpisode | LiveLanes
 
     def __init_subclass__(cls) -> None:
         """Collect the methods that the table of operations names for this kind."""
@@ -186,16 +189,52 @@ class Served(SpaceCalls, abc.ABC):
         mode = filmable(self.description.render_mode, render_modes(self._environment))
         if not self._has_reset:
             raise ResetNeededError("render before the first reset: call reset first")
-        count = self.description.num_envs or 1
-        if lane is not None and lane >= count:
-            lanes = "only lane 0" if count == 1 else f"the lanes 0 to {count - 1}"
-            raise InvalidValueError(f"there is no lane {lane}: this instance has {lanes}")
+        lanes = self._asked_lanes(lane)
         with calling("render"):
             if lane is None and self.description.num_envs is not None and goes_packed(mode, media_types):
-                frames = [packable(frame, mode) for frame in self._frames(range(count))]
+                frames = [packable(frame, mode) for frame in self._frames(lanes)]
                 return encoded({"frames": frames}, MSGPACK)
-            [frame] = self._frames((lane or 0,))
+            [frame] = self._frames(lanes[:1])
             return Reply(*encode_frame(frame, mode, media_types))
+
+    def live(
+        self, lane: int | None = None, max_elements: int | None = None, after_episode: int = 0, media_type: str = JSON
+    ) -> Reply:
+        """Reply what viewers see: the contract's `LiveState`.
+
+        Args:
+            lane: the lane of a batch; None for all.
+            max_elements: maximum number of elements of an array; larger ones are summarised.
+            after_episode: number of the episode after which episodes are told.
+            media_type: the media type of the reply.
+
+        Raises:
+            InvalidValueError: the lane does not exist.
+        """
+        lanes = self._asked_lanes(lane)
+        with calling("live"):
+            told = self._live_lanes(lanes)
+        if max_elements is not None:
+            for each in told:
+                each.update({name: summarised(each[name], max_elements) for name in ("observation", "action")})
+        usage = self.usage
+        reply = {
+            "version": usage.version,
+            "steps": usage.steps,
+            "episodes": usage.episodes,
+            "lanes": [{"lane": number, **each} for number, each in zip(lanes, told, strict=True)],
+            "latest_episodes": self._live.episodes.after(after_episode),
+        }
+        return encoded(reply, media_type)
+
+    def _asked_lanes(self, lane: int | None) -> Sequence[int]:
+        count = self.description.num_envs or 1
+        if lane is None:
+            return range(count)
+        if lane >= count:
+            lanes = "only lane 0" if count == 1 else f"the lanes 0 to {count - 1}"
+            raise InvalidValueError(f"there is no lane {lane}: this instance has {lanes}")
+        return (lane,)
 
     def monitor_start(
         self,
@@ -293,6 +332,7 @@ class Served(SpaceCalls, abc.ABC):
         snapshot.saved.put_back()
         for name, value in snapshot.own.items():
             setattr(self, name, value)
+        self.usage.count_leap()
         self._follow_spaces()
         if self._monitor is not None:
             self._monitor.interrupt()
@@ -319,6 +359,14 @@ class Served(SpaceCalls, abc.ABC):
             self._close()
         except Exception:
             logger.exception("closing %s failed", self.description.env_id)
+
+    @property
+    def _live_state(self) -> Any:
+        return self._live.state
+
+    @_live_state.setter
+    def _live_state(self, saved: Any) -> None:
+        self._live.state = saved
 
     def _close_monitor(self) -> None:
         if self._monitor is not None:
@@ -351,6 +399,10 @@ class Served(SpaceCalls, abc.ABC):
     @abc.abstractmethod
     def _frames(self, lanes: Sequence[int]) -> Sequence[Any]:
         """Return the result of `render()` for each lane; a single environment has lane 0."""
+
+    @abc.abstractmethod
+    def _live_lanes(self, lanes: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the members of the contract's `LiveLane` of some lanes but for their number."""
 
     @abc.abstractmethod
     def _observed(self) -> dict[str, Any]:

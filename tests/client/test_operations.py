@@ -118,6 +118,13 @@ CALLS = [
         None,
     ),
     (lambda c: c.render_env("a1"), "GET", "/v1/envs/a1/render/", None),
+    (lambda c: c.get_live("a1"), "GET", "/v1/envs/a1/live/", None),
+    (
+        lambda c: c.get_live("a1", lane=1, max_elements=9, after_episode=12),
+        "GET",
+        "/v1/envs/a1/live/?lane=1&max_elements=9&after_episode=12",
+        None,
+    ),
     (lambda c: c.get_transitions("a1"), "GET", "/v1/envs/a1/transitions/", None),
     (lambda c: c.create_snapshot("a1"), "POST", "/v1/envs/a1/snapshots/", None),
     (lambda c: c.list_snapshots("a1"), "GET", "/v1/envs/a1/snapshots/", None),

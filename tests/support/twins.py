@@ -45,7 +45,7 @@ class Twin(threading.Thread):
         )
         if self._lanes is not None:
             options["vectorization_mode"] = "sync"
-        self._instance_id = self._client.create_env(env_id, **options)["instance_id"]
+        self.instance_id = self._client.create_env(env_id, **options)["instance_id"]
         self._is_over = threading.Event()
         self.steps = 0
         self.returns: list[float] = []
@@ -53,7 +53,7 @@ class Twin(threading.Thread):
 
     def record(self, directory: Path) -> None:
         """Have the server record the episodes; `check_recording` compares them."""
-        self._client.start_monitor(self._instance_id, str(directory))
+        self._client.start_monitor(self.instance_id, str(directory))
 
     def run(self) -> None:
         try:
@@ -69,7 +69,7 @@ class Twin(threading.Thread):
         if self.ident is not None:
             self.join(120)
         self._local.close()
-        self._client.close_env(self._instance_id)
+        self._client.close_env(self.instance_id)
         self._client.close()
 
     def check(self) -> None:
@@ -89,13 +89,13 @@ class Twin(threading.Thread):
         chance = np.random.default_rng(seed)
         space = self._local.action_space
         space.seed(seed)
-        reply = self._client.reset_env(self._instance_id, seed=seed)
+        reply = self._client.reset_env(self.instance_id, seed=seed)
         observation, _ = self._local.reset(seed=seed)
         np.testing.assert_array_equal(reply["observation"], observation)
         total = 0.0
         for _ in range(steps):
             action = space.sample()
-            reply = self._client.step_env(self._instance_id, action)
+            reply = self._client.step_env(self.instance_id, action)
             observation, reward, terminated, truncated, _ = self._local.step(action)
             np.testing.assert_array_equal(reply["observation"], observation)
             assert (reply["reward"], reply["terminated"], reply["truncated"]) == (reward, terminated, truncated)
@@ -105,16 +105,16 @@ class Twin(threading.Thread):
                 self.returns.append(total)
                 total = 0.0
                 again = int(chance.integers(1 << 30))
-                reply = self._client.reset_env(self._instance_id, seed=again)
+                reply = self._client.reset_env(self.instance_id, seed=again)
                 np.testing.assert_array_equal(reply["observation"], self._local.reset(seed=again)[0])
 
     def _play_batch(self, seed: int, steps: int) -> None:
         self._local.action_space.seed(seed)
-        reply = self._client.reset_batch(self._instance_id, seed=seed)
+        reply = self._client.reset_batch(self.instance_id, seed=seed)
         np.testing.assert_array_equal(reply["observations"], self._local.reset(seed=seed)[0])
         for _ in range(steps):
             actions = self._local.action_space.sample()
-            reply = self._client.step_batch(self._instance_id, actions)
+            reply = self._client.step_batch(self.instance_id, actions)
             observations, rewards, terminated, truncated, _ = self._local.step(actions)
             np.testing.assert_array_equal(reply["observations"], observations)
             np.testing.assert_array_equal(reply["rewards"], rewards)

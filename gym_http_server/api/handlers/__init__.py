@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from ...instances.shared_replies import SharedReplies
 from ...results.kwargs import KwargsGuard
 from ...results.roots import Roots
 from ...runtime.operations import OPERATIONS
@@ -40,6 +41,10 @@ Plan: TypeAlias = "Callable[..., dict[str, Any]]"
 
 Handler: TypeAlias = "Callable[..., Awaitable[Reply]]"
 """Takes the `Call`, all parameters and the body; returns the reply."""
+
+
+SHARED: Final = ("renderEnv", "getLive")
+"""The operationIds of operations whose replies viewers share; they take `max_age`."""
 
 
 def plan_table(settings: Settings) -> dict[str, Plan]:
@@ -84,6 +89,7 @@ def handler_table(
     plans = plan_table(settings)
     calls = {each.operation_id: each.call for each in OPERATIONS}
     planned = {name: execution.handler(calls[name], plan) for name, plan in plans.items()}
+    planned |= {name: execution.shared_handler(calls[name], plans[name]) for name in SHARED}
     return {**_methods(handlers), **planned}
 
 
@@ -102,6 +108,7 @@ class Execution:
 
     def __init__(self, settings: Settings, instances: Instances) -> None:
         self._instances = instances
+        self._shared = SharedReplies()
         self._options = OptionsCheck(guard_of(settings), Lookups(settings.call_timeout))
 
     async def execute(self, call: str, instance_id: str, arguments: Mapping[str, Any]) -> Reply:
@@ -113,15 +120,28 @@ class Execution:
     def handler(self, call: str, plan: Plan) -> Handler:
         """Return the handler of an operation with a plan."""
 
-        @functools.wraps(plan)
         async def handle(**given: Any) -> Reply:
             instance_id = given.pop("instance_id")
             return await self.execute(call, instance_id, plan(**given))
 
-        # connexion reads from it which parameters to pass.
-        instance_id = inspect.Parameter("instance_id", inspect.Parameter.KEYWORD_ONLY)
-        handle.__signature__ = inspect.Signature((*inspect.signature(plan).parameters.values(), instance_id))  # type: ignore[attr-defined]  # PEP 362
-        return handle
+        return _with_parameters(handle, plan, "instance_id")
+
+    def shared_handler(self, call: str, plan: Plan) -> Handler:
+        """Return the handler of an operation with a plan whose replies viewers share."""
+
+        async def handle(max_age: float = 0, **given: Any) -> Reply:
+            instance = self._instances.get(given.pop("instance_id"))
+            return await self._shared.of(instance, call, plan(**given), max_age)
+
+        return _with_parameters(handle, plan, "instance_id", "max_age")
+
+
+def _with_parameters(handle: Handler, plan: Plan, *names: str) -> Handler:
+    """Return a handler with the plan's parameters and others, which connexion reads to know what to pass."""
+    others = (inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names)
+    functools.update_wrapper(handle, plan)
+    handle.__signature__ = inspect.Signature((*inspect.signature(plan).parameters.values(), *others))  # type: ignore[attr-defined]  # PEP 362
+    return handle
 
 
 def _methods(objects: Iterable[object]) -> dict[str, Any]:

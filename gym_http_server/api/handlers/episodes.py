@@ -51,6 +51,12 @@ class EpisodePlans:
         """Return the current frame."""
         return {"media_types": acceptable(call.accept, FRAME_TYPES), "lane": lane}
 
+    def get_live(
+        self, call: Call, lane: int | None = None, max_elements: int | None = None, after_episode: int = 0
+    ) -> dict[str, Any]:
+        """Return the latest step."""
+        return call.arguments(lane=lane, max_elements=max_elements, after_episode=after_episode)
+
 
 def seed_of(body: dict[str, Any], name: str = "seed") -> Any:
     """Return the seed of a body: a number, or decimal digits under `wide_…`.

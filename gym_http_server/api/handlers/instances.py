@@ -18,6 +18,7 @@ from ...instances.metadata import Metadata
 from ...interpreters.interpreters import told_by
 from ...runtime.idempotency import SharedReplyCache, compact
 from ...runtime.messages import CreateRequest
+from ...runtime.shared.traffic import tallies
 from ..call import json_reply, void_reply
 from .episodes import seed_of
 
@@ -213,7 +214,7 @@ def _described(instance: Instance) -> Reply:
             "state": instance.state,
             "hold": instance.hold.state,
             "busy_since": None if instance.busy_since is None else _rfc3339(instance.busy_since),
-            "traffic": [_told(tally) for tally in instance.tallies()],
+            "traffic": [_told(tally) for tally in tallies(instance.counted)],
         }
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from .base import OperationBase, given, instance_path
 
@@ -124,6 +124,27 @@ class EpisodeMethods(OperationBase):
         """
         rest = "/render/" if lane is None else f"/render/?lane={lane}"
         return self._file(instance_path(instance_id, rest), media_type)
+
+    def get_live(
+        self, instance_id: str, *, lane: int | None = None, max_elements: int | None = None, after_episode: int = 0
+    ) -> dict[str, Any]:
+        """Return the latest step of an instance, as somebody who watches sees it; whoever steps it goes on undisturbed.
+
+        Args:
+            instance_id: an environment or a batch.
+            lane: a lane of a batch; None for all.
+            max_elements: larger arrays, lists and texts come as their summary: an object with `summary_of`, `shape` and,
+                for numbers, `dtype`, `min`, `max` and `mean`.
+            after_episode: number of the episode after which episodes are returned.
+
+        Returns:
+            `lanes`, each with `observation`, `action`, `reward`, `terminated`, `truncated`, and the `return` and `length`
+            of its current episode; `latest_episodes`, each with `number`, `lane`, `return` and `length`; `steps`;
+            `episodes`; and `version`, a text that is another after each step, reset and restore.
+        """
+        asked = given(lane=lane, max_elements=max_elements, after_episode=after_episode or None)
+        path = instance_path(instance_id, "/live/")
+        return self._call("GET", f"{path}?{urlencode(asked)}" if asked else path, hot=True, repeatable=True)
 
     def create_snapshot(self, instance_id: str) -> str:
         """Save the state of an instance with its random generators; return the id of the snapshot.

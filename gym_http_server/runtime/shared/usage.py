@@ -10,9 +10,9 @@ from typing import Final
 
 from ..operations import CALLS
 
-CELLS: Final = 9
-_STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION, _STEPS_BEFORE, _EPISODES_BEFORE, _SPACES = range(
-    CELLS
+CELLS: Final = 10
+_STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION, _STEPS_BEFORE, _EPISODES_BEFORE, _SPACES, _LEAPS = (
+    range(CELLS)
 )
 _NAMES: Final = tuple(CALLS)
 _INDEX: Final = {name: float(index) for index, name in enumerate(CALLS)}
@@ -53,6 +53,15 @@ class Usage:
     def count_spaces(self) -> None:
         """Record that the environment has other spaces than before."""
         self._cells[_SPACES] += 1
+
+    def count_leap(self) -> None:
+        """Record that the environment's state became another without a step: by a reset or a restore."""
+        self._cells[_LEAPS] += 1
+
+    @property
+    def version(self) -> str:
+        """A text that is another after each step, reset and restore."""
+        return f"{self.steps}.{int(within(self._cells[_LEAPS]))}"
 
     @property
     def space_changes(self) -> int:

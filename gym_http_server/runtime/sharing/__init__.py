@@ -1,0 +1,1 @@
+"""An instance between several: what viewers are told of it."""
