@@ -17,6 +17,7 @@ from ..errors import (
     ReplyTooLargeError,
     ResetNeededError,
 )
+from .controls import controls
 from .guests.making import make_guest
 from .making.construct import render_modes
 from .making.declared import declared
@@ -313,6 +314,11 @@ class Environment(Served):
             raise NoTransitionModelError(f"there is no tabular model: {self._stays}")
         with calling("transitions"):
             return encoded(transition_model(self._environment), JSON)
+
+    def controls(self) -> Reply:
+        """Reply `{"keys", "meanings"}` (see `controls.controls`)."""
+        with calling("controls"):
+            return encoded(controls(self._environment, self._part("action")), JSON)
 
     @property
     def _metadata(self) -> Mapping[str, Any]:

@@ -50,6 +50,7 @@ OPERATIONS: Final = (
     Operation("stepBatch", "batch_step", "batch", "use stepEnv", is_hot=True, is_keyed=True, is_held=True),
     Operation("holdEnv", "hold"),
     Operation("releaseEnv", "release"),
+    Operation("getControls", "controls", "environment", "make a single environment to play it"),
     Operation("renderEnv", "render"),
     Operation("getLive", "live"),
     Operation("getTransitions", "transitions", "environment", "create a single environment for its tabular model"),

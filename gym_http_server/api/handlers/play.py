@@ -49,6 +49,10 @@ class PlayHandlers:
         told = await self._announced(instance_id, "release", {"token": call.hold, "force": force})
         return json_reply(told)
 
+    async def get_controls(self, call: Call, instance_id: str) -> Reply:
+        """Return the keys and the meanings of the actions."""
+        return await self._instances.get(instance_id).call("controls", {})
+
     async def _announced(self, instance_id: str, call: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reply to a call, without the state of the instance's holds, which is noted."""
         instance = self._instances.get(instance_id)

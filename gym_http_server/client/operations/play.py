@@ -40,6 +40,14 @@ class PlayMethods(OperationBase):
         self._note_hold(instance_id, hold["token"])
         return hold
 
+    def get_controls(self, instance_id: str) -> dict[str, Any]:
+        """Return how a person plays a single environment, as far as it tells.
+
+        Returns:
+            `keys`, a list with `keys`, which are pressed together, and their `action`; `meanings`, a text for each action.
+        """
+        return self._call("GET", instance_path(instance_id, "/controls/"), repeatable=True)
+
     def release_env(self, instance_id: str, *, force: bool = False) -> bool:
         """Give an instance back; return whether there was a hold to end.
 
