@@ -1,18 +1,20 @@
 """The command `gym-http-server`: settings as options and environment variables, errors as one line.
 
-Without a subcommand it serves; `spec` prints the contract, `check` checks a server against it.
+Without a subcommand it serves; `spec` prints the contract, `check` checks a server against it, `replay` and
+`export` work with recordings.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import logging
 import os
 import shlex
 import signal
 import sys
 import typing
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,6 +23,9 @@ from .errors import GymHttpServerError
 from .support.surroundings import open_standard_descriptors, say, working_directory
 
 PROGRAM = "gym-http-server"
+
+_ELSEWHERE: Final = {"check": ".conformity.command", "export": ".commands.export", "replay": ".commands.replay"}
+"""Modules of subcommands."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -65,19 +70,18 @@ def command() -> click.Group:
 
 
 class Commands(click.Group):
-    """The subcommands; `check` is imported only when it is used."""
+    """The subcommands; those of other modules are imported only when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands."""
-        return sorted({*super().list_commands(ctx), "check"})
+        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of that name, or None."""
-        if cmd_name == "check":
-            from .conformity.command import check
-
-            return check
-        return super().get_command(ctx, cmd_name)
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(importlib.import_module(_ELSEWHERE[cmd_name], __package__), cmd_name)
+        return found
 
 
 class Quoted(click.types.StringParamType):

@@ -12,6 +12,7 @@ GymHttpServerError
 │   ├── RenderFormatError           the environment's render mode cannot give the format asked for
 │   ├── ForbiddenDirectoryError     the directory lies outside the results roots
 │   ├── NoRecordingError            the directory holds no recording that can be read
+│   ├── ExportError                 what is recorded cannot be written in that format, or to that directory
 │   ├── UnknownEvaluationError      there is no evaluation of that id
 │   └── UnknownSnapshotError        the instance has no snapshot of that id
 ├── ConflictError                   right request, wrong moment or wrong instance
@@ -173,6 +174,10 @@ class ForbiddenDirectoryError(UsageError):
 
 class NoRecordingError(UsageError):
     """The directory holds no recording that can be read."""
+
+
+class ExportError(UsageError):
+    """What is recorded cannot be written in that format, or to that directory."""
 
 
 class UnknownEvaluationError(UsageError):

@@ -37,6 +37,7 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.RenderFormatError: 406,
     errors.ForbiddenDirectoryError: 403,
     errors.NoRecordingError: 400,
+    errors.ExportError: 400,
     errors.UnknownEvaluationError: 404,
     errors.UnknownSnapshotError: 404,
     errors.ConflictError: 409,

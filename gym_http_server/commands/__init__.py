@@ -1,0 +1,1 @@
+"""Subcommands that work with recordings, as a client of a server."""
