@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from .. import __version__
+from ..datasets.export_directory import ExportDirectory
 from ..datasets.minari_format import ROOT_VARIABLE, dataset_id, datasets_root
-from ..datasets.output import Output
 from ..datasets.replay import repeated
 from ..datasets.spool import Spool
 from ..datasets.survey import Survey
@@ -68,7 +68,7 @@ def export(
         target = Path(output or _default_output(form, directory))
         facts = {"format": form, "recording": str(directory.resolve()), "version": __version__}
         name = dataset_id(target.absolute()) if form == "minari" else ""
-        exported = Output(target, force=force, facts=facts)
+        exported = ExportDirectory(target, force=force, facts=facts)
         episodes: Iterable[RecordedEpisode] = trajectories
         if trajectories.kept == "actions":
             settings = {} if context.parent is None else context.parent.params

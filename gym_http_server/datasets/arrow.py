@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
+import msgpack
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import ExportError
-from ..runtime.values.encoding import msgpack_bytes
 from .forms import MAX_EXACT_INTEGER, Form, Items, Mixed, Number, Record, Tensor, Words
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Listed:
 Column: TypeAlias = Form | Listed
 
 PACKED = {"encoding": "msgpack"}
-"""Metadata of a field of values that have no column of their own: each is MessagePack, as the contract has it."""
+"""Metadata of a field of values that have no column of their own: each is MessagePack, with arrays as the contract has them."""
 
 
 def arrow_type(form: Column) -> pa.DataType | None:
@@ -86,7 +86,7 @@ def arrow_array(form: Column, values: Sequence[Any]) -> pa.Array:
         case Listed(dtype):
             return _nested(np.stack(values, dtype=dtype))
         case Mixed():
-            return pa.array([None if value is None else msgpack_bytes(value) for value in values], pa.binary())
+            return pa.array([None if value is None else _packed(value) for value in values], pa.binary())
         case Record():
             return _records(form, values)
         case Items(item):
@@ -96,6 +96,26 @@ def arrow_array(form: Column, values: Sequence[Any]) -> pa.Array:
             parts = pa.nulls(len(flat)) if arrow_type(item) is None else arrow_array(item, flat)
             return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), parts, mask=_mask(values))
     return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _packed(value: Any) -> bytes:
+    try:
+        packed: bytes = msgpack.packb(value, default=_packed_numpy)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ExportError(f"a value has no form in MessagePack: {error}") from None
+    return packed
+
+
+def _packed_numpy(value: Any) -> Any:
+    if isinstance(value, complex):
+        return [value.real, value.imag]
+    if isinstance(value, np.ndarray | np.generic):
+        if value.dtype.kind in "OUSMm":
+            return value.astype(str).tolist() if value.dtype.kind in "Mm" else value.tolist()
+        if isinstance(value, np.ndarray) or value.dtype.kind == "c" or value.dtype.itemsize > _WIDE_BYTES:
+            return {"dtype": value.dtype.str, "shape": list(value.shape), "data": value.tobytes()}
+        return value.item()
+    raise TypeError(f"it is of type {type(value).__name__}")
 
 
 def _mask(values: Sequence[Any]) -> pa.Array | None:

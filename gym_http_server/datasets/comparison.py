@@ -32,6 +32,21 @@ def difference(recorded: Any, repeated: Any) -> str | None:
     return None if _is_same(recorded, repeated) else f": {_shown(recorded)} was recorded, now {_shown(repeated)}"
 
 
+def in_types_of(recorded: Any, repeated: Any) -> Any:
+    """Return a repeated value with the types and dtypes of the recorded one, as a batch gives values of an environment."""
+    try:
+        if isinstance(recorded, np.ndarray | np.generic):
+            array = np.asarray(repeated).astype(recorded.dtype)
+            return array if isinstance(recorded, np.ndarray) else array[()]
+        if isinstance(recorded, Mapping):
+            return {key: in_types_of(recorded.get(key), value) for key, value in repeated.items()}
+        if isinstance(recorded, tuple | list) and len(recorded) == len(repeated):
+            return type(recorded)(map(in_types_of, recorded, repeated))
+    except (TypeError, ValueError, AttributeError):
+        return repeated
+    return repeated
+
+
 def _first(parts: Any) -> str | None:
     for place, recorded, repeated in parts:
         found = difference(recorded, repeated)

@@ -70,7 +70,7 @@ def form_of(value: Any) -> Form:
     if value is None:
         return Nothing()
     if isinstance(value, np.ndarray) and value.ndim:
-        return Tensor(value.dtype, value.shape) if _is_plain(value.dtype) else Mixed()
+        return Tensor(_native(value.dtype), value.shape) if _is_plain(value.dtype) else Mixed()
     if isinstance(value, str):
         return Words()
     if isinstance(value, GraphInstance):
@@ -97,7 +97,7 @@ def _form_of_scalar(value: Any) -> Form:
     if isinstance(value, float):  # and float64, which is one
         return Number(_FLOAT64)
     if isinstance(value, np.generic | np.ndarray) and _is_plain(value.dtype):
-        return Number(value.dtype)
+        return Number(_native(value.dtype))
     return Mixed()
 
 
@@ -139,6 +139,10 @@ def _common(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any] | None:
 
 def _is_plain(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in _KINDS and dtype.itemsize <= _MAX_ITEM_BYTES
+
+
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype.newbyteorder("=")
 
 
 def _has_texts(value: Mapping[Any, Any]) -> bool:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-from .comparison import difference
+from .comparison import difference, in_types_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +90,7 @@ def repeated(
                     yield episode, _verdict(episode, "impossible", None, _INSEPARABLE)
                     continue
                 if episode.lane not in steppers:
-                    steppers[episode.lane] = _Lane(open_stepper())
+                    steppers[episode.lane] = _Lane(open_stepper(), is_of_batch=trajectories.num_envs is not None)
                 yield steppers[episode.lane].repeat(episode, is_kept=is_kept)
         finally:
             for lane in steppers.values():
@@ -102,10 +102,12 @@ class _Lane:
 
     Args:
         stepper: its environment.
+        is_of_batch: whether it was one of a batch, which has one type for the values of all lanes.
     """
 
-    def __init__(self, stepper: Stepper) -> None:
+    def __init__(self, stepper: Stepper, *, is_of_batch: bool) -> None:
         self.stepper = stepper
+        self._is_of_batch = is_of_batch
         self._gap = ""
 
     def repeat(self, episode: RecordedEpisode, *, is_kept: bool) -> tuple[RecordedEpisode, EpisodeVerdict]:
@@ -118,7 +120,7 @@ class _Lane:
         observations: list[Any] = []
         infos: list[Any] = []
         try:
-            for step, (observation, info, differing) in enumerate(_steps(episode, self.stepper)):
+            for step, (observation, info, differing) in enumerate(self._steps(episode)):
                 if differing and first is None:
                     first = step, differing
                 if is_kept:
@@ -134,39 +136,34 @@ class _Lane:
             return episode, _verdict(episode, "equal", None, "")
         return episode, _verdict(episode, "different", *first)
 
+    def _steps(self, episode: RecordedEpisode) -> Iterator[tuple[Any, Any, str]]:
+        """Repeat an episode; yield observation, info and what differs of its reset and of each step."""
+        recorded = iter(episode.observations) if episode.observations is not None else None
+        observation, info = self.stepper.reset(seed=episode.seed, options=episode.options)
+        yield observation, info, self._differing(observation=_pair(recorded, observation))
+        outcomes = zip(episode.actions, episode.rewards, episode.terminated, episode.truncated, strict=True)
+        for action, reward, terminated, truncated in outcomes:
+            observation, *outcome, info = self.stepper.step(action)
+            differing = self._differing(
+                observation=_pair(recorded, observation),
+                reward=(reward, outcome[0]),
+                terminated=(terminated, outcome[1]),
+                truncated=(truncated, outcome[2]),
+            )
+            yield observation, info, differing
+
+    def _differing(self, **pairs: tuple[Any, Any]) -> str:
+        """Return what differs first; empty if nothing does."""
+        for name, (recorded, now) in pairs.items():
+            found = difference(recorded, in_types_of(recorded, now) if self._is_of_batch else now)
+            if found is not None:
+                return f"{name}{found}"
+        return ""
+
 
 def _verdict(episode: RecordedEpisode, result: Result, step: int | None, detail: str) -> EpisodeVerdict:
     return EpisodeVerdict(episode.number, episode.lane, len(episode.actions), result, step, detail)
 
 
-def _steps(episode: RecordedEpisode, stepper: Stepper) -> Iterator[tuple[Any, Any, str]]:
-    """Repeat an episode; yield observation, info and what differs of its reset and of each step."""
-    recorded = iter(episode.observations) if episode.observations is not None else None
-    observation, info = stepper.reset(seed=episode.seed, options=episode.options)
-    yield observation, info, _differing(observation=_pair(recorded, observation))
-    outcomes = zip(episode.actions, episode.rewards, episode.terminated, episode.truncated, strict=True)
-    for action, reward, terminated, truncated in outcomes:
-        observation, *repeated_outcome, info = stepper.step(action)
-        yield (
-            observation,
-            info,
-            _differing(
-                observation=_pair(recorded, observation),
-                reward=(reward, repeated_outcome[0]),
-                terminated=(terminated, repeated_outcome[1]),
-                truncated=(truncated, repeated_outcome[2]),
-            ),
-        )
-
-
 def _pair(recorded: Iterator[Any] | None, observation: Any) -> tuple[Any, Any]:
     return observation if recorded is None else next(recorded), observation
-
-
-def _differing(**pairs: tuple[Any, Any]) -> str:
-    """Return what differs first; empty if nothing does."""
-    for name, (recorded, repeated_value) in pairs.items():
-        found = difference(recorded, repeated_value)
-        if found is not None:
-            return f"{name}{found}"
-    return ""

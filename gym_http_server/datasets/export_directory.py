@@ -1,4 +1,4 @@
-"""`Output`: a new directory that exists only as a whole."""
+"""`ExportDirectory`: a new directory that exists only as a whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARK: Final = ".gym-http-server-export.json"
 """Written into each export, so that `--force` never removes anything else."""
 
 
-class Output:
+class ExportDirectory:
     """The directory of an export: written beside under a hidden name, and renamed when it is complete.
 
     Args:
