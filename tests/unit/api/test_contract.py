@@ -209,7 +209,7 @@ def test_the_schemas_keep_what_old_clients_need() -> None:
 
 
 STATUSES = {
-    400: "Usage UnknownInstance UnknownEnvironment InterpreterChoice EnvironmentCreation MissingDependency InvalidAction InvalidValue NoRecording",
+    400: "Usage UnknownInstance UnknownEnvironment InterpreterChoice EnvironmentCreation MissingDependency InvalidAction InvalidValue NoRecording Export",
     403: "ForbiddenDirectory",
     404: "UnknownEvaluation UnknownSnapshot",
     406: "RenderFormat",
