@@ -126,10 +126,12 @@ class RemoteInstance(Remade):
         Raises:
             ServerProblem: 404, there is no such snapshot.
         """
-        observation = self._client.restore_snapshot(self.instance_id, snapshot_id)
+        reply = self._client.restored(self.instance_id, snapshot_id)
         if self._spaces_change:
             self._follow_spaces(self._client.get_env(self.instance_id))
-        return self._read(observation)
+        member = "observations" if "observations" in reply else "observation"
+        [observation] = self._retyped(reply, (member,), (self._read(reply[member]),))
+        return observation
 
     @contextlib.contextmanager
     def hold(self, mode: str = "exclusive", *, name: str | None = None, seconds: float = 30.0) -> Iterator[None]:

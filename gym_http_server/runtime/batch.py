@@ -187,7 +187,7 @@ class Batch(Served):
         ended_before, self._ended = self._ended, terminated | truncated
         parts = None
         if infos or rewards.ndim > 1 or self._no_reward is not None:
-            rewards, parts = self._split(rewards, infos)
+            rewards, parts = self._split(rewards, infos, ended_before if resets else None)
         ends = int(np.count_nonzero(self._ended))
         self.usage.count(self._lanes - resets, ends)
         self._live.stepped(decoded, rewards, parts, terminated, truncated, self._ended if ends else None)
@@ -222,7 +222,7 @@ class Batch(Served):
         return list(iterate(self._environment.observation_space, observations))
 
     def _split(
-        self, rewards: np.ndarray[Any, Any], infos: Any
+        self, rewards: np.ndarray[Any, Any], infos: Any, was_reset: np.ndarray[Any, Any] | None
     ) -> tuple[np.ndarray[Any, Any], list[Parts | None] | None]:
         """Return the single rewards, NaN where there is none, and the parts of each lane's outcome, taken out of the infos."""
         if rewards.ndim > 1:  # of the environment's own vector implementation
@@ -236,7 +236,7 @@ class Batch(Served):
             # Lanes that were only reset have the reward 0, here in the form of the others.
             parts = parts or [None] * self._lanes
             for lane in range(self._lanes):
-                if parts[lane] is None and rewards[lane] == 0.0:
+                if parts[lane] is None and was_reset is not None and was_reset[lane]:
                     parts[lane] = {"rewards": self._no_reward}
                     rewards[lane] = np.nan
         return rewards, parts
@@ -329,8 +329,10 @@ class Batch(Served):
             )
         return super().snapshot_create(limit, media_type)
 
-    def _observed(self) -> dict[str, Any]:
-        return {"observations": self._encode_observations(self._observations)}
+    def _observed(self, *, packed: bool) -> dict[str, Any]:
+        types: Types = {}
+        self._note_observations(self._observations, "/observations", types, packed)
+        return {"observations": self._encode_observations(self._observations), **({"types": types} if types else {})}
 
     def _close(self) -> None:
         if not self.is_broken:

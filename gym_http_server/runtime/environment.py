@@ -217,6 +217,7 @@ class Environment(Served):
         episodes: int | None = None,
         seed: int | str | None = None,
         media_type: str = JSON,
+        types: bool = False,
     ) -> Reply:
         """Take many steps; reply the trajectory (see `RolloutBuffer`).
 
@@ -227,6 +228,7 @@ class Environment(Served):
             episodes: number of episodes with random actions, instead of `steps`.
             seed: seed of a reset before the first step and, for random actions, of the action space; as for `reset`.
             media_type: the media type of the reply.
+            types: reply `types` as well (see `value_types`).
 
         Raises:
             ReplyTooLargeError: the trajectory exceeds the limit.
@@ -254,10 +256,14 @@ class Environment(Served):
                     remaining = iter(self._planned(actions, trajectory.steps))
             action = space.sample() if remaining is None else next(remaining)
             taken = kept(action)  # the environment may write into it
-            observation, reward, terminated, truncated, _, parts = self._step(action)
-            trajectory.add(taken, observation, reward, parts, terminated=terminated, truncated=truncated)
+            noted: Types | None = {} if types else None
+            observation, reward, terminated, truncated, _, parts = self._step(action, noted)
+            trajectory.add(taken, observation, reward, parts, noted, terminated=terminated, truncated=truncated)
         trajectory.use_spaces(self._observation_space, self._action_space)
-        return encoded(trajectory.arrays(), media_type)
+        reply = trajectory.arrays()
+        if types:
+            trajectory.note_types(reply, packed=media_type == MSGPACK)
+        return encoded(reply, media_type)
 
     def _planned(self, actions: Any, start: int = 0, *, needs_reset: bool = False) -> list[Any]:
         """Return the decoded actions of a request.
@@ -335,8 +341,11 @@ class Environment(Served):
             return self._kept_frame[1]
         return frame
 
-    def _observed(self) -> dict[str, Any]:
-        return self._with_spaces({"observation": self._encode_observation(self._observation)})
+    def _observed(self, *, packed: bool) -> dict[str, Any]:
+        types: Types = {}
+        self._note_observation(self._observation, "/observation", types, packed)
+        reply = {"observation": self._encode_observation(self._observation), **({"types": types} if types else {})}
+        return self._with_spaces(reply)
 
     def _live_lanes(self, lanes: Sequence[int]) -> list[dict[str, Any]]:  # noqa: ARG002 -- lane 0
         told = self._live.told()

@@ -12,11 +12,13 @@ from ..errors import InvalidValueError, ReplyTooLargeError, RolloutTimeoutError
 from .values.codec import encoder
 from .values.outcomes import several
 from .values.spaces import element_count
+from .values.value_types import joined, note, observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .values.outcomes import Parts
+    from .values.value_types import Types
 
 
 STEPS_SHARE: Final = 0.8
@@ -55,6 +57,7 @@ class RolloutBuffer:
         self._parts: list[Parts | None] = []
         self._terminated: list[bool] = []
         self._truncated: list[bool] = []
+        self._reward_types: list[str] = []
 
     @property
     def steps(self) -> int:
@@ -109,11 +112,12 @@ class RolloutBuffer:
         observation: Any,
         reward: float | None,
         parts: Parts | None = None,
+        noted: Types | None = None,
         *,
         terminated: bool,
         truncated: bool,
     ) -> None:
-        """Add a step: an action and its outcome."""
+        """Add a step: an action and its outcome, with the types noted of that."""
         self._observations.append(self._last)
         self._last = kept(observation)
         self._actions.append(action)
@@ -121,6 +125,8 @@ class RolloutBuffer:
         self._parts.append(kept(parts) if parts else None)
         self._terminated.append(terminated)
         self._truncated.append(truncated)
+        if noted is not None:
+            self._reward_types.append(noted.get("/reward", "float"))
         if terminated or truncated:
             self._final_observations.append(self._last)
 
@@ -144,6 +150,25 @@ class RolloutBuffer:
                 {"rewards": self._rewards, "terminations": self._terminated, "truncations": self._truncated},
             ),
         }
+
+    def note_types(self, reply: dict[str, Any], *, packed: bool) -> None:
+        """Add `types` to the reply of `arrays` if there are any (see `value_types`); values that are stacked have one type."""
+        types: Types = {}
+        rows = {
+            "observations": (self._observation_space, [*self._observations, self._last]),
+            "actions": (self._action_space, self._actions),
+            "final_observations": (self._observation_space, self._final_observations),
+        }
+        for name, (space, values) in rows.items():
+            note_stacked(space, values, reply[name], f"/{name}", types, packed)
+        names = {name.partition("[")[0] for name in self._reward_types} - {"list", "tuple"} or {"float"}
+        dtype = np.result_type(*names)
+        if dtype != np.float64:
+            types["/rewards"] = f"{dtype.str}[{self.steps}]"
+        for name in ("component_rewards", "terminations", "truncations"):
+            note(reply.get(name), f"/{name}", types, packed)
+        if types:
+            reply["types"] = types
 
 
 def planned(actions: Any) -> Iterator[tuple[int, Any]]:
@@ -171,11 +196,15 @@ def kept(observation: Any) -> Any:
     return observation
 
 
+class Columns(list[Any]):
+    """What the parts of a Tuple are stacked to."""
+
+
 def stacked(space: Space[Any], values: list[Any]) -> Any:
     """Return values of a space stacked along a new first axis.
 
     Returns:
-        Box, Discrete, MultiDiscrete, MultiBinary: one array. Dict: a dict, and Tuple: a list, of what their parts are
+        Box, Discrete, MultiDiscrete, MultiBinary: one array. Dict: a dict, and Tuple: `Columns`, of what their parts are
         stacked to. Every other space, and values that do not fit theirs: a list of the encoded values.
     """
     encode = encoder(space)
@@ -185,7 +214,7 @@ def stacked(space: Space[Any], values: list[Any]) -> Any:
         if isinstance(space, Dict):
             return {str(key): stacked(part, [each[key] for each in values]) for key, part in space.spaces.items()}
         if isinstance(space, Tuple):
-            return [stacked(part, [each[at] for each in values]) for at, part in enumerate(space.spaces)]
+            return Columns(stacked(part, [each[at] for each in values]) for at, part in enumerate(space.spaces))
         if isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
             if not values:
                 return np.empty((0, *(space.shape or ())), space.dtype)
@@ -197,3 +226,30 @@ def stacked(space: Space[Any], values: list[Any]) -> Any:
     except (KeyError, IndexError, TypeError, ValueError):
         pass
     return [encode(each) for each in values]
+
+
+def note_stacked(space: Space[Any], values: list[Any], stack: Any, pointer: str, types: Types, packed: bool) -> None:
+    """Note the types in what `stacked` has made of values: of a whole array, else of each value.
+
+    Args:
+        space: the space.
+        values: the values.
+        stack: the result of `stacked`.
+        pointer: its pointer.
+        types: the notes to add to.
+        packed: whether the reply is in MessagePack.
+    """
+    if isinstance(stack, np.ndarray):
+        if (stack.dtype, stack.shape[1:]) != (space.dtype, space.shape):
+            note(stack, pointer, types, packed)
+    elif isinstance(space, Dict) and isinstance(stack, dict):
+        for key, part in space.spaces.items():
+            inside = [each[key] for each in values]
+            note_stacked(part, inside, stack[str(key)], joined(pointer, key), types, packed)
+    elif isinstance(space, Tuple) and isinstance(stack, Columns):
+        for at, part in enumerate(space.spaces):
+            note_stacked(part, [each[at] for each in values], stack[at], joined(pointer, at), types, packed)
+    else:
+        note_value = observation_note(space)
+        for at, each in enumerate(values):
+            note_value(each, joined(pointer, at), types, packed)

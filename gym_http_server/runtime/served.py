@@ -322,7 +322,7 @@ class Served(SpaceCalls, abc.ABC):
         return encoded({"snapshots": self._snapshots.descriptions(), "limit": limit}, JSON)
 
     def snapshot_restore(self, snapshot_id: str, media_type: str = JSON) -> Reply:
-        """Restore a snapshot; reply its latest observation.
+        """Restore a snapshot; reply its latest observation, and `types` where there are any (see `value_types`).
 
         Raises:
             UnknownSnapshotError: the snapshot does not exist.
@@ -337,7 +337,7 @@ class Served(SpaceCalls, abc.ABC):
         if self._monitor is not None:
             self._monitor.interrupt()
         self._keep_frame(snapshot.frame)
-        return encoded(self._observed(), media_type)
+        return encoded(self._observed(packed=media_type == MSGPACK), media_type)
 
     def snapshot_delete(self, snapshot_id: str, media_type: str = JSON) -> Reply:
         """Delete a snapshot; reply `{}`.
@@ -405,8 +405,8 @@ class Served(SpaceCalls, abc.ABC):
         """Return the members of the contract's `LiveLane` of some lanes but for their number."""
 
     @abc.abstractmethod
-    def _observed(self) -> dict[str, Any]:
-        """Return the members of a reply that hold the latest observation."""
+    def _observed(self, *, packed: bool) -> dict[str, Any]:
+        """Return the members of a reply that hold the latest observation and its types."""
 
     def _frame_to_keep(self) -> Any:
         """Return the frame to save in a snapshot; None if the environment draws it again."""

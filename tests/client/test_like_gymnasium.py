@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 from typing import Any
 
@@ -14,7 +16,9 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from gym_http_server.client import RemoteEnv, RemoteVectorEnv
+from gym_http_server.client.values import observation_reader
 from gym_http_server.runtime.values.spaces import describe, rebuild
+from gym_http_server.runtime.values.value_types import Retyper
 
 from ..conftest import start
 from ..support import typed_envs
@@ -219,3 +223,42 @@ def test_types_are_told_only_where_they_are_asked_for(url):
             replies = [client.reset_env(instance_id, types=asked), client.step_env(instance_id, 1, types=asked)]
             assert ["types" in reply for reply in replies] == [asked and env is typed] * 2
     assert typed_envs.told(0)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("num_envs", [None, 2])
+def test_an_observation_that_is_gone_back_to_has_its_types(url, packed, num_envs):
+    """Of a single environment and of a batch, it is what the reset returned."""
+    make = RemoteEnv if num_envs is None else functools.partial(RemoteVectorEnv, num_envs=num_envs)
+    with contextlib.closing(make(url, "tests/Typed-v0", packed=packed)) as env:
+        observation = env.reset(seed=1)[0]
+        snapshot = env.snapshot()
+        env.step(1 if num_envs is None else np.ones(num_envs, np.int64))
+        assert same(env.restore(snapshot), observation)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_rollout_tells_types(url, packed):
+    """Of each value, or of the array that they are stacked into, where the spaces do not tell; and none without the request."""
+    actions = [0, 1, -1]
+    local = gymnasium.make("tests/Typed-v0", disable_env_checker=True)
+    observations = [local.reset(seed=1)[0]]
+    rewards = []
+    for action in actions:
+        observation, reward, *_ = local.step(action)
+        observations.append(observation)
+        rewards.append(reward)
+    with RemoteEnv(url, "tests/Typed-v0", packed=packed) as env:
+        reply = env._client.rollout(env.instance_id, actions=actions, seed=1, types=True)
+        short = env._client.rollout(env.instance_id, actions=actions[:2], seed=1, types=True)
+        assert "types" not in env._client.rollout(env.instance_id, actions=actions, seed=1)
+    retype = Retyper(reply["types"])
+    assert same(retype("rewards", reply["rewards"], np.array(reply["rewards"])), np.array(rewards))
+    assert same(Retyper(short["types"])("rewards", short["rewards"], None), np.array(rewards[:2]))
+    assert "/observations/scalar" not in reply["types"]
+    read = observation_reader(typed_envs.Typed.observation_space["several"])
+    for name, expected in (("observations", observations), ("final_observations", observations[-1:])):
+        raw = reply[name]
+        told = retype(name, raw, {**raw, "several": [read(each) for each in raw["several"]]})
+        assert same(told["several"], [each["several"] for each in expected])
+        assert same(told["wide"], np.stack([each["wide"] for each in expected]))

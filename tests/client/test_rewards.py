@@ -116,6 +116,18 @@ def test_a_batch_of_vectors_is_one_array_with_an_axis_of_components(server, pack
     assert [each[0].tolist() for each in rewards] == [[1, -1], [2, -2], [3, -3], [0, 0], [1, -1]]
 
 
+@pytest.mark.parametrize("where", [{}, {"vectorization_mode": "async"}, {"interpreter": "guest"}], ids=str)
+def test_a_lane_that_gives_several_rewards_later_than_in_its_first_step_is_carried(server, where):
+    """Its plain numbers stay what they are."""
+    with closing(RemoteVectorEnv(server.url, REWARDS, 2, kwargs={"form": "at_last"}, **where)) as batch:
+        batch.reset()
+        rewards = [batch.step(np.array([1, 1]))[1] for _ in range(7)]
+    assert plain(rewards) == [
+        *([0.0, 0.0], [0.0, 0.0], [[3.0, -3.0], [3.0, -3.0]]),
+        *([[0.0, 0.0], [0.0, 0.0]], [0.0, 0.0], [0.0, 0.0], [[3.0, -3.0], [3.0, -3.0]]),
+    ]
+
+
 @pytest.mark.parametrize("autoreset_mode", ["next_step", "same_step", "disabled"])
 def test_a_batch_by_agents_has_an_element_for_each_lane(server, autoreset_mode):
     """Its lanes end, and are reset, when all of their agents have ended."""
@@ -154,8 +166,12 @@ def test_a_reward_space_is_described_where_there_is_one(server, client):
     """As the spaces of observations and actions are, for one lane of a batch."""
     with RemoteEnv(server.url, REWARDS, kwargs={"form": "vector"}) as remote:
         assert remote.reward_space == gymnasium.spaces.Box(-9, 9, (2,), np.float32)
-    with closing(RemoteVectorEnv(server.url, REWARDS, 2, kwargs={"form": "vector"})) as batch:
-        assert batch.reward_space.shape == (2,)
+    for mode in ("sync", "async"):
+        with closing(
+            RemoteVectorEnv(server.url, REWARDS, 2, kwargs={"form": "vector"}, vectorization_mode=mode)
+        ) as batch:
+            assert batch.reward_space.shape == (2,)
+        assert "reward_space" not in client.get_env(made(client, "tuple", num_envs=2, vectorization_mode=mode))
     assert "reward_space" not in client.get_env(made(client, "tuple"))
 
 

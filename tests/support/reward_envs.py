@@ -21,6 +21,7 @@ FORMS: dict[str, Any] = {
     "vectors_of_agents": lambda n: {"first": np.array([n, 0.5]), "second": np.array([0.0, -n])},
     "none": lambda n: None,
     "sometimes": lambda n: None if n % 2 else float(n),
+    "at_last": lambda n: np.array([n, -n], np.float32) if n == 3 else 0.0,
     "number": float,
     "integer": lambda n: n,
 }

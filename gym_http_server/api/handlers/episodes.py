@@ -45,7 +45,10 @@ class EpisodePlans:
 
     def rollout(self, call: Call, body: dict[str, Any]) -> dict[str, Any]:
         """Take many steps."""
-        return call.arguments(limit=self._max_reply, **rollout_arguments(body))
+        arguments = call.arguments(limit=self._max_reply, **rollout_arguments(body))
+        if body.get("types"):
+            arguments["types"] = True
+        return arguments
 
     def render_env(self, call: Call, lane: int | None = None) -> dict[str, Any]:
         """Return the current frame."""

@@ -55,6 +55,7 @@ class EpisodeMethods(OperationBase):
         steps: int | None = None,
         episodes: int | None = None,
         seed: int | None = None,
+        types: bool = False,
     ) -> dict[str, Any]:
         """Take many steps with one request; an episode that ends within it is followed by a reset.
 
@@ -65,12 +66,13 @@ class EpisodeMethods(OperationBase):
             steps: number of steps of `policy`.
             episodes: number of episodes of `policy`.
             seed: begins with a reset with this seed.
+            types: as for `step_env`.
 
         Returns:
             For T steps, `observations` (T+1), `actions`, `rewards`, `terminated` and `truncated` (T each), and
             `final_observations`, the last observation of each episode that ended.
         """
-        body = given(actions=actions, policy=policy, steps=steps, episodes=episodes, seed=seed)
+        body = given(actions=actions, policy=policy, steps=steps, episodes=episodes, seed=seed, types=types or None)
         return self._call("POST", instance_path(instance_id, "/rollout/"), body, hot=True, keyed=True)
 
     def reset_batch(
@@ -171,9 +173,13 @@ class EpisodeMethods(OperationBase):
         Raises:
             ServerProblem: 404, the instance has no such snapshot.
         """
-        path = instance_path(instance_id, f"/snapshots/{quote(snapshot_id, safe='')}/restore/")
-        reply = self._call("POST", path, hot=True, repeatable=True)
+        reply = self.restored(instance_id, snapshot_id)
         return reply["observations"] if "observations" in reply else reply["observation"]
+
+    def restored(self, instance_id: str, snapshot_id: str) -> dict[str, Any]:
+        """Go back to a snapshot; return the whole reply, with `types` as of `step_env` where there are any."""
+        path = instance_path(instance_id, f"/snapshots/{quote(snapshot_id, safe='')}/restore/")
+        return self._call("POST", path, hot=True, repeatable=True)
 
     def delete_snapshot(self, instance_id: str, snapshot_id: str) -> None:
         """Delete a snapshot; the instance stays as it is.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
+from gymnasium.vector import AsyncVectorEnv
 
 from ..values.encoding import json_bytes
 from ..values.spaces import describe
@@ -73,9 +74,11 @@ def _seeds(environment: Any) -> list[str | None]:
 
 
 def _reward_space(environment: Any) -> dict[str, Any]:
-    # A batch of processes is not asked: the question would end those that have none.
     holder = getattr(environment.unwrapped, "envs", [environment])[0]
     try:
+        if isinstance(environment.unwrapped, AsyncVectorEnv):
+            described = environment.unwrapped.call("described_reward_space")[0]
+            return {} if described is None else {"reward_space": described}
         space = holder.get_wrapper_attr("reward_space") if hasattr(holder, "get_wrapper_attr") else holder.reward_space
         return {"reward_space": describe(space)}
     except Exception:  # noqa: BLE001 -- nearly all have none, and third-party code may raise anything

@@ -21,11 +21,13 @@ from ...support.foreign_threads import lasting_threads
 from ..snapshots.emulator import remember_actions
 from ..values.outcomes import FLAGS, NUMBERS, Parts, reduced
 from ..values.partial_dict import PartialDict
+from ..values.spaces import describe
 from .blame import constructing
 from .construct import adapted, closing_on_error, construct, make_single, quiet
 from .ids import find
 from .library import can_be_made, constructor_kwargs
 from .own_spaces import with_own_spaces
+from .sources.old_interface import layers
 from .wrappers import check_names, wrap
 
 if TYPE_CHECKING:
@@ -63,22 +65,35 @@ class NewBatch:
 class SingleValues(gymnasium.Wrapper[Any, Any, Any, Any]):
     """The outermost wrapper of a lane: Gymnasium's batches take single values alone, so the parts of outcomes are in `info`.
 
-    An environment whose first reward and ends are single values is not looked at any more.
+    A library's own environment is not looked at any more after its first step: its rewards and ends are single values.
     """
 
     PARTS: Final = "gym_http_server_parts"
     """The name in `info` of `OutcomeParts`."""
 
+    @property
+    def described_reward_space(self) -> dict[str, Any] | None:
+        """The description of the reward space; None if there is none. Never raises, which would end the process of a lane."""
+        try:
+            return describe(self.get_wrapper_attr("reward_space"))
+        except Exception:  # noqa: BLE001 -- nearly all have none, and third-party code may raise anything
+            return None
+
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one action."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if type(reward) in NUMBERS and type(terminated) in FLAGS and type(truncated) in FLAGS:
-            self.__dict__["step"] = self.env.step
+            if all(_is_of_library(layer) for layer in layers(self.env)):
+                self.__dict__["step"] = self.env.step
             return observation, reward, terminated, truncated, info
         number, terminated, truncated, parts = reduced(reward, terminated, truncated)
         if number is None or parts:
             info = {**(info or {}), self.PARTS: OutcomeParts(parts)}
         return observation, math.nan if number is None else number, terminated, truncated, info
+
+
+def _is_of_library(environment: Any) -> bool:
+    return type(environment).__module__.partition(".")[0] in ("gymnasium", "gym", "ale_py")
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ class NewInterface(gymnasium.Env[Any, Any]):
 def _adapted(environment: Any, library: str, render_mode: str | None) -> Any:
     if has_agents(environment):
         return Agents.of(environment)
-    classes = [type(each) for each in _layers(environment)]
+    classes = [type(each) for each in layers(environment)]
     if isinstance(environment, _base(library)) and not any(map(_is_old, classes)):
         return environment
     if not (hasattr(environment, "reset") and hasattr(environment, "step")):
@@ -206,7 +206,7 @@ def _base(library: str) -> Any:
     return sys.modules["gym"].Env if library == "gym" else gymnasium.Env
 
 
-def _layers(environment: Any) -> Iterator[Any]:
+def layers(environment: Any) -> Iterator[Any]:
     """Yield an environment, and the one inside it if it is a wrapper of a library, to the innermost."""
     bases = tuple(sys.modules[name].Wrapper for name in ("gymnasium", "gym") if name in sys.modules)
     yield environment
@@ -245,7 +245,7 @@ def _passes(environment: Any, method: str, name: str) -> bool:
 
     The innermost one has to name what only old interfaces have.
     """
-    *wrappers, innermost = _layers(environment)
+    *wrappers, innermost = layers(environment)
     has = _takes(innermost, method, name)
     if name in ("mode", "return_info"):
         has = takes_keyword(getattr(innermost, method, None), name)
@@ -267,7 +267,7 @@ def _returns_old_step(step: Callable[..., Any] | None) -> bool:
 
 def _seed(environment: Any, seed: int) -> None:
     """Seed an environment whose `reset` takes no seed."""
-    innermost = list(_layers(environment))[-1]
+    innermost = list(layers(environment))[-1]
     if _takes_argument(getattr(innermost, "seed", None)):
         innermost.seed(seed)
         return
