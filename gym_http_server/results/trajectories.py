@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from gymnasium import Space
 
 _MAX_NOTES: Final = 20
+_MAY_DIFFER: Final = {"began_at": None, "versions": None, "kept": None}
+"""What may differ between the parts of a recording."""
 _OBSERVED: Final = ("observations", "infos")
 """Columns that have a value more than there are steps: that of the reset."""
 _STEPPED: Final = ("actions", "rewards", "terminated", "truncated")
@@ -100,7 +102,7 @@ class Trajectories:
             for a creation; num_envs is None for a single environment.
         library: library and version.
         versions: versions of Python and packages, by name.
-        kept: `full`, or `actions` where episodes have neither observations nor infos.
+        kept: `full`, or `actions` where episodes, or some of them, have neither observations nor infos.
         observation_space, action_space: descriptors of the spaces (of a lane).
         notes: what is left out, and why.
 
@@ -115,8 +117,8 @@ class Trajectories:
         self._parts = sorted(parts, key=lambda part: part.began_at)
         told = self._parts[0].environment
         for part in self._parts[1:]:
-            if {**part.environment, "began_at": None} != {**told, "began_at": None}:
-                raise NoRecordingError(f"the trajectories in {where} are of several environments, or kept differently")
+            if {**part.environment, **_MAY_DIFFER} != {**told, **_MAY_DIFFER}:
+                raise NoRecordingError(f"the trajectories in {where} are of several environments or batches")
         try:
             self.env_id = str(told["env_id"])
             self.library = str(told["library"])
@@ -129,7 +131,7 @@ class Trajectories:
             self.vectorization_mode: str | None = told["vectorization_mode"]
             self.autoreset_mode: str | None = told["autoreset_mode"]
             self.interpreter: str | None = told["interpreter"]
-            self.kept = str(told["kept"])
+            self.kept = "actions" if any(part.environment["kept"] != "full" for part in self._parts) else "full"
             self.observation_space: dict[str, Any] = dict(told["observation_space"])
             self.action_space: dict[str, Any] = dict(told["action_space"])
         except DAMAGE as error:
@@ -139,7 +141,7 @@ class Trajectories:
         number = 0
         for part in self._parts:
             for blocks in part.episodes():
-                yield _episode(number, blocks, self.kept)
+                yield _episode(number, blocks)
                 number += 1
 
     def spaces(self) -> tuple[Space[Any], Space[Any]]:
@@ -169,7 +171,7 @@ class Trajectories:
         self.close()
 
     def _note(self, text: str) -> None:
-        if len(self.notes) < _MAX_NOTES:
+        if text not in self.notes and len(self.notes) < _MAX_NOTES:
             self.notes.append(text)
 
 
@@ -207,7 +209,7 @@ class RecordedEpisode:
     was_restored: bool
 
 
-def _episode(number: int, blocks: _Blocks, kept: str) -> RecordedEpisode:
+def _episode(number: int, blocks: _Blocks) -> RecordedEpisode:
     columns = {name: RecordedColumn(blocks, name) for name in (*_OBSERVED, *_STEPPED)}
     first, last = blocks.block(0), blocks.block(len(blocks.heads) - 1)
     flags = blocks.heads[-1].flags
@@ -215,22 +217,21 @@ def _episode(number: int, blocks: _Blocks, kept: str) -> RecordedEpisode:
         seed, options, gap = first["start"]
         [last_gap] = last["end"] if flags & IS_LAST else [""]
         if not (isinstance(seed, int | None) and isinstance(options, dict | None)):
-            raise TypeError("the start of an episode is none")
+            raise TypeError("an episode has no start")
     except DAMAGE as error:
         raise damaged(blocks.where, error) from None
-    is_full = kept == "full"
     return RecordedEpisode(
         number,
         blocks.heads[0].lane,
         seed,
         options,
         str(gap or last_gap),
-        columns["observations"] if is_full else None,
+        columns["observations"] if blocks.is_full else None,
         columns["actions"],
         columns["rewards"],
         columns["terminated"],
         columns["truncated"],
-        columns["infos"] if is_full else None,
+        columns["infos"] if blocks.is_full else None,
         bool(flags & IS_COMPLETE),
         bool(flags & IS_RESTORED),
     )
@@ -283,15 +284,15 @@ class _Blocks:
     Args:
         file: the file.
         positions: where each block is.
-        kept: what is kept.
+        is_full: observations and infos are kept.
         where: names the recording in errors.
     """
 
-    def __init__(self, file: BinaryIO, positions: Sequence[int], kept: str, where: str) -> None:
+    def __init__(self, file: BinaryIO, positions: Sequence[int], is_full: bool, where: str) -> None:
         self.where = where
+        self.is_full = is_full
         self._file = file
         self._positions = positions
-        self._kept = kept
         self.heads = [read_head(file, at) for at in positions]
         self.ends = list(accumulate(head.steps for head in self.heads))
         self._decoded: dict[int, dict[str, list[Any]]] = {}
@@ -306,10 +307,12 @@ class _Blocks:
         if columns is None:
             try:
                 head, data = read_record(self._file, self._positions[number])
+                if head.kind != STEPS:
+                    raise ValueError("a record is neither the first nor a block")
                 columns = unpack_columns(data)
                 for name in (*_OBSERVED, *_STEPPED):
                     is_longer = name in _OBSERVED and head.flags & IS_FIRST
-                    expected = 0 if name in _OBSERVED and self._kept != "full" else head.steps + bool(is_longer)
+                    expected = 0 if name in _OBSERVED and not self.is_full else head.steps + bool(is_longer)
                     if len(columns[name]) != expected:
                         raise ValueError(f"{name} has {len(columns[name])} values, expected {expected}")
             except DAMAGE as error:
@@ -337,7 +340,7 @@ class _Part:
         end = 0
         for at, head in heads(file):
             end = at + HEAD_BYTES + head.stored_bytes
-            if head.kind == STEPS:
+            if at:
                 self._positions.append(at)
                 self._episodes.append(head.episode)
         self.environment = self._environment()
@@ -350,13 +353,13 @@ class _Part:
         """Yield the blocks of each episode."""
         episodes = np.frombuffer(self._episodes, np.uint64) if self._episodes else np.empty(0, np.uint64)
         order = np.argsort(episodes, kind="stable")
-        starts = np.flatnonzero(np.diff(episodes[order], prepend=np.uint64(2**64 - 1)))
-        for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
-            positions = [self._positions[at] for at in order[start:end]]
-            blocks = _Blocks(self.file, positions, str(self.environment.get("kept")), self._where)
+        for same in np.split(order, np.flatnonzero(np.diff(episodes[order])) + 1) if len(order) else ():
+            positions = [self._positions[at] for at in same]
+            blocks = _Blocks(self.file, positions, self.environment.get("kept") == "full", self._where)
             if blocks.heads[0].flags & IS_FIRST:
                 yield blocks
             else:
+                blocks.block(0)  # which is damaged, or another file's
                 self._note(f"episode {blocks.heads[0].episode} is left out: its beginning is not in the file")
 
     def _environment(self) -> dict[str, Any]:

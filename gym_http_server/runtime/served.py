@@ -265,14 +265,14 @@ class Served(SpaceCalls, abc.ABC):
         camera = None if is_filmed is None else self._camera(is_filmed)
         made = self.description
         recording = RecordingWriter(Path(directory), made.env_id, made.library, force=force, resume=resume)
+        lanes = made.num_envs or 1
+        recorder = None if kept is None else TrajectoryRecorder(recording, described(self._request, made), lanes, kept)
         if self._monitor is not None and force and recording.directory == self._monitor.directory:
             self._monitor.discard()
             self._monitor = self._trajectories = None
         self._close_monitor()
-        lanes = made.num_envs or 1
-        if kept is not None:
-            self._trajectories = TrajectoryRecorder(recording, described(self._request, made), lanes, kept)
-        self._monitor = Monitor(recording, lanes, camera, self._trajectories)
+        self._trajectories = recorder
+        self._monitor = Monitor(recording, lanes, camera, recorder)
         return encoded({}, JSON)
 
     def monitor_close(self) -> Reply:

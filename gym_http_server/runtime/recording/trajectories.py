@@ -19,7 +19,7 @@ from ...errors import InvalidValueError
 from ..values.encoding import json_bytes
 from ..values.outcomes import FLAGS
 from .trajectory_file import IS_COMPLETE, IS_FIRST, IS_LAST, IS_RESTORED, TrajectoryFile
-from .trajectory_values import byte_size, frozen
+from .trajectory_values import byte_size, frozen, is_raw
 from .writer import failed
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 BLOCK_BYTES: Final = 1 << 19
 BLOCK_STEPS: Final = 1024
+MIN_FRAME_BYTES: Final = 1 << 13
 FULL, ACTIONS = "full", "actions"
 """What is kept: everything; or seeds, actions, rewards and ends, from which a replay makes the rest."""
 
@@ -129,6 +130,7 @@ class TrajectoryRecorder:
         recording.name_trajectories(self._file.path.name)
         self._begun = 0
         self._current: list[_Episode | None] = [None] * lanes
+        self._frames = [_Frames() for _ in range(lanes)]
         # Why the state in which the next episode of a lane begins cannot be reached by a replay; empty if it can.
         self._gaps = [UNSEEDED] * lanes
 
@@ -147,7 +149,9 @@ class TrajectoryRecorder:
         self._cut(lane)
         if seed is not None:
             self._gaps[lane] = ""
-        episode = self._current[lane] = _Episode(self._begun, [seed, frozen(options), self._gaps[lane]])
+        episode = self._current[lane] = _Episode(
+            self._begun, [seed, frozen(options), self._gaps[lane]], self._frames[lane]
+        )
         self._begun += 1
         if self._keeps_all:
             episode.keep(observation, info)
@@ -217,13 +221,16 @@ class TrajectoryRecorder:
 
     def failed(self) -> None:
         """Record that the environment raised an exception: its state is not the one that a replay reaches."""
-        self._break(FAILED)
+        self._gaps = [FAILED] * len(self._gaps)
+        for episode in self._current:
+            if episode is not None:
+                episode.gap = FAILED
 
     def restored(self) -> None:
         """Record that a snapshot was restored, which cuts the current episodes."""
-        self._break(RESTORED)
         for lane in range(len(self._current)):
             self._cut(lane, IS_RESTORED)
+        self._gaps = [RESTORED] * len(self._gaps)
 
     def close(self) -> None:
         """Cut the current episodes, and write what could not be written before.
@@ -235,16 +242,11 @@ class TrajectoryRecorder:
             self._cut(lane)
         self._file.flush()
         self._file.close()
+        self.error = None
 
     def discard(self) -> None:
         """Stop without writing."""
         self._file.close()
-
-    def _break(self, gap: str) -> None:
-        self._gaps = [gap] * len(self._gaps)
-        for episode in self._current:
-            if episode is not None:
-                episode.gap = gap
 
     def _cut(self, lane: int, flags: int = 0) -> None:
         episode, self._current[lane] = self._current[lane], None
@@ -266,6 +268,31 @@ class TrajectoryRecorder:
                 )
                 self._current[lane], self._gaps[lane] = None, LOST
         episode.flags = 0
+        self._frames[lane].clear()
+
+
+class _Frames:
+    """Copies large arrays of one form into memory that is used again: pages that are new take longer than the copy."""
+
+    def __init__(self) -> None:
+        self._rows = np.empty((0, 0))
+        self._count = 0
+
+    def copied(self, array: np.ndarray[Any, Any]) -> Any:
+        """Return a copy, which lasts until `clear`."""
+        rows = self._rows
+        if rows.shape[1:] != array.shape or rows.dtype != array.dtype or self._count == len(rows):
+            if self._count or not is_raw(array.dtype):
+                return frozen(array)
+            self._rows = rows = np.empty((BLOCK_BYTES // array.nbytes + 1, *array.shape), array.dtype)
+        row = rows[self._count, ...]
+        row[...] = array
+        self._count += 1
+        return row
+
+    def clear(self) -> None:
+        """Use the memory again."""
+        self._count = 0
 
 
 class _Episode:
@@ -274,10 +301,12 @@ class _Episode:
     Args:
         number: its number.
         start: seed, options and gap.
+        frames: copies its observations.
     """
 
-    def __init__(self, number: int, start: list[Any]) -> None:
+    def __init__(self, number: int, start: list[Any], frames: _Frames) -> None:
         self.number = number
+        self.frames = frames
         self.start = start
         self.gap: str = start[2]
         self.flags = IS_FIRST
@@ -291,7 +320,10 @@ class _Episode:
 
     def keep(self, observation: Any, info: Any) -> None:
         """Add what a reset or a step returned."""
-        kept = frozen(observation)
+        if type(observation) is np.ndarray and observation.nbytes >= MIN_FRAME_BYTES:
+            kept = self.frames.copied(observation)
+        else:
+            kept = frozen(observation)
         self.observations.append(kept)
         self.bytes += byte_size(kept)
         if info:

@@ -58,7 +58,7 @@ def frozen(value: Any, depth: int = 0) -> Any:
     if kind in _CONSTANTS:
         return value
     try:
-        if kind is np.ndarray and (_is_raw(value.dtype) or value.dtype.kind == "U"):
+        if kind is np.ndarray and (is_raw(value.dtype) or value.dtype.kind == "U"):
             return value.copy()
         if depth < _MAX_DEPTH:
             return _frozen(value, depth + 1)
@@ -68,7 +68,7 @@ def frozen(value: Any, depth: int = 0) -> Any:
 
 
 def _frozen(value: Any, depth: int) -> Any:
-    if isinstance(value, np.generic) and (_is_raw(value.dtype) or value.dtype.kind == "U"):
+    if isinstance(value, np.generic) and (is_raw(value.dtype) or value.dtype.kind == "U"):
         return value
     if type(value) is np.ndarray and value.dtype.kind == "O":
         return _objects([frozen(item, depth) for item in value.flat], list(value.shape))
@@ -114,7 +114,8 @@ def byte_size(value: Any) -> int:
 
 
 @lru_cache(256)
-def _is_raw(dtype: np.dtype[Any]) -> bool:
+def is_raw(dtype: np.dtype[Any]) -> bool:
+    """Return whether arrays of a dtype are kept as their bytes."""
     return dtype.kind in _RAW_KINDS and dtype.itemsize > 0 and _DTYPE.fullmatch(dtype.str) is not None
 
 
@@ -142,7 +143,7 @@ def _uniform(kind: type, values: list[Any], buffers: list[Any], depth: int) -> l
     first = values[0]
     if kind is np.ndarray:
         dtype, shape = first.dtype, first.shape
-        if not _is_raw(dtype) or any(value.dtype != dtype or value.shape != shape for value in values):
+        if not is_raw(dtype) or any(value.dtype != dtype or value.shape != shape for value in values):
             return None
         buffers.extend(
             [value if value.flags.c_contiguous and dtype.kind not in "mM" else value.tobytes() for value in values]
@@ -163,7 +164,7 @@ def _uniform(kind: type, values: list[Any], buffers: list[Any], depth: int) -> l
     if kind in (bool, float) or (kind is int and min(values) in _INT64 and max(values) in _INT64):
         buffers.append(np.array(values, kind if kind is not int else np.int64).astype(_PLAIN[kind.__name__]).tobytes())
         return [kind.__name__]
-    if issubclass(kind, np.generic) and first.dtype.kind in "biufc" and _is_raw(first.dtype):
+    if issubclass(kind, np.generic) and first.dtype.kind in "biufc" and is_raw(first.dtype):
         buffers.append(np.array(values, first.dtype).tobytes())
         return ["scalar", first.dtype.str]
     return None

@@ -1,4 +1,4 @@
-"""Trajectories: what is recorded and read is what was stepped, whatever the values are and whatever happens to the file."""
+"""Trajectories: what is recorded and read is what was stepped, whatever the values are, in every lane."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from gymnasium.spaces import Discrete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gym_http_server.errors import GymHttpServerError, InvalidValueError, NoRecordingError
 from gym_http_server.results.trajectories import RecordedEpisode, open_trajectories
 from gym_http_server.runtime.messages import CreateRequest
 from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.recording import trajectories
 from gym_http_server.runtime.recording.trajectory_values import frozen, pack_columns, unpack_columns
 from gym_http_server.runtime.served import Served
 from gym_http_server.runtime.values.codec import encode
@@ -160,3 +162,157 @@ def test_an_info_with_a_value_of_every_type_is_kept() -> None:
     for odd in (object(), cycle, {1, 2}, np.ma.masked_array([1, 2], [True, False]), {object(): 1}):
         [back] = unpack_columns(b"".join(pack_columns({"x": [frozen(odd)]})))["x"]
         json.dumps(back, default=np.ndarray.tolist)
+
+
+def repeats(episodes: list[RecordedEpisode]) -> list[bool]:
+    """Return for each episode of a lane of CartPole whether its seeds and actions make the same values again."""
+    environment = gymnasium.make("CartPole-v1").unwrapped
+    found = []
+    for episode in episodes:
+        first, info = environment.reset(seed=episode.seed, options=episode.options)
+        observations, infos, rewards = [first], [info], []
+        for action in episode.actions:
+            observation, reward, *_, info = environment.step(action)
+            observations.append(observation)
+            infos.append(info)
+            rewards.append(reward)
+        is_equal = episode.observations is None or same([observations, infos], [episode.observations, episode.infos])
+        found.append(is_equal and rewards == episode.rewards)
+    return found
+
+
+@pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
+@pytest.mark.parametrize("seed", [None, 7])
+def test_seeds_and_actions_of_each_lane_make_the_same_again(mode: str, seed: int | None, tmp_path: Path) -> None:
+    """Lane i has the seed + i, one that the monitor draws if there is none, and automatic resets are episodes."""
+    served = open_served(
+        CreateRequest("CartPole-v1", num_envs=3, vectorization_mode="sync", autoreset_mode=mode, seed=seed),
+        may_fork=False,
+    )
+    served.monitor_start(str(tmp_path), trajectories=True)
+    served.batch_reset()
+    for step in range(70):
+        served.batch_step([step // 2 % 2, 0, 1])
+        if mode == "disabled" and served._ended.any():
+            served.batch_reset(reset_mask=served._ended.tolist(), options={"low": -0.01, "high": 0.02})
+    state = served._monitor.state()
+    served.close()
+    episodes = read(tmp_path)
+    assert state["episodes"] == state["trajectory_episodes"] == sum(each.is_complete for each in episodes) > 6
+    lanes = [[each for each in episodes if each.lane == lane] for lane in range(3)]
+    seeds = [lane[0].seed for lane in lanes]
+    assert seeds == [7, 8, 9] if seed is not None else seeds == [seeds[0], seeds[0] + 1, seeds[0] + 2]
+    assert [each.seed for lane in lanes for each in lane[1:]] == [None] * (len(episodes) - 3)
+    assert all(all(repeats(lane)) for lane in lanes)
+    assert sum(len(each.actions) for each in lanes[0]) == 70 - (len(lanes[0]) - 1) * (mode == "next_step")
+    if mode == "disabled":
+        assert lanes[1][1].options == {"low": -0.01, "high": 0.02}
+
+
+def test_lanes_that_a_mask_resets_first_get_their_own_seeds(tmp_path: Path) -> None:
+    """A monitor that starts later draws a seed for each lane with its first recorded reset, and for no lane that had one."""
+    served = open_served(CreateRequest("CartPole-v1", num_envs=3, vectorization_mode="sync"), may_fork=False)
+    served.batch_reset(seeds=[None, None, 5])
+    served.monitor_start(str(tmp_path), trajectories=True)
+    for mask in ([True, False, True], [False, True, False], [True, True, True]):
+        served.batch_reset(reset_mask=mask)
+        served.batch_step([0, 1, 0])
+    served.close()
+    episodes = read(tmp_path)
+    lanes = [[each for each in episodes if each.lane == lane] for lane in range(3)]
+    assert [[each.seed is None for each in lane] for lane in lanes] == [[False, True], [False, True], [True, True]]
+    assert [[bool(each.gap) for each in lane] for lane in lanes] == [[False, False], [False, False], [True, True]]
+    assert all(repeats(lanes[0]) + repeats(lanes[1]))
+
+
+def test_a_seed_is_drawn_only_where_there_never_was_one(tmp_path: Path) -> None:
+    """A seed of the client's, of the creation or of an earlier reset stays the only one; the gap says what is not known."""
+    for name, seed, earlier, expected in (
+        ("fresh", None, False, "drawn"),
+        ("created", 3, False, 3),
+        ("reset before", None, True, None),
+    ):
+        served = make(seed=seed)
+        if earlier:
+            served.reset(seed=1)
+        served.monitor_start(str(tmp_path / name), trajectories="actions")
+        served.reset()
+        served.reset()
+        served.close()
+        first, second = read(tmp_path / name)
+        assert log(served)[-2][0] == first.seed
+        assert (
+            (isinstance(first.seed, int) and 0 <= first.seed < 2**31) if expected == "drawn" else first.seed == expected
+        )
+        assert second.seed is None
+        assert bool(first.gap) is bool(second.gap) is earlier
+
+
+def test_without_trajectories_no_seed_is_drawn(tmp_path: Path) -> None:
+    """A monitor of returns changes nothing of what the environment is called with."""
+    served = make()
+    served.monitor_start(str(tmp_path))
+    served.reset()
+    assert log(served)[0][0] is None
+    served.close()
+    with pytest.raises(NoRecordingError, match="trajectories: true"):
+        open_trajectories(tmp_path)
+
+
+def test_episodes_that_are_cut_short_are_kept_and_say_so(tmp_path: Path) -> None:
+    """A reset, a restore, an exception and a close: the steps are there, and what a replay cannot repeat is told."""
+    served = open_served(CreateRequest("CartPole-v1", seed=4), may_fork=False)
+    served.monitor_start(str(tmp_path), trajectories=True)
+    served.reset()
+    served.step(0)
+    served.reset()  # cuts
+    snapshot = json.loads(served.snapshot_create(3).body)["snapshot_id"]
+    served.step(1)
+    served.snapshot_restore(snapshot)
+    served.step(1)  # of an episode whose beginning is not recorded
+    served.reset()
+    served.step(0)
+    served.reset(seed=9)
+    served.step(1)
+    served._environment.unwrapped.force_mag = "broken"
+    with pytest.raises(GymHttpServerError):
+        served.step(1)
+    served._environment.unwrapped.force_mag = 10.0
+    served.step(1)
+    served.close()
+    episodes = read(tmp_path)
+    assert [len(each.actions) for each in episodes] == [1, 1, 1, 2]
+    assert [each.was_restored for each in episodes] == [False, True, False, False]
+    assert not any(each.is_complete for each in episodes)
+    assert [each.gap for each in episodes] == ["", "", trajectories.RESTORED, trajectories.FAILED]
+    assert repeats(episodes[:2]) == [True, True]
+
+
+def test_a_rollout_and_rewards_of_several_agents_are_kept(tmp_path: Path) -> None:
+    """Rollouts pass the same way, and rewards and ends by agent are those of the environment."""
+    served = make()
+    environment = served._environment.unwrapped
+    environment.length = 2
+    step = environment.step
+    environment.step = lambda action: (
+        step(action)[0],
+        {"a": np.float32(1), "b": 2.0},
+        {"a": environment.steps == 2, "__all__": environment.steps == 2},
+        {"a": False},
+        {},
+    )
+    served.monitor_start(str(tmp_path), trajectories=True)
+    served.rollout(1 << 20, steps=4)
+    served.close()
+    episodes = read(tmp_path)
+    assert same(episodes[1].rewards, [{"a": np.float32(1), "b": 2.0}] * 2)
+    assert [each.terminated for each in episodes] == [
+        [{"a": False, "__all__": False}, {"a": True, "__all__": True}]
+    ] * 2
+    assert [each.is_complete for each in episodes] == [True, True]
+
+
+def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    """The error names the value and those that there are."""
+    with pytest.raises(InvalidValueError, match=r"'most'.*'actions'"):
+        make().monitor_start(str(tmp_path), trajectories="most")
