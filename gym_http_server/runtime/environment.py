@@ -6,7 +6,6 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 
 from ..errors import (
     GymHttpServerError,
@@ -35,7 +34,7 @@ from .values.action_check import takes
 from .values.codec import checker, decoder, encoder
 from .values.encoding import ENCODERS
 from .values.outcomes import FLAGS, NUMBERS, reduced
-from .values.rendered_frame import as_uint8, filmable, latest
+from .values.rendered_frame import filmable, packable
 from .values.spaces import describe
 from .values.value_types import note, note_outcome, note_parts, note_single, observation_note
 
@@ -303,10 +302,10 @@ class Environment(Served):
         try:
             mode = filmable(self.description.render_mode, render_modes(self._environment))
             with calling("render"):
-                frame = latest(self._frame(), mode)
+                frame = packable(self._frame(), mode)
                 if frame is None:
                     raise RenderModeError(f"render mode {mode!r} gave no frame")
-                return {"frame": frame if isinstance(frame, str) else as_uint8(np.asarray(frame), mode)}
+                return {"frame": frame}
         except GymHttpServerError as error:
             return {"frame": None, "frame_error": error.detail}
 

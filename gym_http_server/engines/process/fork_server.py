@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ...errors import CallTimeoutError, EnvironmentDiedError, ImportFailedError, OutOfResourcesError, StartError
@@ -120,12 +119,10 @@ class ForkServer:
                 why,
             )
         if answer["threads"]:
-            plugins = sorted(entry_point.name for entry_point in entry_points(group="gymnasium.envs"))
             logger.warning(
                 "%s exist in the fork server before the modules of --import, and environments' processes lack them: the start of Python "
-                "or a plugin that Gymnasium imports by itself (installed: %s) leaves them",
+                "(sitecustomize, usercustomize or a .pth file) leaves them",
                 described(answer["threads"]),
-                ", ".join(plugins) or "none",
             )
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 from ...errors import RenderFormatError, RenderModeError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 PNG, JPEG, TEXT = "image/png", "image/jpeg", "text/plain; charset=utf-8"
 IMAGES = (PNG, JPEG)
+MAX_CHANNELS = 4
 
 
 def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[bytes, str]:
@@ -33,19 +35,25 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
         RenderModeError: there is no frame.
         RenderFormatError: the frame has none of the media types.
     """
-    frame = latest(frame, mode)
+    frame = packable(frame, mode)
     if frame is None:
         raise RenderModeError(f"render mode {mode!r} gave no frame")
     is_text = isinstance(frame, str)
+    is_picture = not is_text and (frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] <= MAX_CHANNELS))
     for media_type in media_types:
         if media_type == MSGPACK:
-            return msgpack_bytes({"frame": packable(frame, mode)}), MSGPACK
+            return msgpack_bytes({"frame": frame}), MSGPACK
         if is_text and media_type == "text/plain":
             return frame.encode("utf-8", "backslashreplace"), TEXT
-        if not is_text and media_type in IMAGES:
-            return _encode_image(np.asarray(frame), mode, media_type), media_type
+        if is_picture and media_type in IMAGES:
+            return _encode_image(frame, media_type), media_type
     if is_text:
         raise RenderFormatError(f"render mode {mode!r} gives text/plain or {MSGPACK}, and Accept allows neither")
+    if not is_picture:
+        raise RenderFormatError(
+            f"render mode {mode!r} gave an array of shape {frame.shape}, which is no picture and comes as {MSGPACK}, and Accept "
+            "does not allow that"
+        )
     raise RenderFormatError(
         f"render mode {mode!r} gives image/png, image/jpeg or {MSGPACK}, and Accept allows none of them"
     )
@@ -58,9 +66,27 @@ def goes_packed(mode: str, media_types: Sequence[str]) -> bool:
 
 
 def packable(frame: Any, mode: str) -> Any:
-    """Return the frame for a MessagePack reply: an array of uint8, a text, or None if there is no frame."""
+    """Return the frame for a MessagePack reply: an array of uint8, a text, or None if there is no frame.
+
+    Raises:
+        RenderModeError: it is something else.
+    """
     frame = latest(frame, mode)
-    return frame if frame is None or isinstance(frame, str) else as_uint8(np.asarray(frame), mode)
+    if frame is None or isinstance(frame, str):
+        return frame
+    try:
+        pixels = np.asarray(frame)
+    except (TypeError, ValueError):  # lists of different lengths
+        pixels = np.empty(0)
+    if pixels.dtype.kind not in "biuf" or pixels.ndim < 2 or not pixels.size:
+        what = f"{type(frame).__name__} {reprlib.repr(frame)}"
+        if isinstance(frame, np.ndarray):
+            what = f"an array of shape {frame.shape} and type {frame.dtype}"
+        raise RenderModeError(
+            f"render mode {mode!r} gave no frame: render returned {what}; a frame is a text, or an array of numbers of shape "
+            "(height, width), (height, width, 3) or (height, width, 4)"
+        )
+    return as_uint8(pixels, mode)
 
 
 def latest(frame: Any, mode: str) -> Any:
@@ -106,10 +132,9 @@ def _is_within(pixels: np.ndarray[Any, Any], greatest: int) -> bool:
     return bool(pixels.min() >= 0 and pixels.max() <= greatest)
 
 
-def _encode_image(pixels: np.ndarray[Any, Any], mode: str, media_type: str) -> bytes:
+def _encode_image(pixels: np.ndarray[Any, Any], media_type: str) -> bytes:
     from PIL import Image
 
-    pixels = as_uint8(pixels, mode)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     image = Image.fromarray(np.ascontiguousarray(pixels))

@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 from gym_http_server.client import Client, RemoteEnv
+from gym_http_server.errors import RenderFormatError, RenderModeError
 from gym_http_server.runtime.messages import CreateRequest
 from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served import Served
 from tests.conftest import KINDS, start
 from tests.support.serving import Server
 
@@ -135,13 +137,17 @@ class Painter(gymnasium.Env[Any, Any]):
         return self.frames[self.shown]
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, frames: list[np.ndarray], mode: str = "rgb_array") -> list[np.ndarray]:
-    """Return frames as steps bring them, and assert that renderEnv's pictures are the same."""
+def painting(monkeypatch: pytest.MonkeyPatch, frames: list[Any], mode: str = "rgb_array") -> Served:
     spec = gymnasium.envs.registration.EnvSpec(
         "Painter-v0", entry_point=lambda render_mode=None: Painter(render_mode, frames), order_enforce=False
     )
     monkeypatch.setitem(gymnasium.registry, "Painter-v0", spec)
-    env = open_served(CreateRequest("Painter-v0", render_mode=mode))
+    return open_served(CreateRequest("Painter-v0", render_mode=mode))
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, frames: list[np.ndarray], mode: str = "rgb_array") -> list[np.ndarray]:
+    """Return frames as steps bring them, and assert that renderEnv's pictures are the same."""
+    env = painting(monkeypatch, frames, mode)
     env.call("reset", {})
     steps = []
     for _ in frames:
@@ -192,6 +198,49 @@ def test_a_frame_of_another_type_is_shown_as_it_is_meant(
     """Booleans are black and white, real numbers rounded, and only depth and what fits no byte is stretched to its range."""
     (seen,) = shown(monkeypatch, [frame], mode)
     np.testing.assert_array_equal(seen, meant)
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (True, "bool True"),
+        (7, "int 7"),
+        (np.float32(0.5), "float32 np.float32(0.5)"),
+        (b"text", "bytes b'text'"),
+        ({"rgb": DARK}, "dict {'rgb'"),
+        ([True, False], r"list [True, False]"),
+        ([[[1, 2], [3]]], r"list [[1, 2], [3]]"),
+        (np.arange(3), "an array of shape (3,) and type int64"),
+        (DARK[:0], "an array of shape (0, 6, 3) and type int64"),
+        (DARK * 1j, "an array of shape (4, 6, 3) and type complex128"),
+        (np.full((4, 6), None), "an array of shape (4, 6) and type object"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_frame_is_said_in_words(monkeypatch: pytest.MonkeyPatch, frame: Any, words: str) -> None:
+    """It is served as no other value, in no form, and costs no step; None is no frame without more words."""
+    env = painting(monkeypatch, [frame, None])
+    env.call("reset", {})
+    reply = msgpack.unpackb(env.call("step", {"action": 0, "render": True, "media_type": MSGPACK}).body)
+    assert (reply["frame"], reply["observation"]) == (None, 0)
+    assert f"gave no frame: render returned {words}" in reply["frame_error"]
+    for media_type in ("image/png", MSGPACK):
+        with pytest.raises(RenderModeError, match=re.escape(words)):
+            env.call("render", {"media_types": [media_type]})
+    reply = msgpack.unpackb(env.call("step", {"action": 0, "render": True, "media_type": MSGPACK}).body)
+    assert reply["frame_error"] == "render mode 'rgb_array' gave no frame"
+
+
+def test_a_frame_that_is_no_picture_comes_in_messagepack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An array of four axes, or of more channels than a picture has; the error for a picture says so."""
+    frame = np.zeros((2, 4, 6, 3), np.uint8)
+    env = painting(monkeypatch, [frame, frame[0, :, :, [0] * 5]])
+    env.call("reset", {})
+    for _ in range(2):
+        reply = msgpack.unpackb(env.call("step", {"action": 0, "render": True, "media_type": MSGPACK}).body)
+        assert env.call("render", {"media_types": ["image/png", MSGPACK]}).body.endswith(reply["frame"]["data"])
+        with pytest.raises(RenderFormatError, match=r"of shape \(.*is no picture and comes as application/msgpack"):
+            env.call("render", {"media_types": ["image/png"]})
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -148,3 +148,16 @@ def test_threads_are_described_by_number_and_names() -> None:
     assert described(["a"]) == "1 thread (a)"
     assert described(["x"] * 3) == "3 threads (x)"
     assert described(list("edcba")) == "5 threads (a, b, c, d, …)"
+
+
+@pytest.mark.full
+def test_threads_of_the_start_of_python_are_named_with_where_they_come_from(tmp_path: Path) -> None:
+    """Gymnasium imports no plugins, and nothing is before the modules of `--import` but Python itself."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,), daemon=True, name='early').start()\n"
+    )
+    with Server(environment={"PYTHONPATH": str(tmp_path)}) as server:
+        server.create("CartPole-v1")
+        [line] = [line for line in server.stderr if "exist in the fork server" in line]
+    assert "1 thread (early)" in line
+    assert "the start of Python (sitecustomize, usercustomize or a .pth file) leaves them" in line
