@@ -6,7 +6,6 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-
 from ..errors import (
     GymHttpServerError,
     InvalidActionError,
