@@ -34,6 +34,7 @@ from .results.scoreboard import Results
 from .runtime.operations import OPERATIONS
 from .runtime.registry.registry import Registry
 from .runtime.shared.traffic import NONE, Traffic
+from .verification.verifier import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,7 @@ class Application:
         instances: the live instances.
         engine: the engine that runs them.
         results: the evaluations of recordings.
+        verifier: verifies them.
         registry: the environments that can be made.
         interpreters: the interpreters besides the server's own Python.
 
@@ -91,11 +93,19 @@ class Application:
         traffic = Traffic(operations=(*(each.operation_id for each in OPERATIONS), NONE))
         self.instances = Instances(settings, self.engine, traffic)
         self._reaper = Reaper(self.instances, settings.idle_timeout)
+        self.verifier = Verifier(settings, self.results, self.engine, self.interpreters)
 
         # Operations
         execution = Execution(settings, self.instances)
         handlers = handler_table(
-            settings, self.instances, shut_down, self.results, self.registry, self.interpreters, execution
+            settings,
+            self.instances,
+            shut_down,
+            self.results,
+            self.registry,
+            self.interpreters,
+            execution,
+            self.verifier,
         )
         self.operations = HotOperations(contract.resolved_paths(), plan_table(settings), settings.max_values)
         api = connexion_app = make_connexion_app(
@@ -157,6 +167,7 @@ class Application:
         """
         if self._is_running:
             self._is_running = False
+            self.verifier.stop()
             self.registry.stop()
             self.interpreters.stop()
             try:

@@ -23,13 +23,15 @@ GymHttpServerError
 │   ├── NotCopyableError            the environment's state cannot be saved or put back
 │   ├── InstanceHeldError           somebody else holds the instance
 │   ├── HoldEndedError              the token is that of a hold that has ended
-│   └── NoTransitionModelError      the environment has no tabular model
+│   ├── NoTransitionModelError      the environment has no tabular model
+│   └── NoTrajectoriesError         the evaluation has no trajectories, or none that can be verified
 ├── RecordingFailedError            what was recorded cannot be written
 ├── FileSystemTimeoutError          the file system does not answer about a path that a client named
 ├── UploadTargetError               where results are kept cannot be reached, or refuses
 ├── InquiryFailedError              the process that asks the libraries what they register raised, hung or died
 ├── ReplyTooLargeError              the reply is over the setting max_reply
 ├── TooManyInstancesError           there are as many instances as a setting allows
+├── TooManyVerificationsError       as many verifications wait as may
 ├── TooManySnapshotsError           the instance has as many snapshots as a setting allows
 ├── KeyReusedError                  an idempotency key was used with another request before
 ├── TooManyLanesError               a batch is to have more lanes than a setting allows
@@ -248,6 +250,19 @@ class NoTransitionModelError(ConflictError):
     """The environment has no tabular model."""
 
 
+class NoTrajectoriesError(ConflictError):
+    """The evaluation has no trajectories, or none that can be verified."""
+
+    @classmethod
+    def of(cls, evaluation_id: str) -> NoTrajectoriesError:
+        """Return the error for an evaluation without trajectories."""
+        return cls(
+            f"evaluation {evaluation_id!r} has no trajectories: record with startMonitor and trajectories: true, and upload "
+            "that recording",
+            evaluation_id=evaluation_id,
+        )
+
+
 class RecordingFailedError(GymHttpServerError):
     """A recording cannot be written; its data is kept and written later."""
 
@@ -292,6 +307,15 @@ class TooManyInstancesError(GymHttpServerError):
         """Return the error where `limit` instances are allowed."""
         detail = f"there are {limit} instances and the limit is {limit}: close some, or start the server with a larger --max-envs"
         return cls(detail, limit=limit, setting="max_envs")
+
+
+class TooManyVerificationsError(GymHttpServerError):
+    """As many verifications wait as may."""
+
+    @classmethod
+    def of(cls, limit: int) -> TooManyVerificationsError:
+        """Return the error where `limit` verifications may wait."""
+        return cls(f"{limit} verifications wait, which is the limit: try again when some are over", limit=limit)
 
 
 class TooManySnapshotsError(GymHttpServerError):

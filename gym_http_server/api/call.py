@@ -62,6 +62,10 @@ class Call(NamedTuple):
         return arguments if self.hold is None else {**arguments, HOLD: self.hold}
 
 
+class AcceptedReply(Reply):
+    """The reply of an operation that goes on after it, with status 202."""
+
+
 class StreamedReply(NamedTuple):
     """A successful reply that is made while it is sent.
 

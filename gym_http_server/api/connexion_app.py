@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
 from ..errors import GymHttpServerError
-from .call import StreamedReply
+from .call import AcceptedReply, StreamedReply
 from .connexion_parts import (
     AsyncApp,
     ConnexionRequest,
@@ -121,6 +121,7 @@ def bound(handler: Handler) -> Callable[..., Awaitable[ConnexionResponse | Strea
         reply = await handler(**arguments)
         if isinstance(reply, StreamedReply):
             return _Stream(reply.parts, media_type=reply.media_type, headers=dict(reply.headers))
-        return ConnexionResponse(200, content_type=reply.media_type, body=reply.body, headers=dict(reply.headers))
+        status = 202 if isinstance(reply, AcceptedReply) else 200
+        return ConnexionResponse(status, content_type=reply.media_type, body=reply.body, headers=dict(reply.headers))
 
     return call

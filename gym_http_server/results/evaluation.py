@@ -9,13 +9,14 @@ import itertools
 import math
 import re
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import InvalidValueError
 from ..runtime.messages import JSON_INFINITY
 from ..support.deferred import np
+from .evaluated_trajectories import EvaluatedTrajectories
 from .recording import COMPONENTS
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Evaluation:
         seconds_to_threshold: seconds from the first reset to the end of these episodes, 0 if there are none; or None.
         videos: names of the videos, the earliest first.
         component: the component of the rewards whose returns are the scores; None where rewards are single numbers.
+        trajectories: the trajectories beside it; None for none.
     """
 
     evaluation_id: str
@@ -66,6 +68,7 @@ class Evaluation:
     seconds_to_threshold: float | None
     videos: tuple[str, ...]
     component: str | None = None
+    trajectories: EvaluatedTrajectories | None = None
 
     @property
     def score(self) -> float | None:
@@ -81,7 +84,9 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return the contract's `Evaluation` as plain JSON values."""
         created_at = self.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {**asdict(self), "created_at": created_at, "videos": list(self.videos)}
+        value = {name: getattr(self, name) for name in _KINDS}
+        value |= {"created_at": created_at, "videos": list(self.videos)}
+        return value if self.trajectories is None else {**value, "trajectories": self.trajectories.to_json()}
 
     @classmethod
     def from_json(cls, value: Any) -> Evaluation:
@@ -102,7 +107,8 @@ class Evaluation:
         created_at = datetime.fromisoformat(members["created_at"])
         if created_at.tzinfo is None:
             raise ValueError("created_at has no time zone")
-        return cls(**{**members, "created_at": created_at.astimezone(UTC), "videos": tuple(members["videos"])})
+        members |= {"created_at": created_at.astimezone(UTC), "videos": tuple(members["videos"])}
+        return cls(**members, trajectories=EvaluatedTrajectories.from_json(value.get("trajectories")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,7 @@ class Curve:
             InvalidValueError: an episode has no such component, or without one no return.
             ValueError, TypeError, OverflowError: a value is not a plausible number.
         """
-        returns = tuple(_finite(float(each)) for each in _returns(results, component))
+        returns = tuple(finite(float(each)) for each in _returns(results, component))
         ends = [float(timestamp) for timestamp in results["timestamps"]]
         start = float(results["initial_reset_timestamp"])
         if not all(abs(timestamp) < _IMPLAUSIBLE for timestamp in [start, *ends]):
@@ -212,6 +218,7 @@ def evaluate(
     reward_threshold: float | None,
     videos: tuple[str, ...],
     component: str | None = None,
+    trajectories: EvaluatedTrajectories | None = None,
 ) -> Evaluation:
     """Return a new evaluation; see `Evaluation` for the arguments."""
     now = datetime.now(UTC)
@@ -235,10 +242,12 @@ def evaluate(
         seconds_to_threshold=None if before is None else curve.seconds[before - 1] if before else 0.0,
         videos=videos,
         component=component,
+        trajectories=trajectories,
     )
 
 
-def _finite(value: float) -> float:
+def finite(value: float) -> float:
+    """Return a return as evaluations have it; see the module."""
     return -JSON_INFINITY if math.isnan(value) else min(max(value, -JSON_INFINITY), JSON_INFINITY)
 
 

@@ -76,12 +76,14 @@ class Recording:
         manifests: bytes of the manifests, by name.
         stats: bytes of the statistics, by name.
         videos: names of the complete videos and of their metadata, in the order in which the recordings began.
+        trajectories: names of the files of trajectories.
         results: what `load_results` returns.
     """
 
     manifests: dict[str, bytes]
     stats: dict[str, bytes]
     videos: list[tuple[str, str]]
+    trajectories: list[str]
     results: dict[str, Any]
 
 
@@ -121,11 +123,12 @@ def read_recording(directory: str, names: Iterable[str], read: Callable[[str], b
         begins = [batch["initial_reset_timestamp"] or 0 for batch in batches]
         by_begin = sorted(zip(begins, videos, strict=True), key=lambda entry: entry[0])
         in_order = [pair for _, pairs in by_begin for pair in pairs]
+        trajectories = [str(manifest["trajectories"]) for manifest in manifests if "trajectories" in manifest]
     except DAMAGE as error:
         raise NoRecordingError(
             f"the recording in {directory!r} is damaged: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         ) from None
-    return Recording(files, stats, list(dict.fromkeys(in_order)), results)
+    return Recording(files, stats, list(dict.fromkeys(in_order)), list(dict.fromkeys(trajectories)), results)
 
 
 def _bytes(directory: str, name: str, read: Callable[[str], bytes]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -12,23 +13,27 @@ from ..errors import (
     ForbiddenDirectoryError,
     InvalidValueError,
     NoRecordingError,
+    NoTrajectoriesError,
     UnknownEvaluationError,
     UploadTargetError,
 )
 from ..support.files import read_regular
 from ..support.threads import DaemonThreads
 from .archive import zip_parts
+from .evaluated_trajectories import NAME, EvaluatedTrajectories
 from .evaluation import ENV_ID, EVALUATION_ID, FILE, Curve, Evaluation, evaluate
 from .recording import DAMAGE, Recording, names_in, read_recording
 from .roots import Roots
 from .target import EVALUATION_FILE, Target
 from .threshold import Thresholds
+from .verifications import Verification, Verifications
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from ..config import Settings
+    from .trajectories import Trajectories
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +63,7 @@ class Results:
         if settings.upload_to:
             # Not for the default target: under a read-only root nothing can be recorded either.
             self.target.check_writable()
+        self._verifications = Verifications(self.target)
         self._thresholds = Thresholds(settings.sources, pass_variable=settings.pass_variable)
         # By path. Evaluations never change, so each is read once.
         self._known: dict[str, Evaluation] = {}
@@ -110,6 +116,7 @@ class Results:
             raise NoRecordingError(f"the recording in {training_dir!r} has no environment id that can be one")
         curve = _curve(recording, training_dir, component)
         videos = self._videos(directory, recording)
+        trajectories = self._trajectories(directory, recording)
         library = _library(env_info["gym_version"])
         evaluation = evaluate(
             curve,
@@ -120,9 +127,11 @@ class Results:
             reward_threshold=self._thresholds.of(env_info["env_id"], library) if component is None else None,
             videos=tuple(name for name, is_video in videos.items() if is_video),
             component=component,
+            trajectories=trajectories,
         )
         text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False).encode() + b"\n"
         files: list[tuple[str, bytes | Path]] = [(name, directory / name) for name in videos]
+        files += [(name, directory / name) for name in (() if trajectories is None else trajectories.files)]
         files += [*recording.stats.items(), *recording.manifests.items(), (EVALUATION_FILE, text)]
         folder = _folder(evaluation)
         self.target.save(folder, files, api_key)
@@ -179,6 +188,40 @@ class Results:
         raise UnknownEvaluationError(
             f"there is no evaluation {evaluation_id[:64]!r} here: list them", evaluation_id=evaluation_id[:64]
         )
+
+    def verification(self, evaluation: Evaluation) -> Verification | None:
+        """Return the newest verification of an evaluation, as of the latest listing; None if there is none."""
+        return self._verifications.of(_folder(evaluation), evaluation)
+
+    def keep_verification(self, evaluation: Evaluation, verification: Verification) -> Verification:
+        """Keep a verification beside its evaluation; see `Verifications.save`."""
+        return self._verifications.save(_folder(evaluation), evaluation, verification)
+
+    def open_trajectories(self, evaluation: Evaluation) -> Trajectories:
+        """Open the trajectories of an evaluation; the caller closes them.
+
+        Raises:
+            NoTrajectoriesError: it has none.
+            UnknownEvaluationError: it is there no more.
+            UploadTargetError: the target cannot be reached, or they are damaged.
+        """
+        if evaluation.trajectories is None:
+            raise NoTrajectoriesError.of(evaluation.evaluation_id)
+        # Not at the top: it imports numpy, for which the start of a server does not wait.
+        from .trajectories import Trajectories
+
+        folder = _folder(evaluation)
+        with contextlib.ExitStack() as on_error:
+            try:
+                names = evaluation.trajectories.files
+                files = [on_error.enter_context(self.target.open(f"{folder}/{name}")) for name in names]
+                opened = Trajectories(files, folder)
+            except FileNotFoundError:
+                raise self._gone(evaluation) from None
+            except NoRecordingError as error:
+                raise UploadTargetError(f"{self.target.shown}: {error.detail}") from None
+            on_error.pop_all()
+        return opened
 
     def curve(self, evaluation_id: str) -> Curve:
         """Return the learning curve of an evaluation, read from its recording in the target.
@@ -283,8 +326,21 @@ class Results:
                     logger.warning("a video of the recording in %s is passed over: %r: %s", directory, name, error)
         return names
 
+    def _trajectories(self, directory: Path, recording: Recording) -> EvaluatedTrajectories | None:
+        names = []
+        for name in recording.trajectories:
+            try:
+                if NAME.fullmatch(name) and self._file_of(directory, name).is_file():
+                    names.append(name)
+                    continue
+            except ValueError:
+                pass
+            raise NoRecordingError(f"the recording in {str(directory)!r} has no file {name[:200]!r} of trajectories")
+        return EvaluatedTrajectories.of(directory, names)
+
     def _all(self) -> dict[str, Evaluation]:
-        paths = self.target.evaluations()
+        paths, verifications = self.target.listing()
+        self._verifications.note(verifications)
         with self._lock:
             known = {path: self._known[path] for path in paths if path in self._known}
         new = [path for path in paths if path not in known]

@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 COPY_BYTES = 1 << 20
 EVALUATION_FILE = "evaluation.json"
+VERIFICATION_FILE = re.compile(r"verification\.[0-9]{8}T[0-9]{6}\.[0-9]{6}-[0-9a-f]{8}\.json")
+"""Names of files that `results.verifications` writes."""
+
 MODULES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
 """Modules that protocols need."""
 
@@ -114,15 +117,17 @@ class Target:
         """Its absolute path if it is on this machine, else None."""
         return Path(self._root or "/").resolve() if self._is_local else None
 
-    def evaluations(self) -> list[str]:
-        """Return the sorted paths of all files that may be evaluations.
+    def listing(self) -> tuple[list[str], list[str]]:
+        """Return the sorted paths of all files that may be evaluations, and of all that may be verifications.
 
         Raises:
             UploadTargetError: they cannot be listed.
         """
         with self._asking("list"):
-            paths = list(self._local_paths() if self._is_local else self._remote_paths())
-        return sorted(filter(_may_be_evaluation, paths))
+            paths = sorted(self._local_paths() if self._is_local else self._remote_paths())
+        paths = [path for path in paths if _is_in_folder(path)]
+        evaluations = [path for path in paths if path.endswith(f"/{EVALUATION_FILE}")]
+        return evaluations, [path for path in paths if VERIFICATION_FILE.fullmatch(path.rpartition("/")[2])]
 
     def _local_paths(self) -> Iterator[str]:
         root = Path(self._root or "/")
@@ -133,8 +138,7 @@ class Target:
             parts = Path(folder).relative_to(root).parts
             if len(parts) >= 3:
                 below.clear()
-            if EVALUATION_FILE in files:
-                yield "/".join((*parts, EVALUATION_FILE))
+            yield from ("/".join((*parts, name)) for name in files)
 
     def _remote_paths(self) -> Iterator[str]:
         self._fs.invalidate_cache()
@@ -240,6 +244,16 @@ class Target:
                 raise
             self._fs.invalidate_cache()
 
+    def add(self, path: str, contents: bytes) -> None:
+        """Write a file into a folder that exists, as a whole or not at all.
+
+        Raises:
+            UploadTargetError: the target refuses.
+        """
+        with self._asking("write to", path):
+            self._write(self._fs, self._path(path), contents)
+            self._fs.invalidate_cache()
+
     def _write(self, fs: Any, path: str, contents: bytes | Path) -> None:
         if isinstance(contents, Path):
             with open_regular(contents) as source, fs.open(path, "wb") as copy:
@@ -275,13 +289,10 @@ class Target:
             raise UploadTargetError(f"cannot {what} {where}: {why}") from None
 
 
-def _may_be_evaluation(path: str) -> bool:
-    *env_id, evaluation_id, name = path.split("/") if path.count("/") >= 2 else ["", "", ""]
-    return (
-        name == EVALUATION_FILE
-        and EVALUATION_ID.fullmatch(evaluation_id) is not None
-        and ENV_ID.fullmatch("/".join(env_id)) is not None
-    )
+def _is_in_folder(path: str) -> bool:
+    """Return whether a path may be that of a file in the folder of an evaluation."""
+    *env_id, evaluation_id, _ = path.split("/") if path.count("/") >= 2 else ["", "", ""]
+    return EVALUATION_ID.fullmatch(evaluation_id) is not None and ENV_ID.fullmatch("/".join(env_id)) is not None
 
 
 def _raise_of(root: Path) -> Any:

@@ -72,6 +72,7 @@ OPERATIONS: Final = (
     Operation("listEvaluations"),
     Operation("getEvaluation"),
     Operation("downloadEvaluation"),
+    Operation("verifyEvaluation"),
     Operation("listRegistry"),
     Operation("getHealth"),
     Operation("getMetrics"),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from ...errors import InvalidValueError, UploadTargetError
 from ...support.threads import DaemonThreads
-from ..call import StreamedReply, json_reply
+from ..call import AcceptedReply, StreamedReply, json_reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from ...results.evaluation import Evaluation
     from ...results.scoreboard import Results
     from ...runtime.messages import Reply
+    from ...verification.verifier import Verifier
     from ..call import Call
 
 
@@ -33,10 +36,12 @@ class ResultsHandlers:
 
     Args:
         results: the evaluations.
+        verifier: verifies them.
     """
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: Results, verifier: Verifier) -> None:
         self._results = results
+        self._verifier = verifier
         self._threads = DaemonThreads(MAX_THREADS, "results")
 
     async def upload_recording(self, call: Call, body: dict[str, Any]) -> Reply:
@@ -47,20 +52,37 @@ class ResultsHandlers:
             if text is not None and len(text) > MAX_NAME_CHARS:
                 raise InvalidValueError(f"{name} has more than {MAX_NAME_CHARS} characters", parameter=name)
         evaluation = await self._within(UPLOAD_SECONDS, self._results.upload, training_dir, api_key, **names)
-        return json_reply(evaluation.to_json())
+        return json_reply(self._told(evaluation))
 
     async def list_evaluations(
-        self, call: Call, env_id: str | None = None, order: str = "newest", page: int = 1, page_size: int = 50
+        self,
+        call: Call,
+        env_id: str | None = None,
+        order: str = "newest",
+        page: int = 1,
+        page_size: int = 50,
+        verified: bool = False,
     ) -> Reply:
         """List a page of the evaluations."""
-        found = await self._within(READ_SECONDS, self._results.evaluations, env_id, order)
-        shown = found[(page - 1) * page_size : page * page_size]
-        evaluations = [each.to_json() for each in shown]
-        return json_reply({"total": len(found), "page": page, "page_size": page_size, "evaluations": evaluations})
+
+        def listed() -> Reply:
+            found = self._results.evaluations(env_id, order)
+            if verified:
+                found = [each for each in found if self._verifier.is_verified(each)]
+            shown = found[(page - 1) * page_size : page * page_size]
+            evaluations = [self._told(each) for each in shown]
+            return json_reply({"total": len(found), "page": page, "page_size": page_size, "evaluations": evaluations})
+
+        return await self._within(READ_SECONDS, listed)
 
     async def get_evaluation(self, call: Call, evaluation_id: str) -> Reply:
         """Describe an evaluation, with its learning curve."""
         return await self._within(READ_SECONDS, self._get, evaluation_id)
+
+    async def verify_evaluation(self, call: Call, evaluation_id: str) -> Reply:
+        """Verify an evaluation; the reply does not wait for the verdict."""
+        verification = await self._within(READ_SECONDS, self._verifier.start, evaluation_id, asyncio.get_running_loop())
+        return AcceptedReply(*json_reply(verification.to_json()))
 
     async def download_evaluation(self, call: Call, evaluation_id: str) -> StreamedReply:
         """Send all files of an evaluation, made into an archive while they are sent."""
@@ -85,7 +107,12 @@ class ResultsHandlers:
     def _get(self, evaluation_id: str) -> Reply:
         # In a thread, too: the curve of a million episodes takes long to encode.
         evaluation, curve = self._results.get(evaluation_id), self._results.curve(evaluation_id)
-        return json_reply({**evaluation.to_json(), "curve": curve.to_json()})
+        return json_reply({**self._told(evaluation), "curve": curve.to_json()})
+
+    def _told(self, evaluation: Evaluation) -> dict[str, Any]:
+        verification = self._verifier.of(evaluation)
+        told = evaluation.to_json()
+        return told if verification is None else {**told, "verification": verification.to_json()}
 
 
 def _needed(body: dict[str, Any], name: str) -> str:

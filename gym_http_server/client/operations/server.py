@@ -58,15 +58,32 @@ class ServerMethods(OperationBase):
         return self._call("POST", "/v1/upload/", body)
 
     def list_evaluations(
-        self, env_id: str | None = None, order: str = "newest", page: int = 1, page_size: int = 50
+        self,
+        env_id: str | None = None,
+        order: str = "newest",
+        page: int = 1,
+        page_size: int = 50,
+        *,
+        verified: bool = False,
     ) -> dict[str, Any]:
-        """Return a page of the `evaluations`, `newest` or `best` first, and their number in `total`."""
-        query = urlencode(given(env_id=env_id, order=order, page=page, page_size=page_size))
+        """Return a page of the `evaluations`, `newest` or `best` first, or only the verified, and their number in `total`."""
+        only = "true" if verified else None
+        query = urlencode(given(env_id=env_id, order=order, page=page, page_size=page_size, verified=only))
         return self._call("GET", f"/v1/evaluations/?{query}", repeatable=True)
 
     def get_evaluation(self, evaluation_id: str) -> dict[str, Any]:
         """Return an evaluation with its learning `curve`."""
         return self._call("GET", f"/v1/evaluations/{quote(evaluation_id, safe='')}/", repeatable=True)
+
+    def verify_evaluation(self, evaluation_id: str) -> dict[str, Any]:
+        """Have the server replay the trajectories of an evaluation; return the `state` of that.
+
+        It does not wait: `get_evaluation` tells under `verification` what has become of it.
+
+        Raises:
+            ServerProblem: 409, the evaluation has no trajectories.
+        """
+        return self._call("POST", f"/v1/evaluations/{quote(evaluation_id, safe='')}/verify/")
 
     def download_evaluation(self, evaluation_id: str) -> bytes:
         """Return all files of an evaluation as a ZIP archive: recording, trajectories and videos."""

@@ -15,19 +15,15 @@ from gym_http_server import errors
 from gym_http_server.api import handlers
 from gym_http_server.api.handlers import Execution, handler_table
 from gym_http_server.api.problems import STATUS, problem_of, slug_of
+from gym_http_server.app import Application
 from gym_http_server.config import Settings
 from gym_http_server.conformity.contract import DOCUMENT, check_reply, inlined
 from gym_http_server.conformity.exchange import Nonconformity
 from gym_http_server.contract import METHODS, load_contract, resolve
-from gym_http_server.engines import make_engine
-from gym_http_server.instances.directory import Instances
-from gym_http_server.interpreters.interpreters import Interpreters
-from gym_http_server.results.scoreboard import Results
 from gym_http_server.runtime import operations
 from gym_http_server.runtime.batch import Batch
 from gym_http_server.runtime.environment import Environment
 from gym_http_server.runtime.messages import MSGPACK
-from gym_http_server.runtime.registry.registry import Registry
 
 COMPONENTS = [(kind, name, value) for kind, named in DOCUMENT["components"].items() for name, value in named.items()]
 OPERATIONS = [
@@ -43,12 +39,10 @@ WITHOUT_EXAMPLE = {"HoldToken", "IdempotencyKey"}
 
 
 def table() -> dict[str, Any]:
-    settings = Settings(engine="inline")
-    instances = Instances(settings, make_engine(settings))
-    execution = Execution(settings, instances)
-    return handler_table(
-        settings, instances, lambda: None, Results(settings), Registry(settings), Interpreters(settings), execution
-    )
+    app = Application(Settings(engine="inline"))
+    execution = Execution(app.settings, app.instances)
+    parts = (app.results, app.registry, app.interpreters, execution, app.verifier)
+    return handler_table(app.settings, app.instances, lambda: None, *parts)
 
 
 def test_the_document_is_valid_openapi() -> None:
@@ -213,11 +207,11 @@ STATUSES = {
     403: "ForbiddenDirectory",
     404: "UnknownEvaluation UnknownSnapshot",
     406: "RenderFormat",
-    409: "Conflict ResetNeeded InstanceKind RenderMode RecordingExists NotCopyable InstanceHeld HoldEnded NoTransitionModel",
+    409: "Conflict ResetNeeded InstanceKind RenderMode RecordingExists NotCopyable InstanceHeld HoldEnded NoTransitionModel NoTrajectories",
     410: "InstanceLost",
     413: "ReplyTooLarge TooManyLanes",
     422: "KeyReused",
-    429: "TooManyInstances TooManySnapshots",
+    429: "TooManyInstances TooManySnapshots TooManyVerifications",
     500: "Start Address EngineUnavailable InterpreterOption ImportFailed Access ResultsRoot TargetUnavailable GymHttpServer",
     502: "UploadTarget InquiryFailed RuntimeDefect EnvironmentRaised EnvironmentResult EnvironmentDied EnvironmentFailure",
     503: "OutOfResources",
