@@ -34,7 +34,7 @@ from .results.scoreboard import Results
 from .runtime.operations import OPERATIONS
 from .runtime.registry.registry import Registry
 from .runtime.shared.traffic import NONE, Traffic
-from .verification.verifier import Verifier
+from .verification.verifier import Replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ class Application:
         instances: the live instances.
         engine: the engine that runs them.
         results: the evaluations of recordings.
-        verifier: verifies them.
+        replays: replays their trajectories.
         registry: the environments that can be made.
         interpreters: the interpreters besides the server's own Python.
 
@@ -93,7 +93,7 @@ class Application:
         traffic = Traffic(operations=(*(each.operation_id for each in OPERATIONS), NONE))
         self.instances = Instances(settings, self.engine, traffic)
         self._reaper = Reaper(self.instances, settings.idle_timeout)
-        self.verifier = Verifier(settings, self.results, self.engine, self.interpreters)
+        self.replays = Replays.of(settings, self.results, self.engine, self.interpreters)
 
         # Operations
         execution = Execution(settings, self.instances)
@@ -105,7 +105,7 @@ class Application:
             self.registry,
             self.interpreters,
             execution,
-            self.verifier,
+            self.replays,
         )
         self.operations = HotOperations(contract.resolved_paths(), plan_table(settings), settings.max_values)
         api = connexion_app = make_connexion_app(
@@ -134,7 +134,7 @@ class Application:
         )
         view = ConsoleView(self.engine.name, self.instances)
         self._pages = Pages(
-            create_console(view, self.results, door, self.registry, self.interpreters), settings.max_body
+            create_console(view, self.results, door, self.registry, self.interpreters, self.replays), settings.max_body
         )
 
         # Every request
@@ -167,7 +167,7 @@ class Application:
         """
         if self._is_running:
             self._is_running = False
-            self.verifier.stop()
+            self.replays.stop()
             self.registry.stop()
             self.interpreters.stop()
             try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..interpreters.interpreters import Interpreters
     from ..results.scoreboard import Results
     from ..runtime.registry.registry import Registry
+    from ..verification.verifier import Replays
     from .login import Door
     from .pages import ConsoleView
 
@@ -44,6 +45,7 @@ def create_console(
     door: Door | None = None,
     registry: Registry | None = None,
     interpreters: Interpreters | None = None,
+    replays: Replays | None = None,
 ) -> flask.Flask:
     """Return the Flask app.
 
@@ -53,6 +55,7 @@ def create_console(
         door: keys and sessions; None for no login.
         registry: the environments that can be made; None for no list of them.
         interpreters: the interpreters whose environments are listed, too.
+        replays: replays trajectories of evaluations; None for no button that verifies.
     """
     app = flask.Flask("gym_http_server.console")
     # The gate answers preflights; any other OPTIONS is a wrong method.
@@ -67,6 +70,7 @@ def create_console(
     app.register_blueprint(manual)
     if results is not None:
         app.extensions["results"] = results
+        app.extensions["replays"] = replays
         app.register_blueprint(scoreboard)
     if registry is not None:
         app.extensions["registry"] = registry

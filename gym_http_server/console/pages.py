@@ -140,3 +140,5 @@ def _add_addresses(state: flask.blueprints.BlueprintSetupState) -> None:
     # For `url_for` only: the ASGI app serves these paths before Flask.
     state.add_url_rule("/openapi.<form>", "document", build_only=True)
     state.add_url_rule("/v1/evaluations/<evaluation_id>/", "evaluation", build_only=True)
+    state.add_url_rule("/v1/evaluations/<evaluation_id>/files/", "evaluation_files", build_only=True)
+    state.add_url_rule("/v1/evaluations/<evaluation_id>/verify/", "verification", build_only=True)

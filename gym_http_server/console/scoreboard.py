@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from ..results.evaluation import Evaluation
     from ..results.scoreboard import Results
+    from ..results.verifications import Verification
+    from ..verification.verifier import Replays
 
 # Rows of a table.
 MAX_ALGORITHMS = 10
@@ -32,6 +34,7 @@ class Row:
     """A row of a table of evaluations; `rank` is None in a table without ranks."""
 
     evaluation: Evaluation
+    verification: Verification | None = None
     rank: int | None = None
 
 
@@ -54,15 +57,19 @@ class Group:
 def board() -> str:
     """The best score of each algorithm in each environment, and the newest evaluations."""
     env_id = flask.request.args.get("env_id") or None
-    groups = _groups(_results().best())
+    verified = flask.request.args.get("verified") == "1"
+    groups = _groups(_results().best(verified=verified))
     newest = _results().evaluations(env_id, "newest")
+    if verified:
+        newest = [each for each in newest if _results().is_verified(each)]
     return flask.render_template(
         "scoreboard.html",
         env_id=env_id,
+        verified=verified,
         env_ids=list(dict.fromkeys(group.env_id for group in groups)),
         groups=[group for group in groups if env_id in (None, group.env_id)],
         most=MAX_ALGORITHMS if env_id is None else None,
-        newest=[Row(evaluation) for evaluation in newest[:MAX_NEWEST]],
+        newest=[Row(each, _verification(each)) for each in newest[:MAX_NEWEST]],
         count=len(newest),
         address=flask.request.url_root.rstrip("/"),
     )
@@ -77,6 +84,7 @@ def evaluation(evaluation_id: str) -> str:
     return flask.render_template(
         "evaluation.html",
         evaluation=shown,
+        verification=_verification(shown),
         plots=[learning_curve(curve, shown.reward_threshold, shape) for shape in (WIDE, NARROW)],
         seconds=curve.seconds[-1] if curve.seconds else None,
         last=last[::-1],
@@ -91,16 +99,13 @@ def video(evaluation_id: str, name: str) -> flask.Response:
     return videos.reply(evaluation_id, name, _results().open_file(evaluation_id, name))
 
 
-@scoreboard.get("/scoreboard/<evaluation_id>/files.zip")
-def files(evaluation_id: str) -> flask.Response:
-    """All files of an evaluation, as `downloadEvaluation` sends them; the session that opens pages opens no operation."""
-    response = flask.Response(_results().archive(evaluation_id), content_type="application/zip")
-    response.headers.set("Content-Disposition", "attachment", filename=f"{evaluation_id}.zip")
-    return response
-
-
 def _results() -> Results:
     return cast("Results", flask.current_app.extensions["results"])
+
+
+def _verification(evaluation: Evaluation) -> Verification | None:
+    replays: Replays | None = flask.current_app.extensions["replays"]
+    return _results().verification(evaluation) if replays is None else replays.verifier.of(evaluation)
 
 
 def _groups(best: Iterable[Evaluation]) -> list[Group]:
@@ -114,6 +119,7 @@ def _ranked(evaluations: Iterable[Evaluation]) -> list[Row]:
     for place, evaluation in enumerate(evaluations, 1):
         score = evaluation.score, evaluation.best_mean_return is None
         # Many environments have a maximum score: all that reach it share a rank.
-        rows.append(Row(evaluation, rows[-1].rank if score == previous else place))
+        rank = rows[-1].rank if score == previous else place
+        rows.append(Row(evaluation, _verification(evaluation), rank))
         previous = score
     return rows

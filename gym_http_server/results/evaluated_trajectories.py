@@ -33,6 +33,7 @@ class EvaluatedTrajectories:
         files: names of the files.
         size: their bytes.
         episodes: number of complete episodes.
+        recorded: number of all episodes, those that were cut short, too.
         kept: `full` or `actions`; None if they cannot be read.
         problem: why they cannot be verified; None if they can.
         environment: how the environment was made: `kwargs`, `wrappers` and others of `createEnv`.
@@ -41,6 +42,7 @@ class EvaluatedTrajectories:
     files: tuple[str, ...]
     size: int
     episodes: int = 0
+    recorded: int = 0
     kept: str | None = None
     problem: str | None = None
     environment: dict[str, Any] | None = None
@@ -72,7 +74,13 @@ class EvaluatedTrajectories:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        told = {"files": list(self.files), "bytes": self.size, "episodes": self.episodes, "kept": self.kept}
+        told: dict[str, Any] = {
+            "files": list(self.files),
+            "bytes": self.size,
+            "episodes": self.episodes,
+            "kept": self.kept,
+        }
+        told["recorded"] = self.recorded
         more = {"problem": self.problem, "environment": self.environment}
         return {**told, **{name: value for name, value in more.items() if value is not None}}
 
@@ -87,16 +95,19 @@ class EvaluatedTrajectories:
             return None
         if not isinstance(value, dict):
             raise ValueError("trajectories are no JSON object")  # noqa: TRY004 -- callers catch ValueError
-        files, size, episodes = value.get("files"), value.get("bytes"), value.get("episodes")
+        files = value.get("files")
+        size, episodes, recorded = (value.get(name) for name in ("bytes", "episodes", "recorded"))
         kept, problem, environment = value.get("kept"), value.get("problem"), value.get("environment")
         is_named = isinstance(files, list) and all(isinstance(name, str) and NAME.fullmatch(name) for name in files)
-        if not is_named or not files or len(files) > MAX_FILES or type(size) is not int or type(episodes) is not int:
-            raise ValueError("trajectories have no names, size or number of episodes")
+        if not is_named or not files or len(files) > MAX_FILES:
+            raise ValueError("trajectories have no names")
+        if type(size) is not int or type(episodes) is not int or type(recorded) is not int:
+            raise ValueError("trajectories have no size, or no number of episodes")
         if kept not in (*KEPT, None) or not isinstance(problem, str | None) or not isinstance(environment, dict | None):
             raise ValueError("trajectories are not described as they should be")
         if environment is not None:
             environment = {name: environment.get(name) for name in _ENVIRONMENT}
-        return cls(tuple(files), size, episodes, kept, problem, environment)
+        return cls(tuple(files), size, episodes, recorded, kept, problem, environment)
 
 
 def environment_of(trajectories: Trajectories) -> dict[str, Any]:
@@ -113,5 +124,6 @@ def _contents(trajectories: Trajectories) -> dict[str, Any]:
         problem = (
             f"kwargs and wrappers of the environment have more than {MAX_ENVIRONMENT_BYTES} bytes, and are not kept"
         )
-    episodes = sum(episode.is_complete for episode in trajectories)
-    return {"episodes": episodes, "kept": trajectories.kept, "problem": problem, "environment": environment}
+    are_complete = [episode.is_complete for episode in trajectories]
+    counts = {"episodes": sum(are_complete), "recorded": len(are_complete)}
+    return {**counts, "kept": trajectories.kept, "problem": problem, "environment": environment}

@@ -26,7 +26,7 @@ from .recording import DAMAGE, Recording, names_in, read_recording
 from .roots import Roots
 from .target import EVALUATION_FILE, Target
 from .threshold import Thresholds
-from .verifications import Verification, Verifications
+from .verifications import VERIFIED, Verification, Verifications
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,16 +155,19 @@ class Results:
             evaluations.sort(key=lambda each: each.rank, reverse=True)
         return evaluations
 
-    def best(self) -> list[Evaluation]:
+    def best(self, *, verified: bool = False) -> list[Evaluation]:
         """Return the best evaluation of each algorithm in each environment and component, by these, the best first.
 
-        Of equal evaluations the earliest is taken. Evaluations without a completed episode are left out.
+        Of equal evaluations the earliest is taken. Evaluations without a completed episode are left out, and with `verified`
+        those without the badge.
 
         Raises:
             UploadTargetError: the target cannot be reached.
         """
         best: dict[tuple[str, str | None, str | None], Evaluation] = {}
         for evaluation in reversed(self.evaluations()):
+            if verified and not self.is_verified(evaluation):
+                continue
             key = evaluation.env_id, evaluation.component, evaluation.algorithm_id
             if evaluation.score is not None and (key not in best or evaluation.rank > best[key].rank):
                 best[key] = evaluation
@@ -192,6 +195,11 @@ class Results:
     def verification(self, evaluation: Evaluation) -> Verification | None:
         """Return the newest verification of an evaluation, as of the latest listing; None if there is none."""
         return self._verifications.of(_folder(evaluation), evaluation)
+
+    def is_verified(self, evaluation: Evaluation) -> bool:
+        """Return whether the newest verdict about an evaluation is the badge."""
+        verification = self.verification(evaluation)
+        return verification is not None and verification.state == VERIFIED
 
     def keep_verification(self, evaluation: Evaluation, verification: Verification) -> Verification:
         """Keep a verification beside its evaluation; see `Verifications.save`."""

@@ -6,6 +6,7 @@ that is read is checked, and damage is a `NoRecordingError`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from array import array
@@ -138,11 +139,16 @@ class Trajectories:
             raise damaged(where, error) from None
 
     def __iter__(self) -> Iterator[RecordedEpisode]:
-        number = 0
-        for part in self._parts:
-            for blocks in part.episodes():
-                yield _episode(number, blocks)
-                number += 1
+        for number, (part, blocks) in enumerate(self._blocks()):
+            yield _episode(number, part, blocks)
+
+    def episode(self, number: int) -> RecordedEpisode | None:
+        """Return an episode; None if there is none of that number."""
+        found = next(itertools.islice(self._blocks(), number, None), None)
+        return None if found is None else _episode(number, *found)
+
+    def _blocks(self) -> Iterator[tuple[int, _Blocks]]:
+        return ((at, blocks) for at, part in enumerate(self._parts) for blocks in part.episodes())
 
     def spaces(self) -> tuple[Space[Any], Space[Any]]:
         """Return the observation space and the action space (of a lane).
@@ -192,6 +198,7 @@ class RecordedEpisode:
         infos: one more than there are steps; None where only actions are kept.
         is_complete: it ended by itself; False if a reset, a restore, a close or a kill cut it short.
         was_restored: a restore of a snapshot cut it short.
+        ended_at: where it ends in the recording: of two episodes the one with the smaller value ended first.
     """
 
     number: int
@@ -207,9 +214,10 @@ class RecordedEpisode:
     infos: Sequence[Any] | None
     is_complete: bool
     was_restored: bool
+    ended_at: tuple[int, int] = (0, 0)
 
 
-def _episode(number: int, blocks: _Blocks) -> RecordedEpisode:
+def _episode(number: int, part: int, blocks: _Blocks) -> RecordedEpisode:
     columns = {name: RecordedColumn(blocks, name) for name in (*_OBSERVED, *_STEPPED)}
     first, last = blocks.block(0), blocks.block(len(blocks.heads) - 1)
     flags = blocks.heads[-1].flags
@@ -234,6 +242,7 @@ def _episode(number: int, blocks: _Blocks) -> RecordedEpisode:
         columns["infos"] if blocks.is_full else None,
         bool(flags & IS_COMPLETE),
         bool(flags & IS_RESTORED),
+        (part, blocks.ends_at),
     )
 
 
@@ -291,6 +300,7 @@ class _Blocks:
     def __init__(self, file: BinaryIO, positions: Sequence[int], is_full: bool, where: str) -> None:
         self.where = where
         self.is_full = is_full
+        self.ends_at = positions[-1]
         self._file = file
         self._positions = positions
         self.heads = [read_head(file, at) for at in positions]

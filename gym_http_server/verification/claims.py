@@ -6,6 +6,8 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from ..results.evaluation import WINDOW, Curve, finite, running_means
 from ..runtime.recording.component_returns import ComponentReturns
 from ..runtime.values.outcomes import NUMBERS, reduced
@@ -31,10 +33,19 @@ class CountingStepper:
         stepper: the environment.
         component: the component of the rewards; None where they are single numbers.
         begin: called when an episode begins, with this stepper.
+        is_lane: give rewards as a batch does, of NumPy's type.
     """
 
-    def __init__(self, stepper: ServedStepper, component: str | None, begin: Callable[[CountingStepper], None]) -> None:
+    def __init__(
+        self,
+        stepper: ServedStepper,
+        component: str | None,
+        begin: Callable[[CountingStepper], None],
+        *,
+        is_lane: bool = False,
+    ) -> None:
         self._stepper = stepper
+        self._is_lane = is_lane
         self._begin = begin
         self._component = component
         self._components = ComponentReturns()
@@ -49,8 +60,7 @@ class CountingStepper:
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, Any]:
         """Take one action; return observation, reward, terminated, truncated and info."""
-        outcome = self._stepper.step(action)
-        _, reward, terminated, truncated, _ = outcome
+        observation, reward, terminated, truncated, info = self._stepper.step(action)
         number: float | None
         if type(reward) in NUMBERS:
             number, parts = float(reward), None
@@ -60,8 +70,10 @@ class CountingStepper:
             self._components.add(0, None if parts is None else parts.get("rewards"))
         else:
             self._return += number
+            if self._is_lane:
+                reward = np.float64(number)
         self._length += 1
-        return outcome
+        return observation, reward, terminated, truncated, info
 
     def close(self) -> None:
         """Close the environment."""
@@ -105,7 +117,12 @@ def difference(evaluation: Evaluation, curve: Curve, replayed: Sequence[Claim]) 
     }
     for name, score in scores.items():
         claimed = getattr(evaluation, name)
-        is_none = claimed is None or score is None
-        if claimed is not score if is_none else not math.isclose(claimed, score, rel_tol=1e-9):
+        if not _is_close(claimed, score):
             return None, f"{name} is claimed to be {claimed}, and the replay gives {score}"
     return None
+
+
+def _is_close(claimed: float | None, score: float | None) -> bool:
+    if claimed is None or score is None:
+        return claimed is score
+    return math.isclose(claimed, score, rel_tol=1e-9)

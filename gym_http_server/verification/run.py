@@ -9,14 +9,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import __version__
-from ..datasets.replay import replay
+from ..datasets.replay import repeated
 from ..errors import GymHttpServerError
 from ..results.evaluated_trajectories import environment_of
 from ..results.verifications import DIFFERENT, IMPOSSIBLE, VERIFIED, Verification
 from .claims import Claim, CountingStepper, difference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
     from ..datasets.replay import EpisodeVerdict
     from ..results.evaluation import Curve, Evaluation
@@ -93,7 +93,6 @@ class _Run:
         self._evaluation = evaluation
         self._recorded = recorded
         self._maker = maker
-        self._current: RecordedEpisode | None = None
         self._stepper: CountingStepper | None = None
         # Of each complete episode: its place in the order of ends, number and claim.
         self._claims: list[tuple[Any, int, Claim]] = []
@@ -112,8 +111,8 @@ class _Run:
     def faults(self) -> Generator[Fault | None, None, None]:
         """Replay, and yield the fault of each episode, or None."""
         try:
-            for verdict in replay(_Watched(self._recorded, self._begin_episode), self._open):
-                yield self._fault_of(verdict)
+            for episode, verdict in repeated(self._recorded, self._open):
+                yield self._fault_of(episode, verdict)
         except GymHttpServerError as error:
             yield Fault(IMPOSSIBLE, error.detail)
 
@@ -137,20 +136,16 @@ class _Run:
         ]
         return f" (recorded with {'; '.join(apart)})" if apart else ""
 
-    def _fault_of(self, verdict: EpisodeVerdict) -> Fault | None:
-        assert self._current is not None, "a verdict is one of an episode"  # noqa: S101 -- for the type checker
+    def _fault_of(self, episode: RecordedEpisode, verdict: EpisodeVerdict) -> Fault | None:
         if verdict.result == "different":
             return Fault(DIFFERENT, verdict.detail, verdict.number, verdict.step)
-        if not self._current.is_complete:
+        if not episode.is_complete:
             return None
         if verdict.result == "impossible" or self._stepper is None:
             return Fault(IMPOSSIBLE, verdict.detail, verdict.number)
-        self._claims.append((self._current.ended_at, verdict.number, self._stepper.claim()))
+        self._claims.append((episode.ended_at, verdict.number, self._stepper.claim()))
         self.done += 1
         return None
-
-    def _begin_episode(self, episode: RecordedEpisode) -> None:
-        self._current = episode
 
     def _begin(self, stepper: CountingStepper) -> None:
         self._stepper = stepper
@@ -159,23 +154,5 @@ class _Run:
         stepper = self._maker.make(self._evaluation)
         name, _, number = stepper.description.library.partition(" ")
         self.libraries[name] = number
-        return CountingStepper(stepper, self._evaluation.component, self._begin)
-
-
-class _Watched:
-    """Trajectories that tell which episode is read.
-
-    Args:
-        recorded: the trajectories.
-        tell: called with each episode.
-    """
-
-    def __init__(self, recorded: Trajectories, tell: Callable[[RecordedEpisode], None]) -> None:
-        self.num_envs = recorded.num_envs
-        self._recorded = recorded
-        self._tell = tell
-
-    def __iter__(self) -> Iterator[RecordedEpisode]:
-        for episode in self._recorded:
-            self._tell(episode)
-            yield episode
+        is_lane = self._recorded.num_envs is not None
+        return CountingStepper(stepper, self._evaluation.component, self._begin, is_lane=is_lane)

@@ -52,12 +52,11 @@ class EnvironmentMaker:
         self._loop = loop
         self._guard = KwargsGuard(Roots(settings.results_root), settings.imports)
 
-    def make(self, evaluation: Evaluation, *, render_mode: str | None = None) -> ServedStepper:
+    def make(self, evaluation: Evaluation) -> ServedStepper:
         """Make the environment of an evaluation, or that of one lane of a batch; not on the event loop.
 
         Args:
             evaluation: the evaluation, whose trajectories have an `environment`.
-            render_mode: None for `rgb_array`, else `ansi`, where the environment has it.
 
         Raises:
             GymHttpServerError: it is refused, or cannot be made.
@@ -76,7 +75,7 @@ class EnvironmentMaker:
             env_id=evaluation.env_id,
             kwargs=kwargs,
             max_episode_steps=made["max_episode_steps"],
-            render_mode=render_mode,
+            render_mode=made["render_mode"] if made["render_mode"] != "human" else None,
             library=library if library in ("gym", "gymnasium") else "auto",
             # Not a successor of a retired id, which is another environment.
             strict_env_ids=True,

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..errors import GymHttpServerError, NoTrajectoriesError, TooManyVerificationsError
-from ..results.verifications import IMPOSSIBLE, RUNNING, VERIFIED, WAITING, Verification
+from ..results.verifications import IMPOSSIBLE, RUNNING, WAITING, Verification
 from ..support.threads import DaemonThreads
+from .episode_frames import EpisodeFrames
 
 if TYPE_CHECKING:
     import asyncio
@@ -56,11 +57,6 @@ class Verifier:
         with self._lock:
             current = self._current.get(evaluation.evaluation_id)
         return current or self._results.verification(evaluation)
-
-    def is_verified(self, evaluation: Evaluation) -> bool:
-        """Return whether the newest verdict is the badge."""
-        verification = self._results.verification(evaluation)
-        return verification is not None and verification.state == VERIFIED
 
     def start(self, evaluation_id: str, loop: asyncio.AbstractEventLoop) -> Verification:
         """Verify an evaluation, if that does not wait or run already; return the state.
@@ -139,3 +135,26 @@ class Verifier:
                 self._current.pop(evaluation_id, None)
             else:
                 self._current[evaluation_id] = verification
+
+
+class Replays(NamedTuple):
+    """What the server does with the trajectories of evaluations.
+
+    Attributes:
+        verifier: verifies them.
+        frames: draws them again.
+    """
+
+    verifier: Verifier
+    frames: EpisodeFrames
+
+    @classmethod
+    def of(cls, settings: Settings, results: Results, engine: Engine, interpreters: Interpreters) -> Replays:
+        """Return those of a server; the arguments are those of `Verifier`."""
+        parts = settings, results, engine, interpreters
+        return cls(Verifier(*parts), EpisodeFrames(*parts))
+
+    def stop(self) -> None:
+        """Begin no further replay, and keep no verdict."""
+        self.verifier.stop()
+        self.frames.stop()

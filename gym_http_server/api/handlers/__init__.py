@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ...results.scoreboard import Results
     from ...runtime.messages import Reply
     from ...runtime.registry.registry import Registry
-    from ...verification.verifier import Verifier
+    from ...verification.verifier import Replays
 
 Plan: TypeAlias = "Callable[..., dict[str, Any]]"
 """Takes the `Call`, the parameters of the path and the body; returns the arguments of the instance's call."""
@@ -61,7 +61,7 @@ def handler_table(
     registry: Registry,
     interpreters: Interpreters,
     execution: Execution,
-    verifier: Verifier,
+    replays: Replays,
 ) -> dict[str, Handler]:
     """Return a handler for every operation, by operationId; those with a plan are executed.
 
@@ -73,7 +73,7 @@ def handler_table(
         registry: the environments that can be made.
         interpreters: the interpreters besides the server's own Python.
         execution: executes calls of instances.
-        verifier: verifies evaluations.
+        replays: replays trajectories of evaluations.
     """
     # Not at the top: it takes 80 ms to import, and an environment's process does not need it.
     from ..telemetry.metrics import Metrics
@@ -85,7 +85,7 @@ def handler_table(
         SpaceHandlers(instances),
         ServerHandlers(instances, shut_down),
         MonitorHandlers(instances, results.recording_directory, lookups),
-        ResultsHandlers(results, verifier),
+        ResultsHandlers(results, replays),
         MetricsHandlers(Metrics(instances)),
         RegistryHandlers(registry, interpreters),
     )

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from ...errors import InvalidValueError, UploadTargetError
+from ...errors import InvalidValueError, UnknownEvaluationError, UploadTargetError
+from ...runtime.messages import JSON, Reply
+from ...runtime.values.encoding import ENCODERS
 from ...support.threads import DaemonThreads
 from ..call import AcceptedReply, StreamedReply, json_reply
+from ..content.headers import form_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from ...results.evaluation import Evaluation
     from ...results.scoreboard import Results
-    from ...runtime.messages import Reply
-    from ...verification.verifier import Verifier
+    from ...verification.verifier import Replays
     from ..call import Call
 
 
@@ -36,12 +38,12 @@ class ResultsHandlers:
 
     Args:
         results: the evaluations.
-        verifier: verifies them.
+        replays: replays their trajectories.
     """
 
-    def __init__(self, results: Results, verifier: Verifier) -> None:
+    def __init__(self, results: Results, replays: Replays) -> None:
         self._results = results
-        self._verifier = verifier
+        self._verifier, self._frames = replays
         self._threads = DaemonThreads(MAX_THREADS, "results")
 
     async def upload_recording(self, call: Call, body: dict[str, Any]) -> Reply:
@@ -68,7 +70,7 @@ class ResultsHandlers:
         def listed() -> Reply:
             found = self._results.evaluations(env_id, order)
             if verified:
-                found = [each for each in found if self._verifier.is_verified(each)]
+                found = [each for each in found if self._results.is_verified(each)]
             shown = found[(page - 1) * page_size : page * page_size]
             evaluations = [self._told(each) for each in shown]
             return json_reply({"total": len(found), "page": page, "page_size": page_size, "evaluations": evaluations})
@@ -83,6 +85,37 @@ class ResultsHandlers:
         """Verify an evaluation; the reply does not wait for the verdict."""
         verification = await self._within(READ_SECONDS, self._verifier.start, evaluation_id, asyncio.get_running_loop())
         return AcceptedReply(*json_reply(verification.to_json()))
+
+    async def get_verification(self, call: Call, evaluation_id: str) -> Reply:
+        """Describe the verification of an evaluation."""
+
+        def told() -> Reply:
+            verification = self._verifier.of(self._results.get(evaluation_id))
+            if verification is None:
+                detail = f"evaluation {evaluation_id!r} has no verification: verifyEvaluation makes one"
+                raise UnknownEvaluationError(detail, evaluation_id=evaluation_id)
+            return json_reply(verification.to_json())
+
+        return await self._within(READ_SECONDS, told)
+
+    async def get_episode(
+        self, call: Call, evaluation_id: str, episode: int, start: int = 0, count: int = 100, values: bool = True
+    ) -> Reply:
+        """Return some states of a recorded episode."""
+
+        def page() -> Reply:
+            # Not at the top: it imports numpy, for which the start of a server does not wait.
+            from ...verification.episode_page import episode_page
+
+            states = episode_page(self._results, evaluation_id, episode, start, count, with_values=values)
+            media_type = form_of(call.accept).get("media_type", JSON)
+            return Reply(ENCODERS[media_type](states), media_type)
+
+        return await self._within(READ_SECONDS, page)
+
+    async def get_episode_frame(self, call: Call, evaluation_id: str, episode: int, step: int) -> Reply:
+        """Return a frame of a recorded episode."""
+        return Reply(*await self._frames.frame(evaluation_id, episode, step))
 
     async def download_evaluation(self, call: Call, evaluation_id: str) -> StreamedReply:
         """Send all files of an evaluation, made into an archive while they are sent."""

@@ -85,6 +85,35 @@ class ServerMethods(OperationBase):
         """
         return self._call("POST", f"/v1/evaluations/{quote(evaluation_id, safe='')}/verify/")
 
+    def get_verification(self, evaluation_id: str) -> dict[str, Any]:
+        """Return the `state` of the verification of an evaluation, and what is known of it.
+
+        Raises:
+            ServerProblem: 404, there is none.
+        """
+        return self._call("GET", f"/v1/evaluations/{quote(evaluation_id, safe='')}/verify/", repeatable=True)
+
+    def get_episode(
+        self, evaluation_id: str, episode: int, start: int = 0, count: int = 100, *, values: bool = True
+    ) -> dict[str, Any]:
+        """Return `states` of a recorded episode, and in `next` where the next page starts.
+
+        Args:
+            evaluation_id: an evaluation with trajectories.
+            episode: its number, from 0.
+            start: the first state; 0 is that of the reset.
+            count: the maximum of states.
+            values: with observations and infos.
+        """
+        query = urlencode({"start": start, "count": count, "values": "true" if values else "false"})
+        path = f"/v1/evaluations/{quote(evaluation_id, safe='')}/episodes/{episode}/?{query}"
+        return self._call("GET", path, repeatable=True)
+
+    def get_episode_frame(self, evaluation_id: str, episode: int, step: int, media_type: str = "image/png") -> bytes:
+        """Return a frame of a recorded episode, which the server draws again: an image, or a text for `ansi`."""
+        path = f"/v1/evaluations/{quote(evaluation_id, safe='')}/episodes/{episode}/frames/{step}/"
+        return self._file(path, media_type)
+
     def download_evaluation(self, evaluation_id: str) -> bytes:
         """Return all files of an evaluation as a ZIP archive: recording, trajectories and videos."""
         return self._file(f"/v1/evaluations/{quote(evaluation_id, safe='')}/files/", "application/zip")

@@ -41,7 +41,7 @@ WITHOUT_EXAMPLE = {"HoldToken", "IdempotencyKey"}
 def table() -> dict[str, Any]:
     app = Application(Settings(engine="inline"))
     execution = Execution(app.settings, app.instances)
-    parts = (app.results, app.registry, app.interpreters, execution, app.verifier)
+    parts = (app.results, app.registry, app.interpreters, execution, app.replays)
     return handler_table(app.settings, app.instances, lambda: None, *parts)
 
 
