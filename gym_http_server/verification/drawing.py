@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..datasets.comparison import difference
 from ..errors import NoRecordingError, NoTrajectoriesError, RenderModeError, UploadTargetError
-from .episode_frames import MAX_EPISODE_BYTES, MAX_REPLAYED_STEPS
 from .episode_page import found
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..results.evaluation import Evaluation
     from ..results.scoreboard import Results
     from ..results.trajectories import RecordedEpisode, Trajectories
-    from .episode_frames import DrawnEpisode
     from .stepper import EnvironmentMaker, ServedStepper
 
+MAX_REPLAYED_STEPS: Final = 20_000
+"""Steps of an episode and of those before it, from the last seed on, that are repeated to draw it."""
+MAX_EPISODE_BYTES: Final = 1 << 25
 
-def draw(results: Results, evaluation_id: str, number: int, maker: EnvironmentMaker, drawn: DrawnEpisode) -> None:
-    """Repeat an episode, and those before it from the last seed on; add its frames to `drawn`, until it is abandoned.
+
+class Viewer(NamedTuple):
+    """Who wants the frames of an episode.
+
+    Attributes:
+        show: takes each frame, encoded, and its media type.
+        has_left: returns whether no further frame is wanted.
+    """
+
+    show: Callable[[tuple[bytes, str]], None]
+    has_left: Callable[[], bool]
+
+
+def draw(results: Results, evaluation_id: str, number: int, maker: EnvironmentMaker, viewer: Viewer) -> None:
+    """Repeat an episode, and those before it from the last seed on; show its frames.
 
     Raises:
         UnknownEvaluationError: there is no such evaluation or episode.
@@ -36,8 +52,8 @@ def draw(results: Results, evaluation_id: str, number: int, maker: EnvironmentMa
                 if stepper.description.render_mode is None:
                     raise RenderModeError(f"{evaluation.env_id} has no render mode that gives frames")
                 for episode in episodes[:-1]:
-                    _repeat(stepper, episode, drawn)
-                _repeat(stepper, episodes[-1], drawn, is_drawn=True)
+                    _repeat(stepper, episode, viewer)
+                _repeat(stepper, episodes[-1], viewer, is_drawn=True)
         except NoRecordingError as error:
             raise UploadTargetError(error.detail) from None
 
@@ -75,11 +91,11 @@ def _check(evaluation: Evaluation, recorded: Trajectories, episodes: list[Record
         )
 
 
-def _repeat(stepper: ServedStepper, episode: RecordedEpisode, drawn: DrawnEpisode, *, is_drawn: bool = False) -> None:
+def _repeat(stepper: ServedStepper, episode: RecordedEpisode, viewer: Viewer, *, is_drawn: bool = False) -> None:
     observation, _ = stepper.reset(seed=episode.seed, options=episode.options)
     size = 0
     for step in range(len(episode.actions) + 1):
-        if drawn.is_abandoned:
+        if viewer.has_left():
             return
         if step > 0:
             observation, *_ = stepper.step(episode.actions[step - 1])
@@ -95,4 +111,4 @@ def _repeat(stepper: ServedStepper, episode: RecordedEpisode, drawn: DrawnEpisod
             raise RenderModeError(
                 f"the frames of this episode have more than {MAX_EPISODE_BYTES} bytes: {step} are drawn"
             )
-        drawn.frames.append(frame)
+        viewer.show(frame)

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_REPLAYED_STEPS: Final = 20_000
-"""Steps of an episode and of those before it, from the last seed on, that are repeated to draw it."""
-MAX_EPISODE_BYTES: Final = 1 << 25
 MAX_EPISODES: Final = 8
 """Number of episodes whose frames are kept, or waited for."""
 WAIT_SECONDS: Final = 30.0
@@ -112,13 +109,14 @@ class EpisodeFrames:
 
     def _draw(self, key: tuple[str, int], episode: DrawnEpisode, loop: asyncio.AbstractEventLoop) -> None:
         # Not at the top: they import numpy, for which the start of a server does not wait.
-        from .drawing import draw
+        from .drawing import Viewer, draw
         from .stepper import EnvironmentMaker
 
         evaluation_id, number = key
+        viewer = Viewer(episode.frames.append, lambda: episode.is_abandoned)
         try:
             if not episode.is_abandoned:
-                draw(self._results, evaluation_id, number, EnvironmentMaker(*self._maker_parts, loop), episode)
+                draw(self._results, evaluation_id, number, EnvironmentMaker(*self._maker_parts, loop), viewer)
             if episode.is_abandoned:
                 with self._lock:
                     self._drawn.pop(key, None)
