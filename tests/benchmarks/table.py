@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .connection import JSON, MSGPACK
 from .figure import Difference, Remainder, busy, megabytes, p50, processor, rate
 from .row import Bar, Row, at_least, at_least_times, at_most, at_most_over, at_most_times
@@ -65,6 +67,7 @@ def table() -> list[Row]:
         *_think_times_of_many(),
         *_alternating(),
         *_recording(),
+        *_trajectories(),
         *_client(),
         *_rollouts(),
         *_batches(),
@@ -127,12 +130,26 @@ def _recording() -> list[Row]:
             group,
             f"{name}, steps",
             "/s",
-            rate(Step(kind, is_recorded=True)),
+            rate(Step(kind, recorded="false")),
             floor,
             rate(Step(kind)),
             at_least_times(0.9),
         )
         for name, kind in (("process", PROCESS), ("inline", INLINE))
+    ]
+
+
+def _trajectories() -> list[Row]:
+    group, floor, kinds = (
+        "one step, recorded with trajectories",
+        "the same not recorded",
+        {"all": "true", "actions": '"actions"'},
+    )
+    cartpole, pong = Step(PROCESS), Step(ATARI, PONG, MSGPACK)
+    return [
+        Row(group, f"{name}, {kept}, steps", "/s", rate(replace(step, recorded=text)), floor, rate(step), bar)
+        for name, step, bar in (("CartPole", cartpole, at_least_times(0.8)), ("Pong", pong, at_least_times(0.87)))
+        for kept, text in kinds.items()
     ]
 
 

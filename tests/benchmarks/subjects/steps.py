@@ -24,12 +24,16 @@ ROLLOUT_STEPS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A step over a raw socket: request written, reply read and its end found."""
+    """A step over a raw socket: request written, reply read and its end found.
+
+    Args:
+        recorded: the `trajectories` of a monitor, as JSON; None for no monitor.
+    """
 
     kind: Kind
     env_id: str = CARTPOLE
     accept: str = JSON
-    is_recorded: bool = False
+    recorded: str | None = None
     interpreter: str | None = None
 
     @contextlib.contextmanager
@@ -38,11 +42,10 @@ class Step:
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(Connection(stage.server(self.kind).address))
             path = connection.create(self.env_id, self.interpreter)
-            if self.is_recorded:
+            if self.recorded is not None:
                 directory = stack.enter_context(tempfile.TemporaryDirectory())
-                connection.succeed(
-                    request("POST", f"{path}/monitor/start/", b'{"directory": "%b"}' % directory.encode())
-                )
+                body = f'{{"directory": "{directory}", "trajectories": {self.recorded}}}'
+                connection.succeed(request("POST", f"{path}/monitor/start/", body.encode()))
             requests = steps(path, self.accept)
             connection.reset(path)
 

@@ -20,6 +20,8 @@ from gym_http_server import load_results
 from gym_http_server.errors import InvalidValueError, RecordingExistsError, RecordingFailedError
 from gym_http_server.runtime.recording import writer
 from gym_http_server.runtime.recording.replaced_file import ReplacedFile
+from gym_http_server.runtime.recording.trajectory_file import IS_COMPLETE, TRAJECTORIES, heads, read_record
+from gym_http_server.runtime.recording.trajectory_values import unpack_columns
 from gym_http_server.runtime.recording.writer import RecordingWriter
 from tests.support import old_gym
 from tests.support.serving import threads
@@ -36,7 +38,7 @@ def episodes(directory: Path) -> list[tuple[float, int]]:
     found = []
     for path in directory.glob("openaigym.manifest.*.manifest.json"):
         manifest = json.loads(path.read_text())
-        assert manifest.keys() == {"stats", "videos", "env_info"}
+        assert manifest.keys() - {"trajectories"} == {"stats", "videos", "env_info"}
         assert manifest["env_info"] == {"gym_version": "gymnasium 1.4.0", "env_id": "CartPole-v1"}
         stats = json.loads((directory / manifest["stats"]).read_text())
         assert list(stats) == [
@@ -52,6 +54,18 @@ def episodes(directory: Path) -> list[tuple[float, int]]:
         assert all(each >= stats["initial_reset_timestamp"] for each in stats["timestamps"])
         found += list(zip(*columns[:3], strict=True))
     return [(total, length) for _, total, length in sorted(found, key=lambda each: each[0])]
+
+
+def complete_trajectories(path: Path) -> int:
+    """Return the number of complete episodes in a file of trajectories, whose values are all read."""
+    with path.open("rb") as file:
+        found = 0
+        for at, head in heads(file):
+            columns = unpack_columns(read_record(file, at)[1]) if at else None
+            if columns is not None and head.flags & IS_COMPLETE:
+                assert columns["observations"] == [[found], *([found, step] for step in range(3))]
+                found += 1
+    return found
 
 
 def names(directory: Path) -> list[str]:
@@ -251,10 +265,15 @@ WRITER = """
 import itertools, os, sys
 from pathlib import Path
 from gym_http_server.runtime.recording import writer
+from gym_http_server.runtime.recording.trajectories import TrajectoryRecorder
 writer.EPISODES_PER_FILE = 50
 written = writer.RecordingWriter(Path(sys.argv[1]), "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
+steps = TrajectoryRecorder(written, {"env_id": "x"}, 1, "full")
 written.begins()
 for index in itertools.count():
+    steps.began(0, index, None, [index], {})
+    for at in range(3):
+        steps.stepped(0, at, [index, at], (float(at), at == 2, False), {}, ended=at == 2)
     written.add((float(index), index + 1))
     os.write(1, b".")
 """
@@ -274,6 +293,7 @@ def test_after_a_kill_at_any_moment_every_episode_is_there(tmp_path: Path) -> No
             said += len(process.stdout.read())
         # One more may be written that was not said yet.
         assert said <= len(episodes(tmp_path)) - before <= said + 1
+        assert said <= complete_trajectories(max(tmp_path.glob(f"{TRAJECTORIES}*"), key=os.path.getctime)) <= said + 2
     assert math.isfinite(sum(total for total, _ in episodes(tmp_path)))
     if old_gym.source() is not None:
         assert len(old_gym.load(tmp_path)["episode_rewards"]) == len(episodes(tmp_path))
