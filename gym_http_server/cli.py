@@ -118,13 +118,13 @@ def spec(form: str) -> None:
 @click.pass_context
 def serve(context: click.Context, /, **options: Any) -> None:
     """Serve with these settings and say where, unless a command is to do something else."""
-    if context.invoked_subcommand is not None:
-        return
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     here = working_directory()
     if (options["imports"] or options["env"]) and here is not None and here not in sys.path and not sys.flags.safe_path:
         # To import modules from the working directory; last, because files there may have the names of libraries.
         sys.path.append(here)
+    if context.invoked_subcommand is not None:
+        return
     settings = Settings(**options)
 
     # Until the server handles the signals.

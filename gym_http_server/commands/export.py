@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import re
 import sys
@@ -89,6 +90,7 @@ def export(
             if form == "minari":
                 from ..datasets import minari_format
 
+                notes += import_modules(() if context.parent is None else context.parent.params["imports"])
                 notes += minari_format.write(exported.part, name, trajectories, survey, shown)
             elif form == "lerobot":
                 from ..datasets import lerobot_format
@@ -117,6 +119,17 @@ def require(form: str) -> None:
             f"{pip_command(*requirements, python=sys.executable)}",
             package=package_of(requirements[0]),
         )
+
+
+def import_modules(names: Iterable[str]) -> list[str]:
+    """Import modules that register environments, so that their specs are known; return which cannot be imported."""
+    notes = []
+    for name in names:
+        try:
+            importlib.import_module(name.partition(":")[0])
+        except Exception as error:  # noqa: BLE001 -- third-party code may raise anything
+            notes.append(f"what {name} registers: {type(error).__name__}: {error}")
+    return notes
 
 
 def _default_output(form: str, directory: Path) -> Path:

@@ -57,8 +57,7 @@ def arrow_type(form: Column) -> pa.DataType | None:
                 kind = pa.list_(kind)
             return pa.list_(kind, shape[0]) if len(shape) == 1 else pa.list_(kind)
         case Items(item):
-            kept = arrow_type(item)
-            return pa.list_(pa.null() if kept is None else kept)
+            return pa.list_(arrow_field("item", item) or pa.null())
         case Record(fields):
             parts = [arrow_field(name, part) for name, part in fields.items()]
             kept_parts = [part for part in parts if part is not None]
@@ -100,13 +99,15 @@ def arrow_array(form: Column, values: Sequence[Any]) -> pa.Array:
 
 def _packed(value: Any) -> bytes:
     try:
-        packed: bytes = msgpack.packb(value, default=_packed_numpy)
+        packed: bytes = msgpack.packb(value, default=_packed_other)
     except (TypeError, ValueError, OverflowError) as error:
         raise ExportError(f"a value has no form in MessagePack: {error}") from None
     return packed
 
 
-def _packed_numpy(value: Any) -> Any:
+def _packed_other(value: Any) -> Any:
+    if isinstance(value, int):  # of more than 64 bits
+        return str(value)
     if isinstance(value, complex):
         return [value.real, value.imag]
     if isinstance(value, np.ndarray | np.generic):

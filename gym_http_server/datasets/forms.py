@@ -44,7 +44,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Mappings, whose keys may be missing, and tuples, whose keys are their positions."""
+    """Mappings, whose keys may be missing, and tuples of one length, whose keys are their positions."""
 
     fields: dict[str, Form]
     is_tuple: bool = False
@@ -52,7 +52,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Lists of any length."""
+    """Lists of any length, and tuples whose lengths vary."""
 
     item: Form
 
@@ -114,6 +114,10 @@ def merged(one: Form, other: Form) -> Form:
         case Tensor(), Tensor():
             dtype = _common(one.dtype, other.dtype)
             return Mixed() if dtype is None else Tensor(dtype, one.shape if one.shape == other.shape else None)
+        case Record(is_tuple=True), Record(is_tuple=True) if len(one.fields) != len(other.fields):
+            return merged(_as_items(one), _as_items(other))
+        case (Record(is_tuple=True), Items()) | (Items(), Record(is_tuple=True)):
+            return merged(_as_items(one), _as_items(other))
         case Record(), Record() if one.is_tuple == other.is_tuple:
             names = dict.fromkeys((*one.fields, *other.fields))
             nothing = Nothing()
@@ -124,6 +128,16 @@ def merged(one: Form, other: Form) -> Form:
         case Items(), Items():
             return Items(merged(one.item, other.item))
     return Mixed()
+
+
+def _as_items(form: Form) -> Form:
+    """Return the form of tuples of any length, as those of a Sequence space are."""
+    if not isinstance(form, Record):
+        return form
+    item: Form = Nothing()
+    for part in form.fields.values():
+        item = merged(item, part)
+    return Items(item)
 
 
 def _common(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any] | None:

@@ -133,9 +133,11 @@ def env_spec(trajectories: Trajectories, left_out: dict[str, None]) -> EnvSpec:
         spec = copy.deepcopy(gymnasium.spec(trajectories.env_id))
     except gymnasium.error.Error:
         left_out[
-            f"how {trajectories.env_id} is made: Gymnasium does not register it here, so recover_environment will not make it"
+            f"how {trajectories.env_id} is made: Gymnasium knows no such id here (--import, before the command, names the module that registers it)"
         ] = None
         spec = EnvSpec(trajectories.env_id)
+    if isinstance(spec.entry_point, type):
+        spec.entry_point = f"{spec.entry_point.__module__}:{spec.entry_point.__qualname__}"
     spec.kwargs = {**spec.kwargs, **trajectories.kwargs}
     if trajectories.max_episode_steps is not None:
         spec.max_episode_steps = trajectories.max_episode_steps
@@ -143,6 +145,11 @@ def env_spec(trajectories: Trajectories, left_out: dict[str, None]) -> EnvSpec:
         WrapperSpec(each["name"], f"gymnasium.wrappers:{each['name']}", each["kwargs"])
         for each in trajectories.wrappers
     )
+    try:
+        spec.to_json()
+    except (TypeError, ValueError) as error:
+        left_out[f"how {trajectories.env_id} is made: {error}"] = None
+        return EnvSpec(trajectories.env_id)
     return spec
 
 

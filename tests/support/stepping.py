@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,14 +41,18 @@ def record_steps(
     return directory
 
 
-def alter(directory: Path, change: Callable[[dict[str, list[Any]]], None]) -> None:
-    """Write the trajectories in a directory again, after a change of the columns of each block."""
+def alter(
+    directory: Path,
+    change: Callable[[dict[str, list[Any]]], None],
+    environment: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> None:
+    """Write the trajectories in a directory again, after a change of the columns of each block and of the environment."""
     for name in trajectory_files(directory):
         path = directory / name
         with path.open("rb") as file:
             records = [read_record(file, at) for at, _ in heads(file)]
         path.unlink()
-        altered = TrajectoryFile(path, records[0][1])
+        altered = TrajectoryFile(path, json.dumps(environment(json.loads(records[0][1]))).encode())
         for head, data in records[1:]:
             columns = unpack_columns(data)
             change(columns)
