@@ -13,6 +13,7 @@ from werkzeug.exceptions import BadGateway, HTTPException, InternalServerError, 
 from ..errors import InquiryFailedError, UnknownEvaluationError, UploadTargetError
 from .environments import environments
 from .formatting import age, day, duration, minute, number, since, threshold
+from .instances import instances
 from .login import challenge, login
 from .manual import manual
 from .pages import pages
@@ -67,6 +68,7 @@ def create_console(
         app.jinja_env.filters[filter_.__name__] = filter_
     app.extensions["console_view"] = view
     app.register_blueprint(pages)
+    app.register_blueprint(instances)
     app.register_blueprint(manual)
     if results is not None:
         app.extensions["results"] = results

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import flask
 import swagger_ui_bundle
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from werkzeug.wrappers import Response
 
+    from ..instances.closed import ClosedInstance
     from ..instances.directory import Instances
+    from ..instances.instance import Instance
     from ..runtime.messages import Description
 
 # The home page is fetched every two seconds.
@@ -47,6 +50,9 @@ class InstanceRow:
     num_envs: int | None = None
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    render_mode: str | None = None
+    version: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ConsoleView:
@@ -74,23 +80,42 @@ class ConsoleView:
 
     def newest(self, most: int) -> list[InstanceRow]:
         """Return a row for each of the newest live instances, the newest first."""
-        return [
-            InstanceRow(
-                instance_id=instance.instance_id,
-                env_id=instance.description.env_id,
-                library=_library(instance.description),
-                engine=instance.engine,
-                state=instance.state,
-                steps=instance.steps,
-                episodes=instance.episodes,
-                created_at=instance.created_at,
-                last_used_at=instance.last_used_at,
-                num_envs=instance.description.num_envs,
-                name=instance.metadata.name,
-                labels=instance.metadata.labels,
-            )
-            for instance in self._instances.all()[: -most - 1 : -1]
-        ]
+        return [_row(instance) for instance in self._instances.all()[: -most - 1 : -1]]
+
+    def watchable(self, most: int) -> list[InstanceRow]:
+        """Return a row for each of the newest live instances that give frames, the newest first."""
+        rows = (_row(each) for each in reversed(self._instances.all()))
+        return list(itertools.islice((row for row in rows if row.render_mode not in (None, "human")), most))
+
+    def find(self, instance_id: str) -> InstanceRow | None:
+        """Return the row of a live instance; None if there is none with that id."""
+        instance = self._instances.find(instance_id)
+        return None if instance is None else _row(instance)
+
+    def find_closed(self, instance_id: str) -> ClosedInstance | None:
+        """Return an instance that was closed; None if none with that id is remembered."""
+        return self._instances.closed.find(instance_id)
+
+
+def _row(instance: Instance) -> InstanceRow:
+    made = instance.description
+    return InstanceRow(
+        instance_id=instance.instance_id,
+        env_id=made.env_id,
+        library=_library(made),
+        engine=instance.engine,
+        state=instance.state,
+        steps=instance.steps,
+        episodes=instance.episodes,
+        created_at=instance.created_at,
+        last_used_at=instance.last_used_at,
+        num_envs=made.num_envs,
+        name=instance.metadata.name,
+        labels=instance.metadata.labels,
+        render_mode=made.render_mode,
+        version=instance.version,
+        origin=instance.metadata.origin,
+    )
 
 
 def _library(made: Description) -> str:

@@ -55,7 +55,7 @@ class Totals:
         here.join(self.traffic)
 
     def _add(self, instance: Instance, counted: Iterable[Traffic]) -> None:
-        self.lost += instance.is_lost
+        self.lost += instance.loss is not None
         self.steps += instance.steps
         self.episodes += instance.episodes
         for traffic in counted:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ..errors import TooManyInstancesError, TooManyLanesError, UnknownInstanceError
 from ..runtime.shared.traffic import Traffic
 from .census import Census, Totals
+from .closed import ClosedInstances
 from .instance import Instance
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Instances:
     """The live instances of a server.
 
     Attributes:
+        closed: the instances that were closed last.
         totals: counters of closed instances; their `traffic` is that of requests for no live instance.
         has_lease: set when an instance with a lease is added.
     """
@@ -41,6 +43,7 @@ class Instances:
         self._settings = settings
         self.engine = engine
         self.totals = Totals(traffic or Traffic())
+        self.closed = ClosedInstances()
         self._live: dict[str, Instance] = {}
         self._making = 0
         # Fair: who waits longest is next.
@@ -192,6 +195,7 @@ class Instances:
         for census in self._censuses:
             census.read(instance)
         self.totals.take(instance)
+        self.closed.add(instance, why)
         steps, episodes, age = instance.steps, instance.episodes, instance.age
         logger.info(
             "instance %s is closed: %s; %s, %d steps, %d episodes, lived %.4g s",

@@ -71,8 +71,9 @@ class Instance:
         self._made = self._used = time.time(), time.monotonic()
         self._turn = Turn()
         # Its end
-        self._was_lost: bool | None = None
-        """Whether it was lost before it was closed; None until then."""
+        self._is_closed = False
+        self._loss_before: str | None = None
+        """Why it was lost before it was closed."""
         self._last_words: tuple[IdempotencyKey, dict[str, Any]] | None = None
 
     @property
@@ -87,7 +88,7 @@ class Instance:
             GymHttpServerError: as `call`.
         """
         changes = self._worker.usage.space_changes
-        if changes != self._worker.known_space_changes and not self.is_lost:
+        if changes != self._worker.known_space_changes and self.loss is None:
             told = orjson.loads((await self.call("spaces", {})).body)
             # Third-party code runs in the process that answered.
             if not isinstance(told, dict) or not all(is_descriptor(told.get(name)) for name in _SPACE_NAMES):
@@ -155,14 +156,14 @@ class Instance:
         return [traffic for traffic in (self.traffic, self._worker.traffic) if traffic is not None]
 
     @property
-    def is_lost(self) -> bool:
-        """Whether the environment died or was killed before it was closed."""
-        return self._worker.loss is not None if self._was_lost is None else self._was_lost
+    def loss(self) -> str | None:
+        """Why the environment died or was killed before it was closed; None if it did not."""
+        return self._loss_before if self._is_closed else self._worker.loss
 
     @property
     def state(self) -> str:
         """`ready`, `busy`, `closed` or `lost`."""
-        if self._was_lost is not None:
+        if self._is_closed:
             return "closed"
         if self._worker.loss is not None:
             return "lost"
@@ -179,7 +180,7 @@ class Instance:
         if not self._turn.take_at_once():
             await self._turn.take()
         try:
-            if self._was_lost is not None:
+            if self._is_closed:
                 raise UnknownInstanceError.of(self.instance_id)
             if self._worker.loss is not None:
                 if self._last_words is not None and arguments.get(ONCE) == self._last_words[0]:
@@ -203,7 +204,7 @@ class Instance:
 
     def hand_over(self, connection: int, data: bytes, lender: Lender) -> bool:
         """Give a client's connection to the environment's process; see `engines.base.Worker.hand_over`."""
-        return self._was_lost is None and self._worker.hand_over(connection, data, lender)
+        return not self._is_closed and self._worker.hand_over(connection, data, lender)
 
     def recall(self) -> None:
         """Ask the environment's process for clients' connections."""
@@ -221,11 +222,11 @@ class Instance:
         """
         await self._turn.take()
         try:
-            if once is not None and self._was_lost is None and self._worker.loss is None:
+            if once is not None and not self._is_closed and self._worker.loss is None:
                 # The keys of calls are recorded in the environment's process.
                 with contextlib.suppress(EnvironmentDiedError, CallTimeoutError, InstanceLostError):
                     await self._worker.call("claim", {ONCE: once})
-            self._was_lost = self.is_lost
+            self._loss_before, self._is_closed = self.loss, True
             await self._worker.close(at_once=at_once)
         finally:
             self._turn.pass_on()

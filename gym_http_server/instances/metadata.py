@@ -1,8 +1,8 @@
-"""The name and labels of an instance: for people, without a meaning for the server."""
+"""What people are told of an instance, without a meaning for the server: its name, its labels, and how it was made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import InvalidValueError
@@ -16,15 +16,17 @@ MAX_LABEL_NAME_CHARS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The name and labels of one instance.
+    """The name and labels of one instance, and how it was made.
 
     Attributes:
         name: one line; None if it has none.
         labels: text of each label, by name.
+        origin: the arguments of createEnv that made it, for whoever wants another one.
     """
 
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     def changed(self, changes: Mapping[str, Any]) -> Metadata:
         """Return it with the `name` and `labels` of a JSON merge patch (RFC 7396), whose types the contract has checked.
@@ -35,7 +37,8 @@ class Metadata:
         name, labels = changes.get("name", self.name), dict(self.labels)
         if "labels" in changes:
             labels = {} if changes["labels"] is None else {**labels, **changes["labels"]}
-        changed = Metadata(name, {key: value for key, value in labels.items() if value is not None})
+        kept = {key: value for key, value in labels.items() if value is not None}
+        changed = replace(self, name=name, labels=kept)
         if name is not None:
             _check("name", name)
         for key, value in changed.labels.items():

@@ -43,7 +43,7 @@ class SharedReplies:
         Raises:
             GymHttpServerError: as `Instance.call`.
         """
-        if not max_age or instance.is_lost:
+        if not max_age or instance.loss is not None:
             return await instance.call(call, arguments)
         kept = self._kept.setdefault(instance, {})
         key, now = repr((call, sorted(arguments.items()))), time.monotonic()

@@ -68,7 +68,7 @@ class InstanceHandlers:
         return await self._reply_cache.of("", call.key, lambda: self._create(call, body))
 
     async def _create(self, call: Call, body: dict[str, Any]) -> Reply:
-        metadata = Metadata().changed(body)
+        metadata = Metadata(origin=body).changed(body)
         wrappers = [{"name": each["name"], "kwargs": each.get("kwargs") or {}} for each in body.get("wrappers") or ()]
         if body.get("kwargs") or wrappers:
             await self._lookups.within_time(lambda note: self._check(body.get("kwargs") or {}, wrappers, note))
@@ -212,6 +212,7 @@ def _described(instance: Instance) -> Reply:
             "steps": instance.steps,
             "episodes": instance.episodes,
             "state": instance.state,
+            "loss": instance.loss,
             "hold": instance.hold.state,
             "busy_since": None if instance.busy_since is None else _rfc3339(instance.busy_since),
             "traffic": [_told(tally) for tally in tallies(instance.counted)],

@@ -1,9 +1,8 @@
 // Player of text videos (asciicast v1). Without JavaScript they can be downloaded.
-"use strict";
+
+import { show } from "./ansi.js";
 
 const NEW_SCREEN = /\x1b\[[0-3]?J(?:\x1b\[(?:1;1)?H)?|\x1b\[(?:1;1)?H(?:\x1b\[[0-3]?J)?/;
-const STYLE = /\x1b\[([\d;]*)m/;
-const OTHER = /\x1b\[[\d;?]*[ -\/]*[@-ln-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[^\[\]]|[\x00-\x08\x0b-\x1a]/g;
 const MAX_PAUSE_SECONDS = 2;
 const MAX_SCREEN_CHARACTERS = 20000;
 
@@ -21,22 +20,6 @@ function framesOf(cast) {
   }
   if (frames.length === 0) throw new TypeError("an empty asciicast");
   return frames;
-}
-
-// Colours mark the agent's position: they become classes, and the style sheet has the usual ones.
-function show(pre, text) {
-  pre.replaceChildren();
-  let codes = new Set();
-  for (const [index, part] of text.replace(OTHER, "").split(STYLE).entries()) {
-    if (index % 2 === 0) {
-      const span = document.createElement("span");
-      span.className = [...codes].map((code) => `sgr${code}`).join(" ");
-      span.textContent = part;
-      pre.append(span);
-      continue;
-    }
-    for (const code of part.split(";").map(Number)) code === 0 ? codes = new Set() : codes.add(code);
-  }
 }
 
 function element(tag, attributes) {

@@ -175,7 +175,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.version = "0.0"
-        self.is_lost = False
+        self.loss: str | None = None
         self.calls = 0
         self.free = asyncio.Event()
         self.free.set()
@@ -217,7 +217,7 @@ def test_viewers_share_replies(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(LookupError):
                 await ask(lane=9)
         assert instance.calls == 6
-        instance.is_lost = True
+        instance.loss = "it died"
         assert await ask() == b"7"
 
     asyncio.run(watch())
