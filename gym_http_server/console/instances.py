@@ -18,6 +18,7 @@ RATES = (0, 1, 2, 5, 10, 15, 30)
 """Frames a second that a viewer can choose."""
 DEFAULT_RATE = 10
 MAX_TILES = 200
+FORM = "/instances/new"
 
 instances = flask.Blueprint("instances", __name__)
 
@@ -49,7 +50,8 @@ def watch() -> str:
 
 def _another(origin: Mapping[str, Any]) -> str:
     """Return the address of the form that makes an instance, filled with the arguments that made another; empty without."""
-    if not origin:
+    has_form = any(rule.rule == FORM for rule in flask.current_app.url_map.iter_rules())
+    if not origin or not has_form:
         return ""
     asked = {name: value if isinstance(value, str) else json.dumps(value) for name, value in origin.items()}
-    return f"{flask.request.script_root}/instances/new?{urlencode(asked)}"
+    return f"{flask.request.script_root}{FORM}?{urlencode(asked)}"

@@ -34,7 +34,15 @@ def server(home: Path) -> Iterator[Server]:
         recorded = record(home / "run", [1.0, 2.0, 3.0], videos=[0])
         answer = running.post("/v1/upload/", {"training_dir": str(recorded), "api_key": "none"})
         running.evaluation = answer.json["evaluation_id"]
-        running.create("CartPole-v1", name="baseline", labels={"owner": "ada"})
+        running.names = {"evaluation": running.evaluation}
+        for name, options in (("instance", {}), ("batch", {"num_envs": 2}), ("closed", {})):
+            env = running.create(
+                "CartPole-v1", name="baseline", labels={"owner": "ada"}, render_mode="rgb_array", **options
+            )
+            running.post(f"{env}/batch/reset/" if options else f"{env}/reset/")
+            running.names[name] = env.rsplit("/", 1)[1]
+        running.post(f"/v1/envs/{running.names['instance']}/rollout/", {"policy": "random", "episodes": 3})
+        running.post(f"/v1/envs/{running.names['closed']}/close/")
         assert running.get("/v1/registry/").status == 200
         yield running
 
@@ -48,6 +56,7 @@ def locked() -> Iterator[Server]:
 LOOKS = [(size, dark) for size in (DESKTOP, PHONE) for dark in (False, True)]
 PAGES = (
     *("/", "/environments?q=cart", "/scoreboard", "/scoreboard/{evaluation}", "/contract", "/nowhere", "/ui/"),
+    *("/watch", "/instances/{instance}", "/instances/{batch}", "/instances/{closed}"),
     *("/manual", "/manual/settings", "/manual/recording-and-results", "/manual?q=snapshot", "/manual?q=zebra"),
 )
 
@@ -65,12 +74,15 @@ def check(browser: Browser) -> None:
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_is_for_everybody(browser: Browser, server: Server, path: str) -> None:
     """It fits the screen, scrolls in one direction, and has no finding; its frame leads to the other pages."""
-    browser.open(server.url + path.format(evaluation=server.evaluation))
+    browser.open(server.url + path.format(**server.names))
     if path == "/ui/":
         browser.find(".opblock")
+    if path in ("/instances/{instance}", "/instances/{batch}"):
+        browser.find("#frames canvas")
+        browser.find("#about dd")
     check(browser)
     links = {each.text for each in browser.all(".top nav a")}
-    assert {"Home", "Environments", "Scoreboard", "API", "Contract", "Manual"} <= links
+    assert {"Home", "Watch", "Environments", "Scoreboard", "API", "Contract", "Manual"} <= links
 
 
 def test_a_heading_has_the_whole_width(browser: Browser, server: Server) -> None:

@@ -35,7 +35,7 @@ class Twin(threading.Thread):
 
     def __init__(self, server: Server, env_id: str, **options: Any) -> None:
         super().__init__(name=f"twin in {env_id}")
-        self._client = Client(f"http://{server.address[0]}:{server.address[1]}", timeout=60, packed=True)
+        self._client = Client(server.url, timeout=60, packed=True, api_key=getattr(server, "key", None) or None)
         self._seed = next(SEEDS)
         self._lanes = options.get("num_envs")
         self._local: Any = (

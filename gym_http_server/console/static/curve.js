@@ -2,7 +2,7 @@
 
 import { short } from "./values.js";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM] = [720, 220, 60, 24];
+const [MIN_WIDTH, HEIGHT, LEFT, BOTTOM] = [280, 220, 60, 24];
 const WINDOW = 20;
 
 function svg(tag, attributes, text = "") {
@@ -23,20 +23,21 @@ export function drawCurve(holder, words, episodes) {
     const latest = returns.slice(Math.max(0, at - WINDOW + 1), at + 1);
     return latest.reduce((sum, each) => sum + each, 0) / latest.length;
   });
-  const x = (number) => LEFT + (WIDTH - LEFT - 10) * (last === first ? 0.5 : (number - first) / (last - first));
+  const width = Math.max(MIN_WIDTH, holder.clientWidth);
+  const x = (number) => LEFT + (width - LEFT - 10) * (last === first ? 0.5 : (number - first) / (last - first));
   const y = (value) => 10 + (HEIGHT - BOTTOM - 20) * (most === least ? 0.5 : (most - value) / (most - least));
   const path = (values) => values.map((value, at) => `${at ? "L" : "M"}${x(points[at].number).toFixed(1)} ${y(value).toFixed(1)}`).join("");
   const label = `Returns of the episodes ${first} to ${last}`;
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label });
   for (const value of most === least ? [most] : [most, least]) {
     drawing.append(
-      svg("line", { x1: LEFT, x2: WIDTH - 10, y1: y(value), y2: y(value), class: "grid" }),
+      svg("line", { x1: LEFT, x2: width - 10, y1: y(value), y2: y(value), class: "grid" }),
       svg("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, short(value)),
     );
   }
   drawing.append(
     svg("text", { x: LEFT, y: HEIGHT - 6 }, `episode ${first}`),
-    svg("text", { x: WIDTH - 10, y: HEIGHT - 6, "text-anchor": "end" }, `episode ${last}`),
+    svg("text", { x: width - 10, y: HEIGHT - 6, "text-anchor": "end" }, `episode ${last}`),
     ...points.map((each) => svg("circle", { cx: x(each.number).toFixed(1), cy: y(each.return).toFixed(1), r: 2.5, class: "dot" })),
     svg("path", { d: path(means), class: "mean" }),
   );
