@@ -70,6 +70,7 @@ LARGE_CLASSES = {
     # Records: each attribute is a member of the contract, an option, or a number that a template draws.
     "CreateRequest": "the members of createEnv's body",
     "Description": "the members that getEnv tells of an environment",
+    "InstanceRow": "what the pages show of an instance",
     "Evaluation": "the members of the contract's schema",
     "RecordedEpisode": "the columns of an episode",
     "Plot": "what the template of a learning curve draws",

@@ -71,9 +71,8 @@ class Instance:
         self._made = self._used = time.time(), time.monotonic()
         self._turn = Turn()
         # Its end
-        self._is_closed = False
         self._loss_before: str | None = None
-        """Why it was lost before it was closed."""
+        """Why it was lost before it was closed, empty if it was not; None until then."""
         self._last_words: tuple[IdempotencyKey, dict[str, Any]] | None = None
 
     @property
@@ -158,12 +157,12 @@ class Instance:
     @property
     def loss(self) -> str | None:
         """Why the environment died or was killed before it was closed; None if it did not."""
-        return self._loss_before if self._is_closed else self._worker.loss
+        return self._worker.loss if self._loss_before is None else self._loss_before or None
 
     @property
     def state(self) -> str:
         """`ready`, `busy`, `closed` or `lost`."""
-        if self._is_closed:
+        if self._loss_before is not None:
             return "closed"
         if self._worker.loss is not None:
             return "lost"
@@ -180,7 +179,7 @@ class Instance:
         if not self._turn.take_at_once():
             await self._turn.take()
         try:
-            if self._is_closed:
+            if self._loss_before is not None:
                 raise UnknownInstanceError.of(self.instance_id)
             if self._worker.loss is not None:
                 if self._last_words is not None and arguments.get(ONCE) == self._last_words[0]:
@@ -204,7 +203,7 @@ class Instance:
 
     def hand_over(self, connection: int, data: bytes, lender: Lender) -> bool:
         """Give a client's connection to the environment's process; see `engines.base.Worker.hand_over`."""
-        return not self._is_closed and self._worker.hand_over(connection, data, lender)
+        return self._loss_before is None and self._worker.hand_over(connection, data, lender)
 
     def recall(self) -> None:
         """Ask the environment's process for clients' connections."""
@@ -222,11 +221,11 @@ class Instance:
         """
         await self._turn.take()
         try:
-            if once is not None and not self._is_closed and self._worker.loss is None:
+            if once is not None and self._loss_before is None and self._worker.loss is None:
                 # The keys of calls are recorded in the environment's process.
                 with contextlib.suppress(EnvironmentDiedError, CallTimeoutError, InstanceLostError):
                     await self._worker.call("claim", {ONCE: once})
-            self._loss_before, self._is_closed = self.loss, True
+            self._loss_before = self.loss or ""
             await self._worker.close(at_once=at_once)
         finally:
             self._turn.pass_on()
