@@ -86,8 +86,9 @@ def right(root: Path) -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.parametrize("kind", ["handover"], indirect=True)
 def test_a_right_implementation_passes(kind: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every check of every group passes against a server of each kind; nothing is left of it, here or there."""
+    """Every check of every group passes; nothing is left of it, here or there."""
     monkeypatch.delenv("HYPOTHESIS_STORAGE_DIRECTORY")
     done = check(tmp_path, kind.url, "--with-uploads")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -98,6 +99,17 @@ def test_a_right_implementation_passes(kind: Server, tmp_path: Path, monkeypatch
     assert len(passed) == len(re.findall(r" PASSED, [\d,]+ requests, [\d.]+ s ", done.stdout))
     assert kind.get("/v1/envs/").json["envs"] == {}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["process", "inline"], indirect=True)
+def test_a_right_implementation_of_another_kind_passes(kind: Server, tmp_path: Path) -> None:
+    """So does a server of each other kind; below, generated requests to all operations are sent to those, too."""
+    groups = [word for group in ("wire", "sequences", "trajectories") for word in ("--only", group)]
+    done = check(tmp_path, kind.url, "--with-uploads", *groups)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert results(done.stdout, "failed") == results(done.stdout, "skipped") == []
+    assert {"CartPole-v1", "FrozenLake-v0", "Haskell", "closed"} <= set(results(done.stdout, "passed"))
+    assert kind.get("/v1/envs/").json["envs"] == {}
 
 
 def test_a_deployment_behind_a_proxy_is_spared(tmp_path: Path, root: Path) -> None:
@@ -126,7 +138,7 @@ def test_a_deployment_behind_a_proxy_is_spared(tmp_path: Path, root: Path) -> No
         server.key = KEY
         another = server.create("CartPole-v1", seed=1)
         before = server.get(f"{another}/").json
-        done = check(tmp_path, f"{proxy.url}/", "--examples", "4", GYM_HTTP_SERVER_API_KEY=KEY)
+        done = check(tmp_path, f"{proxy.url}/", GYM_HTTP_SERVER_API_KEY=KEY)
         assert server.get(f"{another}/").json == before
         assert list(server.get("/v1/envs/").json["envs"]) == [before["instance_id"]]
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -145,11 +157,11 @@ def test_a_deployment_behind_a_proxy_is_spared(tmp_path: Path, root: Path) -> No
 
 
 def test_a_deployment_with_a_certificate_is_checked(tmp_path: Path, root: Path) -> None:
-    """A server that speaks TLS is trusted where its authority is."""
+    """A server that speaks TLS is trusted where its authority is, by written checks and by generated ones."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(root / "authority.pem"))
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(root / "both.pem"))
-    arguments = ("--only", "wire", "--only", "schema", "--examples", "1")
+    arguments = ("--only", "wire", "--only", "sequences", "--examples", "1")
     with start("inline", "--results-root", str(root), "--tls-cert", str(root / "both.pem")) as server:
         meant_for_others = {"PYTEST_ADDOPTS": "--no-such-option", "PYTEST_PLUGINS": "no_such_plugin", "CI": "true"}
         trusted = {"SSL_CERT_FILE": str(root / "authority.pem")}
@@ -162,13 +174,13 @@ def test_a_deployment_with_a_certificate_is_checked(tmp_path: Path, root: Path) 
 
 TELLING = [
     ("a reward that is an integer", "wire", "Julia", "reward of type float"),
-    ("no done", "schema", "stepEnv", '"done" is a required property'),
-    ("no message", "schema", "createEnv", '"message" is a required property'),
+    ("replies that lack what is required", "schema", "stepEnv", '"done" is a required property'),
+    ("replies that lack what is required", "schema", "createEnv", '"message" is a required property'),
+    ("replies that lack what is required", "schema", "closeEnv", "Received: 204"),
     ("no message", "wire", "Lua", "'message' is a required property"),
     ("info null", "wire", "Rust", "$.info: None for not nullable"),
     ("a list under n", "wire", "Swift", "[2] is not of type 'integer'"),
     ("404 for an unknown instance", "sequences", "never made", "expected: 400"),
-    ("204 where there is nothing to say", "schema", "closeEnv", "Received: 204"),
     ("204 where there is nothing to say", "wire", "C++", "monitor/start/ answered 204"),
     ("compressed unasked", "wire", "test_compression", "Content-Encoding: gzip"),
     ("a redirect for a missing slash", "wire", "test_slashes", "307"),
@@ -344,7 +356,7 @@ def test_a_deployment_with_limits_conforms(
     """What a documented setting stands in the way of is skipped with the reason, or held in another way."""
     with start("inline", "--results-root", str(root), *settings) as server:
         only = [word for group in groups for word in ("--only", group)]
-        done = check(tmp_path, server.url, *only, "--examples", "5")
+        done = check(tmp_path, server.url, *only)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert results(done.stdout, "failed") == []
     assert skipped <= set(results(done.stdout, "skipped"))

@@ -25,6 +25,16 @@ def _replies(change: Callable[[dict[str, Any]], None]) -> Change:
     return after
 
 
+def _each(*changes: Change) -> Change:
+    """Return what changes a reply in several ways."""
+
+    def after(passing: Passing) -> None:
+        for change in changes:
+            change(passing)
+
+    return after
+
+
 def integer_reward(value: dict[str, Any]) -> None:
     if isinstance(value.get("reward"), float):
         value["reward"] = int(value["reward"])
@@ -36,6 +46,11 @@ def without_done(value: dict[str, Any]) -> None:
 
 def without_message(value: dict[str, Any]) -> None:
     value.pop("message", None)
+
+
+def refused_without_message(passing: Passing) -> None:
+    if passing.path.rstrip("/") == "/v1/envs":
+        _replies(without_message)(passing)
 
 
 def null_info(value: dict[str, Any]) -> None:
@@ -83,7 +98,9 @@ def without_key(passing: Passing) -> None:
 
 WRONG: Final[dict[str, dict[str, Change]]] = {
     "a reward that is an integer": {"after": _replies(integer_reward)},
-    "no done": {"after": _replies(without_done)},
+    "replies that lack what is required": {
+        "after": _each(_replies(without_done), refused_without_message, void_is_204)
+    },
     "no message": {"after": _replies(without_message)},
     "info null": {"after": _replies(null_info)},
     "a list under n": {"after": _replies(listed_n)},
