@@ -30,6 +30,8 @@ Row = dict[str, Any]
 @click.option(
     "--only", multiple=True, metavar="NAME", help="Only this package, or those with this in their name; repeatable."
 )
+@click.option("--quick", is_flag=True, help="Only those that install and run in seconds.")
+@click.option("--check", is_flag=True, help="Exit with 1 where a result is not the one that is kept, and say which.")
 @click.option("--write", is_flag=True, help="Keep the results, and write the page of the manual.")
 @click.option(
     "--cache",
@@ -38,13 +40,15 @@ Row = dict[str, Any]
     show_default=True,
     help="Directory of the packages' virtual environments.",
 )
-def main(only: tuple[str, ...], write: bool, cache: Path) -> None:
+def main(only: tuple[str, ...], quick: bool, check: bool, write: bool, cache: Path) -> None:
     """Try packages of environments on a server, and print the table."""
     titles = {each.title for each in packages()}
     wanted = [lambda title, name=name: title == name if name in titles else name in title for name in only]
     table = [each for each in packages() if not only or any(is_wanted(each.title) for is_wanted in wanted)]
+    table = [each for each in table if each.quick or not quick]
     if not table:
         raise click.UsageError("no package has that in its name")
+    expected = results.stored()["rows"]
     rows: dict[str, Row] = {}
     interpreters: dict[str, tuple[Package, str]] = {}
     for package in table:
@@ -75,6 +79,8 @@ def main(only: tuple[str, ...], write: bool, cache: Path) -> None:
         for path in DOCUMENTS:
             if (current := updated(path.read_text())) != path.read_text():
                 path.write_text(current)
+    if check and (found := results.differences([each for each in table if not each.untried], rows, expected)):
+        raise click.ClickException("not as in results.json:\n" + "\n".join(found))
 
 
 def keep(rows: dict[str, Row], together: Sequence[str] = ()) -> None:

@@ -34,6 +34,27 @@ def write(document: dict[str, Any], path: Path = RESULTS) -> None:
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
+def differences(table: list[Package], rows: dict[str, Row], expected: dict[str, Row]) -> list[str]:
+    """Return in which parts the rows of packages differ from those of an earlier run, in words."""
+    return [
+        f"{package.title} {package.version}, {env_id}, {part}: {came}; expected: {wanted}"
+        for package in table
+        for env_id in package.ids
+        for part in (*PARTS, "close", "count")
+        if (came := _part(rows, package, env_id, part)) != (wanted := _part(expected, package, env_id, part))
+        or wanted == NOT_RUN
+    ]
+
+
+def _part(rows: dict[str, Row], package: Package, env_id: str, part: str) -> Any:
+    """Return the outcome of one part, or why there is none."""
+    row = rows.get(package.title, {"version": ""})
+    if row["version"] != package.version:
+        return NOT_RUN
+    outcome = row["environments"].get(env_id, {})
+    return outcome.get(part) or outcome.get("problem") or row.get("problem") or NOT_RUN
+
+
 def markdown(document: dict[str, Any], table: list[Package] | None = None) -> str:
     """Return the tables of the manual's page."""
     table = packages() if table is None else table

@@ -38,6 +38,7 @@ class Package:
         why: why it conflicts.
         differs: why something differs.
         untried: why it cannot be tried.
+        quick: whether it is tried in each run of the gate, because it installs and runs in seconds.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Package:
     why: str = ""
     differs: str = ""
     untried: str = ""
+    quick: bool = False
 
     @property
     def title(self) -> str:

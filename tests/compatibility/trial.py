@@ -38,7 +38,7 @@ def run_locally(package: Package, env_id: str, python: str) -> Local:
     """Return what an environment does in its package's own Python.
 
     Raises:
-        LocalError: it raised.
+        LocalError: it raised, or did less than it was to do.
     """
     row = {key: getattr(package, key) for key in ("imports", "library", "kwargs", "steps")}
     variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -56,6 +56,8 @@ def run_locally(package: Package, env_id: str, python: str) -> Local:
         if done.returncode != 0:
             raise LocalError(short((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]))
         document: Local = json.loads(path.read_text())
+        if (len(document["steps"]), len(document["lanes"])) != (package.steps, LANES):
+            raise LocalError(f"it made {len(document['steps'])} steps and {len(document['lanes'])} lanes")
         return document
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
 import json
 import re
@@ -56,6 +57,32 @@ def test_a_result_of_another_version_is_none() -> None:
     rows = results.stored()["rows"]
     assert results.NOT_RUN not in results.text([package], rows)
     assert results.NOT_RUN in results.text([dataclasses.replace(package, version="0.1")], rows)
+
+
+def test_each_result_that_is_not_the_kept_one_is_told() -> None:
+    """Another outcome of any part is told in words, and so is a package, environment or part that was not tried."""
+    table = [each for each in TABLE if each.quick]
+    kept = results.stored()["rows"]
+    assert results.differences(table, kept, kept) == []
+    count = sum(len(each.ids) for each in table) * (len(results.PARTS) + 2)
+    assert len(results.differences(table, {}, kept)) == len(results.differences(table, {}, {})) == count
+    package = table[0]
+    for part in (*results.PARTS, "close", "count"):
+        rows = copy.deepcopy(kept)
+        rows[package.title]["environments"][package.ids[-1]][part] = "another value"
+        [text] = results.differences(table, rows, kept)
+        assert text.startswith(
+            f"{package.title} {package.version}, {package.ids[-1]}, {part}: another value; expected: "
+        )
+    uninstalled = {**kept, package.title: {"version": package.version, "environments": {}, "problem": "no wheel"}}
+    assert {text.split(": ")[1] for text in results.differences(table, uninstalled, kept)} == {"no wheel; expected"}
+
+
+def test_at_least_eight_packages_are_tried_in_each_run_of_the_gate() -> None:
+    """They need no other Python than the gate's."""
+    quick = [each for each in TABLE if each.quick]
+    assert len(quick) >= 8
+    assert not any(each.python or each.interpreter or each.untried for each in quick)
 
 
 @pytest.mark.parametrize(
