@@ -6,7 +6,7 @@ import io
 import reprlib
 from typing import TYPE_CHECKING, Any
 
-from ...errors import RenderFormatError, RenderModeError
+from ...errors import EnvironmentResultError, RenderFormatError, RenderModeError
 from ...support.deferred import np
 from ..messages import MSGPACK
 from .encoding import msgpack_bytes
@@ -33,6 +33,7 @@ def encode_frame(frame: Any, mode: str, media_types: Sequence[str]) -> tuple[byt
 
     Raises:
         RenderModeError: there is no frame.
+        EnvironmentResultError: it is something else.
         RenderFormatError: the frame has none of the media types.
     """
     frame = packable(frame, mode)
@@ -69,7 +70,7 @@ def packable(frame: Any, mode: str) -> Any:
     """Return the frame for a MessagePack reply: an array of uint8, a text, or None if there is no frame.
 
     Raises:
-        RenderModeError: it is something else.
+        EnvironmentResultError: it is something else.
     """
     frame = latest(frame, mode)
     if frame is None or isinstance(frame, str):
@@ -82,9 +83,9 @@ def packable(frame: Any, mode: str) -> Any:
         what = f"{type(frame).__name__} {reprlib.repr(frame)}"
         if isinstance(frame, np.ndarray):
             what = f"an array of shape {frame.shape} and type {frame.dtype}"
-        raise RenderModeError(
-            f"render mode {mode!r} gave no frame: render returned {what}; a frame is a text, or an array of numbers of shape "
-            "(height, width), (height, width, 3) or (height, width, 4)"
+        raise EnvironmentResultError(
+            f"what the environment's render returned cannot be served: render mode {mode!r} gave no frame but {what}; a frame is a "
+            "text, or an array of numbers of shape (height, width), (height, width, 3) or (height, width, 4)"
         )
     return as_uint8(pixels, mode)
 
