@@ -8,7 +8,7 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -27,7 +27,7 @@ from .remaking import remake, server_at
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..results.trajectories import RecordedEpisode, Trajectories
+    from ..results.trajectories import RecordedEpisode
 
 NEEDED: Final = {"minari": ("minari", "h5py"), "lerobot": ("pyarrow",), "parquet": ("pyarrow",)}
 """Modules that a format needs."""
@@ -99,7 +99,7 @@ def export(
             else:
                 from ..datasets import parquet_format
 
-                parquet_format.write(exported.part, description_of(trajectories), survey, shown)
+                parquet_format.write(exported.part, parquet_format.description_of(trajectories), survey, shown)
     for note in notes:
         click.echo(f"left out: {note}", err=True)
     click.echo(_told(form, exported.path, name, survey))
@@ -135,15 +135,6 @@ def import_modules(names: Iterable[str]) -> list[str]:
 def _default_output(form: str, directory: Path) -> Path:
     name = re.sub(r"[^-\w]", "-", directory.resolve().name) or "recording"
     return datasets_root() / f"{name}-v0" if form == "minari" else Path(f"{name}-{form}")
-
-
-def description_of(trajectories: Trajectories) -> dict[str, Any]:
-    """Return what is known of the environment of a recording, as plain JSON values."""
-    names = (
-        *("env_id", "library", "versions", "kwargs", "wrappers", "max_episode_steps", "render_mode", "num_envs"),
-        *("vectorization_mode", "autoreset_mode", "interpreter", "observation_space", "action_space"),
-    )
-    return {name: getattr(trajectories, name) for name in names}
 
 
 def _told(form: str, path: Path, name: str, survey: Survey) -> str:

@@ -166,4 +166,6 @@ def _add_addresses(state: flask.blueprints.BlueprintSetupState) -> None:
     state.add_url_rule("/openapi.<form>", "document", build_only=True)
     state.add_url_rule("/v1/evaluations/<evaluation_id>/", "evaluation", build_only=True)
     state.add_url_rule("/v1/evaluations/<evaluation_id>/files/", "evaluation_files", build_only=True)
+    state.add_url_rule("/v1/evaluations/<evaluation_id>/dataset/", "dataset", build_only=True)
     state.add_url_rule("/v1/evaluations/<evaluation_id>/verify/", "verification", build_only=True)
+    state.add_url_rule("/v1/evaluations/<evaluation_id>/episodes/<int:number>/", "episode", build_only=True)

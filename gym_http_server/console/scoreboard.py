@@ -7,7 +7,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
 import flask
+from werkzeug.exceptions import NotFound
 
+from ..verification.dataset import missing_package
 from . import videos
 from .plot import NARROW, WIDE, learning_curve
 
@@ -25,6 +27,8 @@ MAX_NEWEST = 10
 MAX_EPISODES = 10
 # Videos that are loaded with the page, a request for each; others are fetched when they are played.
 MAX_PRELOADED_VIDEOS = 12
+# Steps a second in which an episode can be played.
+PLAY_RATES = (1, 2, 5, 10, 20, 30)
 
 scoreboard = flask.Blueprint("scoreboard", __name__)
 
@@ -88,6 +92,9 @@ def evaluation(evaluation_id: str) -> str:
         plots=[learning_curve(curve, shown.reward_threshold, shape) for shape in (WIDE, NARROW)],
         seconds=curve.seconds[-1] if curve.seconds else None,
         last=last[::-1],
+        # Episodes of several lanes begin in another order than they end, and some were cut short.
+        is_numbered=_is_numbered(shown),
+        no_dataset=missing_package(),
         videos=videos.in_order(shown.videos),
         max_preloaded=MAX_PRELOADED_VIDEOS,
     )
@@ -99,8 +106,35 @@ def video(evaluation_id: str, name: str) -> flask.Response:
     return videos.reply(evaluation_id, name, _results().open_file(evaluation_id, name))
 
 
+@scoreboard.get("/scoreboard/<evaluation_id>/episodes/<int:number>")
+def episode(evaluation_id: str, number: int) -> str:
+    """A recorded episode, to scrub through."""
+    shown = _results().get(evaluation_id)
+    trajectories = shown.trajectories
+    if trajectories is None or number >= trajectories.recorded:
+        raise NotFound(f"Evaluation {evaluation_id} has no recorded episode {number}")
+    films = [each for each in videos.in_order(shown.videos) if each.kind == "film" and each.episode == number]
+    return flask.render_template(
+        "episode.html",
+        evaluation=shown,
+        number=number,
+        count=trajectories.recorded,
+        # Of several recordings in one, each counts its videos from 0.
+        film=films[0] if len(films) == len(trajectories.files) == 1 else None,
+        rates=PLAY_RATES,
+    )
+
+
 def _results() -> Results:
     return cast("Results", flask.current_app.extensions["results"])
+
+
+def _is_numbered(evaluation: Evaluation) -> bool:
+    """Return whether the recorded episodes have the numbers of the completed ones."""
+    trajectories = evaluation.trajectories
+    if trajectories is None or (trajectories.environment or {}).get("num_envs") is not None:
+        return False
+    return trajectories.recorded == trajectories.episodes == evaluation.episodes
 
 
 def _verification(evaluation: Evaluation) -> Verification | None:

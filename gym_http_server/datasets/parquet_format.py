@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from ..results.trajectories import RecordedEpisode
+    from ..results.trajectories import RecordedEpisode, Trajectories
     from .survey import Survey
 
 _INT64: Final = Number(np.dtype(np.int64))
@@ -67,6 +67,15 @@ def write(directory: Path, description: dict[str, Any], survey: Survey, episodes
                 step_file.add({**numbers, **columns})
                 first += count
             episode_file.add({name: [value] for name, value in _episode_row(episode).items()})
+
+
+def description_of(trajectories: Trajectories) -> dict[str, Any]:
+    """Return what is known of the environment of a recording, as plain JSON values."""
+    names = (
+        *("env_id", "library", "versions", "kwargs", "wrappers", "max_episode_steps", "render_mode", "num_envs"),
+        *("vectorization_mode", "autoreset_mode", "interpreter", "observation_space", "action_space"),
+    )
+    return {name: getattr(trajectories, name) for name in names}
 
 
 def _episode_row(episode: RecordedEpisode) -> dict[str, Any]:

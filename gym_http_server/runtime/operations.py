@@ -72,6 +72,7 @@ OPERATIONS: Final = (
     Operation("listEvaluations"),
     Operation("getEvaluation"),
     Operation("downloadEvaluation"),
+    Operation("downloadDataset"),
     Operation("verifyEvaluation"),
     Operation("getVerification"),
     Operation("getEpisode"),

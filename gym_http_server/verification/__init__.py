@@ -1,1 +1,1 @@
-"""Replays of uploaded trajectories by the server itself: verdicts about scores, and frames of recorded episodes."""
+"""What the server makes of uploaded trajectories: verdicts about scores, frames of recorded episodes, datasets."""

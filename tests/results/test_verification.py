@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -372,3 +374,21 @@ def test_an_episode_that_gives_no_frames_says_so(serving: Server) -> None:
     made = upload(serving, record(serving, "text", "FrozenLake-v1", render_mode="ansi"))
     answer = serving.get(f"/v1/evaluations/{made['evaluation_id']}/episodes/0/frames/1/")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+
+
+def test_trajectories_are_downloaded_as_a_dataset(serving: Server, tmp_path: Path) -> None:
+    """Parquet with a row for each observation; trajectories of actions alone are a 409 that says what to do."""
+    made = upload(serving, record(serving, "dataset"))
+    answer = serving.get(f"/v1/evaluations/{made['evaluation_id']}/dataset/")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/zip")
+    with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+        archive.extractall(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"steps.parquet", "episodes.parquet", "metadata.json"}
+    rows = pyarrow.parquet.read_table(tmp_path / "steps.parquet").to_pylist()
+    assert len(rows) == made["total_steps"] + made["episodes"]
+    first = serving.get(f"/v1/evaluations/{made['evaluation_id']}/episodes/0/").json
+    assert np.array_equal(rows[0]["observation"], np.array(first["states"][0]["observation"], np.float32))
+    made = upload(serving, record(serving, "dataset", trajectories="actions"))
+    answer = serving.get(f"/v1/evaluations/{made['evaluation_id']}/dataset/")
+    assert answer.status == 409
+    assert "gym-http-server export" in answer.message

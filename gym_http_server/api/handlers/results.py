@@ -25,6 +25,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_THREADS: Final = 16
+MAX_WRITERS: Final = 2
+"""Number of datasets that are written at the same time."""
 READ_SECONDS: Final = 60.0
 """Time limit for reading evaluations."""
 UPLOAD_SECONDS: Final = 600.0
@@ -45,6 +47,7 @@ class ResultsHandlers:
         self._results = results
         self._verifier, self._frames = replays
         self._threads = DaemonThreads(MAX_THREADS, "results")
+        self._writers = DaemonThreads(MAX_WRITERS, "datasets")
 
     async def upload_recording(self, call: Call, body: dict[str, Any]) -> Reply:
         """Make an evaluation of a recording."""
@@ -120,7 +123,22 @@ class ResultsHandlers:
     async def download_evaluation(self, call: Call, evaluation_id: str) -> StreamedReply:
         """Send all files of an evaluation, made into an archive while they are sent."""
         parts = await self._within(READ_SECONDS, self._results.archive, evaluation_id)
-        headers = {"Content-Disposition": f'attachment; filename="{evaluation_id}.zip"'}
+        return self._attached(parts, f"{evaluation_id}.zip")
+
+    async def download_dataset(self, call: Call, evaluation_id: str) -> StreamedReply:
+        """Send the trajectories of an evaluation as a dataset in Parquet."""
+
+        def written() -> Iterator[bytes]:
+            # Not at the top: it imports numpy, for which the start of a server does not wait.
+            from ...verification.dataset import parquet_archive
+
+            return parquet_archive(self._results, evaluation_id)
+
+        parts = await self._within_of(self._writers, UPLOAD_SECONDS, written)
+        return self._attached(parts, f"{evaluation_id}-parquet.zip")
+
+    def _attached(self, parts: Iterator[bytes], name: str) -> StreamedReply:
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return StreamedReply(self._sent(parts), "application/zip", headers)
 
     async def _sent(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -129,8 +147,13 @@ class ResultsHandlers:
             yield part
 
     async def _within(self, seconds: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._within_of(self._threads, seconds, call, *args, **kwargs)
+
+    async def _within_of(
+        self, threads: DaemonThreads, seconds: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         try:
-            return await self._threads.within(seconds, call, *args, **kwargs)
+            return await threads.within(seconds, call, *args, **kwargs)
         except TimeoutError:
             raise UploadTargetError(
                 f"{self._results.target.shown} did not answer within {seconds:g} s: where evaluations are kept, or what is to "

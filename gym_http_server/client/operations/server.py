@@ -118,6 +118,14 @@ class ServerMethods(OperationBase):
         """Return all files of an evaluation as a ZIP archive: recording, trajectories and videos."""
         return self._file(f"/v1/evaluations/{quote(evaluation_id, safe='')}/files/", "application/zip")
 
+    def download_dataset(self, evaluation_id: str) -> bytes:
+        """Return the trajectories of an evaluation as a dataset in Parquet, in a ZIP archive.
+
+        Raises:
+            ServerProblem: 409, it has no trajectories, or only actions; 400, the server lacks pyarrow.
+        """
+        return self._file(f"/v1/evaluations/{quote(evaluation_id, safe='')}/dataset/", "application/zip")
+
     def shutdown_server(self) -> None:
         """Stop the server: it finishes the requests in execution and closes every environment."""
         self._call("POST", "/v1/shutdown/")

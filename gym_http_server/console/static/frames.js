@@ -1,4 +1,4 @@
-// Frames of instances: pictures on a canvas, or texts where the render mode is `ansi`.
+// Frames of instances and of recorded episodes: pictures on a canvas, or texts where the render mode is `ansi`.
 
 import { show } from "./ansi.js";
 import { send } from "./requests.js";
@@ -27,7 +27,12 @@ function only(holder, tag, label) {
  */
 export async function drawFrame(holder, api, label, maxAge, lane) {
   const query = new URLSearchParams({ max_age: maxAge, ...(lane === undefined ? {} : { lane }) });
-  const reply = await send(`${api}render/?${query}`, { headers: { Accept: ACCEPT } });
+  await drawFrom(holder, `${api}render/?${query}`, label);
+}
+
+/** Draw the frame that is at an address; `options` are those of `fetch`. */
+export async function drawFrom(holder, url, label, options = {}) {
+  const reply = await send(url, { headers: { Accept: ACCEPT }, ...options });
   if (reply.headers.get("Content-Type").startsWith("text/")) {
     show(only(holder, "pre", label), await reply.text());
     return;

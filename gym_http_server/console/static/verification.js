@@ -1,18 +1,11 @@
 // The button that verifies an evaluation, and how far that is.
 
+import { ask, pause, Problem } from "./requests.js";
+
 const EVERY = 500;
-const PATIENCE = 10000;
 const section = document.getElementById("verification");
 const verdict = document.getElementById("verdict");
 const button = document.getElementById("verify");
-
-/** Send a request; return the verification, or throw with the server's words. */
-async function ask(method) {
-  const reply = await fetch(section.dataset.url, { method, headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
-  const value = await reply.json();
-  if (!reply.ok) throw new Error(value.detail);
-  return value;
-}
 
 function isOver({ state }) {
   return state !== "waiting" && state !== "running";
@@ -24,17 +17,17 @@ async function follow(verification) {
   while (!isOver(verification)) {
     const { state, done, total } = verification;
     verdict.textContent = `${state === "waiting" ? "Waiting" : "Running"}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")} episodes`;
-    await new Promise((resolve) => setTimeout(resolve, EVERY));
-    verification = await ask("GET");
+    await pause(EVERY);
+    verification = await ask(section.dataset.url);
   }
   location.reload();
 }
 
 async function run(method) {
   try {
-    await follow(await ask(method));
+    await follow(await ask(section.dataset.url, method));
   } catch (error) {
-    verdict.textContent = error instanceof TypeError ? "The server does not respond." : error.message;
+    verdict.textContent = error instanceof Problem ? error.message : "The server does not respond.";
     button.disabled = false;
   }
 }
