@@ -15,6 +15,7 @@ from .environments import environments
 from .formatting import age, day, duration, minute, number, since, threshold
 from .instances import instances
 from .login import challenge, login
+from .making import making
 from .manual import manual
 from .pages import pages
 from .scoreboard import scoreboard
@@ -67,8 +68,10 @@ def create_console(
     for filter_ in (age, day, duration, minute, number, since, threshold):
         app.jinja_env.filters[filter_.__name__] = filter_
     app.extensions["console_view"] = view
+    app.extensions["interpreters"] = interpreters
     app.register_blueprint(pages)
     app.register_blueprint(instances)
+    app.register_blueprint(making)
     app.register_blueprint(manual)
     if results is not None:
         app.extensions["results"] = results
@@ -76,7 +79,6 @@ def create_console(
         app.register_blueprint(scoreboard)
     if registry is not None:
         app.extensions["registry"] = registry
-        app.extensions["interpreters"] = interpreters
         app.register_blueprint(environments)
     if door is not None:
         app.extensions["door"] = door
