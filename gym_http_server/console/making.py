@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import flask
 
-from ..runtime.making.wrappers import WRAPPERS
-from ..runtime.messages import LIBRARIES
+from ..runtime.messages import LIBRARIES, WRAPPER_NAMES
 
 if TYPE_CHECKING:
     from ..interpreters.interpreters import Interpreters
@@ -38,7 +37,7 @@ def new() -> str:
     return flask.render_template(
         "make.html",
         filled={name: flask.request.args.get(name, "")[:MAX_PREFILLED_CHARS] for name in FIELDS},
-        wrappers=sorted(WRAPPERS),
+        wrappers=WRAPPER_NAMES,
         libraries=[(name, name) for name in LIBRARIES],
         interpreters=[] if interpreters is None else [(name, name) for name in interpreters.names],
     )

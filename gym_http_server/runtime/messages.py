@@ -12,6 +12,36 @@ from ..errors import ReplyTooLargeError
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 
+WRAPPER_NAMES: Final = (
+    "AddRenderObservation",
+    "AddWhiteNoise",
+    "AtariPreprocessing",
+    "ClipAction",
+    "ClipReward",
+    "DelayObservation",
+    "DiscretizeAction",
+    "DiscretizeObservation",
+    "DtypeObservation",
+    "FilterObservation",
+    "FlattenObservation",
+    "FrameStackObservation",
+    "GrayscaleObservation",
+    "MaxAndSkipObservation",
+    "NormalizeObservation",
+    "NormalizeReward",
+    "ObstructView",
+    "RecordEpisodeStatistics",
+    "RepeatAction",
+    "RescaleAction",
+    "RescaleObservation",
+    "ReshapeObservation",
+    "ResizeObservation",
+    "StickyAction",
+    "TimeAwareObservation",
+    "TimeLimit",
+)
+"""The wrappers of `making.wrappers`, for those who do not import the library; a test compares them."""
+
 JSON_INFINITY: Final = 1e100
 """Stands for infinity, which JSON lacks."""
 

@@ -35,7 +35,8 @@ export function wordOf(key) {
 
 // Returns the controls of an environment.
 //
-// Arguments: `space`, its action space; `told`, the reply of getControls; `envId`; `act`, called with an action that a button gives.
+// Arguments: `space`, its action space; `told`, the reply of getControls; `envId`; `act`, called with the action of a button, and
+// whether it was pressed by a pointer.
 export function controlsOf(space, told, envId, act) {
   if (space.name === "Discrete" && space.n <= MAX_BUTTONS) return new Buttons(space, told, envId, act);
   if (space.name === "Box" && (space.low?.length ?? 0) > 0 && space.low.length <= MAX_SLIDERS) return new Sliders(space, told);
@@ -72,7 +73,7 @@ class Buttons {
     this.noop = this.combinations.find((each) => each.keys.length === 0)?.action ?? (idle !== undefined ? start + idle : undefined) ?? (named >= 0 ? start + named : undefined);
     this.hasNoop = this.noop !== undefined;
     this.keys = new Set(this.combinations.flatMap((each) => each.keys));
-    this.held = undefined;
+    this.held = this.tapped = undefined;
     this.element = document.createElement("div");
     this.element.className = "pad";
     this.element.setAttribute("role", "group");
@@ -92,15 +93,17 @@ class Buttons {
       button.append(" ", keys);
     }
     // While the clock runs, a button acts for as long as it is pressed.
-    button.addEventListener("pointerdown", () => { this.held = action; });
+    button.addEventListener("pointerdown", () => { this.held = this.tapped = action; });
     for (const end of ["pointerup", "pointercancel", "pointerleave"]) button.addEventListener(end, () => { this.held = undefined; });
     button.addEventListener("contextmenu", (event) => event.preventDefault());
-    button.addEventListener("click", () => act(action));
+    button.addEventListener("click", (event) => act(action, event.detail > 0));
     return button;
   }
 
   value(pressed) {
-    return this.held ?? best(this.combinations, pressed)?.action ?? this.noop;
+    const tapped = this.held ?? this.tapped;
+    this.tapped = undefined;
+    return tapped ?? best(this.combinations, pressed)?.action ?? this.noop;
   }
 
   // Returns the action that pressed keys choose, without that of doing nothing.

@@ -14,6 +14,9 @@ if (at("take") !== null) begin();
 function begin() {
   const instance = new Instance(panel.dataset.api, (reason) => leave(reason));
   const pressed = new Set();
+  // Keys that no tick of the clock has seen yet, and those of them that are up again: a short press counts too.
+  const unseen = new Set();
+  const taps = new Set();
   let details = null;
   let controls = null;
   let holder = null;
@@ -95,11 +98,16 @@ function begin() {
     details ??= await instance.ask("GET", "");
     const keys = await instance.ask("GET", "controls/");
     await instance.hold(mode, name);
-    controls = controlsOf(details.action_space, keys, details.env_id, (action) => acted(action));
+    controls = controlsOf(details.action_space, keys, details.env_id, (action, byPointer) => {
+      // While the clock runs, a button that a pointer presses acts with the next tick.
+      if (!isRunning() || !byPointer) acted(action);
+    });
     at("actions").replaceChildren(controls.element);
     at("keys").textContent = controls.keys.size ? `Keys: ${[...controls.keys].map(wordOf).join("  ")}` : "";
     at("speed").value = controls.hasNoop && details.metadata.render_fps ? DEFAULT_RATE : 0;
-    score = { reward: null, total: 0, steps: 0, hasEnded: false };
+    const { lanes: [live] } = await instance.ask("GET", "live/?max_elements=1");
+    const hasBegun = live.observation !== null;
+    score = { reward: live.reward, total: live.return ?? 0, steps: live.length ?? 0, hasEnded: !hasBegun || live.terminated || live.truncated };
     saved = null;
     at("undo").disabled = true;
     at("save").disabled = false;
@@ -107,9 +115,11 @@ function begin() {
     showHolder();
     showScore();
     say("");
-    at("stage").focus({ preventScroll: false });
+    if (hasBegun && score.hasEnded) say("The episode is over. Reset for another one.");
+    panel.scrollIntoView({ block: "start" });
+    at("stage").focus({ preventScroll: true });
     await monitor();
-    await draw();
+    if (hasBegun) await draw();
   }
 
   function leave(reason) {
@@ -140,24 +150,18 @@ function begin() {
       at("blank").textContent = "This environment gives no frames: its observations stand in the latest step.";
       return;
     }
-    try {
-      const frame = await instance.frame(isText);
-      if (isText) {
-        at("text").textContent = frame.replace(/\u001b\[[0-9;]*m/g, "");
-      } else {
-        const bitmap = await createImageBitmap(frame);
-        const canvas = at("frame");
-        if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
-        canvas.getContext("2d").drawImage(bitmap, 0, 0);
-        bitmap.close();
-      }
-      at(isText ? "text" : "frame").hidden = false;
-      at("blank").hidden = true;
-    } catch (error) {
-      if (!(error instanceof Refusal && error.kind === "reset-needed")) throw error;
-      score.hasEnded = true;
-      at("blank").textContent = "Reset to begin an episode.";
+    const frame = await instance.frame(isText);
+    if (isText) {
+      at("text").textContent = frame.replace(/\u001b\[[0-9;]*m/g, "");
+    } else {
+      const bitmap = await createImageBitmap(frame);
+      const canvas = at("frame");
+      if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+      canvas.getContext("2d").drawImage(bitmap, 0, 0);
+      bitmap.close();
     }
+    at(isText ? "text" : "frame").hidden = false;
+    at("blank").hidden = true;
   }
 
   async function reset() {
@@ -219,7 +223,11 @@ function begin() {
     const began = performance.now();
     if (!isRunning()) return;
     try {
-      await acted(controls.value(pressed));
+      const action = controls.value(pressed);
+      for (const key of taps) pressed.delete(key);
+      taps.clear();
+      unseen.clear();
+      await acted(action);
     } catch (error) {
       // A form that holds no action.
       pause();
@@ -241,10 +249,16 @@ function begin() {
   document.addEventListener("keydown", (event) => {
     if (!isForThePlay(event)) return;
     event.preventDefault();
-    pressed.add(keyOf(event));
-    if (!isRunning() && at("speed").value === "0") acted(controls.chosen(pressed));
+    const key = keyOf(event);
+    if (!pressed.has(key)) unseen.add(key);
+    pressed.add(key);
+    if (!isRunning()) acted(controls.chosen(pressed));
   });
-  document.addEventListener("keyup", (event) => pressed.delete(keyOf(event)));
+  document.addEventListener("keyup", (event) => {
+    const key = keyOf(event);
+    if (isRunning() && unseen.has(key)) taps.add(key);
+    else pressed.delete(key);
+  });
   addEventListener("blur", () => pressed.clear());
 
   // Undo.
@@ -275,7 +289,7 @@ function begin() {
 
   async function monitor() {
     const state = await instance.ask("GET", "monitor/");
-    isRecording = state.recording;
+    isRecording = state.enabled;
     at("monitor").setAttribute("aria-pressed", String(isRecording));
     at("monitor").textContent = isRecording ? "Stop recording" : "Record from the next reset";
     at("recorded").textContent = state.directory
