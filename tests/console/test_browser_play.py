@@ -132,8 +132,9 @@ def test_a_frozen_lake_is_made_and_walked_over_by_keys(person: Person) -> None:
     person.hears("The episode has ended after 6 steps with return 1")
     browser.click("#play-monitor")
     person.sees("#play-recorded", "Recorded 1 episodes")
-    [episode] = open_trajectories(person.root / "walk")
-    assert (list(episode.actions), sum(episode.rewards)) == ([2, 2, 1, 1, 1, 2], 1.0)
+    with open_trajectories(person.root / "walk") as recorded:
+        [episode] = recorded
+        assert (list(episode.actions), sum(episode.rewards)) == ([2, 2, 1, 1, 1, 2], 1.0)
     browser.click("#play-give")
     person.sees("#play-holder", "Nobody plays")
     assert person.hold is None
@@ -265,9 +266,9 @@ def test_an_agent_waits_while_a_person_plays_and_goes_on_where_it_was(person: Pe
         is_over.set()
         thread.join(SECONDS)
         run(made[1], outcomes[1])
+        person.browser.open("about:blank")
     assert outcomes[0] == outcomes[1]
     assert refusals[0].status == 409
-    person.browser.open("about:blank")
 
 
 def test_others_see_who_plays_and_can_end_it(person: Person) -> None:
@@ -299,6 +300,14 @@ def test_any_action_space_has_a_form_and_what_cannot_be_saved_says_why(person: P
     person.browser.until(lambda: person.shown("steps") == "1", "no step was taken")
     assert person.live["action"]["discrete"] == -2
     assert person.live["action"]["one_of"] == sampled["one_of"]
+    person.browser.click("#play-give")
+    person.sees("#play-holder", "Nobody plays")
+    person.make("tests/Holder-v0", kwargs={"holds": "thread"})
+    person.take()
+    person.browser.click("#play-save")
+    person.sees("#play-saved", "thread")
+    assert not person.browser.find("#play-save").is_enabled()
+    assert all("status of 409" in each for each in person.browser.complaints())
     person.make("CartPole-v1", num_envs=2)
     assert "cannot play" in person.browser.find("#play").text
 

@@ -102,6 +102,7 @@ function numbers(space, label) {
 function text(space, label) {
   const input = document.createElement("input");
   input.maxLength = space.max_length ?? 4096;
+  input.value = (space.characters?.[0] ?? "a").repeat(space.min_length ?? 0);
   return { element: field(label, input), read: () => input.value };
 }
 
