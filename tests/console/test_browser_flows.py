@@ -69,7 +69,7 @@ def test_every_link_leads_somewhere(site: Site) -> None:
             assert link.startswith(f"{site.url}/"), (address, link)
             seen.add(link)
             # One page of a long list stands for the others.
-            if "page=" not in link:
+            if "page=" not in link and ("/instances/new?" not in link or link.count("CartPole-v1")):
                 waiting.append(link)
     paths = {each.removeprefix(site.url) for each in seen}
     assert {
