@@ -56,7 +56,13 @@ def locked() -> Iterator[Server]:
 LOOKS = [(size, dark) for size in (DESKTOP, PHONE) for dark in (False, True)]
 PAGES = (
     *("/", "/environments?q=cart", "/scoreboard", "/scoreboard/{evaluation}", "/contract", "/nowhere", "/ui/"),
-    *("/watch", "/instances/{instance}", "/instances/{batch}", "/instances/{closed}", "/instances/new?env_id=CartPole-v1"),
+    *(
+        "/watch",
+        "/instances/{instance}",
+        "/instances/{batch}",
+        "/instances/{closed}",
+        "/instances/new?env_id=CartPole-v1",
+    ),
     *("/manual", "/manual/settings", "/manual/recording-and-results", "/manual?q=snapshot", "/manual?q=zebra"),
 )
 

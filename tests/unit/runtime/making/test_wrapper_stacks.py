@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from gym_http_server.client.values import observation_reader
 from gym_http_server.errors import EnvironmentRaisedError, InvalidValueError
-from gym_http_server.runtime.messages import MSGPACK, CreateRequest
+from gym_http_server.runtime.making.wrappers import WRAPPERS
+from gym_http_server.runtime.messages import MSGPACK, WRAPPER_NAMES, CreateRequest
 from gym_http_server.runtime.opening import open_served
 from gym_http_server.runtime.served import Served
 from gym_http_server.runtime.values.codec import encoder
@@ -116,3 +117,8 @@ def assert_same(served: Served, local: gymnasium.Env, seed: int) -> None:
                 continue
         action = local.action_space.sample()
         both = take(served, "step", {"action": write(action)}, lambda action=action: local.step(action))
+
+
+def test_the_names_of_the_wrappers_are_known_without_the_library() -> None:
+    """The form that makes an instance lists the table, whose module imports Gymnasium."""
+    assert list(WRAPPER_NAMES) == sorted(WRAPPERS)
