@@ -177,13 +177,22 @@ function showAbout() {
   }));
 }
 
+/** Show the state: a call that is just executed may be a viewer's, so busy is what has been stepped, or was busy before. */
+function showState(before) {
+  const { state, steps } = details;
+  const isCalm = state === "busy" && before?.state !== "busy";
+  const told = ["closed", "lost"].includes(state) ? state : before !== null && steps !== before.steps ? "busy" : isCalm ? "ready" : state;
+  at("state").textContent = told;
+  at("state").className = `state ${told}`;
+}
+
 async function describe() {
   for (let turn = 0; !over; turn++) {
     await shown();
     try {
+      const before = details;
       details = await ask(api);
-      at("state").textContent = details.state;
-      at("state").className = `state ${details.state}`;
+      showState(before);
       at("title").textContent = details.name ?? details.env_id;
       showTraffic(details.traffic);
       if (details.state === "lost") loseIt(details.loss);
