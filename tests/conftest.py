@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -87,18 +88,37 @@ def start(kind: str, *arguments: str, environment: dict[str, str] | None = None)
     return Server(*KINDS[kind], *arguments, *results, *IMPORTS, module=module, environment=environment)
 
 
+@pytest.fixture(scope="session")
+def _servers() -> Iterator[dict[str, Server]]:
+    """The servers that files share, by kind: a start takes as long as a hundred requests."""
+    servers: dict[str, Server] = {}
+    yield servers
+    with contextlib.ExitStack() as stack:
+        for running in servers.values():
+            stack.enter_context(running)
+
+
+def lend(servers: dict[str, Server], kind: str) -> Iterator[Server]:
+    """Lend a file the server of a kind, and close the instances that the file leaves."""
+    running = servers.get(kind)
+    if running is None or running.process.poll() is not None:
+        running = servers[kind] = start(kind)
+    yield running
+    if running.process.poll() is None:
+        for instance_id in running.get("/v1/envs/").json["envs"]:
+            running.request("DELETE", f"/v1/envs/{instance_id}/")
+
+
 @pytest.fixture(scope="module", params=KINDS)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, _servers: dict[str, Server]) -> Iterator[Server]:
     """A server of each kind."""
-    with start(request.param) as running:
-        yield running
+    yield from lend(_servers, request.param)
 
 
 @pytest.fixture(scope="module", params=["handover", "process"])
-def process_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def process_server(request: pytest.FixtureRequest, _servers: dict[str, Server]) -> Iterator[Server]:
     """A server of the `process` engine, for environments that misbehave."""
-    with start(request.param) as running:
-        yield running
+    yield from lend(_servers, request.param)
 
 
 @pytest.fixture(scope="module")
