@@ -68,7 +68,7 @@ _SPACES: dict[str, Any] = {
     "multi-binary-2d": MultiBinary([2, 3]),
     "text": Text(8),
     "text-may-be-empty": Text(3, min_length=0, charset="01"),
-    "text-characters": Text(6, min_length=2, charset='zæ"\\/ \n\u2028🙂null'),
+    "text-characters": Text(6, min_length=2, charset='zæ"\\/ \n\u2028🙂nul'),
     "tuple": Tuple([Discrete(3), Box(-1, 1, (2,))]),
     "tuple-empty": Tuple([]),
     "tuple-nested": Tuple([Tuple([Discrete(2), Tuple([Text(3)])]), MultiBinary(2)]),

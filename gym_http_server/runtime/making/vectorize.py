@@ -160,6 +160,8 @@ def make_batch(request: CreateRequest, *, may_fork: bool) -> NewBatch:
         with closing_on_error(environment):
             for lane in environment.unwrapped.envs if mode == "sync" else ():
                 remember_actions(lane)
+            if mode == "sync":
+                environment.unwrapped.env_fns = ()  # Gymnasium 1.1 keeps a generator, which no snapshot could copy
             autoreset_mode = environment.metadata.get("autoreset_mode")
     return NewBatch(
         environment,

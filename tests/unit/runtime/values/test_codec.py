@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import warnings
 from collections import deque
@@ -61,6 +62,8 @@ def sample(space: Any, seed: int) -> Any:
             value = space.sample()
         except TypeError:  # Gymnasium cannot sample a Box of longdouble
             return np.random.default_rng(seed).normal(size=space.shape).astype(space.dtype)
+    while isinstance(value, GraphInstance) and value.edges is not None and np.max(value.edge_links) >= len(value.nodes):
+        value = space.sample()  # Gymnasium 1.1 links nodes that are not there
     # Gymnasium samples a numpy scalar, not an array, for a 0-d Box of integers.
     return np.asarray(value) if isinstance(space, Box) else value
 
@@ -140,6 +143,7 @@ def _disturb(wire: Any, data: Any) -> Any:
     return wire
 
 
+@pytest.mark.skipif("dtype" not in inspect.signature(Discrete).parameters, reason="Gymnasium 1.1 has none")
 @pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8])
 def test_a_discrete_value_has_the_dtype_of_its_space(kind):
     """Environment code gets a numpy integer, as from `sample`."""
