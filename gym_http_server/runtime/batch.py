@@ -20,7 +20,7 @@ from .guests.making import make_guest_batch
 from .making.declared import declared
 from .making.vectorize import ENTRY_POINT, SingleValues, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .recording.trajectories import drawn_seed, lane_info, lane_outcomes, repeatable
+from .recording.trajectories import drawn_seed, lane_info, lane_outcomes, lane_values, repeatable
 from .recording.trajectory_values import frozen
 from .served import Served, as_object, outside
 from .sharing.live import LiveLanes
@@ -171,7 +171,9 @@ class Batch(Served):
             )
         recorder = self._trajectories
         taken = (
-            None if recorder is None else [frozen(each) for each in iterate(self._environment.action_space, decoded)]
+            None
+            if recorder is None
+            else list(map(frozen, lane_values(self._environment.action_space, decoded, self._lanes)))
         )
         try:
             observations, rewards, terminated, truncated, infos = self._environment.step(decoded)
@@ -200,7 +202,13 @@ class Batch(Served):
             mode = self.description.autoreset_mode
             was_reset = ended_before if mode == "next_step" else np.zeros_like(ended_before)
             recorder.lanes_stepped(
-                taken, self._each_lane(observations), outcomes, infos, self._ended, was_reset, mode == "same_step"
+                taken,
+                self._each_lane(observations),
+                outcomes,
+                infos,
+                self._ended,
+                was_reset,
+                mode == "same_step",
             )
         if self._monitor is not None:
             self._record(self._monitor, rewards, ended_before, parts)
@@ -219,7 +227,7 @@ class Batch(Served):
         return encoded(reply, media_type)
 
     def _each_lane(self, observations: Any) -> Sequence[Any]:
-        return list(iterate(self._environment.observation_space, observations))
+        return lane_values(self._environment.observation_space, observations, self._lanes)
 
     def _split(
         self, rewards: np.ndarray[Any, Any], infos: Any, was_reset: np.ndarray[Any, Any] | None
@@ -303,7 +311,7 @@ class Batch(Served):
     def _live_lanes(self, lanes: Sequence[int]) -> list[dict[str, Any]]:
         none = [None] * self._lanes
         taken = self._live.actions
-        actions = none if taken is None else list(iterate(self._environment.action_space, taken))
+        actions = none if taken is None else lane_values(self._environment.action_space, taken, self._lanes)
         observations = self._each_lane(self._observations) if self._has_reset else none
         encode_action = encoder(self._action_space)
         return [

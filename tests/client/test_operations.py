@@ -94,6 +94,12 @@ CALLS = [
         "/v1/envs/a1/monitor/start/",
         {"directory": "/srv/x", "force": True, "resume": False, "video_callable": 20},
     ),
+    (
+        lambda c: c.start_monitor("a1", "/srv/x", trajectories="actions"),
+        "POST",
+        "/v1/envs/a1/monitor/start/",
+        {"directory": "/srv/x", "force": False, "resume": False, "video_callable": False, "trajectories": "actions"},
+    ),
     (lambda c: c.close_monitor("a1"), "POST", "/v1/envs/a1/monitor/close/", None),
     (lambda c: c.get_monitor("a1"), "GET", "/v1/envs/a1/monitor/", None),
     (

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from gymnasium.vector.utils import iterate
 
 from ...errors import InvalidValueError
 from ..values.encoding import json_bytes
@@ -24,6 +25,8 @@ from .writer import failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from gymnasium import Space
 
     from ..messages import CreateRequest, Description
     from ..values.outcomes import Parts
@@ -351,6 +354,15 @@ class _Episode:
 
 def _end(value: Any) -> Any:
     return bool(value) if type(value) in FLAGS else frozen(value)
+
+
+def lane_values(space: Space[Any], values: Any, lanes: int) -> Sequence[Any]:
+    """Return the value of each lane, out of the values of a batch; all of them for each lane if they cannot be taken apart."""
+    try:
+        found = list(iterate(space, values))
+    except Exception:  # noqa: BLE001 -- third-party code may raise anything
+        found = []
+    return found if len(found) == lanes else [values] * lanes
 
 
 def lane_info(infos: Any, lane: int) -> dict[str, Any]:

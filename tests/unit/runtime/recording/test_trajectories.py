@@ -21,6 +21,7 @@ from gym_http_server.runtime.recording import trajectories
 from gym_http_server.runtime.recording.trajectory_values import frozen, pack_columns, unpack_columns
 from gym_http_server.runtime.served import Served
 from gym_http_server.runtime.values.codec import encode
+from gym_http_server.runtime.values.encoding import json_bytes
 from tests.support.sample_spaces import SAMPLE_SPACES, same
 from tests.support.typed_envs import told
 
@@ -31,11 +32,12 @@ class Scribe(gymnasium.Env[Any, Any]):
     def __init__(self, space: Any = None, length: int = 3) -> None:
         self.observation_space = self.action_space = Discrete(3) if space is None else space
         self.length = length
+        self.overwrites = True
         self.log: list[list[Any]] = []
         self.returned: Any = None
 
     def _observe(self) -> Any:
-        if isinstance(self.returned, np.ndarray) and self.returned.dtype.kind in "iuf":
+        if self.overwrites and isinstance(self.returned, np.ndarray) and self.returned.dtype.kind in "iuf":
             self.returned *= 0  # as an environment that reuses its buffers
         self.returned = self.observation_space.sample()
         return self.returned
@@ -95,7 +97,10 @@ def agree(episode: RecordedEpisode, stepped: list[Any]) -> bool:
     return same(columns, stepped)
 
 
-@pytest.mark.parametrize("space", [each for each in SAMPLE_SPACES if each.id != "box-longdouble"])  # is not sampled
+SAMPLED = [each for each in SAMPLE_SPACES if each.id != "box-longdouble"]  # which Gymnasium cannot sample
+
+
+@pytest.mark.parametrize("space", SAMPLED)
 def test_what_is_read_is_what_was_stepped(space: Any, tmp_path: Path) -> None:
     """Observations and actions of every kind of space, rewards, infos, seeds and options are the same to the bit."""
     space.seed(3)
@@ -116,6 +121,37 @@ def test_what_is_read_is_what_was_stepped(space: Any, tmp_path: Path) -> None:
     ]
     assert episodes[0].terminated == [False, False, True]
     assert episodes[0].truncated == [False] * 3
+
+
+@pytest.mark.parametrize("space", [each for each in SAMPLED if "-empty" not in each.id[-6:]])  # which no batch takes
+@pytest.mark.parametrize("mode", ["next_step", "same_step"])
+def test_what_is_read_of_each_lane_is_what_it_was_stepped_with(space: Any, mode: str, tmp_path: Path) -> None:
+    """Values of every kind of space are taken apart into lanes as they were put together, with infos and last observations."""
+    space.seed(5)
+    kwargs = {"space": space, "length": 2}
+    served = make(num_envs=2, vectorization_mode="sync", autoreset_mode=mode, seed=1, kwargs=kwargs)
+    served.monitor_start(str(tmp_path), trajectories=True)
+    served.batch_reset()
+    batch = served._environment
+    for environment in batch.unwrapped.envs:
+        environment.unwrapped.overwrites = mode != "same_step"  # which keeps the last observation over a reset
+    for _ in range(3 if mode == "next_step" else 2):
+        served.batch_step(encode(batch.action_space, batch.action_space.sample()))
+    served.close()
+    episodes = read(tmp_path)
+    for lane, environment in enumerate(batch.unwrapped.envs):
+        kept = [each for each in episodes if each.lane == lane]
+        assert [each.is_complete for each in kept] == [True, False]
+        for episode, stepped in zip(kept, environment.unwrapped.log, strict=True):
+            seed, options, observations, actions, rewards, infos = stepped
+            assert (episode.seed, episode.options, episode.rewards) == (seed, options, rewards)
+            assert plain(space, episode.observations) == plain(space, observations)
+            assert plain(space, episode.actions) == plain(space, actions)
+            assert episode.infos[1:] == infos[1:]
+
+
+def plain(space: Any, values: Any) -> list[bytes]:
+    return [json_bytes(encode(space, value)) for value in values]
 
 
 NUMBERS = (
