@@ -129,7 +129,7 @@ class Batch(Served):
             chosen = self._drawn_seed(mask)
         with self._calling("reset", whose), repeatable(recorder):
             observations, infos = self._environment.reset(seed=chosen, options=options or None)
-        values = () if recorder is None else self._each_lane(observations)
+        values = () if recorder is None else self._each_lane(frozen(observations))
         self._observations = observations
         self._has_reset = True
         self._seed = None
@@ -143,7 +143,7 @@ class Batch(Served):
         for lane in range(self._lanes) if mask is None else np.flatnonzero(mask).tolist():
             self._is_seeded[lane] |= seeds[lane] is not None
             if recorder is not None:
-                recorder.began(lane, seeds[lane], given, values[lane], lane_info(infos, lane))
+                recorder.began(lane, seeds[lane], given, values[lane], frozen(lane_info(infos, lane)))
         reply = {"observations": self._encode_observations(observations), "infos": self._told(infos)}
         if types:
             self._note_types(reply, observations, infos, media_type)
@@ -170,11 +170,7 @@ class Batch(Served):
                 lanes=lanes,
             )
         recorder = self._trajectories
-        taken = (
-            None
-            if recorder is None
-            else list(map(frozen, lane_values(self._environment.action_space, decoded, self._lanes)))
-        )
+        taken = None if recorder is None else lane_values(self._environment.action_space, frozen(decoded), self._lanes)
         try:
             observations, rewards, terminated, truncated, infos = self._environment.step(decoded)
             rewards, terminated, truncated = _reals(rewards), _flags(terminated), _flags(truncated)
@@ -203,7 +199,7 @@ class Batch(Served):
             was_reset = ended_before if mode == "next_step" else np.zeros_like(ended_before)
             recorder.lanes_stepped(
                 taken,
-                self._each_lane(observations),
+                self._each_lane(frozen(observations)),
                 outcomes,
                 infos,
                 self._ended,

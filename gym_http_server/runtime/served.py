@@ -266,7 +266,8 @@ class Served(SpaceCalls, abc.ABC):
         made = self.description
         recording = RecordingWriter(Path(directory), made.env_id, made.library, force=force, resume=resume)
         lanes = made.num_envs or 1
-        recorder = None if kept is None else TrajectoryRecorder(recording, described(self._request, made), lanes, kept)
+        environment = described(self._request, made)
+        recorder = None if kept is None else TrajectoryRecorder(recording, environment, made.num_envs, kept)
         if self._monitor is not None and force and recording.directory == self._monitor.directory:
             self._monitor.discard()
             self._monitor = self._trajectories = None

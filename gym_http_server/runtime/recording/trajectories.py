@@ -108,7 +108,7 @@ class TrajectoryRecorder:
     Args:
         recording: the recording that the file belongs to.
         environment: what is needed to make the environment again, plain values.
-        lanes: number of lanes.
+        lanes: number of lanes of a batch; None for a single environment.
         kept: `FULL` or `ACTIONS`.
 
     Attributes:
@@ -120,7 +120,9 @@ class TrajectoryRecorder:
         RecordingFailedError: the file cannot be written.
     """
 
-    def __init__(self, recording: RecordingWriter, environment: Mapping[str, Any], lanes: int, kept: str) -> None:
+    def __init__(
+        self, recording: RecordingWriter, environment: Mapping[str, Any], lanes: int | None, kept: str
+    ) -> None:
         self.kept = kept
         self.episodes = 0
         self.error: str | None = None
@@ -132,10 +134,11 @@ class TrajectoryRecorder:
             raise failed(recording.directory, error) from None
         recording.name_trajectories(self._file.path.name)
         self._begun = 0
-        self._current: list[_Episode | None] = [None] * lanes
-        self._frames = [_Frames() for _ in range(lanes)]
+        self._current: list[_Episode | None] = [None] * (lanes or 1)
+        # Batches copy the observations of all lanes at once.
+        self._frames = _Frames() if lanes is None else None
         # Why the state in which the next episode of a lane begins cannot be reached by a replay; empty if it can.
-        self._gaps = [UNSEEDED] * lanes
+        self._gaps = [UNSEEDED] * (lanes or 1)
 
     def state(self) -> dict[str, Any]:
         """Return the members of the contract's `MonitorState` about trajectories, and `error` if there is one."""
@@ -148,13 +151,11 @@ class TrajectoryRecorder:
         }
 
     def began(self, lane: int, seed: int | None, options: Any, observation: Any, info: Any) -> None:
-        """Record a reset, with the seed that the environment was given."""
+        """Record a reset, with the seed that the environment was given; of a lane of a batch with frozen values."""
         self._cut(lane)
         if seed is not None:
             self._gaps[lane] = ""
-        episode = self._current[lane] = _Episode(
-            self._begun, [seed, frozen(options), self._gaps[lane]], self._frames[lane]
-        )
+        episode = self._current[lane] = _Episode(self._begun, [seed, frozen(options), self._gaps[lane]], self._frames)
         self._begun += 1
         if self._keeps_all:
             episode.keep(observation, info)
@@ -204,13 +205,14 @@ class TrajectoryRecorder:
 
         Args:
             actions: the actions, frozen before the step.
-            observations: the observations.
+            observations: the observations, frozen.
             outcomes: reward, terminated and truncated.
             infos: what the batch returned.
             ended: an episode has ended.
             was_reset: the step was a reset.
             restarts: lanes whose episode ended were reset in the same step.
         """
+        infos = frozen(infos)
         for lane, observation in enumerate(observations):
             info = lane_info(infos, lane)
             if was_reset[lane]:
@@ -271,7 +273,8 @@ class TrajectoryRecorder:
                 )
                 self._current[lane], self._gaps[lane] = None, LOST
         episode.flags = 0
-        self._frames[lane].clear()
+        if self._frames is not None:
+            self._frames.clear()
 
 
 class _Frames:
@@ -304,10 +307,10 @@ class _Episode:
     Args:
         number: its number.
         start: seed, options and gap.
-        frames: copies its observations.
+        frames: copies its observations; None if they are frozen.
     """
 
-    def __init__(self, number: int, start: list[Any], frames: _Frames) -> None:
+    def __init__(self, number: int, start: list[Any], frames: _Frames | None) -> None:
         self.number = number
         self.frames = frames
         self.start = start
@@ -323,14 +326,16 @@ class _Episode:
 
     def keep(self, observation: Any, info: Any) -> None:
         """Add what a reset or a step returned."""
-        if type(observation) is np.ndarray and observation.nbytes >= MIN_FRAME_BYTES:
+        if self.frames is None:
+            kept = observation
+        elif type(observation) is np.ndarray and observation.nbytes >= MIN_FRAME_BYTES:
             kept = self.frames.copied(observation)
         else:
             kept = frozen(observation)
         self.observations.append(kept)
         self.bytes += byte_size(kept)
         if info:
-            info = frozen(info)
+            info = info if self.frames is None else frozen(info)
             self.bytes += byte_size(info)
             self.infos.append(info)
         else:

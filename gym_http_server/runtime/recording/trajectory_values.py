@@ -8,6 +8,7 @@ forms are MessagePack with the extensions below. Nothing is pickled, and `unpack
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -26,23 +27,24 @@ _DTYPE: Final = re.compile(r"[|<>=]([biufcmMSU])(\d{1,9})(\[\d{0,9}[A-Za-zμ]{1,
 _MAX_DEPTH: Final = 32
 _MAX_AXES: Final = 64
 _MAX_ELEMENTS: Final = 1 << 30
-_NUMPY_NUMBERS: Final = (
-    np.bool_,
-    np.int8,
-    np.int16,
-    np.int32,
-    np.int64,
-    np.uint8,
-    np.uint16,
-    np.uint32,
-    np.uint64,
-    np.float16,
-    np.float32,
-    np.float64,
+_NUMPY_NUMBERS: Final = frozenset(
+    (
+        np.bool_,
+        np.int8,
+        np.int16,
+        np.int32,
+        np.int64,
+        np.uint8,
+        np.uint16,
+        np.uint32,
+        np.uint64,
+        np.float16,
+        np.float32,
+        np.float64,
+    )
 )
 _CONSTANTS: Final = frozenset((int, float, bool, str, type(None), bytes, complex, *_NUMPY_NUMBERS))
 _LENGTH_BYTES: Final = 4
-_INT64: Final = range(-(2**63), 2**63)
 
 _TUPLE, _ARRAY, _SCALAR, _INTEGER, _GRAPH, _TEXTS, _COMPLEX, _OBJECTS = range(1, 9)
 """Codes of the extensions: what MessagePack has not."""
@@ -140,36 +142,56 @@ def _packed(values: list[Any], buffers: list[Any], depth: int = 0) -> list[Any]:
 
 
 def _uniform(kind: type, values: list[Any], buffers: list[Any], depth: int) -> list[Any] | None:
-    first = values[0]
     if kind is np.ndarray:
-        dtype, shape = first.dtype, first.shape
-        if not is_raw(dtype) or any(value.dtype != dtype or value.shape != shape for value in values):
-            return None
-        buffers.extend(
-            [value if value.flags.c_contiguous and dtype.kind not in "mM" else value.tobytes() for value in values]
-        )
-        return ["array", dtype.str, list(shape)]
+        return _stacked(values, buffers)
     if kind is type(None):
         return ["none"]
     if kind is dict:
-        keys = list(first)
-        if any(type(key) is not str for key in keys) or any(list(value) != keys for value in values):
+        return _members(values, buffers, depth)
+    if kind in _ROW_KINDS:
+        length = len(values[0])
+        if length > _MAX_DEPTH or {length} != set(map(len, values)):
             return None
-        return ["dict", [_packed([value[key] for value in values], buffers, depth + 1) for key in keys], keys]
-    if kind in (tuple, list, GraphInstance):
-        if len(first) > _MAX_DEPTH or any(len(value) != len(first) for value in values):
+        parts = [_packed([value[at] for value in values], buffers, depth + 1) for at in range(length)]
+        return [_ROW_KINDS[kind], parts]
+    if kind in _PACKED:
+        try:
+            buffers.append(_PACKED[kind](values))
+        except (OverflowError, struct.error):
             return None
-        parts = [_packed([value[at] for value in values], buffers, depth + 1) for at in range(len(first))]
-        return [kind.__name__ if kind is not GraphInstance else "graph", parts]
-    if kind in (bool, float) or (kind is int and min(values) in _INT64 and max(values) in _INT64):
-        buffers.append(np.array(values, kind if kind is not int else np.int64).astype(_PLAIN[kind.__name__]).tobytes())
         return [kind.__name__]
-    if issubclass(kind, np.generic) and first.dtype.kind in "biufc" and is_raw(first.dtype):
-        buffers.append(np.array(values, first.dtype).tobytes())
-        return ["scalar", first.dtype.str]
+    if kind in _NUMPY_NUMBERS:
+        buffers.append(b"".join(values))
+        return ["scalar", values[0].dtype.str]
     return None
 
 
+def _stacked(values: list[Any], buffers: list[Any]) -> list[Any] | None:
+    dtype = values[0].dtype
+    if not is_raw(dtype) or len({value.shape for value in values}) > 1 or len({value.dtype for value in values}) > 1:
+        return None
+    if dtype.kind in "mM":  # which have no buffers
+        buffers.append(b"".join([value.tobytes() for value in values]))
+    else:
+        buffers.extend([value if value.flags.c_contiguous else value.tobytes() for value in values])
+    return ["array", dtype.str, list(values[0].shape)]
+
+
+def _members(values: list[Any], buffers: list[Any], depth: int) -> list[Any] | None:
+    if not any(values):
+        return ["dict", [], []]
+    keys = list(values[0])
+    if any(list(value) != keys for value in values) or any(type(key) is not str for key in keys):
+        return None
+    return ["dict", [_packed([value[key] for value in values], buffers, depth + 1) for key in keys], keys]
+
+
+_ROW_KINDS: Final[dict[type, str]] = {tuple: "tuple", list: "list", GraphInstance: "graph"}
+_PACKED: Final[dict[type, Callable[[list[Any]], bytes]]] = {
+    bool: bytes,
+    int: lambda values: struct.pack(f"<{len(values)}q", *values),
+    float: lambda values: struct.pack(f"<{len(values)}d", *values),
+}
 _PLAIN: Final = {"bool": "|b1", "int": "<i8", "float": "<f8"}
 """The dtypes of columns of Python's own numbers."""
 

@@ -268,7 +268,7 @@ from gym_http_server.runtime.recording import writer
 from gym_http_server.runtime.recording.trajectories import TrajectoryRecorder
 writer.EPISODES_PER_FILE = 50
 written = writer.RecordingWriter(Path(sys.argv[1]), "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
-steps = TrajectoryRecorder(written, {"env_id": "x"}, 1, "full")
+steps = TrajectoryRecorder(written, {"env_id": "x"}, None, "full")
 written.begins()
 for index in itertools.count():
     steps.began(0, index, None, [index], {})
