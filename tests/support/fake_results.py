@@ -62,7 +62,8 @@ class Results:
         return sorted(chosen, key=lambda each: each.created_at, reverse=True)
 
     def best(self, *, verified=False):
-        assert not verified
+        if verified:
+            return []
         self._reach()
         return sorted(self.all, key=lambda each: (each.env_id, -(each.best_mean_return or each.mean_return)))
 
