@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode
 
 import flask
 from werkzeug.exceptions import NotFound
@@ -18,7 +17,6 @@ RATES = (0, 1, 2, 5, 10, 15, 30)
 """Frames a second that a viewer can choose."""
 DEFAULT_RATE = 10
 MAX_TILES = 200
-FORM = "/instances/new"
 
 instances = flask.Blueprint("instances", __name__)
 
@@ -50,8 +48,9 @@ def watch() -> str:
 
 def _another(origin: Mapping[str, Any]) -> str:
     """Return the address of the form that makes an instance, filled with the arguments that made another; empty without."""
-    has_form = any(rule.rule == FORM for rule in flask.current_app.url_map.iter_rules())
-    if not origin or not has_form:
+    if not origin:
         return ""
-    asked = {name: value if isinstance(value, str) else json.dumps(value) for name, value in origin.items()}
-    return f"{flask.request.script_root}{FORM}?{urlencode(asked)}"
+    asked: dict[str, Any] = {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in origin.items()
+    }
+    return flask.url_for("making.new", **asked)

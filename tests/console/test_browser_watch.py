@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import ale_py
 import gymnasium
 import pytest
@@ -45,6 +47,9 @@ def test_an_agent_is_watched(site: Site, env_id: str) -> None:
         assert len(browser.all("#observation meter")) == 2
         browser.until(lambda: "stepEnv" in browser.find("#traffic").text, "no requests")
     else:
+        browser.until(
+            lambda: re.search("FIRE|NOOP|RIGHT|LEFT", browser.find("#action").text), "no meaning of the action"
+        )
         assert "array of 210 \N{MULTIPLICATION SIGN} 160" in browser.find("#observation").text
     agent.check()
     browser.open(f"{site.url}/")
@@ -94,7 +99,7 @@ def test_lanes_are_watched(site: Site) -> None:
 def test_a_lost_instance_says_its_last_words(site: Site) -> None:
     """Its page stays, tells how it ended, and can close it, after a question."""
     with client_of(site) as client:
-        env = client.create_env("tests/Troublemaker-v0")["instance_id"]
+        env = client.create_env("tests/Troublemaker-v0", name="fragile", kwargs={"construct": ""})["instance_id"]
         client.reset_env(env)
         browser = site.open(f"/instances/{env}")
         browser.until(lambda: browser.find("#length").text == "0", "it does not show the reset")
@@ -105,6 +110,10 @@ def test_a_lost_instance_says_its_last_words(site: Site) -> None:
         browser.click("#close")
         browser.submit("#really")
         assert "It had been lost before" in browser.find("main").text
+        browser.driver.find_element("link text", "Make another one").click()
+        browser.until(lambda: browser.find("#env_id").get_property("value") == "tests/Troublemaker-v0", "not the same")
+        assert browser.find("#name").get_property("value") == "fragile"
+        assert browser.find("#kwargs").get_property("value") == '{"construct": ""}'
 
 
 def test_all_are_watched_at_once(site: Site) -> None:

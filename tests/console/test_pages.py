@@ -174,3 +174,22 @@ def test_a_file_is_let_go_of_when_its_reader_leaves(film: tuple[Server, bytes, P
         client.send(request)
         eventually(is_open)
     eventually(lambda: not is_open())
+
+
+def test_the_page_of_a_closed_instance_tells_how_it_ended(locked: Server) -> None:
+    """It says who closed it, and leads to the form with the arguments that made it; an id that never was is a 404."""
+    locked.key = KEY
+    env = locked.create("CartPole-v1", name="<b>baseline</b>")
+    page = env.replace("/v1/envs/", "/instances/")
+
+    def ask(path: str) -> Answer:
+        return parse_response(raw(locked.address, head_of(path, "Accept: text/html", method="GET")))
+
+    assert b"data-instance=" in ask(page).body
+    locked.post(f"{env}/close/")
+    answer = ask(page)
+    assert answer.status == 200
+    assert b"a client closed it" in answer.body
+    assert b"&lt;b&gt;baseline&lt;/b&gt;" in answer.body
+    assert b"/instances/new?env_id=CartPole-v1&amp;name=%3Cb" in answer.body
+    assert ask("/instances/00000000").status == 404

@@ -21,6 +21,7 @@ const renders = !["", "human"].includes(renderMode);
 
 let details = null;
 let monitor = null;
+let meanings = [];
 let episodes = [];
 let drawn = "";
 let over = false;
@@ -84,7 +85,7 @@ function showStep(live) {
   at("steps").textContent = short(live.steps);
   at("speed").textContent = short(Math.round(speed(live.steps)));
   if (details !== null) {
-    showRows(at("action"), rowsOf(lane.action, details.action_space, details.action_meanings));
+    showRows(at("action"), rowsOf(lane.action, details.action_space, meanings));
     showRows(at("observation"), rowsOf(lane.observation, details.observation_space));
   }
   if (lanes) for (const each of tiles) {
@@ -196,7 +197,8 @@ async function describe() {
       at("title").textContent = details.name ?? details.env_id;
       showTraffic(details.traffic);
       if (details.state === "lost") loseIt(details.loss);
-      else if (turn % MONITOR_EVERY === 0 && details.state === "ready") monitor = await ask(`${api}monitor/`);
+      else if (turn === 0 && !lanes) ({ meanings } = await ask(`${api}controls/`));
+      else if (turn % MONITOR_EVERY === 1 && details.state === "ready") monitor = await ask(`${api}monitor/`);
       showAbout();
     } catch (error) {
       report(error);
