@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import secrets
-import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +29,7 @@ MAKING: Final = (
     "max_reply",
     "max_memory_per_env",
     "pass_variable",
+    "results_root",
 )
 """Settings that say how environments are made: those of a server of its own."""
 
@@ -80,7 +80,6 @@ def server_at(url: str | None, api_key: str | None, settings: Mapping[str, Any])
             log_level="error",
             api_key=key,
             handover=handover,
-            results_root=(tempfile.gettempdir(),),
             **options,
         )
         while not started.done():

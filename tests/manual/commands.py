@@ -32,7 +32,7 @@ INTERPRETERS = {
 """Commands that take a fence's code as their last argument."""
 
 _MARK = re.compile(r"<!-- (?P<kind>not run|run by): (?P<text>.+) -->")
-_SERVE = re.compile(r"gym-http-server(?: (?!spec|check|--help).*)?")
+_SERVE = re.compile(r"gym-http-server(?: (?!spec|check|export|replay|--help).*)?")
 _INSTALL = re.compile(r"(?:python -m )?pip install (.*)")
 # A reply that is an error ends the script; what a shell has found out is there in the next fence.
 _PRELUDE = """
