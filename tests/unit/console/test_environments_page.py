@@ -54,15 +54,24 @@ def browser(registry):
 
 
 def test_a_row_says_what_an_environment_is_and_lacks(browser):
-    """Library, whether it is installed, steps, threshold, render modes and vector implementation, a dash for none."""
+    """Library, whether it is installed, steps, threshold, render modes and vector implementation, a dash for none, and a link to make one."""
     reply = browser.get("/environments", headers=BROWSER)
     assert reply.status_code == 200
     made, lacks = cells(reply.text)
     assert made == [
-        *("CartPole-v1", "gymnasium", "yes", "1,500", "\N{MINUS SIGN}475.5", "human, rgb_array", "of its own")
+        *(
+            "CartPole-v1",
+            "gymnasium",
+            "yes",
+            "1,500",
+            "\N{MINUS SIGN}475.5",
+            "human, rgb_array",
+            "of its own",
+            "Make one",
+        )
     ]
     assert lacks[2] == "needs gymnasium[jax] No module named &#39;jax&#39;"
-    assert lacks[3:] == ["\N{EN DASH}"] * 4
+    assert lacks[3:] == ["\N{EN DASH}"] * 4 + [""]
     assert "1 to 2 of 2, of which 1 can be made" in " ".join(reply.text.split())
 
 
