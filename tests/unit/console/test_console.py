@@ -38,6 +38,9 @@ class View:
     def newest(self, most):
         return sorted(self.rows, key=lambda row: row.created_at, reverse=True)[:most]
 
+    def watchable(self, most):
+        return self.newest(most)
+
 
 ROW = InstanceRow(
     instance_id="5f2b9c1e",
