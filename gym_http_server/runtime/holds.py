@@ -110,6 +110,13 @@ class Holds:
                 break
         return None if latest is None else latest.state()
 
+    @property
+    def announced(self) -> dict[str, Any] | None:
+        """`mode`, `name` and `until` of the hold to announce; None if all have ended."""
+        self._drop_ended()
+        state = self.state()
+        return None if state is None else {name: state[name] for name in ("mode", "name", "until")}
+
     def _refuse_others(self, token: str | None) -> None:
         for holder, hold in self._by_token.items():
             if hold.mode == EXCLUSIVE and holder != token:

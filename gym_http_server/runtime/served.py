@@ -158,6 +158,7 @@ class Served(SpaceCalls, abc.ABC):
         holds = self._holds or Holds()
         token = holds.hold(token, mode, name, seconds)
         self._holds = holds
+        self.usage.count_leap()
         return encoded({"token": token, **(holds.state(token) or {}), "announced": holds.state()}, JSON)
 
     def release(self, token: str | None, force: bool = False) -> Reply:
@@ -165,6 +166,7 @@ class Served(SpaceCalls, abc.ABC):
         holds = self._holds or Holds()
         is_released = holds.release(token, force=force)
         self._holds = holds if holds else None
+        self.usage.count_leap()
         return encoded({"released": is_released, "announced": holds.state()}, JSON)
 
     def claim(self) -> Reply:
@@ -224,6 +226,7 @@ class Served(SpaceCalls, abc.ABC):
             "episodes": usage.episodes,
             "lanes": [{"lane": number, **each} for number, each in zip(lanes, told, strict=True)],
             "latest_episodes": self._live.episodes.after(after_episode),
+            "hold": None if self._holds is None else self._holds.announced,
         }
         return encoded(reply, media_type)
 

@@ -55,12 +55,12 @@ class Usage:
         self._cells[_SPACES] += 1
 
     def count_leap(self) -> None:
-        """Record that the environment's state became another without a step: by a reset or a restore."""
+        """Record that what viewers see became another without a step: by a reset, a restore or a hold."""
         self._cells[_LEAPS] += 1
 
     @property
     def version(self) -> str:
-        """A text that is another after each step, reset and restore."""
+        """A text that is another after each step, reset, restore and hold."""
         return f"{self.steps}.{int(within(self._cells[_LEAPS]))}"
 
     @property
