@@ -4,8 +4,9 @@ The first record describes the environment (JSON), every other one is a block: s
 `trajectory_values` packs columns. Episodes of several lanes take turns. Whatever is killed, all records that were written stay,
 and a reader leaves out the torn one at the end.
 
-Compressed by zstd at level 1: a frame of Pong (100,800 bytes) takes 20 µs and 100 bytes in a block of five; lz4 takes as long
-and 780 bytes, zlib 350 µs and 780. Differences of successive frames, compressed, gain nothing.
+Compressed by zstd at level 1: a frame of Pong (100,800 bytes) takes 30 µs and 100 bytes in a block of six; lz4 takes as long
+and 780 bytes, zlib 350 µs and 780. Differences of successive frames, compressed, gain nothing. An episode of 20 steps of CartPole
+takes 60 to 90 µs and 600 bytes, each step before its end 3 µs.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ ENVIRONMENT: Final = 0
 STEPS: Final = 1
 IS_FIRST, IS_LAST, IS_COMPLETE, IS_RESTORED = 1, 2, 4, 8
 
+_MAX_JOINED_BYTES: Final = 1 << 16
+"""Larger blocks are compressed buffer by buffer: the pages of a joined copy would be new, and take longer than its bytes."""
 _MAGIC: Final = b"GhsT"
 _CHECKSUM: Final = struct.Struct("<4sI")
 _HEAD: Final = struct.Struct("<BBIQIII")
@@ -67,7 +70,7 @@ class TrajectoryFile:
         self._compressor = zstandard.ZstdCompressor(compression_params=parameters)
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
-        self._opening = self._record(ENVIRONMENT, 0, 0, 0, 0, environment)
+        self._opening = self._record(ENVIRONMENT, 0, 0, 0, 0, [environment], len(environment))
         self._descriptor: int | None = self._opened()
 
     def add(self, flags: int, lane: int, episode: int, steps: int, columns: Mapping[str, list[Any]]) -> bool:
@@ -79,10 +82,11 @@ class TrajectoryFile:
         Raises:
             OSError: it cannot be written; the next call, or `flush`, tries again.
         """
-        raw = b"".join(pack_columns(columns))
-        if len(raw) > MAX_BLOCK_BYTES:
+        buffers = pack_columns(columns)
+        size = sum([memoryview(buffer).nbytes for buffer in buffers])
+        if size > MAX_BLOCK_BYTES:
             return False
-        record = self._record(STEPS, flags, lane, episode, steps, raw)
+        record = self._record(STEPS, flags, lane, episode, steps, buffers, size)
         if self._waiting_bytes + len(record) > MAX_WAITING_BYTES:
             with contextlib.suppress(OSError):
                 self.flush()
@@ -109,9 +113,15 @@ class TrajectoryFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _record(self, kind: int, flags: int, lane: int, episode: int, steps: int, raw: bytes) -> bytes:
-        stored = self._compressor.compress(raw)
-        data = _HEAD.pack(kind, flags, lane, episode, steps, len(raw), len(stored)) + stored
+    def _record(
+        self, kind: int, flags: int, lane: int, episode: int, steps: int, buffers: list[Any], size: int
+    ) -> bytes:
+        if size < _MAX_JOINED_BYTES:
+            stored = self._compressor.compress(b"".join(buffers))
+        else:
+            stream = self._compressor.compressobj(size=size)
+            stored = b"".join([*map(stream.compress, buffers), stream.flush()])
+        data = _HEAD.pack(kind, flags, lane, episode, steps, size, len(stored)) + stored
         return _CHECKSUM.pack(_MAGIC, zlib.crc32(data)) + data
 
     def _write(self, record: bytes) -> None:
