@@ -1,6 +1,6 @@
 // Player of text videos (asciicast v1). Without JavaScript they can be downloaded.
 
-import { show } from "./ansi.js";
+import { show } from "./watch/ansi.js";
 
 const NEW_SCREEN = /\x1b\[[0-3]?J(?:\x1b\[(?:1;1)?H)?|\x1b\[(?:1;1)?H(?:\x1b\[[0-3]?J)?/;
 const MAX_PAUSE_SECONDS = 2;

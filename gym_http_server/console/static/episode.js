@@ -1,8 +1,8 @@
 // The page of a recorded episode: its frames and values, step by step.
 
-import { drawFrom } from "./frames.js";
-import { ask, pause, Problem } from "./requests.js";
-import { rowsOf, short, showRows } from "./values.js";
+import { drawFrom } from "./watch/frames.js";
+import { ask, pause, Problem } from "./watch/requests.js";
+import { rowsOf, short, showRows } from "./watch/values.js";
 
 const PAGE = 50; // states that are fetched at once with their values
 const MAX_PAGES = 20;

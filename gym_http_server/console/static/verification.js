@@ -1,6 +1,6 @@
 // The button that verifies an evaluation, and how far that is.
 
-import { ask, pause, Problem } from "./requests.js";
+import { ask, pause, Problem } from "./watch/requests.js";
 
 const EVERY = 500;
 const section = document.getElementById("verification");

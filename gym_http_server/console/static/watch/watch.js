@@ -11,6 +11,7 @@ const MAX_LANES = 64;
 const DETAILS_EVERY = 2000;
 const MONITOR_EVERY = 5;
 const SPEED_SECONDS = 3;
+const SAME_CALL_MILLISECONDS = 500;
 
 const page = document.getElementById("instance");
 const { api, renderMode } = page.dataset;
@@ -63,6 +64,8 @@ function report(error) {
 
 function loseIt(words) {
   over = true;
+  showBadge("lost");
+  at("play").hidden = true;
   at("lost").hidden = false;
   at("problem").hidden = true;
   at("last-words").textContent = words;
@@ -178,13 +181,16 @@ function showAbout() {
   }));
 }
 
-/** Show the state: a call that is just executed may be a viewer's, so busy is what has been stepped, or was busy before. */
+function showBadge(state) {
+  at("state").textContent = state;
+  at("state").className = `state ${state}`;
+}
+
+/** Show the state: a call may be a viewer's, so busy is what has been stepped, or has had the same call before. */
 function showState(before) {
-  const { state, steps } = details;
-  const isCalm = state === "busy" && before?.state !== "busy";
-  const told = ["closed", "lost"].includes(state) ? state : before !== null && steps !== before.steps ? "busy" : isCalm ? "ready" : state;
-  at("state").textContent = told;
-  at("state").className = `state ${told}`;
+  const isStepped = before !== null && details.steps !== before.steps;
+  const isSameCall = Math.abs(Date.parse(details.busy_since) - Date.parse(before?.busy_since)) < SAME_CALL_MILLISECONDS;
+  showBadge(details.state !== "busy" ? details.state : isStepped || isSameCall ? "busy" : "ready");
 }
 
 async function describe() {
@@ -197,8 +203,8 @@ async function describe() {
       at("title").textContent = details.name ?? details.env_id;
       showTraffic(details.traffic);
       if (details.state === "lost") loseIt(details.loss);
-      else if (turn === 0 && !lanes) ({ meanings } = await ask(`${api}controls/`));
-      else if (turn % MONITOR_EVERY === 1 && details.state === "ready") monitor = await ask(`${api}monitor/`);
+      else if (turn % MONITOR_EVERY === 0) ask(`${api}monitor/`).then((told) => { monitor = told; showAbout(); }, report);
+      if (turn === 0 && !lanes && !over) ask(`${api}controls/`).then((told) => { ({ meanings } = told); }, report);
       showAbout();
     } catch (error) {
       report(error);
