@@ -109,7 +109,10 @@ def test_a_frozen_lake_is_made_and_walked_over_by_keys(person: Person) -> None:
     browser = person.browser
     browser.open(f"{person.server.url}/environments?q=FrozenLake-v1")
     browser.submit("a.make-one[href*='FrozenLake-v1']")
-    person.sees("#registered", "at most 100 steps")
+    person.sees(
+        "#registered",
+        'at most 100 steps; solved at 0.7; renders human, ansi, rgb_array; registered with the arguments {"map_name":"4x4"}',
+    )
     browser.find("#kwargs").send_keys('{"is_slippery": false}')
     browser.find("#name").send_keys("a walk")
     browser.submit("#make-it")

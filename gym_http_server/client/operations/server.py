@@ -31,7 +31,7 @@ class ServerMethods(OperationBase):
         Returns:
             For each environment `env_id`, `library`, `installed` (else `missing_package` and `reason`), and where it has
             them `max_episode_steps`, `reward_threshold`, `vector_entry_point` and `render_modes`,
-            and `interpreter`, None for the server's own. `libraries` and `interpreters` have the `name`, `state` and
+            `kwargs` that it is registered with, and `interpreter`, None for the server's own. `libraries` and `interpreters` have the `name`, `state` and
             `reason` of each.
 
         Raises:

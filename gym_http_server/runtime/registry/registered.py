@@ -14,8 +14,10 @@ import numbers
 import operator
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from ..messages import LIBRARIES, OWN_IDS
 from .subprocess_query import answer
@@ -35,6 +37,7 @@ DM_CONTROL: Final = "dm_control"
 MAX_ENV_ID_LENGTH: Final = 256
 MAX_TEXT_LENGTH: Final = 1000
 MAX_RENDER_MODES: Final = 100
+MAX_KWARGS_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class RegisteredEnv:
         vector_entry_point: name of its own vector implementation, or None.
         render_modes: the render modes that its entry point declares, or None.
         interpreter: the interpreter that registers it; None for the server's own Python.
+        kwargs: keyword arguments that it is registered with; empty if they have no JSON form or are not known.
     """
 
     env_id: str
@@ -64,6 +68,7 @@ class RegisteredEnv:
     vector_entry_point: str | None = None
     render_modes: list[str] | None = None
     interpreter: str | None = None
+    kwargs: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the members by name."""
@@ -91,6 +96,7 @@ class RegisteredEnv:
             and value["max_episode_steps"] == count(value["max_episode_steps"])
             and value["reward_threshold"] == finite(value["reward_threshold"])
             and value["interpreter"] is None
+            and value["kwargs"] == plain(value["kwargs"])
         ):
             raise ValueError("a member of it is no such value")
         return cls(**value)
@@ -266,12 +272,23 @@ def _described(look: _Look, specification: Any, request: CreateRequest) -> Regis
         reward_threshold=finite(specification.reward_threshold),
         vector_entry_point=None if vector is None else text(vector),
         render_modes=look.render_modes,
+        kwargs=plain(getattr(specification, "kwargs", None)),
     )
 
 
 def text(value: Any) -> str:
     """Return a value as text that UTF-8 can encode, of at most `MAX_TEXT_LENGTH` characters."""
     return str(value)[:MAX_TEXT_LENGTH].encode(errors="replace").decode()
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """Return a dict of at most `MAX_KWARGS_BYTES` in its JSON form, and an empty one for anything else."""
+    try:
+        encoded = orjson.dumps(value)
+    except (TypeError, ValueError):
+        return {}
+    made = orjson.loads(encoded) if len(encoded) <= MAX_KWARGS_BYTES else None
+    return made if isinstance(made, dict) else {}
 
 
 def finite(value: Any) -> float | None:

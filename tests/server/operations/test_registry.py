@@ -133,12 +133,14 @@ OFFICIAL = [(env_id, "gymnasium") for env_id in gymnasium.registry] + [
 
 
 def test_a_row_tells_what_is_registered(everything: Server) -> None:
-    """Steps, threshold, vector entry point and render modes are the specification's and the class's."""
+    """Steps, threshold, vector entry point, arguments and render modes are the specification's and the class's."""
     for row in rows_of(everything, "&library=gymnasium&q=cartpole"):
         specification = gymnasium.spec(row["env_id"])
         assert row["max_episode_steps"] == specification.max_episode_steps
         assert row["reward_threshold"] == specification.reward_threshold
         assert row["vector_entry_point"] == specification.vector_entry_point
+    [row] = rows_of(everything, "&q=frozenlake-v1&library=gymnasium")
+    assert row["kwargs"] == gymnasium.spec("FrozenLake-v1").kwargs == {"map_name": "4x4"}
     [row] = rows_of(everything, "&q=cartpole-v1&library=gym")
     assert (row["render_modes"], row["vector_entry_point"]) == (["human", "rgb_array"], None)
     [row] = rows_of(everything, "&q=tests/OwnBatch-v0")
@@ -182,6 +184,7 @@ ENVS = st.builds(
     reward_threshold=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     vector_entry_point=st.none() | st.just("a:B"),
     render_modes=st.none() | st.lists(st.text("abc"), max_size=3),
+    kwargs=st.dictionaries(st.text("ab"), st.booleans() | st.lists(st.integers(0, 9)), max_size=2),
 )
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800") | st.just("x" * 1001),

@@ -155,6 +155,9 @@ function described(found) {
   if (found.max_episode_steps) parts.push(`at most ${found.max_episode_steps} steps`);
   if (found.reward_threshold !== null) parts.push(`solved at ${found.reward_threshold}`);
   if (found.render_modes) parts.push(`renders ${found.render_modes.join(", ")}`);
+  const kwargs = JSON.stringify(found.kwargs ?? {});
+  form.elements.kwargs.placeholder = kwargs === "{}" ? "" : kwargs;
+  if (kwargs !== "{}") parts.push(`registered with the arguments ${kwargs}`);
   return `${parts.join("; ")}.`;
 }
 
