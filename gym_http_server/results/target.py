@@ -261,8 +261,12 @@ class Target:
         elif self._is_local:
             # On other targets writes are atomic; here a reader could see a part of the file.
             unfinished = Path(f"{path}.{secrets.token_hex(4)}~")
-            unfinished.write_bytes(contents)
-            unfinished.replace(path)
+            try:
+                unfinished.write_bytes(contents)
+                unfinished.replace(path)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
         else:
             fs.pipe_file(path, contents)
 

@@ -208,6 +208,8 @@ def read_record(file: BinaryIO, at: int) -> tuple[BlockHead, bytes]:
 
     file.seek(at)
     data = file.read(HEAD_BYTES)
+    if len(data) < HEAD_BYTES:
+        raise ValueError(f"the head of the block at byte {at} is cut short")
     head = BlockHead(*_HEAD.unpack_from(data, _CHECKSUM.size))
     if max(head.raw_bytes, head.stored_bytes) > MAX_BLOCK_BYTES or head.steps > MAX_BLOCK_STEPS:
         raise ValueError("a block is larger than any that a monitor writes")
