@@ -89,19 +89,19 @@ def handed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         yield Target(running.url, session)
 
 
-@each_operation(SCHEMA, budget(100))
+@each_operation(SCHEMA, budget(40))
 def test_every_operation_answers_as_the_contract_says(case: Case, full: Target) -> None:
     """Whatever is sent, the reply is one that the contract declares, and what it forbids is refused."""
     full.call(case)
 
 
-@each_operation(SCHEMA, budget(30), only=is_hot)
+@each_operation(SCHEMA, budget(15), only=is_hot)
 def test_the_hot_path_answers_as_the_contract_says(case: Case, hot: Target) -> None:
     """The same holds for the operations of a training loop where they do not go through connexion's stack."""
     hot.call(case)
 
 
-@each_operation(SCHEMA, budget(15), only=is_hot)
+@each_operation(SCHEMA, budget(10), only=is_hot)
 def test_an_environments_process_answers_as_the_contract_says(case: Case, handed: Target) -> None:
     """The same holds where the environment's own process answers, on connections that are kept."""
     handed.call(case)
@@ -120,14 +120,14 @@ def test_the_shutdown_was_only_recorded(live: LiveApp) -> None:
 
 def test_sequences_of_calls(full: Target) -> None:
     """Calls along the links of the contract, from createEnv on, are answered as it says."""
-    full.call_in_sequence(50)
+    full.call_in_sequence(25)
 
 
 def test_sequences_of_calls_by_the_hot_path(hot: Target) -> None:
     """The same holds where the hot path is in front."""
-    hot.call_in_sequence(15)
+    hot.call_in_sequence(10)
 
 
 def test_sequences_of_calls_of_an_environments_process(handed: Target) -> None:
     """The same holds on a connection that is handed over at once."""
-    handed.call_in_sequence(15)
+    handed.call_in_sequence(10)
