@@ -39,7 +39,7 @@ def test_a_reply_is_read_as_without_its_layout(reply: dict[str, Any], change: di
     assert all(not member.flags.writeable for member in value.values() if isinstance(member, np.ndarray))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.data())
 def test_bytes_of_any_kind_are_read_or_refused_as_without_a_layout(data: st.DataObject) -> None:
     """A reply with any bytes changed, cut off or added."""

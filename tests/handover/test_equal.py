@@ -274,7 +274,7 @@ MAKES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     options=st.tuples(MAKES, MAKES),
     opening=st.sampled_from([[], [RESETS]]),
@@ -293,7 +293,7 @@ def test_a_connection_has_the_same_replies_wherever_it_is_served(
                 assert found == expected, exchange
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(options=st.sampled_from(INSTANCES), seed=st.integers(0, 3), asked=st.lists(requests(), min_size=1, max_size=8))
 def test_the_hot_path_answers_alike_wherever_it_is(
     servers: list[Server],

@@ -191,7 +191,7 @@ def written(value: Any, content_type: str | None) -> bytes:
     return json.dumps(value).encode()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.data(), options=st.sampled_from(INSTANCES), seed=st.integers(0, 3))
 def test_replies_are_equal_with_the_hot_path_and_without(
     twins: tuple[Twin, Twin], data: st.DataObject, options: dict[str, Any], seed: int

@@ -666,7 +666,7 @@ OPERATIONS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     env_id=st.sampled_from(["CartPole-v1", "FrozenLake-v1", "Blackjack-v1", "tests/Scribe-v0", "Pendulum-v1"]),
     operations=st.lists(OPERATIONS, min_size=4, max_size=25),

@@ -76,7 +76,7 @@ def take(served: Served, operation: str, arguments: dict[str, Any], step: Any) -
     uses=st.lists(st.sampled_from(ANY), min_size=1, max_size=3),
     seed=st.integers(0, 2**31 - 1),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_stack_of_wrappers_is_what_gymnasium_makes_of_it(env_id: str, uses: list[Use], seed: int) -> None:
     """The same spaces and the same trajectory, or the same words why not."""
     before, last = uses[:-1], uses[-1]

@@ -132,7 +132,7 @@ def test_the_metadata_names_encoder_and_command(tmp_path: Path) -> None:
     assert "pad=10:8,fillborders=right=1:bottom=1:mode=smear" in command[command.index("-vf") + 1]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from([(), (1,), (3,), (4,)]), st.integers(0, 255))
 @example(1, 1, (3,), 200)
 @example(2, 1, (), 0)
@@ -360,7 +360,7 @@ def test_the_width_is_that_of_the_screen(tmp_path: Path, text: str, width: int) 
     assert json.loads(record(tmp_path, [text], "ansi").path.read_text())["width"] == width
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.text(st.characters()), min_size=1, max_size=4))
 @example(["\ud800", '"\\\u2028\x00\x1b['])
 def test_every_text_can_be_recorded(texts: list[str]) -> None:

@@ -365,7 +365,7 @@ ANYTHING = st.recursive(
 
 
 @pytest.mark.full
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=130)
 @given(ANYTHING)
 def test_nothing_at_all_fails_to_be_written(value):
     """Whatever an environment returns, the reply is UTF-8 JSON that strict parsers read."""
@@ -373,7 +373,7 @@ def test_nothing_at_all_fails_to_be_written(value):
     read({"observation": value, "info": [value, None]})
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(ANYTHING)
 def test_both_ways_write_the_same(value):
     """Whether a null stands elsewhere in the reply changes nothing about how a value is written."""
@@ -404,7 +404,7 @@ def test_what_is_no_array_of_numbers_is_packed_as_it_is_written_in_json(value, e
 
 
 @pytest.mark.full
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(ANYTHING)
 def test_nothing_at_all_fails_to_be_packed(value):
     """Whatever an environment returns, the reply is MessagePack that a reader of ours takes."""

@@ -34,7 +34,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
     return array.T if draw(st.booleans()) else array
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(arrays())
 def test_an_array_of_any_kind_comes_back_bit_for_bit(array: np.ndarray) -> None:
     """Little-endian, in C order, NaN and infinities and signed zeros as they were."""
@@ -54,7 +54,7 @@ def test_an_array_of_any_kind_comes_back_bit_for_bit(array: np.ndarray) -> None:
     assert not found.flags.writeable
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(arrays().filter(lambda array: array.ndim > 0))
 def test_a_reply_has_the_same_form(array: np.ndarray) -> None:
     """What writes replies writes an array as what writes requests does, wherever it stands."""
@@ -62,7 +62,7 @@ def test_a_reply_has_the_same_form(array: np.ndarray) -> None:
     assert same(unpack(msgpack_bytes({"a": [array, None]})), unpack(pack({"a": [array, None]})))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8"), max_size=3),
@@ -124,7 +124,7 @@ PLAIN = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(PLAIN)
 def test_plain_values_come_back_as_they_were(value: Any) -> None:
     """Nothing but byte order is changed by being packed."""
@@ -140,7 +140,7 @@ def test_plain_values_come_back_as_they_were(value: Any) -> None:
 
 
 @pytest.mark.full
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=150)
 @given(st.binary(max_size=60) | PLAIN.map(pack).flatmap(lambda data: st.integers(0, len(data)).map(lambda n: data[:n])))
 def test_bytes_of_any_kind_are_read_or_refused(data: bytes) -> None:
     """Whatever comes, the one exception is ValueError."""
