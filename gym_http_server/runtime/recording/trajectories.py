@@ -263,15 +263,17 @@ class TrajectoryRecorder:
         columns = episode.taken(flags)
         try:
             is_kept = self._file.add(episode.flags | flags, lane, episode.number, len(columns["actions"]), columns)
-        except OSError as error:
-            self.error = error.strerror or str(error)
-        else:
             self.error = None if is_kept else LOST
-            if not is_kept:
-                logger.warning(
-                    "a part of episode %d of %s is lost: the disk takes nothing", episode.number, self._file.path
-                )
-                self._current[lane], self._gaps[lane] = None, LOST
+        except OSError as error:
+            is_kept = True  # it waits
+            self.error = error.strerror or str(error)
+        except Exception:  # the client asked for a step
+            is_kept = False
+            self.error = LOST
+            logger.exception("a block has no form in a file of trajectories")
+        if not is_kept:
+            logger.warning("a part of episode %d of %s is lost", episode.number, self._file.path)
+            self._current[lane], self._gaps[lane] = None, LOST
         episode.flags = 0
         if self._frames is not None:
             self._frames.clear()
@@ -376,18 +378,17 @@ def lane_info(infos: Any, lane: int) -> dict[str, Any]:
         return {}
     info = {}
     for name, value in infos.items():
-        mask = infos.get(f"_{name}")
         if isinstance(name, str) and name.startswith("_") and name[1:] in infos:
             continue
-        if isinstance(mask, np.ndarray) and not mask[lane]:
-            continue
-        if isinstance(value, dict):
-            info[name] = lane_info(value, lane)
-        elif isinstance(value, np.ndarray | list | tuple) and len(value) > lane:
-            info[name] = value[lane]
-        else:
-            info[name] = value
+        if _item(infos.get(f"_{name}"), lane) is not np.False_:
+            info[name] = lane_info(value, lane) if isinstance(value, dict) else _item(value, lane)
     return info
+
+
+def _item(values: Any, lane: int) -> Any:
+    """Return the value of one lane, or that of all if there are not several."""
+    is_row = isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim > 0)
+    return values[lane] if is_row and len(values) > lane else values
 
 
 def lane_outcomes(

@@ -125,7 +125,7 @@ def pack_columns(columns: Mapping[str, list[Any]]) -> list[Any]:
     """Return columns of frozen values as buffers, which one after the other are their bytes."""
     buffers: list[Any] = []
     index = {name: [len(values), _packed(values, buffers)] for name, values in columns.items()}
-    head = msgpack.packb(index)
+    head = msgpack.packb(index, unicode_errors="surrogatepass")
     return [len(head).to_bytes(_LENGTH_BYTES, "little"), head, *buffers]
 
 
@@ -205,7 +205,7 @@ def unpack_columns(data: bytes) -> dict[str, list[Any]]:
     end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
     if end > len(data):
         raise ValueError("the index of the columns is cut short")
-    index = msgpack.unpackb(data[_LENGTH_BYTES:end])
+    index = msgpack.unpackb(data[_LENGTH_BYTES:end], unicode_errors="surrogatepass")
     reader = _Reader(data, end)
     columns = {str(name): reader.column(form, _count(length)) for name, (length, form) in index.items()}
     if reader.at != len(data):

@@ -17,7 +17,8 @@ from gym_http_server.errors import GymHttpServerError, InvalidValueError, NoReco
 from gym_http_server.results.trajectories import RecordedEpisode, open_trajectories
 from gym_http_server.runtime.messages import CreateRequest
 from gym_http_server.runtime.opening import open_served
-from gym_http_server.runtime.recording import trajectories
+from gym_http_server.runtime.recording import trajectories, trajectory_file
+from gym_http_server.runtime.recording.trajectories import lane_info
 from gym_http_server.runtime.recording.trajectory_values import frozen, pack_columns, unpack_columns
 from gym_http_server.runtime.served import Served
 from gym_http_server.runtime.values.codec import encode
@@ -150,6 +151,42 @@ def test_what_is_read_of_each_lane_is_what_it_was_stepped_with(space: Any, mode:
             assert episode.infos[1:] == infos[1:]
 
 
+def test_infos_of_a_vector_implementation_of_its_own_are_taken_apart_as_far_as_they_can_be() -> None:
+    """What has no value for each lane is that of every lane, whatever its shape."""
+    infos = {
+        "a": np.array([1, 2]),
+        "_a": np.array([True, False]),
+        "deep": {"b": [3, 4], "scalar": np.array(5), "short": np.zeros(0)},
+        "odd": 6,
+        "_odd": np.ones((2, 2)),
+        7: "text",
+    }
+    assert lane_info(infos, 0) == {
+        "a": 1,
+        "deep": {"b": 3, "scalar": 5, "short": infos["deep"]["short"]},
+        "odd": 6,
+        7: "text",
+    }
+    assert "a" not in lane_info(infos, 1)
+    assert lane_info(["other"], 0) == lane_info(None, 0) == {}
+
+
+def test_a_block_that_has_no_form_fails_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step is answered, the state says that a part is lost, and the next episode is recorded."""
+    served = make(seed=0)
+    served.monitor_start(str(tmp_path), trajectories=True)
+    for is_broken in (True, False):
+        with monkeypatch.context() as patch:
+            if is_broken:
+                patch.setattr(trajectory_file, "pack_columns", lambda _: [object()])
+            served.reset()
+            for _ in range(3):
+                served.step(1)
+        assert served._monitor.state()["error"] is None or is_broken
+    served.close()
+    assert [(each.is_complete, each.gap) for each in read(tmp_path)] == [(True, trajectories.LOST)]
+
+
 def plain(space: Any, values: Any) -> list[bytes]:
     return [json_bytes(encode(space, value)) for value in values]
 
@@ -193,6 +230,8 @@ def test_an_info_with_a_value_of_every_type_is_kept() -> None:
     """All types that have a form in replies, arrays of objects too; what has none is the text of the reply."""
     info = told(3)
     assert same(unpack_columns(b"".join(pack_columns({"x": [frozen(info)]})))["x"][0], info)
+    surrogates = [{"\ud800": "\ud800"}, {"\ud800": "x"}]
+    assert unpack_columns(b"".join(pack_columns({"x": surrogates})))["x"] == surrogates
     cycle: list[Any] = []
     cycle.append(cycle)
     for odd in (object(), cycle, {1, 2}, np.ma.masked_array([1, 2], [True, False]), {object(): 1}):
