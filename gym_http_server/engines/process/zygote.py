@@ -97,6 +97,7 @@ class Zygote:
                             return
                     elif key.data is not None:
                         self._hosts.on_readable(key.data)
+                        self._find_guests()
                     else:
                         with contextlib.suppress(BlockingIOError):
                             os.read(self._wake_read, 4096)
@@ -154,7 +155,7 @@ class Zygote:
     def _fork(
         self, instance_id: str, wanted: tuple[dict[str, Any], str] | None, connection: int, output: int, memory: int
     ) -> None:
-        guest = None if wanted is None else self._hosts.connect(*wanted, f"{INSTANCE_VARIABLE}={instance_id}", output)
+        guest = None if wanted is None else self._hosts.connect(*wanted, _trace(instance_id), output)
         try:
             pid = os.fork()
         except OSError as error:
@@ -169,10 +170,11 @@ class Zygote:
             for descriptor in (connection, output, memory):
                 os.close(descriptor)
             if guest is not None:
-                guest.close()
+                guest[0].close()
+                os.close(guest[1])
 
     def _become_environment(
-        self, instance_id: str, guest: socket.socket | None, connection: int, output: int, memory: int
+        self, instance_id: str, guest: tuple[socket.socket, int] | None, connection: int, output: int, memory: int
     ) -> NoReturn:
         """Run the entry in this forked process, and exit."""
         status = 1
@@ -228,6 +230,8 @@ class Zygote:
         with contextlib.suppress(ChildProcessError):
             while (waited := os.waitpid(-1, os.WNOHANG)) != (0, 0):
                 pid, status = waited
+                if "_hosts" in vars(self):
+                    self._hosts.on_exit(pid, status)
                 if pid in self._children:
                     ended[pid] = status, self._children.pop(pid)
                     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -237,9 +241,19 @@ class Zygote:
             self._end_orphans()
         for pid, (status, its) in ended.items():
             if "_hosts" in vars(self):
-                self._hosts.on_end(f"{INSTANCE_VARIABLE}={its.instance_id}")
+                self._hosts.on_end(_trace(its.instance_id))
             taken = self._exceeding.pop(pid, None)
             self._send({"exited": pid, "status": status, **({} if taken is None else {"memory": taken})})
+
+    def _find_guests(self) -> None:
+        """Find the guests that hosts have forked, which are orphans and so children of this process."""
+        hosts = self._hosts.pids
+        for orphan in children_of(os.getpid()):
+            if orphan in self._children or orphan in hosts or self._hosts.is_adopted(orphan):
+                continue
+            owner = owner_of(orphan, self._children)
+            if owner is not None:
+                self._hosts.adopt(orphan, _trace(self._children[owner].instance_id))
 
     def _end_orphans(self) -> None:
         """Kill what the ended environments started: their children are orphans now, and so children of this process.
@@ -264,6 +278,10 @@ class Zygote:
         for pid, taken in self._watch.exceeding(self._children).items():
             self._exceeding.setdefault(pid, taken)
             kill_tree(pid)
+
+
+def _trace(instance_id: str) -> str:
+    return f"{INSTANCE_VARIABLE}={instance_id}"
 
 
 class _Loaded(NamedTuple):

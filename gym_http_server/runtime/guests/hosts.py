@@ -12,6 +12,7 @@ import contextlib
 import os
 import selectors
 import socket
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from ..messages import Interpreter
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 READ_SIZE: Final = 1 << 16
+STATUS: Final = struct.Struct("i")
+"""How a guest ended, as a wait status."""
 
 
 class GuestHost:
@@ -127,9 +130,12 @@ class GuestHosts:
         self._kill = kill
         self._hosts: dict[Interpreter, GuestHost] = {}
         self._unforkable: set[Interpreter] = set()
+        # By the trace of the instance, and by the process of the guest.
+        self._reports: dict[str, int] = {}
+        self._guests: dict[int, str] = {}
 
-    def connect(self, wire: dict[str, Any], env_id: str, trace: str, output: int) -> socket.socket | None:
-        """Return the socket to a guest that a host forks; None if there can be none.
+    def connect(self, wire: dict[str, Any], env_id: str, trace: str, output: int) -> tuple[socket.socket, int] | None:
+        """Return the socket to a guest that a host forks, and a pipe that will tell how it ended; None if there can be none.
 
         Args:
             wire: the interpreter.
@@ -141,15 +147,36 @@ class GuestHosts:
         if interpreter in self._unforkable:
             return None
         host = self._hosts.get(interpreter)
-        ours = None
-        with contextlib.suppress(OSError):
+        with contextlib.ExitStack() as on_error, contextlib.suppress(OSError):
             if host is None:
                 host = self._hosts[interpreter] = GuestHost(interpreter)
                 self._selector.register(host.socket, selectors.EVENT_READ, (interpreter, host))
+            report, told = os.pipe()
+            on_error.callback(os.close, report)
+            on_error.callback(os.close, told)
             ours, theirs = socket.socketpair()
+            on_error.callback(ours.close)
             with theirs:
                 host.ask(trace, env_id, theirs, output)
-        return ours
+            on_error.pop_all()
+            self._reports[trace] = told
+            return ours, report
+        return None
+
+    def adopt(self, pid: int, trace: str) -> None:
+        """Take note of the guest of an instance, which a host has forked."""
+        self._guests[pid] = trace
+
+    def is_adopted(self, pid: int) -> bool:
+        """Return whether a process is a guest that was taken note of."""
+        return pid in self._guests
+
+    def on_exit(self, pid: int, status: int) -> None:
+        """Tell the instance whose guest a process was how it ended, a wait status."""
+        report = self._reports.get(self._guests.pop(pid, ""))
+        if report is not None:
+            with contextlib.suppress(OSError):
+                os.write(report, STATUS.pack(status))
 
     def on_readable(self, key: tuple[Interpreter, GuestHost]) -> None:
         """Take what a host says."""
@@ -158,7 +185,8 @@ class GuestHosts:
             self._remove(interpreter)
 
     def on_end(self, trace: str) -> None:
-        """End the host that the environment of an instance waited for until it ended."""
+        """End the host that the environment of an instance waited for until it ended; its guest is told of no more."""
+        self._end_report(trace)
         for interpreter, host in list(self._hosts.items()):
             if host.waits_for(trace):
                 self._remove(interpreter)
@@ -175,11 +203,19 @@ class GuestHosts:
             yield host.socket.fileno()
             for _, _, descriptors in host.waiting:
                 yield from descriptors
+        yield from self._reports.values()
 
     def _remove(self, interpreter: Interpreter) -> None:
         host = self._hosts.pop(interpreter)
         self._selector.unregister(host.socket)
         if not host.is_forkable:
             self._unforkable.add(interpreter)
+        for trace, _, _ in host.waiting:
+            self._end_report(trace)
         host.end()
         self._kill(host.pid)
+
+    def _end_report(self, trace: str) -> None:
+        report = self._reports.pop(trace, None)
+        if report is not None:
+            os.close(report)

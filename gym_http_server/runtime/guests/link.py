@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import os
+import select
 import socket
 import struct
 import subprocess
@@ -18,6 +20,7 @@ from ...errors import (
     UnknownEnvironmentError,
 )
 from .guest import MARKER
+from .hosts import STATUS
 from .spawning import ending, spawn
 from .wire import CLOSE, ERROR, HEADER, HELLO, MAX_BODY_BYTES, OUTCOME, RESULT, frame, unpack, unpack_outcome
 
@@ -58,7 +61,7 @@ class GuestLink:
 
     Args:
         interpreter: the interpreter of the guest.
-        connection: the socket to a guest that a host has forked; None to start one.
+        forked: the socket to a guest that a host has forked, and the pipe that tells how it ended, or None; None to start one.
         variables: environment variables for a guest that is started; None for those of this process.
         seconds: time limit of each wait; None for none.
 
@@ -70,7 +73,7 @@ class GuestLink:
     def __init__(
         self,
         interpreter: Interpreter,
-        connection: socket.socket | None = None,
+        forked: tuple[socket.socket, int | None] | None = None,
         variables: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> None:
@@ -78,8 +81,10 @@ class GuestLink:
         self._process: subprocess.Popen[bytes] | None = None
         self._loss = ""
         self._buffer = bytearray()
-        if connection is not None:
-            self._socket = connection
+        self._report: int | None = None
+        """The pipe that tells how the guest ended."""
+        if forked is not None:
+            self._socket, self._report = forked
         else:
             try:
                 self._process, self._socket = spawn(interpreter, variables)
@@ -89,7 +94,7 @@ class GuestLink:
                 ) from None
         self._socket.settimeout(seconds)
         try:
-            if connection is None:
+            if forked is None:
                 self._skip_noise()
             self.call(HELLO, 0, interpreter.imports)
         except BaseException:
@@ -141,6 +146,9 @@ class GuestLink:
             with contextlib.suppress(Exception):
                 self.call(CLOSE, 0, None)
         self._socket.close()
+        if self._report is not None:
+            os.close(self._report)
+            self._report = None
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(EXIT_SECONDS)
@@ -225,10 +233,20 @@ class GuestLink:
     def _end(self) -> str:
         """Return how the guest's process ended, which is ended if it has not."""
         if self._process is None:
-            return "ended"
+            return self._told_end()
         try:
             code = self._process.wait(EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return "closed its socket and was ended"
         return f"ended with {ending(code)}"
+
+    def _told_end(self) -> str:
+        """Return how a guest that a host has forked ended."""
+        if self._report is not None:
+            waiting = select.poll()
+            waiting.register(self._report, select.POLLIN)
+            told = os.read(self._report, STATUS.size) if waiting.poll(EXIT_SECONDS * 1000) else b""
+            if len(told) == STATUS.size:
+                return f"ended with {ending(os.waitstatus_to_exitcode(STATUS.unpack(told)[0]))}"
+        return "ended"

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from ..messages import CreateRequest, Interpreter
 
-_inherited: list[socket.socket] = []
+_inherited: list[tuple[socket.socket, int]] = []
 
 
-def inherit(connection: socket.socket | None) -> None:
-    """Take the socket to a guest that a host forks for this process's environment; None if there is none."""
-    _inherited[:] = [] if connection is None else [connection]
+def inherit(guest: tuple[socket.socket, int] | None) -> None:
+    """Take what `GuestHosts.connect` returned for this process's environment."""
+    _inherited[:] = [] if guest is None else [guest]
 
 
 def make_guest(request: CreateRequest) -> NewEnvironment:
@@ -103,11 +103,10 @@ def _lanes(request: CreateRequest, count: int) -> tuple[list[GuestEnv], str, str
 def connect(interpreter: Interpreter) -> GuestLink:
     """Return a connection to a guest, which a host has forked, or else is started."""
     while _inherited:
-        connection = _inherited.pop()
         try:
-            return GuestLink(interpreter, connection)
+            return GuestLink(interpreter, _inherited.pop())
         except EnvironmentDiedError:
-            connection.close()  # no host that could be forked
+            pass  # no host that could be forked
     return GuestLink(interpreter)
 
 

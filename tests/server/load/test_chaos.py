@@ -131,8 +131,6 @@ def test_one_that_dies_hangs_or_grows_takes_only_itself_down(load: Load, action:
     """Its call is answered with what is known, the next with 410, its recorded episodes are kept, and it can be closed."""
     is_measured(action)
     server, (status, words) = load.server, FATAL[action]
-    if load.is_guest and status == 502 and "grow" not in action:
-        words = "the guest in interpreter 'own' ended"  # whose parent has ended: nobody tells how
     env = server.create("tests/Short-v0", call_timeout=patience(action))
     directory = load.root / env.rsplit("/", 1)[1]
     assert server.post(f"{env}/monitor/start/", {"directory": str(directory)}).status == 200

@@ -78,7 +78,7 @@ class Replies:
         ours, self.theirs = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, args=(ours, replies))
         self._thread.start()
-        self.link = GuestLink(Interpreter("fake", ("none",)), self.theirs)
+        self.link = GuestLink(Interpreter("fake", ("none",)), (self.theirs, None))
 
     def _serve(self, ours: socket.socket, replies: tuple[bytes, ...]) -> None:
         with ours:

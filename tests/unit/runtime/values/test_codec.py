@@ -62,8 +62,6 @@ def sample(space: Any, seed: int) -> Any:
             value = space.sample()
         except TypeError:  # Gymnasium cannot sample a Box of longdouble
             return np.random.default_rng(seed).normal(size=space.shape).astype(space.dtype)
-    while isinstance(value, GraphInstance) and value.edges is not None and np.max(value.edge_links) >= len(value.nodes):
-        value = space.sample()  # Gymnasium 1.1 links nodes that are not there
     # Gymnasium samples a numpy scalar, not an array, for a 0-d Box of integers.
     return np.asarray(value) if isinstance(space, Box) else value
 
