@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from .. import __version__
+from ..client import ServerProblem
 from ..datasets.export_directory import ExportDirectory
 from ..datasets.minari_format import ROOT_VARIABLE, dataset_id, datasets_root
 from ..datasets.replay import repeated
@@ -65,6 +66,7 @@ def export(
     A recording of actions alone is repeated first, which makes the observations and infos again.
     """
     require(form)
+    settings: dict[str, Any] = {} if context.parent is None else context.parent.params
     with open_trajectories(directory) as trajectories, contextlib.ExitStack() as stack:
         target = Path(output or _default_output(form, directory))
         facts = {"format": form, "recording": str(directory.resolve()), "version": __version__}
@@ -72,10 +74,7 @@ def export(
         exported = ExportDirectory(target, force=force, facts=facts)
         episodes: Iterable[RecordedEpisode] = trajectories
         if trajectories.kept == "actions":
-            settings = {} if context.parent is None else context.parent.params
-            server, key = stack.enter_context(server_at(url, api_key, settings))
-            again = repeated(trajectories, lambda: remake(trajectories, server, key), is_kept=True)
-            episodes = stack.enter_context(Spool(bar(again, "repeating", "episodes")))
+            episodes = stack.enter_context(_made_again(trajectories, url, api_key, settings))
         survey = Survey()
         for episode in bar(episodes, "reading", "episodes"):
             survey.add(episode)
@@ -90,7 +89,7 @@ def export(
             if form == "minari":
                 from ..datasets import minari_format
 
-                notes += import_modules(() if context.parent is None else context.parent.params["imports"])
+                notes += import_modules(settings.get("imports", ()))
                 notes += minari_format.write(exported.part, name, trajectories, survey, shown)
             elif form == "lerobot":
                 from ..datasets import lerobot_format
@@ -119,6 +118,22 @@ def require(form: str) -> None:
             f"{pip_command(*requirements, python=sys.executable)}",
             package=package_of(requirements[0]),
         )
+
+
+def _made_again(trajectories: Trajectories, url: str | None, api_key: str | None, settings: dict[str, Any]) -> Spool:
+    """Return the episodes of a recording of actions with their observations and infos.
+
+    Raises:
+        ExportError: they cannot be made again.
+    """
+    try:
+        with server_at(url, api_key, settings) as (server, key):
+            again = repeated(trajectories, lambda: remake(trajectories, server, key), is_kept=True)
+            return Spool(bar(again, "repeating", "episodes"))
+    except (ServerProblem, OSError) as error:
+        raise ExportError(
+            f"the recording has actions alone, and its environment cannot be made again: {error}"
+        ) from None
 
 
 def import_modules(names: Iterable[str]) -> list[str]:

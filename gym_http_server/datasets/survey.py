@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from .forms import Form, Nothing, form_of, merged
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("observation", "action", "reward", "terminated", "truncated", "info")
 _ROWS: Final = 256
+_MAX_KNOWN: Final = 1000
 
 
 @dataclass(slots=True)
@@ -32,6 +35,7 @@ class Survey:
     incomplete: int = 0
     steps: int = 0
     forms: dict[str, Form] = field(default_factory=lambda: dict.fromkeys((*COLUMNS, "options"), Nothing()))
+    _known: set[Any] = field(default_factory=set)
 
     def add(self, episode: RecordedEpisode) -> None:
         """Take note of an episode."""
@@ -39,10 +43,21 @@ class Survey:
         self.incomplete += not episode.is_complete
         self.steps += len(episode.actions)
         for name, values in (*_columns(episode).items(), ("options", [episode.options])):
-            form = self.forms[name]
             for value in values:
-                form = merged(form, form_of(value))
-            self.forms[name] = form
+                kind = (name, _kind(value))
+                if kind not in self._known:
+                    self.forms[name] = merged(self.forms[name], form_of(value))
+                    if kind[1] is not None and len(self._known) < _MAX_KNOWN:
+                        self._known.add(kind)
+
+
+def _kind(value: Any) -> Any:
+    """Return what values of one form have in common; None where that is to be looked at closely."""
+    if isinstance(value, np.ndarray):
+        return value.dtype, value.shape
+    if isinstance(value, dict) and not value:
+        return dict
+    return type(value) if isinstance(value, bool | float | str | np.generic) or value is None else None
 
 
 def rows_of(episode: RecordedEpisode) -> Iterator[dict[str, list[Any]]]:

@@ -87,6 +87,9 @@ def test_a_recording_of_actions_is_repeated_before_it_is_exported(
     assert (status, (tmp_path / "x").exists()) == (1, False)
     assert "episode 0 cannot be made again: different from step 1 on" in err
     alter(recordings["actions"], lambda columns: columns["rewards"].__setitem__(0, 1.0))
+    unreachable = ("--url", "http://127.0.0.1:9")
+    status, _, err = run(None, capsys, "export", recordings["actions"], "--to", "parquet", *unreachable)
+    assert (status, len(err.splitlines()), "cannot be made again" in err) == (1, 1, True)
 
 
 @pytest.mark.parametrize("kept", ["True", "actions"])
