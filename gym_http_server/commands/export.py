@@ -8,7 +8,7 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -28,7 +28,7 @@ from .remaking import remake, server_at
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..results.trajectories import RecordedEpisode
+    from ..results.trajectories import RecordedEpisode, Trajectories
 
 NEEDED: Final = {"minari": ("minari", "h5py"), "lerobot": ("pyarrow",), "parquet": ("pyarrow",)}
 """Modules that a format needs."""
