@@ -143,6 +143,7 @@ def _with_parameters(handle: Handler, plan: Plan, *names: str) -> Handler:
     """Return a handler with the plan's parameters and others, which connexion reads to know what to pass."""
     others = (inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names)
     functools.update_wrapper(handle, plan)
+    del handle.__wrapped__  # type: ignore[attr-defined]  # connexion would read the plan's parameters
     handle.__signature__ = inspect.Signature((*inspect.signature(plan).parameters.values(), *others))  # type: ignore[attr-defined]  # PEP 362
     return handle
 

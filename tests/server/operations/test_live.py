@@ -170,6 +170,24 @@ def test_an_agent_does_not_notice_viewers(server: Server) -> None:
         twin.stop()
 
 
+def test_a_viewer_says_how_old_a_reply_may_be(server: Server) -> None:
+    """With `max_age` a step within that time is not seen by the next viewer, in numbers and frames; without it is."""
+    env = server.create("CartPole-v1", render_mode="rgb_array")
+    server.post(f"{env}/reset/")
+
+    def look(query: str) -> tuple[str, bytes]:
+        return live(server, env, query)["version"], server.get(f"{env}/render/{query}").body
+
+    first = look("?max_age=60")
+    for _ in range(5):
+        server.post(f"{env}/step/", {"action": 1})
+    assert look("?max_age=60") == first
+    version, frame = look("")
+    assert version != first[0]
+    assert frame != first[1]
+    assert look("?max_age=0.000001") == (version, frame)
+
+
 class Watched:
     """An instance that answers each call with its number."""
 
