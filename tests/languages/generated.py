@@ -110,7 +110,9 @@ def ts_documentation(client: Path) -> Documentation:
     names = {camel(name): name for properties in contract_documentation().values() for name in properties}
     return {
         model: {
-            names[name]: plain(said) for said, name in re.findall(r"^    /\*\*(.*?)\*/\n    (\w+)\??:", body, FLAGS)
+            # A word of the language, such as `return`, has an underscore before it.
+            names[name.removeprefix("_")]: plain(said)
+            for said, name in re.findall(r"^    /\*\*(.*?)\*/\n    (\w+)\??:", body, FLAGS)
         }
         for model, body in _found(client, "models/*.ts", r"^export interface (\w+) \{\n(.*?)^\}")
     }
