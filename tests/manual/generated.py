@@ -26,12 +26,7 @@ FIGURES = ROOT / "tests" / "benchmarks" / "figures.json"
 DOCUMENTS = (ROOT / "README.md", *sorted(FOLDER.glob("*.md")))
 README_FIGURES = {
     "one step of CartPole: process, p50": "one step of CartPole over HTTP, median",
-    "one step of CartPole: process, steps": "the same, steps a second of one client",
     "one step of CartPole beside servers of other projects: process by raw socket, p50": "the same, beside OpenEnv",
-    "clients at once: 64, process": "requests a second of 64 clients",
-    "256 clients at once: process": "requests a second of 256 clients",
-    "one step of CartPole, a viewer fetches 10 frames a second: process, steps": "steps a second while somebody watches",
-    "rollout, random policy, 1,000 steps: process, msgpack": "steps of a rollout",
     "CartPole by RemoteVectorEnv: 1,024 lanes, msgpack": "steps of a batch of 1,024",
     "create: process, p50": "making an environment in its own process, median",
     "memory of 1,000 live instances: private, each": "memory of each of 1,000 live instances",
