@@ -4,6 +4,7 @@ import { drawFrame } from "./frames.js";
 import { pause, send, shown } from "./requests.js";
 
 const EVERY = 1000;
+const FRESH_SECONDS = 0.001;
 const live = document.getElementById("live");
 const filter = document.querySelector("#filter input");
 const onScreen = new Set();
@@ -27,11 +28,13 @@ function select() {
 /** Draw the tiles on the screen whose instance has changed; one that is slow holds no other up. */
 function draw() {
   for (const tile of onScreen) {
-    const { version, drawn, state, api, instance } = tile.dataset;
+    const { version, seen, drawn, state, api, instance } = tile.dataset;
     if (asked.has(tile) || version === "" || version === drawn || state === "lost") continue;
     asked.add(tile);
-    drawFrame(tile.querySelector(".picture"), api, `Frame of ${instance}`, EVERY / 1000)
-      .then(() => { tile.dataset.drawn = version; }, () => {})
+    // A shared frame may be of an earlier step, so the last one is asked for again.
+    const isSettled = version === seen;
+    drawFrame(tile.querySelector(".picture"), api, `Frame of ${instance}`, isSettled ? FRESH_SECONDS : EVERY / 1000)
+      .then(() => Object.assign(tile.dataset, { seen: version, drawn: isSettled ? version : "" }), () => {})
       .finally(() => asked.delete(tile));
   }
 }

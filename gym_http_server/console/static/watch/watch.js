@@ -11,6 +11,7 @@ const MAX_LANES = 64;
 const DETAILS_EVERY = 2000;
 const MONITOR_EVERY = 5;
 const SPEED_SECONDS = 3;
+const FRESH_SECONDS = 0.001;
 const SAME_CALL_MILLISECONDS = 500;
 
 const page = document.getElementById("instance");
@@ -24,7 +25,7 @@ let details = null;
 let monitor = null;
 let meanings = [];
 let episodes = [];
-let drawn = "";
+let [seen, drawn] = ["", ""];
 let over = false;
 const samples = [];
 
@@ -119,8 +120,11 @@ async function watch() {
         const live = await ask(`${api}live/?max_age=${maxAge}&max_elements=${MAX_ELEMENTS}&after_episode=${after}`);
         showStep(live);
         if (renders && live.version !== drawn && live.lanes[0].observation !== null) {
-          await drawFrames(maxAge);
-          drawn = live.version;
+          // A shared frame may be of an earlier step, so the last one is asked for again.
+          const isSettled = live.version === seen;
+          await drawFrames(isSettled ? FRESH_SECONDS : maxAge);
+          drawn = isSettled ? live.version : "";
+          seen = live.version;
         }
         report(null);
       } catch (error) {
