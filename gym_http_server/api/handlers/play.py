@@ -41,6 +41,7 @@ class PlayHandlers:
 
     async def release_env(self, call: Call, instance_id: str, force: bool = False) -> Reply:
         """End a hold, or all."""
+        self._instances.get(instance_id)  # an unknown one is named before anything else
         if call.hold is None and not force:
             raise InvalidValueError(
                 f"nothing says which hold is to end: send its token in the header {HOLD_HEADER}, or ask with force=true for "
