@@ -9,9 +9,9 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..runtime.holds import HOLD
 from ..runtime.idempotency import ONCE, IdempotencyKey
 from ..runtime.messages import JSON, Reply
+from ..runtime.sharing.holds import HOLD
 from ..runtime.values.encoding import json_bytes
 from .content.bodies import LARGE_BODY_BYTES, READERS
 from .content.headers import form_of, wants_html_only

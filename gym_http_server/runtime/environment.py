@@ -15,7 +15,6 @@ from ..errors import (
     ReplyTooLargeError,
     ResetNeededError,
 )
-from .controls import controls
 from .guests.making import make_guest
 from .making.construct import render_modes
 from .making.declared import declared
@@ -26,6 +25,7 @@ from .recording.trajectories import drawn_seed, repeatable
 from .recording.trajectory_values import frozen
 from .rollout import RolloutBuffer, kept, planned
 from .served import Served, as_object, outside
+from .sharing.controls import controls
 from .sharing.live import LiveEpisode
 from .space_calls import calling, encoded
 from .transitions import transition_model

@@ -21,7 +21,6 @@ from ..errors import (
     RenderModeError,
     ResetNeededError,
 )
-from .holds import HOLD, Holds
 from .idempotency import ONCE, ReplyCache
 from .making.construct import render_modes
 from .messages import JSON, MSGPACK, Description, Reply
@@ -30,6 +29,7 @@ from .recording.monitor import NO_MONITOR, Camera, Monitor, schedule
 from .recording.trajectories import TrajectoryRecorder, described, what_is_kept
 from .recording.writer import RecordingWriter
 from .shared.usage import Usage
+from .sharing.holds import HOLD, Holds
 from .sharing.summary import summarised
 from .snapshots.snapshots import Snapshots
 from .space_calls import SpaceCalls, calling, encoded

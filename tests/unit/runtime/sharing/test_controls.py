@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from gym_http_server.runtime.controls import controls
+from gym_http_server.runtime.sharing.controls import controls
 
 
 class Told(gymnasium.Env[Any, Any]):

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from ..errors import HoldEndedError, InstanceHeldError
+from ...errors import HoldEndedError, InstanceHeldError
 
 HOLD: Final = "hold"
 """Name of the argument of a call that holds the token of an Instance-Hold header."""

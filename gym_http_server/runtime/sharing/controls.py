@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .values.codec import contains, encoder
+from ..values.codec import contains, encoder
 
 MAX_KEYS: Final = 1024
 MAX_TEXT_CHARS: Final = 100
