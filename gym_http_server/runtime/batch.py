@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.vector.utils import iterate
@@ -20,13 +20,14 @@ from .guests.making import make_guest_batch
 from .making.declared import declared
 from .making.vectorize import ENTRY_POINT, SingleValues, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .recording.trajectories import drawn_seed, lane_info, lane_outcomes, lane_values, repeatable
+from .recording.trajectories import drawn_seed, repeatable
 from .recording.trajectory_values import frozen
 from .served import Served, as_object, outside
 from .sharing.live import LiveLanes
 from .space_calls import calling, encoded
 from .values.action_check import takes
 from .values.codec import checker, decoder, encoder
+from .values.lanes import is_of_lanes, lane_info, lane_outcomes, lane_values, object_array
 from .values.outcomes import PARTS, several
 from .values.spaces import describe
 from .values.value_types import note, observation_note
@@ -255,7 +256,7 @@ class Batch(Served):
         components = reply.get("component_rewards")
         if components is not None:
             note(
-                components if isinstance(components, np.ndarray) else _of_lanes(components),
+                components if isinstance(components, np.ndarray) else object_array(components),
                 "/component_rewards",
                 types,
                 packed,
@@ -263,7 +264,7 @@ class Batch(Served):
         if infos:
             note(as_object(infos), "/infos", types, packed)
             final = infos.get("final_obs") if isinstance(infos, dict) else None
-            if _is_of_lanes(final):
+            if is_of_lanes(final):
                 # Each lane's final observation is encoded by its space, and the pointers into it must follow that.
                 inside = [pointer for pointer in types if pointer.startswith("/infos/final_obs/")]
                 for pointer in inside:
@@ -351,7 +352,7 @@ class Batch(Served):
 
     def _told(self, infos: Any) -> Any:
         final = infos.get("final_obs") if isinstance(infos, dict) else None
-        if _is_of_lanes(final):
+        if is_of_lanes(final):
             encode = self._encode_observation
             infos = {**infos, "final_obs": [None if each is None else encode(each) for each in final]}
         return as_object(infos)
@@ -449,17 +450,6 @@ class Batch(Served):
             text = "the process of a lane ended" if ended else f"a lane raised {type(cause).__name__}: {cause}"
             self.last_words = f"{text} during {operation}, which ends the batch"
             raise EnvironmentDiedError(self.last_words) from error
-
-
-def _is_of_lanes(values: Any) -> TypeGuard[np.ndarray[Any, Any]]:
-    return isinstance(values, np.ndarray) and values.dtype == object
-
-
-def _of_lanes(values: list[Any]) -> np.ndarray[Any, Any]:
-    array = np.empty(len(values), object)
-    for lane, value in enumerate(values):
-        array[lane] = value
-    return array
 
 
 def _taken_parts(infos: Any, lanes: int) -> list[Parts | None] | None:

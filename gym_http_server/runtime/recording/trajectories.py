@@ -14,10 +14,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from gymnasium.vector.utils import iterate
 
 from ...errors import InvalidValueError
 from ..values.encoding import json_bytes
+from ..values.lanes import lane_info
 from ..values.outcomes import FLAGS
 from .trajectory_file import IS_COMPLETE, IS_FIRST, IS_LAST, IS_RESTORED, TrajectoryFile
 from .trajectory_values import byte_size, frozen, is_raw
@@ -26,10 +26,7 @@ from .writer import failed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gymnasium import Space
-
     from ..messages import CreateRequest, Description
-    from ..values.outcomes import Parts
     from .writer import RecordingWriter
 
 logger = logging.getLogger(__name__)
@@ -361,47 +358,3 @@ class _Episode:
 
 def _end(value: Any) -> Any:
     return bool(value) if type(value) in FLAGS else frozen(value)
-
-
-def lane_values(space: Space[Any], values: Any, lanes: int) -> Sequence[Any]:
-    """Return the value of each lane, out of the values of a batch; all of them for each lane if they cannot be taken apart."""
-    try:
-        found = list(iterate(space, values))
-    except Exception:  # noqa: BLE001 -- third-party code may raise anything
-        found = []
-    return found if len(found) == lanes else [values] * lanes
-
-
-def lane_info(infos: Any, lane: int) -> dict[str, Any]:
-    """Return the info of one lane, out of the arrays and masks that Gymnasium makes of those of all lanes."""
-    if not infos or not isinstance(infos, dict):
-        return {}
-    info = {}
-    for name, value in infos.items():
-        if isinstance(name, str) and name.startswith("_") and name[1:] in infos:
-            continue
-        if _item(infos.get(f"_{name}"), lane) is not np.False_:
-            info[name] = lane_info(value, lane) if isinstance(value, dict) else _item(value, lane)
-    return info
-
-
-def _item(values: Any, lane: int) -> Any:
-    """Return the value of one lane, or that of all if there are not several."""
-    is_row = isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim > 0)
-    return values[lane] if is_row and len(values) > lane else values
-
-
-def lane_outcomes(
-    rewards: Any, terminated: Any, truncated: Any, parts: Sequence[Parts | None] | None
-) -> list[tuple[Any, Any, Any]]:
-    """Return reward and ends of each lane, as its environment returned them."""
-    outcomes = list(zip(rewards, terminated.tolist(), truncated.tolist(), strict=True))
-    for lane, given in enumerate(parts or ()):
-        if given:
-            reward, *ends = outcomes[lane]
-            outcomes[lane] = (
-                given.get("rewards", reward),
-                given.get("terminations", ends[0]),
-                given.get("truncations", ends[1]),
-            )
-    return outcomes

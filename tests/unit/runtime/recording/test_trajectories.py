@@ -18,11 +18,11 @@ from gym_http_server.results.trajectories import RecordedEpisode, open_trajector
 from gym_http_server.runtime.messages import CreateRequest
 from gym_http_server.runtime.opening import open_served
 from gym_http_server.runtime.recording import trajectories, trajectory_file
-from gym_http_server.runtime.recording.trajectories import lane_info
 from gym_http_server.runtime.recording.trajectory_values import frozen, pack_columns, unpack_columns
 from gym_http_server.runtime.served import Served
 from gym_http_server.runtime.values.codec import encode
 from gym_http_server.runtime.values.encoding import json_bytes
+from gym_http_server.runtime.values.lanes import lane_info
 from tests.support.sample_spaces import SAMPLE_SPACES, same
 from tests.support.typed_envs import told
 
