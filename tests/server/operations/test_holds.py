@@ -11,7 +11,7 @@ import pytest
 
 from gym_http_server.client import Client, HoldEnded, InstanceHeld, RemoteEnv, RemoteVectorEnv
 from gym_http_server.errors import HoldEndedError, InstanceHeldError
-from gym_http_server.runtime import holds
+from gym_http_server.runtime.sharing import holds
 from gym_http_server.runtime.sharing.holds import Holds
 from tests.conftest import start
 from tests.support.serving import SECONDS, Answer, Server
