@@ -105,7 +105,7 @@ class Application:
             self.registry,
             self.interpreters,
             execution,
-            self.replays,
+            replays=self.replays,
         )
         self.operations = HotOperations(contract.resolved_paths(), plan_table(settings), settings.max_values)
         api = connexion_app = make_connexion_app(

@@ -61,6 +61,7 @@ def handler_table(
     registry: Registry,
     interpreters: Interpreters,
     execution: Execution,
+    *,
     replays: Replays,
 ) -> dict[str, Handler]:
     """Return a handler for every operation, by operationId; those with a plan are executed.

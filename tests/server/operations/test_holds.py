@@ -29,7 +29,7 @@ def release(server: Server, env: str, token: str) -> bool:
 
 def announced(server: Server, env: str) -> tuple[str, str | None] | None:
     state = server.get(f"{env}/").json["hold"]
-    assert server.get(f"{env}/live/?max_age=1").json["hold"] == state
+    assert server.get(f"{env}/live/?max_age=0.0001").json["hold"] == state
     return None if state is None else (state["mode"], state["name"])
 
 

@@ -28,6 +28,7 @@ from gym_http_server.results.scoreboard import Results
 from gym_http_server.runtime.registry.registry import Registry
 from gym_http_server.support.files import open_regular, read_within
 from gym_http_server.support.threads import DaemonThreads
+from gym_http_server.verification.verifier import Replays
 from tests.conftest import start
 from tests.support.fake_engine import FakeEngine, FakeWorker
 from tests.support.handing import TROUBLE, Client, post, step
@@ -222,12 +223,12 @@ async def test_a_path_on_a_file_system_that_hangs_is_given_up_by_name(
         return ask
 
     settings = Settings(call_timeout=0.2, results_root=(str(tmp_path),))
-    instances = Instances(settings, FakeEngine())
+    engine, results, interpreters = FakeEngine(), Results(settings), Interpreters(settings)
+    instances = Instances(settings, engine)
     instances.add("0", FakeWorker())
-    execution = Execution(settings, instances)
-    handlers = handler_table(
-        settings, instances, lambda: None, Results(settings), Registry(settings), Interpreters(settings), execution
-    )
+    replays = Replays.of(settings, results, engine, interpreters)
+    parts = (results, Registry(settings), interpreters, Execution(settings, instances))
+    handlers = handler_table(settings, instances, lambda: None, *parts, replays=replays)
     monkeypatch.setattr(os.path, "lexists", hanging(os.path.lexists))
     monkeypatch.setattr(Path, "resolve", hanging(Path.resolve))
     monkeypatch.setattr(os, "lstat", hanging(os.lstat))
