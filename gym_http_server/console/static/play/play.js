@@ -72,7 +72,7 @@ function begin() {
     if (isPlaying) {
       at("holder").textContent = instance.mode === "exclusive" ? "You play, and its agent waits until you give it back." : "You play side by side with whoever steps it.";
     } else {
-      const text = holder === null ? "Nobody plays: whoever steps it, goes on." : told(holder);
+      const text = holder === null ? "Nobody plays. An agent may step it." : told(holder);
       if (at("holder").textContent !== text) at("holder").textContent = text;
     }
   }
@@ -345,6 +345,6 @@ function begin() {
     if (document.hidden) pause();
     else if (instance.token === null) look();
   });
-  at("help").append(` A hold lasts for ${HOLD_SECONDS} seconds after this page was closed at the latest.`);
+  at("help").append(` It is given back at the latest ${HOLD_SECONDS} seconds after this page is closed.`);
   look();
 }
