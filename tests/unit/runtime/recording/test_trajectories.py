@@ -65,11 +65,11 @@ class Scribe(gymnasium.Env[Any, Any]):
         return observation, rewards[-1], self.steps == self.length, False, infos[-1]
 
 
-gymnasium.register("tests/Scribe-v0", Scribe)
+gymnasium.register("tests/Told-v0", Scribe)
 
 
 def make(**kwargs: Any) -> Served:
-    return open_served(CreateRequest("tests/Scribe-v0", **kwargs), may_fork=False)
+    return open_served(CreateRequest("tests/Told-v0", **kwargs), may_fork=False)
 
 
 def log(served: Served) -> list[list[Any]]:

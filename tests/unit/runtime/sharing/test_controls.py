@@ -46,7 +46,9 @@ def test_actions_are_plain_values_of_the_action_space() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [None, 3, [], {b"a": 0}, {999999: 0}, {"": 0, ("",): 0}, {"a": object()}, lambda: 1 / 0], ids=repr
+    "wrong",
+    [None, 3, [], {b"a": 0}, {999999: 0}, {"": 0, ("",): 0}, {"a": object()}, lambda: 1 / 0],
+    ids=["nothing", "a number", "a list", "bytes", "no key", "empty texts", "no action", "it raises"],
 )
 def test_what_is_told_wrongly_is_left_out(wrong: Any) -> None:
     """Another form, keys that no keyboard has, an error: there are no keys then, and the environment is played by its space."""
