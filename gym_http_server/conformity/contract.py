@@ -63,7 +63,7 @@ def example_path(template: str, **parameters: str) -> str:
     """Return a path of the contract, with the contract's examples for parameters that are not given."""
     declared = DOCUMENT["components"]["parameters"].values()
     values = {item["name"]: item["example"] for item in declared if item["in"] == "path"} | parameters
-    return re.sub(r"\{(\w+)\}", lambda match: quote(values[match[1]], safe=""), template)
+    return re.sub(r"\{(\w+)\}", lambda match: quote(str(values[match[1]]), safe=""), template)
 
 
 def example_body(operation: dict[str, Any]) -> Any:

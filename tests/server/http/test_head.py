@@ -16,6 +16,8 @@ from tests.support.serving import Answer, Server, parse_response, raw
 PAGES = (
     "/",
     "/environments",
+    "/watch",
+    "/instances/new",
     "/scoreboard",
     "/static/console.css",
     "/ui/",

@@ -390,7 +390,7 @@ def test_a_restored_state_has_the_same_future(server: Server) -> None:
 
     first = play()
     for _ in range(2):
-        assert server.post(f"{env}/snapshots/{snapshot}/restore/").json == {"observation": observed}
+        assert server.post(f"{env}/snapshots/{snapshot}/restore/").json["observation"] == observed
         assert play() == first
 
 
