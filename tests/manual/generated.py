@@ -29,7 +29,6 @@ README_FIGURES = {
     "one step of CartPole beside servers of other projects: process by raw socket, p50": "the same, beside OpenEnv",
     "CartPole by RemoteVectorEnv: 1,024 lanes, msgpack": "steps of a batch of 1,024",
     "create: process, p50": "making an environment in its own process, median",
-    "memory of 1,000 live instances: private, each": "memory of each of 1,000 live instances",
 }
 """What the README calls some rows of the figures; those that were not measured are left out."""
 BASES = (GymHttpServerError, UsageError, ConflictError, EnvironmentFailure)

@@ -172,7 +172,7 @@ def test_what_has_no_form_is_refused_by_name(tmp_path: Path) -> None:
         def _observed(self) -> Any:
             return {**super()._observed(), "pose": np.zeros((self.steps + 1, 3))}
 
-    gymnasium.register("tests/Grows-v0", Grows)
-    record_steps(tmp_path / "recording", "tests/Grows-v0", episodes=1)
+    gymnasium.register("tests/Widens-v0", Grows)
+    record_steps(tmp_path / "recording", "tests/Widens-v0", episodes=1)
     with pytest.raises(ExportError, match=r"no form for observation\.pose.*parquet"):
         export(tmp_path / "recording", tmp_path / "set")

@@ -63,7 +63,7 @@ def test_what_is_in_the_table_and_installed_has_the_module() -> None:
                 canonicalize_name(each.name)
                 for each in needed
                 if each.marker and any(each.marker.evaluate({"extra": extra}) for extra in advised.extras)
-            }
+            } | {canonicalize_name(advised.name)}
         else:
             names = {canonicalize_name(advised.name)}
         # Two builds of OpenCV have the same module.
