@@ -79,21 +79,21 @@ public class Session {
     equal(List.of(actions.getName(), actions.getN()), List.of("Discrete", 2L));
     equal(List.of(observations.getName(), observations.getShape()), List.of("Box", List.of(4L)));
 
-    List<Double> first = numbers(episodes.resetEnv(env, null, new ResetRequest().seed(42L)).getObservation());
-    equal(episodes.resetEnv(env, null, new ResetRequest().seed(42L)).getObservation(), first);
+    List<Double> first = numbers(episodes.resetEnv(env, null, null, new ResetRequest().seed(42L)).getObservation());
+    equal(episodes.resetEnv(env, null, null, new ResetRequest().seed(42L)).getObservation(), first);
     equal(first.size(), 4);
 
     List<Double> observation = first;
     double total = 0;
     int ended = 0;
     for (int i = 0; i < 200; i++) {
-      StepReply step = episodes.stepEnv(env, new StepRequest().action(observation.get(2) > 0 ? 1 : 0), null);
+      StepReply step = episodes.stepEnv(env, new StepRequest().action(observation.get(2) > 0 ? 1 : 0), null, null);
       equal(step.getDone(), step.getTerminated() || step.getTruncated());
       equal(step.getInfo(), Map.of());
       observation = numbers(step.getObservation());
       total += step.getReward();
       if (step.getDone()) {
-        observation = numbers(episodes.resetEnv(env, null, null).getObservation());
+        observation = numbers(episodes.resetEnv(env, null, null, null).getObservation());
         ended += 1;
       }
     }
@@ -101,9 +101,9 @@ public class Session {
     CreateEnvRequest lanes = new CreateEnvRequest().envId("CartPole-v1").numEnvs(8);
     String batch = instances.createEnv(lanes, "batch-of-" + env).getInstanceId();
     equal(instances.createEnv(lanes, "batch-of-" + env).getInstanceId(), batch);
-    Object batchFirst = batches.resetBatch(batch, null, new BatchResetRequest().seed(7L)).getObservations();
+    Object batchFirst = batches.resetBatch(batch, null, null, new BatchResetRequest().seed(7L)).getObservations();
     BatchStepRequest batchActions = new BatchStepRequest().actions(List.of(0, 1, 0, 1, 0, 1, 0, 1));
-    BatchStepReply stepped = batches.stepBatch(batch, batchActions, null);
+    BatchStepReply stepped = batches.stepBatch(batch, batchActions, null, null);
     equal(((List<?>) stepped.getObservations()).size(), 8);
     for (Object lane : (List<?>) stepped.getObservations()) {
       equal(((List<?>) lane).size(), 4);
@@ -112,14 +112,14 @@ public class Session {
     equal(stepped.getTerminated(), Collections.nCopies(8, false));
     equal(stepped.getTruncated(), Collections.nCopies(8, false));
 
-    File file = episodes.renderEnv(env, null);
+    File file = episodes.renderEnv(env, null, null);
     byte[] picture = Files.readAllBytes(file.toPath());
     byte[] signature = {(byte) 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     require(Arrays.equals(Arrays.copyOf(picture, 8), signature), "it is no PNG");
     equal(List.of(ByteBuffer.wrap(picture).getInt(16), ByteBuffer.wrap(picture).getInt(20)), List.of(600, 400));
     Files.write(Path.of(arguments[1]), picture);
 
-    Problem refused = problemOf(client, () -> episodes.stepEnv(env, new StepRequest().action(2), null));
+    Problem refused = problemOf(client, () -> episodes.stepEnv(env, new StepRequest().action(2), null, null));
     equal(List.of(refused.getStatus(), refused.getType()), List.of(400, "urn:gym-http-server:problem:invalid-action"));
 
     for (String each : List.of(env, batch)) {

@@ -41,20 +41,20 @@ async fn run(url: &str, frame: &str) -> Result<Value, Box<dyn Error>> {
     assert_eq!((actions.name.as_str(), actions.n, &actions.low), ("Discrete", Some(2), &None));
     assert_eq!((observations.name.as_str(), &observations.shape), ("Box", &Some(vec![4])));
 
-    let first = episodes_api::reset_env(&server, env, None, reset(42)).await?.observation.unwrap();
-    assert_eq!(episodes_api::reset_env(&server, env, None, reset(42)).await?.observation.as_ref(), Some(&first));
+    let first = episodes_api::reset_env(&server, env, None, None, reset(42)).await?.observation.unwrap();
+    assert_eq!(episodes_api::reset_env(&server, env, None, None, reset(42)).await?.observation.as_ref(), Some(&first));
     assert_eq!(lane_of_numbers(&first).len(), 4);
 
     let (mut observation, mut total, mut ended) = (first.clone(), 0.0, 0);
     for _ in 0..200 {
         let action = i32::from(observation[2].as_f64().unwrap() > 0.0);
-        let step = episodes_api::step_env(&server, env, StepRequest::new(Some(json!(action))), None).await?;
+        let step = episodes_api::step_env(&server, env, StepRequest::new(Some(json!(action))), None, None).await?;
         assert_eq!(step.done, step.terminated || step.truncated);
         assert!(step.info.is_empty());
         observation = step.observation.unwrap();
         total += step.reward.unwrap();
         if step.done {
-            observation = episodes_api::reset_env(&server, env, None, None).await?.observation.unwrap();
+            observation = episodes_api::reset_env(&server, env, None, None, None).await?.observation.unwrap();
             ended += 1;
         }
     }
@@ -64,20 +64,20 @@ async fn run(url: &str, frame: &str) -> Result<Value, Box<dyn Error>> {
     let batch = instances_api::create_env(&server, lanes.clone(), Some(&key)).await?.instance_id;
     assert_eq!(instances_api::create_env(&server, lanes, Some(&key)).await?.instance_id, batch);
     let seeded = BatchResetRequest { seed: Some(Some(7)), ..BatchResetRequest::new() };
-    let batch_first = batches_api::reset_batch(&server, &batch, None, Some(seeded)).await?.observations.unwrap();
+    let batch_first = batches_api::reset_batch(&server, &batch, None, None, Some(seeded)).await?.observations.unwrap();
     let batch_actions = BatchStepRequest::new(Some(json!([0, 1, 0, 1, 0, 1, 0, 1])));
-    let stepped = batches_api::step_batch(&server, &batch, batch_actions, None).await?;
+    let stepped = batches_api::step_batch(&server, &batch, batch_actions, None, None).await?;
     let batch_last = stepped.observations.unwrap();
     assert!(lane_of_numbers(&batch_last).iter().all(|lane| lane_of_numbers(lane).len() == 4));
     assert_eq!(stepped.rewards, vec![1.0; 8]);
     assert_eq!((stepped.terminated, stepped.truncated), (vec![false; 8], vec![false; 8]));
 
-    let picture = episodes_api::render_env(&server, env, None).await?.bytes().await?;
+    let picture = episodes_api::render_env(&server, env, None, None).await?.bytes().await?;
     assert_eq!(&picture[..8], b"\x89PNG\r\n\x1a\n");
     assert_eq!(picture[16..24], [600u32.to_be_bytes(), 400u32.to_be_bytes()].concat());
     std::fs::write(frame, &picture)?;
 
-    let refused = episodes_api::step_env(&server, env, StepRequest::new(Some(json!(2))), None).await.unwrap_err();
+    let refused = episodes_api::step_env(&server, env, StepRequest::new(Some(json!(2))), None, None).await.unwrap_err();
     let (status, StepEnvError::Status400(problem)) = entity(refused) else { panic!("it was no 400") };
     let problem = checked(status, problem);
 
