@@ -172,6 +172,25 @@ def test_what_generators_get_wrong_is_not_in_it() -> None:
     assert all(isinstance(link.get("requestBody", ""), str) for link in components["links"].values())
 
 
+def test_an_integer_beyond_32_bits_says_so() -> None:
+    """Generated Go has an int32 for an integer without a format, and does not compile with a larger bound."""
+    wide = set()
+
+    def look(node: Any) -> None:
+        if isinstance(node, dict):
+            if (
+                node.get("type") == "integer"
+                and max(abs(node.get(key, 0)) for key in ("minimum", "maximum")) >= 1 << 31
+            ):
+                wide.add(node.get("format"))
+            node = list(node.values())
+        for each in node if isinstance(node, list) else ():
+            look(each)
+
+    look(DOCUMENT)
+    assert wide == {"int64"}
+
+
 def test_replies_may_gain_members() -> None:
     """Each object of a reply says so, for generated Go refuses what it has no word of; three are what they are for good."""
     closed, silent = set(), set()
