@@ -20,7 +20,7 @@ Code generators shape how the document is written (`tests/languages/test_*.py` u
   default.
 - `nullable` stands only beside a `type` (`redocly lint`). A schema without a type already allows null (OpenAPI 3.0.3).
 
-What remains: of 334 warnings of Rust's generator 329 concern names that it makes of media types and five the keyword `type`,
+What remains: nearly all warnings of Rust's generator concern names that it makes of media types, the others the keywords `type` and `return`,
 none of them visible in the code. Rust's client has no null in lists and maps, so it cannot read a NaN reward of a batch. R's
 client sends an unset optional header as NULL, and R's and Perl's look for a class of values without a type.
 """

@@ -101,7 +101,7 @@ BUILDS = {
         "session.rs",
         "cargo run --quiet --manifest-path Cargo.toml -- {url} frame.png",
         # It makes a name of each media type, and a field of `type`, which is a word of the language.
-        r"[\w+]+ cannot be used as a model name\. Renamed to \w+|type cannot be used as a field/variable name\. Renamed to r#type",
+        r"[\w+]+ cannot be used as a model name\. Renamed to \w+|(?:type|return) cannot be used as a field/variable name\. Renamed to r#(?:type|return)",
         ("Cargo.toml",),
     ),
     "java": Client(
