@@ -143,15 +143,21 @@ def _refuse_rounding(numbers: Sequence[Any]) -> None:
 def _tensors(form: Tensor, values: Sequence[Any]) -> pa.Array:
     kind = arrow_type(form)
     item = pa.from_numpy_dtype(form.dtype)
+    if form.dtype.kind == "f":
+        for each in values:
+            if each is not None and each.dtype.kind in "iu" and each.dtype.itemsize == _WIDE_BYTES:
+                _refuse_rounding(each.ravel().tolist())
     if form.shape is None or 0 in form.shape:
-        rows = [None if value is None else {"shape": list(value.shape), "data": value.ravel()} for value in values]
+        # In the byte order of this machine, which Arrow asks for.
+        rows = [
+            None
+            if value is None
+            else {"shape": list(value.shape), "data": value.ravel().astype(form.dtype, copy=False)}
+            for value in values
+        ]
         return pa.array(rows, kind)
     zeros = np.zeros(form.shape, form.dtype)
     filled = [zeros if value is None else value for value in values]
-    if form.dtype.kind == "f":
-        for each in filled:
-            if each.dtype.kind in "iu" and each.dtype.itemsize == _WIDE_BYTES:
-                _refuse_rounding(each.ravel().tolist())
     flat = pa.array(np.stack(filled, dtype=form.dtype).ravel(), item)
     width = int(np.prod(form.shape))
     storage = pa.FixedSizeListArray.from_arrays(flat, width, mask=_mask(values))

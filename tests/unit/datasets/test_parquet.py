@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gym_http_server.datasets import arrow, parquet_format
@@ -142,6 +142,8 @@ VALUES = st.recursive(
 
 
 @given(st.lists(VALUES, min_size=1, max_size=4))
+@example([np.zeros((1, 2), ">f4"), np.ones((2,), ">f4")])
+@example([np.zeros((0,), ">f4")])
 @settings(max_examples=60)
 def test_a_column_holds_any_values(values: list[Any]) -> None:
     """Those of one form and of several; only integers that would be rounded beside fractions are refused."""
@@ -165,7 +167,8 @@ def test_a_column_holds_any_values(values: list[Any]) -> None:
 
 def test_an_integer_that_would_be_rounded_is_refused() -> None:
     """A column with fractions has no equal of it; alone it has one."""
-    for values in ([0.5, 2**53 + 1], [np.zeros(1), np.array([2**53 + 1])]):
+    several = [np.zeros((1, 1)), np.array([2**53 + 1])]
+    for values in ([0.5, 2**53 + 1], [np.zeros(1), np.array([2**53 + 1])], several):
         with pytest.raises(ExportError, match=r"9007199254740993 .* rounded"):
             arrow_array(merged(*map(form_of, values)), values)
     assert arrow_array(form_of(2**53 + 1), [2**53 + 1])[0].as_py() == 2**53 + 1
