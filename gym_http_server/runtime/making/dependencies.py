@@ -158,10 +158,10 @@ def pip_command(*requirements: str, python: str = "python") -> str:
     """Return the shell command that installs requirements.
 
     Args:
-        *requirements: pip requirements.
+        *requirements: pip requirements; several modules may have the same.
         python: the interpreter. Clients must not see the path of the server's own.
     """
-    return f"{shlex.quote(python)} -m pip install {' '.join(map(shlex.quote, requirements))}"
+    return f"{shlex.quote(python)} -m pip install {' '.join(map(shlex.quote, dict.fromkeys(requirements)))}"
 
 
 def missing_module(module: str, directory: str) -> str:

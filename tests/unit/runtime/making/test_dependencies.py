@@ -50,6 +50,12 @@ def test_every_extra_that_is_advised_is_one_of_gymnasium() -> None:
     } <= set(extras)
 
 
+def test_a_requirement_of_several_modules_is_named_once() -> None:
+    """Minari and h5py come with one requirement."""
+    command = pip_command("minari[hdf5]", "pyarrow", "minari[hdf5]")
+    assert command == "python -m pip install 'minari[hdf5]' pyarrow"
+
+
 def test_what_is_in_the_table_and_installed_has_the_module() -> None:
     """A module's package is the one that pip installed it with."""
     owners = importlib.metadata.packages_distributions()
