@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 import threading
 from dataclasses import asdict, dataclass, field, replace
@@ -32,6 +33,8 @@ SCORES: Final = ("episodes", "total_steps", "mean_return", "best_mean_return")
 
 _MAX_TEXT_CHARACTERS: Final = 2000
 _MAX_LIBRARIES: Final = 100
+_MAX_STAMP: Final = 10**20 - 1
+"""Year to microsecond in 20 digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +146,24 @@ class Verifications:
             UploadTargetError: the target refuses.
         """
         now = datetime.now(UTC)
-        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         reason = verification.reason and verification.reason[:_MAX_TEXT_CHARACTERS]
-        kept = replace(verification, verified_at=now, scores=scores_of(evaluation), reason=reason)
+        to_milliseconds = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        kept = replace(verification, verified_at=to_milliseconds, scores=scores_of(evaluation), reason=reason)
         text = json.dumps({**kept.to_json(), "scores": kept.scores}, indent=2, allow_nan=False).encode() + b"\n"
-        path = f"{folder}/verification.{now:%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.json"
+        path = self._path_after(folder, now)
         self._target.add(path, text)
         with self._lock:
             self._names[folder] = path
             self._known[path] = kept
         return kept
+
+    def _path_after(self, folder: str, now: datetime) -> str:
+        """Return a path that sorts after the newest verdict's, also where the clock stood still or went back."""
+        with self._lock:
+            newest = self._names.get(folder, "")
+        digits = "".join(re.findall("[0-9]", newest.rpartition("/")[2].rpartition("-")[0]))
+        stamp = str(min(max(int(f"{now:%Y%m%d%H%M%S%f}"), int(digits or 0) + 1), _MAX_STAMP))
+        return f"{folder}/verification.{stamp[:8]}T{stamp[8:14]}.{stamp[14:]}-{secrets.token_hex(4)}.json"
 
     def _read(self, path: str) -> Verification | None:
         try:

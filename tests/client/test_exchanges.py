@@ -226,6 +226,7 @@ def test_a_late_answer_is_never_read_as_that_of_the_next_request(loopback, monke
             client.step_env("a1", 0)
         client._transport._timeout = WAIT_SECONDS
         assert client.get_health() == {"status": "ok"}
+    assert loopback.has_read(2)
     assert sorted(request.connection for request in loopback.requests) == [1, 2]
 
 
@@ -241,6 +242,7 @@ def test_an_interrupted_request_gives_up_its_connection(loopback, client, monkey
         with pytest.raises(KeyboardInterrupt):
             client.step_env("a1", 0)
     assert client.get_health() == {"status": "ok"}
+    assert loopback.has_read(2)
     assert sorted(request.connection for request in loopback.requests) == [1, 2]
 
 

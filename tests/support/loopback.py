@@ -46,6 +46,7 @@ class Loopback:
     pause: float = 0.0
     requests: list[Request] = field(default_factory=list)
     closed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    _read: threading.Condition = field(default_factory=threading.Condition)
     _sockets: list[socket.socket] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -66,6 +67,11 @@ class Loopback:
             thread.join(WAIT_SECONDS)
             assert not thread.is_alive()
         self._listener.close()
+
+    def has_read(self, count):
+        """Wait until so many requests were read: one that nobody waits for may be read after the next one's reply."""
+        with self._read:
+            return self._read.wait_for(lambda: len(self.requests) >= count, WAIT_SECONDS)
 
     def _start(self, target, *arguments):
         thread = threading.Thread(target=target, args=arguments)
@@ -96,7 +102,9 @@ class Loopback:
                     headers[name.lower()] = value.strip()
                 body = b"" if self.resets_at(headers) else stream.read(int(headers.get("content-length", 0)))
                 request = Request(number, method, path, headers, body)
-                self.requests.append(request)
+                with self._read:
+                    self.requests.append(request)
+                    self._read.notify_all()
                 data = self.answer(request)
                 if data is None:
                     break

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 import pytest
 
 from gym_http_server.config import Settings
 from gym_http_server.errors import NoTrajectoriesError, UploadTargetError
+from gym_http_server.results import verifications
 from gym_http_server.results.evaluated_trajectories import EvaluatedTrajectories
 from gym_http_server.results.evaluation import Evaluation
 from gym_http_server.results.scoreboard import Results
@@ -46,6 +48,29 @@ def test_the_newest_verdict_counts_for_every_server(results: Results, evaluation
         assert (verification.state, verification.done, verification.libraries) == (VERIFIED, 3, {"python": "3.12"})
     assert later.best(verified=True) == [evaluation]
     assert (folder_of(evaluation, tmp_path) / "evaluation.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("seconds", [0, -3600], ids=["stands-still", "goes-back"])
+def test_a_later_verdict_counts_whatever_the_clock_says(
+    results: Results, evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    """Files of verdicts sort in the order in which they were kept."""
+    times = iter(datetime(2026, 11, 23, 9, tzinfo=UTC) + timedelta(seconds=seconds * n) for n in range(5))
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:  # noqa: ARG003 - the signature is that of datetime
+            return cast("Self", next(times))
+
+    monkeypatch.setattr(verifications, "datetime", Clock)
+    for number in range(5):
+        results.keep_verification(evaluation, Verification(DIFFERENT, done=number))
+    monkeypatch.undo()
+    later = Results(Settings(results_root=(str(tmp_path),)))
+    assert later.evaluations()
+    newest = later.verification(evaluation)
+    assert newest is not None
+    assert newest.done == 4
 
 
 GOOD = {"state": "verified", "done": 3, "total": 3, "libraries": {}, "verified_at": "2026-11-23T09:31:12.345Z"}
