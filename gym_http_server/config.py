@@ -17,6 +17,9 @@ MIB = 1024 * 1024
 FACTORY = re.compile(r"[^\s=]+=[\w.]+:[\w.]+")
 """Matches a value of `--env`."""
 
+SHARD = re.compile(r"[0-9a-f]{3}")
+"""Matches a value of `--shard`."""
+
 
 def can_fork() -> bool:
     """Return whether this platform can run the `process` engine, which needs fork and descriptor passing."""
@@ -195,6 +198,10 @@ class Settings:
     )
     log_format: str = setting("text", "Whether a line of the log is text or a JSON object.", choices=("text", "json"))
     access_log: bool = setting(False, "Log each request.")
+    shard: str = setting(
+        "",
+        "Three hex digits that the ids of instances begin with, so that a router of several servers knows whose they are.",
+    )
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -223,6 +230,8 @@ class Settings:
         for source in self.env:
             if not FACTORY.fullmatch(source):
                 raise ValueError(f"env is {source!r} and must be ID=MODULE:CALLABLE, such as Shop-v0=my_envs:make_shop")
+        if self.shard and not SHARD.fullmatch(self.shard):
+            raise ValueError(f"shard is {self.shard!r} and must be three hex digits, such as 01f")
         for name in self.pass_variable:
             if name.startswith(ENVIRONMENT_PREFIX):
                 raise ValueError(f"pass_variable is {name!r}, which is the server's own and never passed")

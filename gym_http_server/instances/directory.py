@@ -209,6 +209,7 @@ class Instances:
         return UnknownInstanceError.of(instance_id) if reaped is None else copy.copy(reaped)
 
     def _new_id(self) -> str:
-        while (instance_id := secrets.token_hex(4)) in self._live:
+        shard = self._settings.shard
+        while (instance_id := shard + secrets.token_hex(4)[len(shard) :]) in self._live:
             pass
         return instance_id
