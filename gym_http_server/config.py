@@ -227,6 +227,9 @@ class Settings:
                 "max_memory_per_env needs /proc, which tells of the memory of other processes and which this platform "
                 "does not have: leave it at 0"
             )
+        self._check_texts()
+
+    def _check_texts(self) -> None:
         for source in self.env:
             if not FACTORY.fullmatch(source):
                 raise ValueError(f"env is {source!r} and must be ID=MODULE:CALLABLE, such as Shop-v0=my_envs:make_shop")
