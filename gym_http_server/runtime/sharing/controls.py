@@ -2,11 +2,14 @@
 
 `get_keys_to_action` is that of `gymnasium.utils.play`: a dict from keys to the action that they give together. Keys are letters or
 key codes of pygame, alone or in a tuple; no key gives the action of doing nothing. `get_action_meanings` is that of the Atari
-environments. Keys are answered by the names that browsers give them (https://www.w3.org/TR/uievents-key/).
+environments; others have an enumeration `actions`, as MiniGrid's do. Keys are answered by the names that browsers give them
+(https://www.w3.org/TR/uievents-key/).
 """
 
 from __future__ import annotations
 
+import enum
+import inspect
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -17,6 +20,7 @@ from ..values.codec import contains, encoder
 
 MAX_KEYS: Final = 1024
 MAX_TEXT_CHARS: Final = 100
+MAX_DOCUMENTATION_CHARS: Final = 20_000
 
 _ARROWS: Final = ("ArrowUp", "ArrowDown", "ArrowRight", "ArrowLeft")
 _NAMES: Final = {
@@ -45,11 +49,29 @@ def controls(environment: Any, space: Any) -> dict[str, Any]:
         plain = encode(operator.index(action) if hasattr(action, "__index__") and np.ndim(action) == 0 else action)
         if names is not None and contains(space, plain):
             keys.append({"keys": names, "action": plain})
-    meanings = _told(inner, "get_action_meanings")
+    meanings = [str(meaning)[:MAX_TEXT_CHARS] for meaning in _meanings(inner, space)]
+    return {"keys": keys, "meanings": meanings, **_documentation(inner)}
+
+
+def _meanings(environment: Any, space: Any) -> Sequence[Any]:
     count = getattr(space, "n", None)
+    meanings = _told(environment, "get_action_meanings")
+    actions = getattr(environment, "actions", None)
+    if meanings is None and isinstance(actions, type) and issubclass(actions, enum.Enum):
+        names = {each.value: each.name for each in actions}
+        meanings = [names[value] for value in range(len(names)) if value in names]
     if not isinstance(meanings, Sequence) or isinstance(meanings, str) or len(meanings) != count:
-        meanings = ()
-    return {"keys": keys, "meanings": [str(meaning)[:MAX_TEXT_CHARS] for meaning in meanings]}
+        return ()
+    return meanings
+
+
+def _documentation(environment: Any) -> dict[str, str]:
+    kind = type(environment)
+    text = kind.__doc__
+    # The classes of this package stand for environments that are elsewhere.
+    if not isinstance(text, str) or kind.__module__.startswith("gym_http_server."):
+        return {}
+    return {"documentation": inspect.cleandoc(text)[:MAX_DOCUMENTATION_CHARS]}
 
 
 def _told(environment: Any, method: str) -> Any:

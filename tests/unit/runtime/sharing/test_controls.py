@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 import gymnasium
@@ -60,3 +61,24 @@ def test_what_is_told_wrongly_is_left_out(wrong: Any) -> None:
 def test_there_is_a_meaning_for_each_action_or_none(meanings: Any, found: list[str]) -> None:
     """A list of another length belongs to other actions."""
     assert controls(Told({}, meanings), Discrete(2))["meanings"] == found
+
+
+def test_an_enumeration_of_actions_gives_their_meanings() -> None:
+    """MiniGrid's environments have an IntEnum `actions`."""
+    environment = Told({})
+    environment.actions = enum.IntEnum("Actions", [("left", 0), ("right", 1)])
+    assert controls(environment, Discrete(2))["meanings"] == ["left", "right"]
+    assert controls(environment, Discrete(3))["meanings"] == []
+
+
+def test_the_docstring_of_the_class_is_told() -> None:
+    """Without its indentation; not the one of a base class, which says nothing of this environment."""
+
+    class Documented(Told):
+        """First line.
+
+        Second.
+        """
+
+    assert controls(Documented({}), Discrete(2))["documentation"] == "First line.\n\nSecond."
+    assert "documentation" not in controls(Told({}), Discrete(2))
