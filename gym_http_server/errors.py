@@ -36,6 +36,8 @@ GymHttpServerError
 ├── KeyReusedError                  an idempotency key was used with another request before
 ├── TooManyLanesError               a batch is to have more lanes than a setting allows
 ├── OutOfResourcesError             the system gives no further process, descriptor or memory
+├── NoShardError                    no shard of the cluster takes another instance, and none can be started
+├── ShardUnreachableError           a shard of the cluster does not answer
 ├── RuntimeDefectError              code of this project failed beside an environment
 ├── EnvironmentFailure              the environment, third-party code, did something wrong
 │   ├── EnvironmentRaisedError      it raised an exception; the instance is still usable
@@ -364,6 +366,32 @@ class OutOfResourcesError(GymHttpServerError):
         return cls(
             f"there is no room for another environment ({reason}): close some, or raise the limits that the server runs "
             "under (ulimit -n for descriptors, ulimit -u for processes)"
+        )
+
+
+class NoShardError(GymHttpServerError):
+    """No shard of the cluster takes another instance, and none can be started."""
+
+    @classmethod
+    def of(cls, reason: str) -> NoShardError:
+        """Return the error with the reason, such as that no node has room."""
+        return cls(
+            f"the cluster takes no further instance: {reason}; close some instances or add a node, and try again, or ask its "
+            "operator"
+        )
+
+
+class ShardUnreachableError(GymHttpServerError):
+    """A shard of the cluster does not answer."""
+
+    @classmethod
+    def of(cls, shard: str, reason: str, *, was_sent: bool) -> ShardUnreachableError:
+        """Return the error for a shard's prefix and the reason; `was_sent` if it may have got the request."""
+        what = "whether it executed the request is not known" if was_sent else "the request was not executed"
+        return cls(
+            f"shard {shard} of the cluster does not answer: {reason}; {what}; ask for the state of the instance (getEnv), and if "
+            "it is lost, create another",
+            shard=shard,
         )
 
 

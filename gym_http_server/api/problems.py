@@ -61,6 +61,8 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.TooManyVerificationsError: 429,
     errors.KeyReusedError: 422,
     errors.OutOfResourcesError: 503,
+    errors.NoShardError: 503,
+    errors.ShardUnreachableError: 502,
     errors.RuntimeDefectError: 502,
     errors.EnvironmentFailure: 502,
     errors.EnvironmentRaisedError: 502,
