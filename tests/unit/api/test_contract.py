@@ -229,8 +229,8 @@ STATUSES = {
     422: "KeyReused",
     429: "TooManyInstances TooManySnapshots TooManyVerifications",
     500: "Start Address EngineUnavailable InterpreterOption ImportFailed Access ResultsRoot TargetUnavailable GymHttpServer",
-    502: "UploadTarget InquiryFailed RuntimeDefect EnvironmentRaised EnvironmentResult EnvironmentDied EnvironmentFailure",
-    503: "OutOfResources",
+    502: "ShardUnreachable UploadTarget InquiryFailed RuntimeDefect EnvironmentRaised EnvironmentResult EnvironmentDied EnvironmentFailure",
+    503: "NoShard OutOfResources",
     504: "FileSystemTimeout CallTimeout RolloutTimeout",
     507: "RecordingFailed",
 }
