@@ -10,6 +10,7 @@ from .http.address import DEFAULT_PORT
 from .http.body import json_body, json_value, msgpack_body
 from .http.layout import LayoutReader
 from .http.problem import ServerProblem
+from .http.routes import Routes
 from .http.transport import JSON, MAX_RETRIES, MSGPACK, Transport
 from .keeper import LEASE_SECONDS, Keeper, keeper_of
 from .legacy import LegacyMethods
@@ -42,6 +43,9 @@ class Client(Remade, LegacyMethods):
     killed, they are closed within 5 minutes. With `create_env(…, lease=None)` an instance outlives this process.
     Copies and unpickled clients are new clients of the same server.
 
+    The router of a cluster tells where an instance lives. This client then calls it there without the router, as long as it
+    is reached and answers.
+
     Args:
         url: the server's address; a path in it is put before every operation's path.
         api_key: sent with every request as `Authorization: Bearer …`.
@@ -68,6 +72,8 @@ class Client(Remade, LegacyMethods):
         retries: int = MAX_RETRIES,
     ) -> None:
         self._transport = Transport(url, api_key, timeout, retries)
+        self._routes = Routes(self._transport)
+        self._exchange: Callable[..., bytes | bytearray] = self._transport.exchange
         self._api_key = api_key
         self._packed = packed
         self._readers: dict[str, LayoutReader] = {}
@@ -95,14 +101,20 @@ class Client(Remade, LegacyMethods):
         self.keeper.renew(instance_id, lease)
 
     def _note_end(self, instance_id: str) -> None:
+        self._routes.remove(instance_path(instance_id, "/"))
         self.keeper.forget(instance_id)
 
+    def _note_place(self, instance_id: str, url: str, key: str | None) -> None:
+        self._routes.add(instance_path(instance_id, "/"), url, key)
+        self._exchange = self._routes.exchange
+
     def _note_hold(self, instance_id: str, token: str | None) -> None:
-        self._transport.hold(instance_path(instance_id, "/"), token)
+        self._routes.hold(instance_path(instance_id, "/"), token)
 
     def close(self) -> None:
         """Close the connections of all threads; instances on the server stay. A later call opens a new connection."""
         self._transport.close()
+        self._routes.close()
 
     def _call(
         self,
@@ -119,7 +131,7 @@ class Client(Remade, LegacyMethods):
         if hot and self._packed:
             media_type, encode, decode = MSGPACK, msgpack_body, self._reader(path)
         content = None if body is None else encode(body)
-        reply = self._transport.exchange(
+        reply = self._exchange(
             method, path, content, media_type=media_type, accept=media_type, repeatable=repeatable, keyed=keyed
         )
         try:
@@ -139,4 +151,4 @@ class Client(Remade, LegacyMethods):
         return reader.read
 
     def _file(self, path: str, media_type: str) -> bytes:
-        return bytes(self._transport.exchange("GET", path, accept=media_type, repeatable=True))
+        return bytes(self._exchange("GET", path, accept=media_type, repeatable=True))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import select
 import socket
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...support.waiting import READABLE, Waiter
 from .reply import BrokenError, EndedError, HttpReply, ReplyReader
@@ -29,9 +30,17 @@ AWAKE_SECONDS = 1e-3
 """Time that a request stays awake for its reply if the last reply came that fast; sleeping costs a step 50 to 100 µs."""
 _MAX_LIMIT_SECONDS = 1 << 30
 _CLOSED = "the client was closed meanwhile"
+_MAX_UNANSWERED_PROBES: Final = 3
 
 _open_sockets: set[socket.socket] = set()
 """Keeps sockets alive until they are closed: garbage collection may finalize a socket before its `Connection`, with a warning."""
+
+
+class SilentError(ConnectionError):
+    """The peer's machine acknowledges nothing any more: it is off, or the network to it is."""
+
+    def __init__(self) -> None:
+        super().__init__("the machine does not answer any more")
 
 
 class Connection:
@@ -42,12 +51,16 @@ class Connection:
         tls: None for a plain connection.
         timeout: seconds to wait for each reply, and for the connection if that is less than `CONNECT_TIMEOUT_SECONDS`;
             None waits for ever.
+        silence: seconds to wait for the connection, and later for the peer's machine to acknowledge what was sent, which a
+            living one does however long the reply takes; None waits as long as the system does.
 
     Raises:
         OSError: the server cannot be reached.
     """
 
-    def __init__(self, address: Address, tls: ssl.SSLContext | None, timeout: float | None) -> None:
+    def __init__(
+        self, address: Address, tls: ssl.SSLContext | None, timeout: float | None, silence: float | None = None
+    ) -> None:
         self._socket: socket.socket | None = None
         self._timeout = timeout
         self.pid = os.getpid()
@@ -55,11 +68,15 @@ class Connection:
         self._first_bytes = _FIRST_READ_BYTES
         self._received_at = 0.0
         # A host that drops packets should fail sooner than an environment may take to answer.
-        connect_timeout = CONNECT_TIMEOUT_SECONDS if timeout is None else min(timeout, CONNECT_TIMEOUT_SECONDS)
+        connect_timeout = min(
+            timeout or CONNECT_TIMEOUT_SECONDS, silence or CONNECT_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
+        )
         plain = socket.create_connection((address.host, address.port), connect_timeout)
         try:
             # Nagle's algorithm would delay the end of a long request until its beginning is acknowledged.
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if silence is not None:
+                _notice_silence(plain, silence)
             connected = plain if tls is None else tls.wrap_socket(plain, server_hostname=address.host)
             self._has_kernel_timeouts = tls is None and sys.platform != "win32"
             # The process is woken once for a whole body; the kernel's time-out ends this wait, too.
@@ -115,6 +132,10 @@ class Connection:
             connected.sendall(data)
         except BlockingIOError:
             raise TimeoutError("timed out") from None
+        except TimeoutError as error:
+            if error.errno == errno.ETIMEDOUT:
+                raise SilentError from error
+            raise
 
     def receive(self) -> HttpReply:
         """Return the reply to the request that was sent, without interim replies.
@@ -122,6 +143,7 @@ class Connection:
         Raises:
             EndedError: the connection ended before the reply.
             BrokenError: it ended in the middle of the reply, or the reply is not HTTP.
+            SilentError: the peer's machine acknowledges nothing any more.
             TimeoutError: the whole reply did not come in time.
         """
         connected, reader = self._socket, self._reader
@@ -150,6 +172,8 @@ class Connection:
         except BlockingIOError:
             raise TimeoutError("timed out") from None
         except TimeoutError as error:
+            if error.errno == errno.ETIMEDOUT:
+                raise SilentError from error
             raise TimeoutError(str(error)) from None
         except OSError as error:
             kind = BrokenError if reader.has_begun else EndedError
@@ -176,6 +200,22 @@ class Connection:
         connected.settimeout(None)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
+def _notice_silence(connected: socket.socket, seconds: float) -> None:
+    """Have the system end a connection whose peer acknowledges neither data nor probes."""
+    interval = max(int(seconds / _MAX_UNANSWERED_PROBES), 1)
+    options = {
+        "TCP_KEEPIDLE": interval,
+        "TCP_KEEPALIVE": interval,  # its name on macOS
+        "TCP_KEEPINTVL": interval,
+        "TCP_KEEPCNT": _MAX_UNANSWERED_PROBES,
+        "TCP_USER_TIMEOUT": int(seconds * 1e3),
+    }
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in options.items():
+        if hasattr(socket, name):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _close_sockets() -> None:

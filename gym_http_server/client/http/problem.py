@@ -17,13 +17,15 @@ class ServerConnectionError(ConnectionError):
 
     Attributes:
         is_harmless: the server cannot have executed the request.
+        is_silence: the machine, or the network to it, does not answer at all.
     """
 
     __module__ = _PUBLIC_MODULE
 
-    def __init__(self, text: str, *, is_harmless: bool = False) -> None:
+    def __init__(self, text: str, *, is_harmless: bool = False, is_silence: bool = False) -> None:
         super().__init__(text)
         self.is_harmless = is_harmless
+        self.is_silence = is_silence
 
 
 class ServerProblem(Exception):

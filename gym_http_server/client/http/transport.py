@@ -24,7 +24,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from .address import DEFAULT_PORT, Address
-from .connection import Connection
+from .connection import Connection, SilentError
 from .problem import ServerConnectionError, ServerProblem
 from .reply import BrokenError, EndedError, HttpReply
 
@@ -51,18 +51,21 @@ class Transport:
 
     Args:
         url, api_key, timeout, retries: as for `Client`.
+        silence: as for `Connection`; a machine that does not answer is not tried again.
 
     Raises:
         ValueError: `url` is not the address of a server, or `api_key` cannot be in a header.
     """
 
-    def __init__(self, url: str, api_key: str | None, timeout: float | None, retries: int) -> None:
+    def __init__(
+        self, url: str, api_key: str | None, timeout: float | None, retries: int, *, silence: float | None = None
+    ) -> None:
         self._address = Address.of(url)
         if retries < 0:
             raise ValueError(f"retries is {retries}, expected 0 or more")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"the timeout is {timeout}, expected seconds above 0, or None to wait for ever")
-        self._retries, self._timeout = retries, timeout
+        self.retries, self._timeout, self._silence = retries, timeout, silence
         # Requests.
         self._keys = _IdempotencyKeys()
         self._common_fields = (
@@ -72,6 +75,8 @@ class Transport:
         self._heads: dict[tuple[str, str, str, str | None], bytes] = {}
         self._holds: dict[str, str] = {}
         """Tokens of held instances by the path before their operations."""
+        self._instance_keys: dict[str, str] = {}
+        """Keys of instances by the path before their operations."""
         # Connections.
         self._tls: ssl.SSLContext | None = _tls() if self._address.is_secure else None
         self._local = _Local()
@@ -84,6 +89,20 @@ class Transport:
         """The server's address, without a final slash."""
         return self._address.url
 
+    @property
+    def timeout(self) -> float | None:
+        """Seconds to wait for an answer; None waits for ever."""
+        return self._timeout
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether requests are encrypted."""
+        return self._address.is_secure
+
+    def new_key(self) -> bytes:
+        """Return a new field `Idempotency-Key`, with its line break."""
+        return self._keys.new(_pid)
+
     def exchange(
         self,
         method: str,
@@ -94,6 +113,7 @@ class Transport:
         accept: str = JSON,
         repeatable: bool = False,
         keyed: bool = False,
+        key: bytes = b"",
     ) -> bytes | bytearray:
         """Send a request and return the body of the reply, in a buffer of its own where it is large.
 
@@ -105,6 +125,7 @@ class Transport:
             accept: the media type to ask for.
             repeatable: as for `OperationBase._call`.
             keyed: as for `OperationBase._call`.
+            key: the field `Idempotency-Key`; by default a new one.
 
         Raises:
             ServerProblem: the server answered with an error.
@@ -112,8 +133,8 @@ class Transport:
             TimeoutError: no answer came in time; the server may still be executing the request.
         """
         pid = _pid
-        data = self._request(method, path, content, media_type, accept, self._keys.new(pid) if keyed else b"")
-        can_repeat = (repeatable or keyed) and self._retries > 0
+        data = self._request(method, path, content, media_type, accept, key or (self._keys.new(pid) if keyed else b""))
+        can_repeat = (repeatable or keyed) and self.retries > 0
         attempts = 0
         while True:
             try:
@@ -125,7 +146,9 @@ class Transport:
                 break
             except ServerConnectionError as error:
                 self._drop_connection()
-                if attempts == self._retries or not (error.is_harmless or repeatable or keyed):
+                if attempts == self.retries or not (error.is_harmless or repeatable or keyed):
+                    raise
+                if error.is_silence and self._silence is not None:
                     raise
             except BaseException:
                 # After an interrupted exchange too (Ctrl-C): the next request must not read its answer.
@@ -146,6 +169,16 @@ class Transport:
             # New objects: other threads may be reading or filling the old ones.
             held = {**self._holds, path: token}
             self._holds = {each: its for each, its in held.items() if its is not None}
+            self._heads = {}
+
+    def held(self, path: str) -> str | None:
+        """Return the token that `hold` was given for `path`."""
+        return self._holds.get(path)
+
+    def authorize(self, path: str, api_key: str) -> None:
+        """Send a key with every request whose path begins with `path`, the path before the operations of an instance."""
+        if self._instance_keys.get(path) != api_key:
+            self._instance_keys = {**self._instance_keys, path: _token(api_key)}
             self._heads = {}
 
     def close(self) -> None:
@@ -173,6 +206,9 @@ class Transport:
     def _head(self, method: str, path: str, accept: str, media_type: str | None) -> bytes:
         head = f"{method} {self._address.prefix}{path} HTTP/1.1\r\n{self._common_fields}Accept: {accept}\r\n"
         head += "".join(f"Instance-Hold: {token}\r\n" for held, token in self._holds.items() if path.startswith(held))
+        head += "".join(
+            f"Authorization: Bearer {key}\r\n" for its, key in self._instance_keys.items() if path.startswith(its)
+        )
         if media_type is not None:
             return f"{head}Content-Type: {media_type}\r\nContent-Length: ".encode()
         return head.removesuffix("\r\n").encode() if method == "GET" else f"{head}Content-Length: 0".encode()
@@ -181,13 +217,14 @@ class Transport:
         """Replace this thread's connection."""
         self._drop_connection()
         try:
-            connection = Connection(self._address, self._tls, self._timeout)
+            connection = Connection(self._address, self._tls, self._timeout, self._silence)
         except OSError as error:
             port = "" if self._address.port == DEFAULT_PORT else f" --port {self._address.port}"
             raise ServerConnectionError(
                 f"cannot connect to {self.url} ({error.strerror or error}): is the server running there? "
                 f"This starts one: gym-http-server{port}",
                 is_harmless=True,
+                is_silence=not isinstance(error, ConnectionRefusedError),
             ) from error
         self._local.connection = connection
         with self._lock:
@@ -222,7 +259,9 @@ class Transport:
             if not isinstance(error, EndedError):
                 ended = f"the connection failed ({error})"
             raise ServerConnectionError(
-                f"{method} {self.url}{path}: {ended}; {doubt}", is_harmless=not sent_whole
+                f"{method} {self.url}{path}: {ended}; {doubt}",
+                is_harmless=not sent_whole,
+                is_silence=isinstance(error, SilentError),
             ) from error
         return reply if sent_whole else reply._replace(is_kept=False)
 

@@ -19,6 +19,9 @@ class OperationBase(ABC):
     def _note_lease(self, instance_id: str, lease: float) -> None:  # noqa: B027 -- optional
         """Called when an instance was created with a lease, in seconds."""
 
+    def _note_place(self, instance_id: str, url: str, key: str | None) -> None:  # noqa: B027 -- optional
+        """Called when an instance was created that can be reached directly, with the address and the key for it."""
+
     def _note_end(self, instance_id: str) -> None:  # noqa: B027 -- optional
         """Called when an instance was closed."""
 

@@ -60,6 +60,7 @@ class InstanceMethods(OperationBase):
 
         Returns:
             `instance_id`, the served `env_id`, `library` with its version, and `interpreter` unless it is the server's own.
+            From the router of a cluster also `url`, where the instance can be reached directly, and its `key` there.
         """
         if lease is ...:
             lease = self._default_lease
@@ -85,6 +86,8 @@ class InstanceMethods(OperationBase):
         created = self._call("POST", "/v1/envs/", body, keyed=True)
         if isinstance(lease, int | float):
             self._note_lease(created["instance_id"], lease)
+        if "url" in created:
+            self._note_place(created["instance_id"], created["url"], created.get("key"))
         return created
 
     def list_envs(self) -> dict[str, str]:
