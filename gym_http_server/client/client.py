@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 from .copies import Remade
 from .http.address import DEFAULT_PORT
 from .http.body import json_body, json_value, msgpack_body
+from .http.direct import DirectTransport
 from .http.layout import LayoutReader
 from .http.problem import ServerProblem
-from .http.routes import Routes
 from .http.transport import JSON, MAX_RETRIES, MSGPACK, Transport
 from .keeper import LEASE_SECONDS, Keeper, keeper_of
 from .legacy import LegacyMethods
@@ -72,7 +72,7 @@ class Client(Remade, LegacyMethods):
         retries: int = MAX_RETRIES,
     ) -> None:
         self._transport = Transport(url, api_key, timeout, retries)
-        self._routes = Routes(self._transport)
+        self._direct = DirectTransport(self._transport)
         self._exchange: Callable[..., bytes | bytearray] = self._transport.exchange
         self._api_key = api_key
         self._packed = packed
@@ -101,20 +101,20 @@ class Client(Remade, LegacyMethods):
         self.keeper.renew(instance_id, lease)
 
     def _note_end(self, instance_id: str) -> None:
-        self._routes.remove(instance_path(instance_id, "/"))
+        self._direct.remove(instance_path(instance_id, "/"))
         self.keeper.forget(instance_id)
 
     def _note_place(self, instance_id: str, url: str, key: str | None) -> None:
-        self._routes.add(instance_path(instance_id, "/"), url, key)
-        self._exchange = self._routes.exchange
+        self._direct.add(instance_path(instance_id, "/"), url, key)
+        self._exchange = self._direct.exchange
 
     def _note_hold(self, instance_id: str, token: str | None) -> None:
-        self._routes.hold(instance_path(instance_id, "/"), token)
+        self._direct.hold(instance_path(instance_id, "/"), token)
 
     def close(self) -> None:
         """Close the connections of all threads; instances on the server stay. A later call opens a new connection."""
         self._transport.close()
-        self._routes.close()
+        self._direct.close()
 
     def _call(
         self,

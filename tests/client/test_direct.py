@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gym_http_server.client import Client, InstanceHeld, RemoteEnv, RemoteVectorEnv, ServerConnectionError
-from gym_http_server.client.http import routes
+from gym_http_server.client.http import direct
 from gym_http_server.client.http.transport import Transport
 
 from ..conftest import start
@@ -32,7 +32,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _unknown_hosts(monkeypatch):
-    monkeypatch.setattr(routes, "_hosts", {})
+    monkeypatch.setattr(direct, "_hosts", {})
 
 
 class Router(ReverseProxy):
@@ -102,6 +102,20 @@ def test_operations_of_an_instance_go_to_its_server(server):
     assert router.seen[-1] == ("GET", "/v1/envs/")
 
 
+def test_nothing_is_kept_of_closed_instances(server):
+    """A client may make thousands, and its connections to a server that has none of them are closed."""
+    with Router(server, server.url) as router, Client(router.url) as client:
+        kept, closed = (client.create_env("CartPole-v1")["instance_id"] for _ in range(2))
+        for env in (kept, closed):
+            client.reset_env(env)
+        client.close_env(closed)
+        [transport] = client._direct._transports.values()
+        assert list(transport._instance_fields) == list(client._direct._routes) == [f"/v1/envs/{kept}/"]
+        client.close_env(kept)
+        del transport
+        assert not client._direct._transports
+
+
 @pytest.mark.parametrize("kind", ["single", "batch"])
 def test_environments_of_gymnasium_step_directly(server, kind):
     """With the same trajectory as without a router."""
@@ -156,7 +170,7 @@ def test_where_nobody_answers_requests_go_to_the_router(server, unreachable):
 
 def test_a_host_that_drops_packets_is_tried_once(server, monkeypatch):
     """By all clients of a process."""
-    monkeypatch.setattr(routes, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(direct, "SILENCE_SECONDS", 0.3)
     with contextlib.ExitStack() as stack:
         full = stack.enter_context(socket.create_server(("127.0.0.2", 0), backlog=0))
         for _ in range(2):  # nobody accepts these, so that no other fits
@@ -216,7 +230,7 @@ def test_without_repetitions_a_lost_step_is_told_and_the_next_goes_to_the_router
 
 def test_a_router_behind_tls_is_not_left_for_a_server_without():
     """What was asked to be encrypted stays so."""
-    kept = routes.Routes(Transport("https://127.0.0.1", None, WAIT_SECONDS, 0))
+    kept = direct.DirectTransport(Transport("https://127.0.0.1", None, WAIT_SECONDS, 0))
     kept.add("/v1/envs/01f00001/", "http://127.0.0.1:1", None)
     assert kept._routes == {}
 

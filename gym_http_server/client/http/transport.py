@@ -73,10 +73,8 @@ class Transport:
             + ("" if api_key is None else f"Authorization: Bearer {_token(api_key)}\r\n")
         )
         self._heads: dict[tuple[str, str, str, str | None], bytes] = {}
-        self._holds: dict[str, str] = {}
-        """Tokens of held instances by the path before their operations."""
-        self._instance_keys: dict[str, str] = {}
-        """Keys of instances by the path before their operations."""
+        self._instance_fields: dict[str, dict[str, str]] = {}
+        """Further fields of requests for an instance, by the path before its operations."""
         # Connections.
         self._tls: ssl.SSLContext | None = _tls() if self._address.is_secure else None
         self._local = _Local()
@@ -165,20 +163,23 @@ class Transport:
 
     def hold(self, path: str, token: str | None) -> None:
         """Send a token in the header `Instance-Hold` with every request whose path begins with `path`; None sends none."""
-        if self._holds.get(path) != token:
-            # New objects: other threads may be reading or filling the old ones.
-            held = {**self._holds, path: token}
-            self._holds = {each: its for each, its in held.items() if its is not None}
-            self._heads = {}
+        self._set_field(path, "Instance-Hold", token)
 
     def held(self, path: str) -> str | None:
         """Return the token that `hold` was given for `path`."""
-        return self._holds.get(path)
+        return self._instance_fields.get(path, {}).get("Instance-Hold")
 
-    def authorize(self, path: str, api_key: str) -> None:
-        """Send a key with every request whose path begins with `path`, the path before the operations of an instance."""
-        if self._instance_keys.get(path) != api_key:
-            self._instance_keys = {**self._instance_keys, path: _token(api_key)}
+    def authorize(self, path: str, api_key: str | None) -> None:
+        """Send a key with every request whose path begins with `path`; None sends none."""
+        self._set_field(path, "Authorization", None if api_key is None else f"Bearer {_token(api_key)}")
+
+    def _set_field(self, path: str, name: str, value: str | None) -> None:
+        fields = self._instance_fields.get(path, {})
+        if fields.get(name) != value:
+            # New objects: other threads may be reading or filling the old ones.
+            changed = {key: text for key, text in {**fields, name: value}.items() if text is not None}
+            everything = {**self._instance_fields, path: changed}
+            self._instance_fields = {its: named for its, named in everything.items() if named}
             self._heads = {}
 
     def close(self) -> None:
@@ -205,10 +206,9 @@ class Transport:
 
     def _head(self, method: str, path: str, accept: str, media_type: str | None) -> bytes:
         head = f"{method} {self._address.prefix}{path} HTTP/1.1\r\n{self._common_fields}Accept: {accept}\r\n"
-        head += "".join(f"Instance-Hold: {token}\r\n" for held, token in self._holds.items() if path.startswith(held))
-        head += "".join(
-            f"Authorization: Bearer {key}\r\n" for its, key in self._instance_keys.items() if path.startswith(its)
-        )
+        for instance, fields in self._instance_fields.items():
+            if path.startswith(instance):
+                head += "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         if media_type is not None:
             return f"{head}Content-Type: {media_type}\r\nContent-Length: ".encode()
         return head.removesuffix("\r\n").encode() if method == "GET" else f"{head}Content-Length: 0".encode()

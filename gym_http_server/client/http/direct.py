@@ -1,4 +1,4 @@
-"""`Routes`: requests for instances that are reached directly, without the router that made them.
+"""`DirectTransport`: requests for instances that are reached directly, without the router that made them.
 
 The router of a cluster answers `createEnv` with the `url` of the server where the instance lives, and a `key` for it. The
 first request for the instance looks there for its description. If that answers, requests for the instance go there, and
@@ -53,7 +53,7 @@ class _Route:
     transport: Transport | None = None
 
 
-class Routes:
+class DirectTransport:
     """Sends requests for instances directly where it can, all others to the router; threads may share it.
 
     Args:
@@ -80,7 +80,10 @@ class Routes:
 
     def remove(self, path: str) -> None:
         """Forget an instance."""
-        self._routes.pop(path, None)
+        route = self._routes.pop(path, None)
+        if route is not None and route.transport is not None:
+            route.transport.hold(path, None)
+            route.transport.authorize(path, None)
 
     def exchange(
         self,
