@@ -7,6 +7,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from .agents.operations import InProcessOperations
 from .api.asgi import link_of
 from .api.connexion_app import MiddlewarePosition, make_connexion_app
 from .api.content.compression import Compression, compressed
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .api.asgi import App, Receive, Scope, Send
+    from .engines.base import Engine
     from .engines.process.fork_server import Entry
     from .engines.process.fork_server_process import ForkServerProcess
 
@@ -60,7 +62,7 @@ class Application:
     Attributes:
         operations: the compiled operations of the hot path.
         instances: the live instances.
-        engine: the engine that runs them.
+        in_process: executes operations in this process.
         results: the evaluations of recordings.
         replays: replays their trajectories.
         registry: the environments that can be made.
@@ -89,11 +91,11 @@ class Application:
         self.results = Results(settings)
         self.registry = Registry(settings)
         self.interpreters = Interpreters(settings)
-        self.engine = make_engine(settings, entry, fork_server)
+        engine = make_engine(settings, entry, fork_server)
         traffic = Traffic(operations=(*(each.operation_id for each in OPERATIONS), NONE))
-        self.instances = Instances(settings, self.engine, traffic)
+        self.instances = Instances(settings, engine, traffic)
         self._reaper = Reaper(self.instances, settings.idle_timeout)
-        self.replays = Replays.of(settings, self.results, self.engine, self.interpreters)
+        self.replays = Replays.of(settings, self.results, engine, self.interpreters)
 
         # Operations
         execution = Execution(settings, self.instances)
@@ -120,6 +122,7 @@ class Application:
         # The last middleware is the closest to connexion.
         options = {"contract": contract, "max_body": settings.max_body, "traffic": traffic}
         connexion_app.add_middleware(Normalizer, position=MiddlewarePosition.BEFORE_EXCEPTION, **options)
+        self.in_process = InProcessOperations(contract, self.operations, execution.execute, self.instances, lambda: api)
 
         # Pages
         access, sessions = Access.of(settings), Sessions()
@@ -132,7 +135,7 @@ class Application:
             begin=sessions.begin,
             end=sessions.end,
         )
-        view = ConsoleView(self.engine.name, self.instances)
+        view = ConsoleView(engine.name, self.instances)
         self._pages = Pages(
             create_console(view, self.results, door, self.registry, self.interpreters, self.replays), settings.max_body
         )
@@ -145,6 +148,11 @@ class Application:
         if settings.trusted_proxy:
             self._app = TrustedProxies(self._app, settings.trusted_proxy)
         self._is_running = False
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs the instances."""
+        return self.instances.engine
 
     async def start(self) -> None:
         """Start the engine; idempotent.

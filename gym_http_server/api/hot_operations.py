@@ -143,6 +143,10 @@ class HotOperation:
             pass
         raise NotPlainError
 
+    def is_valid(self, value: Any) -> bool:
+        """Return whether a value is a valid body."""
+        return self._schema.is_valid(value)
+
 
 class HotOperations:
     """All compiled operations.
@@ -160,10 +164,12 @@ class HotOperations:
         self._by_suffix: dict[tuple[str, str, str], HotOperation] = {}
         self._by_pattern: list[tuple[str, re.Pattern[str], HotOperation]] = []
         self._prefixes: dict[str, tuple[str, int]] = {}
+        self._by_name: dict[str, HotOperation] = {}
         for template, method, operation, parameters in _marked(paths):
             in_path = [each for each in parameters if each["in"] != "header"]
             lengths = {each["name"]: _lengths(each) for each in in_path}
             compiled = _compile(method, operation, plans, header_patterns(parameters), max_values)
+            self._by_name[compiled.operation_id] = compiled
             prefix, name, suffix = re.split(r"\{(\w+)\}", template, maxsplit=1)
             if "{" in suffix:
                 greedy = {each["name"] for each in in_path if each["schema"].get("format") == "path"}
@@ -172,6 +178,10 @@ class HotOperations:
             self._prefixes[prefix] = (name, lengths[name][1])
             for each in (suffix.removesuffix("/"), suffix.removesuffix("/") + "/"):
                 self._by_suffix[method, prefix, each] = compiled
+
+    def named(self, operation_id: str) -> HotOperation | None:
+        """Return the operation with an operationId; None if it is not of the hot path."""
+        return self._by_name.get(operation_id)
 
     def find(self, method: str, path: str) -> tuple[HotOperation, dict[str, Any]] | None:
         """Return the operation for a method and a decoded path, with the path's parameters, or None."""
