@@ -31,7 +31,6 @@ GymHttpServerError
 ├── InquiryFailedError              the process that asks the libraries what they register raised, hung or died
 ├── ReplyTooLargeError              the reply is over the setting max_reply
 ├── TooManyInstancesError           there are as many instances as a setting allows
-├── TooManySessionsError            there are as many sessions of a protocol as instances are allowed
 ├── TooManyVerificationsError       as many verifications wait as may
 ├── TooManySnapshotsError           the instance has as many snapshots as a setting allows
 ├── KeyReusedError                  an idempotency key was used with another request before
@@ -310,16 +309,6 @@ class TooManyInstancesError(GymHttpServerError):
         """Return the error where `limit` instances are allowed."""
         detail = f"there are {limit} instances and the limit is {limit}: close some, or start the server with a larger --max-envs"
         return cls(detail, limit=limit, setting="max_envs")
-
-
-class TooManySessionsError(GymHttpServerError):
-    """There are as many sessions of a protocol as the setting `max_envs` allows."""
-
-    @classmethod
-    def of(cls, active: int, limit: int) -> TooManySessionsError:
-        """Return the error where `active` sessions are live and `limit` are allowed."""
-        detail = f"there are {active} sessions and the limit is {limit}: close some, or start the server with a larger --max-envs"
-        return cls(detail, active=active, limit=limit, setting="max_envs")
 
 
 class TooManyVerificationsError(GymHttpServerError):

@@ -9,7 +9,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ..errors import GymHttpServerError, TooManySessionsError, UnknownInstanceError
+from ..errors import GymHttpServerError, TooManyInstancesError, UnknownInstanceError
 from ..instances.idle import check_interval
 
 if TYPE_CHECKING:
@@ -146,10 +146,15 @@ class AgentSessions:
         """Begin a session.
 
         Raises:
-            TooManySessionsError: there are as many as there may be.
+            TooManyInstancesError: there are as many as there may be.
         """
         if len(self._live) >= self.max_sessions:
-            raise TooManySessionsError.of(len(self._live), self.max_sessions)
+            limit = self.max_sessions
+            raise TooManyInstancesError(
+                f"there are {limit} sessions and the limit is {limit}: close some, or start the server with a larger --max-envs",
+                limit=limit,
+                setting="max_envs",
+            )
         session = AgentSession(self._operations, client, self._forget)
         self._live[session.session_id] = session
         if self._idle_timeout and self._timer is None:

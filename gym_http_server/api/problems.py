@@ -58,7 +58,6 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.TooManyLanesError: 413,
     errors.TooManyInstancesError: 429,
     errors.TooManySnapshotsError: 429,
-    errors.TooManySessionsError: 429,
     errors.TooManyVerificationsError: 429,
     errors.KeyReusedError: 422,
     errors.OutOfResourcesError: 503,

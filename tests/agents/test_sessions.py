@@ -32,7 +32,7 @@ async def test_sessions_are_bounded(app: Application) -> None:
     """A session too many is refused with the limit; one that ends makes room."""
     sessions = AgentSessions(app.in_process, 1, 0)
     session = sessions.open(None)
-    with pytest.raises(errors.TooManySessionsError, match="--max-envs"):
+    with pytest.raises(errors.TooManyInstancesError, match="--max-envs"):
         sessions.open(None)
     await session.end("a test")
     sessions.open(None)

@@ -227,7 +227,7 @@ STATUSES = {
     410: "InstanceLost",
     413: "ReplyTooLarge TooManyLanes",
     422: "KeyReused",
-    429: "TooManyInstances TooManySessions TooManySnapshots TooManyVerifications",
+    429: "TooManyInstances TooManySnapshots TooManyVerifications",
     500: "Start Address EngineUnavailable InterpreterOption ImportFailed Access ResultsRoot TargetUnavailable GymHttpServer",
     502: "ShardUnreachable UploadTarget InquiryFailed RuntimeDefect EnvironmentRaised EnvironmentResult EnvironmentDied EnvironmentFailure",
     503: "NoShard OutOfResources",
