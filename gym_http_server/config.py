@@ -187,6 +187,27 @@ class Settings:
         "Whose replies over 1 kB are compressed, if accepted: nobody's, other machines' off the hot path, or all.",
         choices=("off", "remote", "all"),
     )
+    mcp: bool | None = setting(
+        None,
+        "Serve MCP at /mcp, with environments as tools of language models (extra mcp); by default on loopback, and where a key "
+        "is required.",
+    )
+    mcp_mode: str = setting(
+        "full",
+        "Which tools a session of MCP has: all, or in play none for seeds and snapshots, with which a model could replay its way "
+        "to a score.",
+        choices=("full", "play"),
+    )
+    mcp_max_steps: int = setting(0, "Largest number of steps of a session of MCP; 0 for any.", least=0)
+    mcp_record: str = setting(
+        "", "Directory below which the episodes of each session of MCP are recorded, with trajectories; it lies under a results root."
+    )
+    mcp_idle_timeout: float = setting(
+        1800.0,
+        "Time after which a session of MCP over HTTP that nobody has used is ended and its instances are closed; 0 for never.",
+        least=0,
+        unit="s",
+    )
     keep_alive: int = setting(75, "Time that an idle connection is kept.", least=1, unit="s")
     shutdown_timeout: int = setting(
         30, "Time that requests under way get to finish when the server stops.", least=1, unit="s"

@@ -29,9 +29,11 @@ REQUEST_HEADERS: Final = (
     "Content-Type",
     "Idempotency-Key",
     "Instance-Hold",
+    "Mcp-Protocol-Version",
+    "Mcp-Session-Id",
     "X-Request-Id",
 )
-RESPONSE_HEADERS: Final = ("Retry-After", "Warning", "WWW-Authenticate", "X-Request-Id")
+RESPONSE_HEADERS: Final = ("Mcp-Session-Id", "Retry-After", "Warning", "WWW-Authenticate", "X-Request-Id")
 
 
 class Gate:

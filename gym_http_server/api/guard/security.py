@@ -40,6 +40,9 @@ SESSION_SECONDS: Final = 12 * 3600
 
 CHALLENGE: Final = 'Bearer realm="gym-http-server"'
 
+MCP_PATHS: Final = frozenset(("/mcp", "/mcp/"))
+_API_PATHS: Final = MCP_PATHS | {"/v1", "/metrics", "/metrics/"}
+
 _HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]/@?#\s]*)(?::\d*)?")
 _ANY: Final = "*"
 
@@ -226,8 +229,8 @@ def is_open(path: str) -> bool:
 
 
 def is_api(path: str) -> bool:
-    """Return whether a path belongs to an operation, not to a page. `/metrics` is where Prometheus expects it."""
-    return path in ("/v1", "/metrics", "/metrics/") or path.startswith("/v1/")
+    """Return whether a path is for programs: an operation's, or `/mcp`. `/metrics` is where Prometheus expects it."""
+    return path in _API_PATHS or path.startswith("/v1/")
 
 
 def own_origin(scheme: str, host: bytes) -> str:

@@ -30,6 +30,7 @@ REQUIREMENTS: Final = {
     "jaxlib": "gymnasium[jax]>=1.1",
     "jsonschema": "jsonschema>=4.18",
     "minari": "minari[hdf5]>=0.5.4",
+    "mcp": "mcp>=2.0,<3",
     "mujoco": "gymnasium[mujoco]>=1.1",
     "mpe2": "mpe2",
     "mujoco_py": "mujoco-py",
