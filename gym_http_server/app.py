@@ -7,6 +7,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from .agents.mcp.face import McpFace
 from .agents.operations import InProcessOperations
 from .api.asgi import link_of
 from .api.connexion_app import MiddlewarePosition, make_connexion_app
@@ -70,6 +71,7 @@ class Application:
 
     Raises:
         AccessError: a trusted proxy is not an address or network.
+        ForbiddenDirectoryError: sessions of MCP are to be recorded outside the results roots.
         InterpreterOptionError: an interpreter is not named as it should be.
         TargetUnavailableError: the upload target cannot be used.
     """
@@ -136,17 +138,21 @@ class Application:
             end=sessions.end,
         )
         view = ConsoleView(engine.name, self.instances)
-        self._pages = Pages(
+        pages = Pages(
             create_console(view, self.results, door, self.registry, self.interpreters, self.replays), settings.max_body
         )
 
         # Every request
-        routes = Routes(api, self._pages, contract, lambda app: compressed(app, settings.compression))
+        if settings.mcp_record:
+            self.results.recording_directory(settings.mcp_record)  # an error of the start, and not of each session
+        mcp = McpFace(settings, self.in_process)
+        routes = Routes(api, mcp, pages, contract, lambda app: compressed(app, settings.compression))
         self._app: App = Gate(routes, Guard(access, sessions), routes.refuse, self._count_refused, Guesses())
         if settings.access_log:
             self._app = AccessLog(self._app, contract)
         if settings.trusted_proxy:
             self._app = TrustedProxies(self._app, settings.trusted_proxy)
+        self._stops = mcp.stop, pages.stop
         self._is_running = False
 
     @property
@@ -178,8 +184,10 @@ class Application:
             self.replays.stop()
             self.registry.stop()
             self.interpreters.stop()
+            stop_mcp, stop_pages = self._stops
             try:
                 async with asyncio.timeout(self.settings.shutdown_timeout if seconds is None else seconds):
+                    await stop_mcp()
                     await self._reaper.stop(at_once=at_once)
                     if not at_once:
                         await self.instances.close_all()
@@ -189,7 +197,7 @@ class Application:
                 )
             finally:
                 await self.engine.stop()
-                self._pages.stop()
+                stop_pages()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

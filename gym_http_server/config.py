@@ -200,7 +200,8 @@ class Settings:
     )
     mcp_max_steps: int = setting(0, "Largest number of steps of a session of MCP; 0 for any.", least=0)
     mcp_record: str = setting(
-        "", "Directory below which the episodes of each session of MCP are recorded, with trajectories; it lies under a results root."
+        "",
+        "Directory below which the episodes of each session of MCP are recorded, with trajectories; it lies under a results root.",
     )
     mcp_idle_timeout: float = setting(
         1800.0,

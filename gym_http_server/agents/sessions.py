@@ -132,12 +132,23 @@ class AgentSessions:
         operations: executes operations.
         max_sessions: maximum number of sessions.
         idle_timeout: seconds after which a session without a call ends; 0 for never.
+        setting: the option that sets it.
+        on_end: called when a session ends, before its instances are closed.
     """
 
-    def __init__(self, operations: InProcessOperations, max_sessions: int, idle_timeout: float) -> None:
+    def __init__(
+        self,
+        operations: InProcessOperations,
+        max_sessions: int,
+        idle_timeout: float,
+        setting: str = "--idle-timeout",
+        on_end: Callable[[AgentSession], None] = lambda _: None,
+    ) -> None:
         self.max_sessions = max_sessions
         self._operations = operations
         self._idle_timeout = idle_timeout
+        self._setting = setting
+        self._on_end = on_end
         self._live: dict[str, AgentSession] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -190,6 +201,7 @@ class AgentSessions:
 
     def _forget(self, session: AgentSession) -> None:
         self._live.pop(session.session_id, None)
+        self._on_end(session)
 
     def _await_idle(self) -> None:
         seconds = check_interval(self._idle_timeout)
@@ -199,6 +211,6 @@ class AgentSessions:
         self._timer = None
         for session in self.all():
             if session.idle_seconds >= self._idle_timeout:
-                self.end_soon(session, f"nobody has used it for {self._idle_timeout:g} s (--idle-timeout)")
+                self.end_soon(session, f"nobody has used it for {self._idle_timeout:g} s ({self._setting})")
         if self._live:
             self._await_idle()

@@ -1,11 +1,11 @@
-"""Routes by path: the operations, the OpenAPI document, and the pages for people."""
+"""Routes by path: the operations, the OpenAPI document, MCP, and the pages for people."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .guard.proxy import root_path
-from .guard.security import is_api
+from .guard.security import MCP_PATHS, is_api
 from .normalizer import send_problem
 from .problems import HttpProblem, problem_of
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Routes:
     """An ASGI app that passes each request on by its path. `compress` wraps the apps of the document and of the pages."""
 
-    def __init__(self, api: App, pages: Pages, contract: Contract, compress: Callable[[App], App]) -> None:
+    def __init__(self, api: App, mcp: App, pages: Pages, contract: Contract, compress: Callable[[App], App]) -> None:
         self._api = api
+        self._mcp = mcp
         self._refuse_page = pages.refuse
         self._contract = contract
         self._pages = compress(pages)
@@ -31,7 +32,9 @@ class Routes:
         """Serve one request."""
         path = scope["path"]
         # Not in connexion's router, where the pages would answer unknown operations with HTML.
-        if is_api(path):
+        if path in MCP_PATHS:
+            app = self._mcp
+        elif is_api(path):
             app = self._api
         elif path in ("/openapi.yaml", "/openapi.json"):
             app = self._documents

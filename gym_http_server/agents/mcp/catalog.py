@@ -160,7 +160,9 @@ def _finding() -> tuple[Tool, ...]:
                     "page": {"type": "integer", "minimum": 1, "description": "Which page; 1 is the first."},
                 }
             ),
-            _object({"environments": {"type": "array", "items": row}, "total": _COUNT, "page": _COUNT, "pages": _COUNT}),
+            _object(
+                {"environments": {"type": "array", "items": row}, "total": _COUNT, "page": _COUNT, "pages": _COUNT}
+            ),
             is_read_only=True,
             is_idempotent=True,
         ),
@@ -226,7 +228,10 @@ def _playing(seed: Schema) -> tuple[Tool, ...]:
                 {
                     "instance_id": INSTANCE,
                     **seed,
-                    "options": {"type": "object", "description": "Options of the environment's reset, where it has some."},
+                    "options": {
+                        "type": "object",
+                        "description": "Options of the environment's reset, where it has some.",
+                    },
                     "frame": FRAME,
                 }
             ),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ...api.content.value_count import json_exceeds
 from ...api.normalizer import ClientDisconnected, read_body, send_problem
 from ...api.problems import HttpProblem, problem_of
-from ...errors import MissingDependencyError
 from ...runtime.making.dependencies import missing
 
 if TYPE_CHECKING:
@@ -90,5 +89,4 @@ def _imported() -> Any:
     try:
         return importlib.import_module(".streamable_http", __package__)
     except ImportError as error:
-        problem: MissingDependencyError = missing("MCP", error)
-        raise HttpProblem(501, "missing-dependency", problem.detail, **problem.facts) from None
+        raise HttpProblem(501, "missing-dependency", missing("MCP", error).detail) from None

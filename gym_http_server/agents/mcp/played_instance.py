@@ -4,111 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from ...api.problems import HttpProblem
 from ...errors import GymHttpServerError, ResetNeededError, UnknownSnapshotError
-from ..schemas import schema_of, value_of
-from ..words import Names, episode_in_words, reward_in_words, space_in_words, value_in_words
+from ..schemas import value_of
+from ..words import episode_in_words, reward_in_words, value_in_words
 from .outcome import PNG, Frame, Outcome, kept
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
+    from .environment import PlayedEnvironment
+    from .session import Session
+    from .step_budget import StepBudget
+
 MAX_INFO_CHARS: Final = 500
 """Characters after which what an environment tells beside an observation is left out of the text."""
-
-
-class Session(Protocol):
-    """What owns the instances of one client, here or on another server; `AgentSession` is one.
-
-    Attributes:
-        session_id: its id.
-    """
-
-    session_id: str
-
-    async def create(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Make an instance, as createEnv does."""
-
-    async def call(self, operation_id: str, body: Any = None, **parameters: Any) -> Any:
-        """Execute an operation of the contract; see `InProcessOperations.call`."""
-
-    async def close(self, instance_id: str) -> None:
-        """Close an instance of the session."""
-
-    async def end(self, why: str) -> None:
-        """Close all instances of the session."""
-
-
-class Environment:
-    """What an environment is, from the replies of getEnv and getControls."""
-
-    def __init__(self, details: Mapping[str, Any], controls: Mapping[str, Any]) -> None:
-        self._details = details
-        self._controls = controls
-        self.adopt(details)
-
-    def adopt(self, reply: Mapping[str, Any]) -> bool:
-        """Take over the spaces that a reply tells of; return whether the action space is another one."""
-        before = self.__dict__.get("action_space")
-        self.action_space = reply.get("action_space") or before
-        self.observation_space = reply.get("observation_space") or self.__dict__.get("observation_space")
-        if self.action_space is not before:
-            self.names = Names.of(self._controls, self.action_space, self.observation_space)
-        return self.action_space != before
-
-    @property
-    def max_episode_steps(self) -> int | None:
-        """Steps after which an episode is cut off; None if that is not known."""
-        steps: int | None = (self._details.get("specification") or {}).get("max_episode_steps")
-        return steps
-
-    @property
-    def documentation(self) -> str:
-        """The docstring of its class; empty where it has none."""
-        return str(self._controls.get("documentation") or "")
-
-    def told(self) -> dict[str, Any]:
-        """Return the structured content that describes it."""
-        return {
-            "env_id": self._details["env_id"],
-            "library": self._details["library"],
-            "render_mode": self._details["render_mode"],
-            "max_episode_steps": self.max_episode_steps,
-            "reward_threshold": (self._details.get("specification") or {}).get("reward_threshold"),
-            "action_space": self.told_action_space(),
-            "observation_space": {
-                "description": space_in_words(self.observation_space, self.names.observation),
-                "schema": schema_of(self.observation_space, names=self.names.observation),
-            },
-            "action_names": list(self.names.meanings),
-        }
-
-    def told_action_space(self) -> dict[str, Any]:
-        """Return the structured content that describes its actions."""
-        return {
-            "description": space_in_words(self.action_space, self.names.action, self.names.meanings),
-            "schema": schema_of(self.action_space, self.names.meanings, self.names.action),
-        }
-
-    def in_words(self) -> str:
-        """Return what it is, in a few lines."""
-        told = self.told()
-        limit = "" if self.max_episode_steps is None else f", at most {self.max_episode_steps} steps"
-        frames = "none" if told["render_mode"] is None else told["render_mode"]
-        return (
-            f"Actions: {told['action_space']['description']}.\n"
-            f"JSON Schema of an action: {json.dumps(told['action_space']['schema'])}\n"
-            f"Observations: {told['observation_space']['description']}.\n"
-            f"Episodes: until the environment ends them{limit}. Frames: {frames}."
-        )
-
-
-async def environment_of(session: Session, instance_id: str) -> Environment:
-    """Return what an instance's environment is."""
-    details = await session.call("getEnv", instance_id=instance_id)
-    return Environment(details, await session.call("getControls", instance_id=instance_id))
 
 
 class Episode:
@@ -152,16 +64,18 @@ class PlayedInstance:
         session: the session.
         instance_id: the instance.
         environment: what it is.
+        budget: the steps of the session.
 
     Attributes:
         instance_id: its id.
         environment: what it is.
     """
 
-    def __init__(self, session: Session, instance_id: str, environment: Environment) -> None:
+    def __init__(self, session: Session, instance_id: str, environment: PlayedEnvironment, budget: StepBudget) -> None:
         self.instance_id = instance_id
         self.environment = environment
         self._session = session
+        self._budget = budget
         self._turn = asyncio.Lock()
         self._steps: set[asyncio.Task[Any]] = set()
         self._episode: Episode | None = None
@@ -174,16 +88,11 @@ class PlayedInstance:
             reply = await self._whole(self._reset(body))
         changed = self._adopted(reply)
         told = {"info": reply["info"], **self._told(reply["observation"]), **changed}
-        text = f"New episode. {self._seen(reply['observation'])}{_told_info(reply['info'])}{_told_space(changed)}"
+        text = f"New episode: {self._seen(reply['observation'])}{_told_info(reply['info'])}{_told_space(changed)}"
         return Outcome(text, told)
 
-    async def step(self, actions: Sequence[Any], most: int | None) -> tuple[Outcome, int]:
-        """Take actions until the episode ends; return the outcome and the number of steps taken.
-
-        Args:
-            actions: the actions, at least one.
-            most: maximum number of steps; None for any.
-        """
+    async def step(self, actions: Sequence[Any]) -> Outcome:
+        """Take actions, at least one, until the episode ends or no step is left."""
         async with self._turn:
             self._check_episode()
             taken: list[dict[str, Any]] = []
@@ -191,7 +100,7 @@ class PlayedInstance:
             reply: dict[str, Any] = {}
             changed: dict[str, Any] = {}
             problem = ""
-            for asked in actions if most is None else actions[:most]:
+            for asked in actions:
                 space, meanings = self.environment.action_space, self.environment.names.meanings
                 try:
                     action = value_of(space, asked, meanings)
@@ -210,9 +119,9 @@ class PlayedInstance:
                 acted = value_in_words(space, action, self.environment.names.action, meanings)
                 seen = f"{self._seen(reply['observation'])}; {reward_in_words(reward)}"
                 lines.append(f"{len(taken)}. {acted}: {seen}" if len(actions) > 1 else seen)
-                if self._episode is None or self._episode.is_over:
+                if self._episode is None or self._episode.is_over or self._budget.left == 0:
                     break
-        return self._stepped(actions, taken, lines, reply, changed, problem), len(taken)
+        return self._stepped(actions, taken, lines, reply, changed, problem)
 
     def _stepped(
         self,
@@ -269,7 +178,9 @@ class PlayedInstance:
 
     async def frame(self) -> Frame:
         """Return the current frame."""
-        return Frame.of(await self._session.call("renderEnv", accept=f"{PNG}, text/plain", instance_id=self.instance_id))
+        return Frame.of(
+            await self._session.call("renderEnv", accept=f"{PNG}, text/plain", instance_id=self.instance_id)
+        )
 
     async def snapshot(self) -> Outcome:
         """Save the state."""
@@ -290,7 +201,7 @@ class PlayedInstance:
             self._episode = None if saved is None else saved.copy()
         self._adopted(reply)
         return Outcome(
-            f"Back at snapshot {snapshot_id}. {self._seen(reply['observation'])}; {self._goes()}",
+            f"Back at snapshot {snapshot_id}: {self._seen(reply['observation'])}; {self._goes()}",
             self._told(reply["observation"]),
         )
 
@@ -307,7 +218,14 @@ class PlayedInstance:
         return reply
 
     async def _step(self, action: Any) -> dict[str, Any]:
-        reply: dict[str, Any] = await self._session.call("stepEnv", {"action": action}, instance_id=self.instance_id)
+        self._budget.take()
+        try:
+            reply: dict[str, Any] = await self._session.call(
+                "stepEnv", {"action": action}, instance_id=self.instance_id
+            )
+        except (GymHttpServerError, HttpProblem):
+            self._budget.give_back()
+            raise
         if self._episode is not None:
             self._episode.count(reply)
         return reply
@@ -323,7 +241,9 @@ class PlayedInstance:
         return {"action_space": self.environment.told_action_space()} if self.environment.adopt(reply) else {}
 
     def _seen(self, observation: Any) -> str:
-        return value_in_words(self.environment.observation_space, observation, self.environment.names.observation)
+        space, names = self.environment.observation_space, self.environment.names.observation
+        words = value_in_words(space, observation, names)
+        return words if names or space["name"] in ("Dict", "Text") else f"observation {words}"
 
     def _goes(self) -> str:
         episode = self._episode

@@ -22,15 +22,17 @@ from ...errors import (
     UnknownInstanceError,
 )
 from .catalog import PAGE_SIZE, catalog
-from .outcome import PNG, Frame, Outcome
-from .played_instance import PlayedInstance, environment_of
+from .environment import environment_of
+from .outcome import PNG, Outcome
+from .played_instance import PlayedInstance
+from .step_budget import StepBudget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from .catalog import Tool
-    from .played_instance import Session
     from .rules import Rules
+    from .session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class Player:
         self._rules = rules
         self._instances: dict[str, PlayedInstance] = {}
         self._closed: dict[str, None] = {}
-        self._steps = 0
+        self._budget = StepBudget(rules.max_steps)
         self._began = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{session.session_id[:8]}"
         self._checks = {name: jsonschema_rs.validator_for(tool.takes) for name, tool in self.tools.items()}
 
@@ -110,11 +112,17 @@ class Player:
         ]
         pages = -(-found["total"] // PAGE_SIZE)
         lines = [
-            f"{row['env_id']} ({row['library']})" if row["can_be_made"] else f"{row['env_id']}: cannot be made here, needs {row['needs']}"
+            f"{row['env_id']} ({row['library']})"
+            if row["can_be_made"]
+            else f"{row['env_id']}: cannot be made here, needs {row['needs']}"
             for row in rows
         ]
         about = f" whose ids have {words!r}" if words else ""
-        head = f"{found['total']} environments{about}, page {page} of {pages}:" if rows else f"There are no environments{about}."
+        head = (
+            f"{found['total']} environments{about}, page {page} of {pages}:"
+            if rows
+            else f"There are no environments{about}."
+        )
         text = "\n".join((head, *lines))
         return Outcome(text, {"environments": rows, "total": found["total"], "page": page, "pages": pages})
 
@@ -129,7 +137,7 @@ class Player:
         return Outcome(f"{told['env_id']} ({told['library']})\n{environment.in_words()}{about}", told)
 
     async def _create(self, given: Mapping[str, Any]) -> Outcome:
-        self._check_steps()
+        self._budget.check()
         made = await self._session.create(dict(given))
         instance_id = made["instance_id"]
         try:
@@ -139,13 +147,13 @@ class Player:
         except BaseException:
             await self._session.close(instance_id)
             raise
-        self._instances[instance_id] = PlayedInstance(self._session, instance_id, environment)
-        told = {"instance_id": instance_id, **environment.told(), **self._left()}
+        self._instances[instance_id] = PlayedInstance(self._session, instance_id, environment, self._budget)
+        told = {"instance_id": instance_id, **environment.told(), "steps_left": self._budget.left}
         text = f"Made {told['env_id']} as instance {instance_id}; reset starts an episode.\n{environment.in_words()}"
-        return Outcome(text + self._left_in_words(), told)
+        return Outcome(text + self._budget.in_words, told)
 
     async def _reset(self, given: Mapping[str, Any]) -> Outcome:
-        self._check_steps()
+        self._budget.check()
         return await self._played(given, lambda instance: instance.reset(given))
 
     async def _step(self, given: Mapping[str, Any]) -> Outcome:
@@ -154,18 +162,8 @@ class Player:
         actions = given["actions"] if "actions" in given else [given["action"]]
 
         async def step(instance: PlayedInstance) -> Outcome:
-            self._check_steps()
-            most = None
-            if self._rules.max_steps:
-                most = min(len(actions), self._rules.max_steps - self._steps)
-                self._steps += most  # calls of the same session may run at the same time
-            taken = 0
-            try:
-                outcome, taken = await instance.step(actions, most)
-            finally:
-                if most is not None:
-                    self._steps += taken - most
-            return outcome
+            self._budget.check()
+            return await instance.step(actions)
 
         return await self._played(given, step)
 
@@ -212,20 +210,18 @@ class Player:
             raise UnknownInstanceError(f"the instance {instance_id!r} {gone}: {which}; create makes another")
         return self._instances[instance_id]
 
-    async def _on(
-        self, given: Mapping[str, Any], use: Callable[[PlayedInstance], Awaitable[Outcome]]
-    ) -> Outcome:
+    async def _on(self, given: Mapping[str, Any], use: Callable[[PlayedInstance], Awaitable[Outcome]]) -> Outcome:
         """Use an instance; one whose environment has ended is closed, so that it takes no more room."""
         instance = self._chosen(given)
         try:
             return await use(instance)
         except _ENDED as error:
             await self._forget(instance.instance_id)
-            return Outcome(f"{error.detail}. Instance {instance.instance_id} is closed; create makes another.", is_error=True)
+            return Outcome(
+                f"{error.detail}. Instance {instance.instance_id} is closed; create makes another.", is_error=True
+            )
 
-    async def _played(
-        self, given: Mapping[str, Any], use: Callable[[PlayedInstance], Awaitable[Outcome]]
-    ) -> Outcome:
+    async def _played(self, given: Mapping[str, Any], use: Callable[[PlayedInstance], Awaitable[Outcome]]) -> Outcome:
         """Use an instance; add the frame, where it is asked for, and the steps that are left."""
 
         async def play(instance: PlayedInstance) -> Outcome:
@@ -238,8 +234,8 @@ class Player:
                     raise
                 except (GymHttpServerError, HttpProblem) as error:
                     text += f"\nThere is no frame: {error.detail}"
-            told = None if outcome.structured is None else {**outcome.structured, **self._left()}
-            return replace(outcome, text=text + self._left_in_words(), structured=told, frame=frame)
+            told = None if outcome.structured is None else {**outcome.structured, "steps_left": self._budget.left}
+            return replace(outcome, text=text + self._budget.in_words, structured=told, frame=frame)
 
         return await self._on(given, play)
 
@@ -255,19 +251,3 @@ class Player:
         name = f"{re.sub(r'[^A-Za-z0-9._-]', '-', env_id)[:100]}-{instance_id}"
         body = {"directory": f"{self._rules.record}/{self._began}/{name}", "trajectories": True}
         await self._session.call("startMonitor", body, instance_id=instance_id)
-
-    def _check_steps(self) -> None:
-        if self._rules.max_steps and self._steps >= self._rules.max_steps:
-            raise InvalidValueError(
-                f"this session has taken all {self._rules.max_steps} steps that it may take (--mcp-max-steps): nothing more can "
-                "be done in it than to observe, render and close"
-            )
-
-    def _left(self) -> dict[str, Any]:
-        return {"steps_left": self._rules.max_steps - self._steps if self._rules.max_steps else None}
-
-    def _left_in_words(self) -> str:
-        if not self._rules.max_steps:
-            return ""
-        return f"\n{self._rules.max_steps - self._steps} of {self._rules.max_steps} steps of this session are left."
-

@@ -17,9 +17,8 @@ from mcp.types import INVALID_REQUEST, UNSUPPORTED_PROTOCOL_VERSION
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from ...api.asgi import replay, whole_body
-from ...api.problems import HttpProblem
 from ...api.refusals import client_of
-from ...errors import TooManySessionsError
+from ...errors import TooManyInstancesError
 from ..sessions import AgentSessions
 from .player import Player
 from .rules import Rules
@@ -49,24 +48,20 @@ class StreamableHttp:
 
     def __init__(self, settings: Settings, operations: InProcessOperations) -> None:
         self._rules = Rules.of(settings)
-        self._sessions = AgentSessions(operations, settings.max_envs, settings.mcp_idle_timeout)
+        self._sessions = AgentSessions(
+            operations, settings.max_envs, settings.mcp_idle_timeout, "--mcp-idle-timeout", self._forget
+        )
         self._live: dict[str, McpSession] = {}
 
     async def serve(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        """Serve one request with its whole body.
-
-        Raises:
-            HttpProblem: the method is not served.
-        """
+        """Serve one request with its whole body."""
         headers = dict(scope["headers"])
         session_id = headers.get(SESSION_HEADER, b"").decode("latin-1")
         if scope["method"] not in METHODS.split(", "):
-            detail = (
-                f"{scope['method']} is not served at /mcp: an MCP client sends its messages by POST and ends its session by "
-                "DELETE; the server sends nothing on its own"
-            )
-            raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": METHODS})
-        if (refusal := _refusal_of_version(headers, body)) is not None:
+            # Clients ask by GET for a stream, and take this for an answer.
+            text = f"{scope['method']} is not served at /mcp: it takes {METHODS}; the server sends nothing on its own"
+            await _send(send, 405, _error({}, text), (b"allow", METHODS.encode()))
+        elif (refusal := _refusal_of_version(headers, body)) is not None:
             await _send(send, 400, refusal)
         elif scope["method"] == "DELETE":
             await self._end(session_id, send)
@@ -88,8 +83,8 @@ class StreamableHttp:
             await _send(send, 400, _error(message, text))
             return
         try:
-            agent = self._sessions.open(client_of(scope), self._forget)
-        except TooManySessionsError as error:
+            agent = self._sessions.open(client_of(scope))
+        except TooManyInstancesError as error:
             await _send(send, 429, _error(message, error.detail))
             return
         session = self._live[agent.session_id] = McpSession(agent, self._rules)
@@ -217,8 +212,8 @@ def _unknown(session_id: str) -> str:
     return f"{which} is not known: it has ended, or nobody has used it for long (--mcp-idle-timeout); send initialize to begin another"
 
 
-async def _send(send: Send, status: int, value: dict[str, Any] | None) -> None:
+async def _send(send: Send, status: int, value: dict[str, Any] | None, *headers: tuple[bytes, bytes]) -> None:
     body = b"" if value is None else orjson.dumps(value)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})
