@@ -14,6 +14,7 @@ GymHttpServerError
 │   ├── NoRecordingError            the directory holds no recording that can be read
 │   ├── ExportError                 what is recorded cannot be written in that format, or to that directory
 │   ├── UnknownEvaluationError      there is no evaluation of that id
+│   ├── UnknownEpisodeError         no such episode is recorded, or it has no such step
 │   └── UnknownSnapshotError        the instance has no snapshot of that id
 ├── ConflictError                   right request, wrong moment or wrong instance
 │   ├── ResetNeededError            step before the first reset
@@ -186,6 +187,10 @@ class ExportError(UsageError):
 
 class UnknownEvaluationError(UsageError):
     """There is no evaluation of that id."""
+
+
+class UnknownEpisodeError(UsageError):
+    """No such episode is recorded, or it has no such step."""
 
 
 class UnknownSnapshotError(UsageError):

@@ -39,6 +39,7 @@ STATUS: dict[type[errors.GymHttpServerError], int] = {
     errors.NoRecordingError: 400,
     errors.ExportError: 400,
     errors.UnknownEvaluationError: 404,
+    errors.UnknownEpisodeError: 404,
     errors.UnknownSnapshotError: 404,
     errors.ConflictError: 409,
     errors.ResetNeededError: 409,

@@ -8,9 +8,25 @@ from typing import TYPE_CHECKING
 
 import flask
 from jinja2 import StrictUndefined
-from werkzeug.exceptions import BadGateway, HTTPException, InternalServerError, MethodNotAllowed, NotFound
+from werkzeug.exceptions import (
+    BadGateway,
+    BadRequest,
+    Forbidden,
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+)
 
-from ..errors import InquiryFailedError, UnknownEvaluationError, UploadTargetError
+from ..errors import (
+    ForbiddenDirectoryError,
+    InquiryFailedError,
+    InvalidValueError,
+    NoRecordingError,
+    UnknownEpisodeError,
+    UnknownEvaluationError,
+    UploadTargetError,
+)
 from .environments import environments
 from .formatting import age, day, duration, minute, number, since, threshold
 from .instances import instances
@@ -18,6 +34,7 @@ from .login import challenge, login
 from .making import making
 from .manual import manual
 from .pages import pages
+from .recordings import recordings
 from .scoreboard import scoreboard
 
 if TYPE_CHECKING:
@@ -77,6 +94,7 @@ def create_console(
         app.extensions["results"] = results
         app.extensions["replays"] = replays
         app.register_blueprint(scoreboard)
+        app.register_blueprint(recordings)
     if registry is not None:
         app.extensions["registry"] = registry
         app.register_blueprint(environments)
@@ -86,7 +104,10 @@ def create_console(
     app.before_request(_refuse)
     # Flask logs an unexpected exception and calls this with an InternalServerError.
     app.register_error_handler(HTTPException, _on_error)
-    app.register_error_handler(UnknownEvaluationError, lambda error: _on_error(NotFound(error.detail)))
+    for kind in (UnknownEvaluationError, UnknownEpisodeError, NoRecordingError):
+        app.register_error_handler(kind, lambda error: _on_error(NotFound(error.detail)))
+    app.register_error_handler(ForbiddenDirectoryError, lambda error: _on_error(Forbidden(error.detail)))
+    app.register_error_handler(InvalidValueError, lambda error: _on_error(BadRequest(error.detail)))
     app.register_error_handler(UploadTargetError, lambda error: _on_error(BadGateway(_unreachable(error))))
     app.register_error_handler(InquiryFailedError, lambda error: _on_error(BadGateway(error.detail)))
     app.after_request(_add_headers)

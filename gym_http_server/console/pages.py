@@ -169,3 +169,7 @@ def _add_addresses(state: flask.blueprints.BlueprintSetupState) -> None:
     state.add_url_rule("/v1/evaluations/<evaluation_id>/dataset/", "dataset", build_only=True)
     state.add_url_rule("/v1/evaluations/<evaluation_id>/verify/", "verification", build_only=True)
     state.add_url_rule("/v1/evaluations/<evaluation_id>/episodes/<int:number>/", "episode", build_only=True)
+    state.add_url_rule("/v1/recordings/details/", "recording", build_only=True)
+    state.add_url_rule("/v1/recordings/files/", "recording_files", build_only=True)
+    state.add_url_rule("/v1/recordings/dataset/", "recorded_dataset", build_only=True)
+    state.add_url_rule("/v1/recordings/episodes/<int:number>/", "recorded_episode", build_only=True)

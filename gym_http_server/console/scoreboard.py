@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import flask
 from werkzeug.exceptions import NotFound
@@ -16,7 +16,7 @@ from .plot import NARROW, WIDE, learning_curve
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..results.evaluation import Evaluation
+    from ..results.evaluation import Curve, Evaluation
     from ..results.scoreboard import Results
     from ..results.verifications import Verification
     from ..verification.verifier import Replays
@@ -29,6 +29,7 @@ MAX_EPISODES = 10
 MAX_PRELOADED_VIDEOS = 12
 # Steps a second in which an episode can be played.
 PLAY_RATES = (1, 2, 5, 10, 20, 30)
+UNNAMED = "Unnamed algorithm"
 
 scoreboard = flask.Blueprint("scoreboard", __name__)
 
@@ -83,21 +84,32 @@ def board() -> str:
 def evaluation(evaluation_id: str) -> str:
     """An evaluation's scores, learning curve and videos."""
     shown, curve = _results().get(evaluation_id), _results().curve(evaluation_id)
-    columns = (curve.episode_returns, curve.running_means, curve.episode_lengths, curve.seconds)
-    last = list(enumerate(zip(*columns, strict=True)))[-MAX_EPISODES:]
     return flask.render_template(
         "evaluation.html",
         evaluation=shown,
         verification=_verification(shown),
-        plots=[learning_curve(curve, shown.reward_threshold, shape) for shape in (WIDE, NARROW)],
-        seconds=curve.seconds[-1] if curve.seconds else None,
-        last=last[::-1],
-        # Episodes of several lanes begin in another order than they end, and some were cut short.
-        is_numbered=_is_numbered(shown),
         no_dataset=missing_package(),
-        videos=videos.in_order(shown.videos),
-        max_preloaded=MAX_PRELOADED_VIDEOS,
+        where={"evaluation_id": evaluation_id},
+        what=f"{shown.algorithm_id or UNNAMED} in {shown.env_id}",
+        # Episodes of several lanes begin in another order than they end, and some were cut short.
+        numbers=range(shown.episodes) if _is_numbered(shown) else None,
+        **learned(curve, shown.videos, shown.reward_threshold),
     )
+
+
+def learned(curve: Curve, names: Iterable[str], threshold: float | None) -> dict[str, Any]:
+    """Return what the template `learned.html` shows of a curve and videos."""
+    columns = (curve.episode_returns, curve.running_means, curve.episode_lengths, curve.seconds)
+    last = list(enumerate(zip(*columns, strict=True)))[-MAX_EPISODES:]
+    return {
+        "episodes": len(curve.episode_returns),
+        "plots": [learning_curve(curve, threshold, shape) for shape in (WIDE, NARROW)],
+        "reward_threshold": threshold,
+        "seconds": curve.seconds[-1] if curve.seconds else None,
+        "last": last[::-1],
+        "videos": videos.in_order(names),
+        "max_preloaded": MAX_PRELOADED_VIDEOS,
+    }
 
 
 @scoreboard.get("/scoreboard/<evaluation_id>/videos/<name>")
@@ -113,14 +125,22 @@ def episode(evaluation_id: str, number: int) -> str:
     trajectories = shown.trajectories
     if trajectories is None or number >= trajectories.recorded:
         raise NotFound(f"Evaluation {evaluation_id} has no recorded episode {number}")
-    films = [each for each in videos.in_order(shown.videos) if each.kind == "film" and each.episode == number]
+    where: dict[str, Any] = {"evaluation_id": evaluation_id}
+    # Of several recordings in one, each counts its videos from 0.
+    film = videos.film_of(shown.videos, number) if len(trajectories.files) == 1 else None
     return flask.render_template(
         "episode.html",
-        evaluation=shown,
         number=number,
         count=trajectories.recorded,
-        # Of several recordings in one, each counts its videos from 0.
-        film=films[0] if len(films) == len(trajectories.files) == 1 else None,
+        where=where,
+        what=f"{shown.algorithm_id or UNNAMED} in {shown.env_id}",
+        crumbs=(
+            ("Scoreboard", flask.url_for(".board")),
+            (shown.env_id, flask.url_for(".board", env_id=shown.env_id)),
+            (shown.algorithm_id or UNNAMED, flask.url_for(".evaluation", **where)),
+        ),
+        api=flask.url_for("pages.episode", number=number, **where),
+        film=film,
         rates=PLAY_RATES,
     )
 

@@ -1,4 +1,4 @@
-"""Videos of an evaluation: their file names, and responses to range requests."""
+"""Videos of an evaluation or a recording: their file names, and responses to range requests."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # A browser requests the whole rest of a video and stops reading while it has enough. It gets one piece, read at once, so that no
 # file stays open while a video is paused, and then requests the next.
 MAX_PIECE_BYTES = 1 << 20
+# Evaluations never change.
+MAX_AGE_SECONDS = 86400
 
 _EPISODE = re.compile(r"\.video(\d{1,15})\.(?:mp4|json)\Z", re.ASCII)
 _TYPES = {"film": "video/mp4", "cast": "application/json", "file": "application/octet-stream"}
@@ -58,8 +60,21 @@ def in_order(names: Iterable[str]) -> list[VideoFile]:
     return sorted(videos, key=lambda video: (video.episode is None, video.episode or 0, video.name))
 
 
-def reply(evaluation_id: str, name: str, file: BinaryIO) -> flask.Response:
-    """Return the response that sends `file`, or the range of the current request, and closes it."""
+def film_of(names: Iterable[str], episode: int) -> VideoFile | None:
+    """Return the one film of an episode among the videos of these names; None if there is none, or more."""
+    films = [each for each in in_order(names) if each.kind == "film" and each.episode == episode]
+    return films[0] if len(films) == 1 else None
+
+
+def reply(key: str, name: str, file: BinaryIO, max_age: int = MAX_AGE_SECONDS) -> flask.Response:
+    """Return the response that sends a video, or the range of the current request, and closes the file.
+
+    Args:
+        key: with its name and size it tells the video from all others.
+        name: its file name.
+        file: the video.
+        max_age: seconds for which a browser need not ask again whether it has changed.
+    """
     try:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
@@ -69,10 +84,9 @@ def reply(evaluation_id: str, name: str, file: BinaryIO) -> flask.Response:
         if kind == "file":
             # A browser would show an uploaded HTML file as a page of this server.
             response.headers.set("Content-Disposition", "attachment", filename=name)
-        # Evaluations never change, so the names identify the bytes.
-        response.set_etag(hashlib.sha256(f"{evaluation_id}/{name}/{size}".encode()).hexdigest()[:32])
+        response.set_etag(hashlib.sha256(f"{key}/{name}/{size}".encode()).hexdigest()[:32])
         response.cache_control.private = True
-        response.cache_control.max_age = 86400
+        response.cache_control.max_age = max_age
         response.make_conditional(_bounded(flask.request.environ, size), accept_ranges=True, complete_length=size)
         if response.status_code in (200, 206) and response.content_length <= MAX_PIECE_BYTES:
             response.set_data(response.get_data())

@@ -1,4 +1,4 @@
-"""What people are told of an instance, without a meaning for the server: its name, its labels, and how it was made."""
+"""What people are told of an instance, without a meaning for the server: its name, its labels, how it was made, and where it records."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ MAX_LABEL_NAME_CHARS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The name and labels of one instance, and how it was made.
+    """The name and labels of one instance, how it was made, and where it records.
 
     Attributes:
         name: one line; None if it has none.
         labels: text of each label, by name.
         origin: the arguments of createEnv that made it, for whoever wants another one.
+        recording: the directory of its latest monitor; None if there has been none.
     """
 
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+    recording: str | None = None
 
     def changed(self, changes: Mapping[str, Any]) -> Metadata:
         """Return it with the `name` and `labels` of a JSON merge patch (RFC 7396), whose types the contract has checked.

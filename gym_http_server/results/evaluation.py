@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, NoRecordingError
 from ..runtime.messages import JSON_INFINITY
 from ..support.deferred import np
 from .evaluated_trajectories import EvaluatedTrajectories
-from .recording import COMPONENTS
+from .recording import COMPONENTS, DAMAGE, FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .recording import Recording
 
 WINDOW: Final = 100
 """Number of consecutive episodes whose mean return is a score, as on Gym's scoreboard."""
@@ -28,8 +30,6 @@ WINDOW: Final = 100
 EVALUATION_ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{8}")
 ENV_ID: Final = re.compile(r"(?:[\w:-]+/)?[\w:-][\w:.-]*")
 """Ids of gym and Gymnasium, except names with a leading dot: an id is a folder of the upload target."""
-FILE: Final = re.compile(r"openaigym\.[^/\\\0-\x1f\x7f]+")
-"""File names of a recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +244,29 @@ def evaluate(
         component=component,
         trajectories=trajectories,
     )
+
+
+def curve_of(recording: Recording, where: str, component: str | None) -> Curve:
+    """Return the learning curve of a recording.
+
+    Args:
+        recording: the recording.
+        where: names it in errors.
+        component: the component of the rewards; None where rewards are single numbers.
+
+    Raises:
+        NoRecordingError: it is damaged.
+        InvalidValueError: an episode has no such component, or without one no return.
+    """
+    try:
+        return Curve.of(recording.results, component)
+    except DAMAGE as error:
+        raise NoRecordingError(f"the recording in {where!r} is damaged: {error}") from None
+
+
+def library_of(gym_version: str) -> str:
+    """Return library and version; Gym before 0.26 wrote only its version."""
+    return f"gym {gym_version}" if re.match(r"\d", gym_version) else gym_version
 
 
 def finite(value: float) -> float:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import NoRecordingError
 from ..support.deferred import np
@@ -21,6 +22,10 @@ from ..support.files import read_regular, reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .roots import Roots
+
+FILE: Final = re.compile(r"openaigym\.[^/\\\0-\x1f\x7f]+")
+"""File names of a recording."""
 FILE_PREFIX = "openaigym."
 MANIFEST_PREFIX = FILE_PREFIX + "manifest."
 MANIFEST_SUFFIX = ".manifest.json"
@@ -66,6 +71,22 @@ def names_in(directory: str | os.PathLike[str]) -> list[str]:
         raise NoRecordingError(f"training directory {str(directory)!r} not found") from None
     except (OSError, ValueError) as error:
         raise NoRecordingError(f"training directory {str(directory)!r} cannot be read: {reason(error)}") from None
+
+
+def file_in(roots: Roots, directory: Path, name: str) -> Path:
+    """Return the path of a file of a recording.
+
+    Raises:
+        ForbiddenDirectoryError: it is a link to a file outside the roots.
+        ValueError: it cannot be a file of a recording.
+    """
+    if not FILE.fullmatch(name):
+        raise ValueError("it is not called as a file of a recording")
+    path = (directory / name).resolve()
+    roots.check(path, str(directory / name))
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

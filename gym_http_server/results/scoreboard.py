@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import re
 import threading
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,12 +16,12 @@ from ..errors import (
     UnknownEvaluationError,
     UploadTargetError,
 )
-from ..support.files import read_regular
 from ..support.threads import DaemonThreads
 from .archive import zip_parts
-from .evaluated_trajectories import NAME, EvaluatedTrajectories
-from .evaluation import ENV_ID, EVALUATION_ID, FILE, Curve, Evaluation, evaluate
-from .recording import DAMAGE, Recording, names_in, read_recording
+from .evaluated_trajectories import EvaluatedTrajectories
+from .evaluation import ENV_ID, EVALUATION_ID, Curve, Evaluation, curve_of, evaluate, library_of
+from .recording import FILE, read_recording
+from .recordings import Recordings
 from .roots import Roots
 from .target import EVALUATION_FILE, Target
 from .threshold import Thresholds
@@ -52,6 +51,7 @@ class Results:
     Attributes:
         roots: the directories that may contain recordings.
         target: the storage of evaluations.
+        recordings: the recordings in the roots.
 
     Raises:
         TargetUnavailableError: the target of the settings cannot be used.
@@ -63,6 +63,7 @@ class Results:
         if settings.upload_to:
             # Not for the default target: under a read-only root nothing can be recorded either.
             self.target.check_writable()
+        self.recordings = Recordings(self.roots, self.target.directory)
         self._verifications = Verifications(self.target)
         self._thresholds = Thresholds(settings.sources, pass_variable=settings.pass_variable)
         # By path. Evaluations never change, so each is read once.
@@ -106,18 +107,14 @@ class Results:
             UploadTargetError: the target refuses.
         """
         directory = self.roots.resolve(training_dir)
-
-        def read(name: str) -> bytes:
-            return read_regular(self._file_of(directory, name))
-
-        recording = read_recording(str(directory), names_in(directory), read)
+        recording = self.recordings.read(directory)
         env_info = recording.results["env_info"]
         if len(env_info["env_id"]) > 256 or not ENV_ID.fullmatch(env_info["env_id"]):
             raise NoRecordingError(f"the recording in {training_dir!r} has no environment id that can be one")
-        curve = _curve(recording, training_dir, component)
-        videos = self._videos(directory, recording)
-        trajectories = self._trajectories(directory, recording)
-        library = _library(env_info["gym_version"])
+        curve = curve_of(recording, training_dir, component)
+        videos = self.recordings.videos(directory, recording)
+        trajectories = EvaluatedTrajectories.of(directory, self.recordings.trajectories(directory, recording))
+        library = library_of(env_info["gym_version"])
         evaluation = evaluate(
             curve,
             env_id=env_info["env_id"],
@@ -247,7 +244,7 @@ class Results:
             return self.target.read(f"{folder}/{name}")
 
         try:
-            return _curve(read_recording(folder, self.target.names(folder), read), folder, evaluation.component)
+            return curve_of(read_recording(folder, self.target.names(folder), read), folder, evaluation.component)
         except FileNotFoundError:
             raise self._gone(evaluation) from None
         except (NoRecordingError, InvalidValueError) as error:
@@ -307,45 +304,6 @@ class Results:
             f"evaluation {evaluation_id!r} is there no more: list them", evaluation_id=evaluation_id
         )
 
-    def _file_of(self, directory: Path, name: str) -> Path:
-        """Return the path of a file of a recording.
-
-        Raises:
-            ForbiddenDirectoryError: it is a link to a file outside the roots.
-            ValueError: it cannot be a file of a recording.
-        """
-        if not FILE.fullmatch(name):
-            raise ValueError("it is not called as a file of a recording")
-        path = (directory / name).resolve()
-        self.roots.check(path, str(directory / name))
-        if path.exists() and not path.is_file():
-            raise ValueError("it is no file")
-        return path
-
-    def _videos(self, directory: Path, recording: Recording) -> dict[str, bool]:
-        """Return the names of the existing videos and of their metadata, each with whether it is a video."""
-        names: dict[str, bool] = {}
-        for video, meta in recording.videos:
-            for name, is_video in ((meta, False), (video, True)):
-                try:
-                    if self._file_of(directory, name).is_file():
-                        names[name] = is_video
-                except ValueError as error:
-                    logger.warning("a video of the recording in %s is passed over: %r: %s", directory, name, error)
-        return names
-
-    def _trajectories(self, directory: Path, recording: Recording) -> EvaluatedTrajectories | None:
-        names = []
-        for name in recording.trajectories:
-            try:
-                if NAME.fullmatch(name) and self._file_of(directory, name).is_file():
-                    names.append(name)
-                    continue
-            except ValueError:
-                pass
-            raise NoRecordingError(f"the recording in {str(directory)!r} has no file {name[:200]!r} of trajectories")
-        return EvaluatedTrajectories.of(directory, names)
-
     def _all(self) -> dict[str, Evaluation]:
         paths, verifications = self.target.listing()
         self._verifications.note(verifications)
@@ -382,15 +340,3 @@ class Results:
 
 def _folder(evaluation: Evaluation) -> str:
     return f"{evaluation.env_id}/{evaluation.evaluation_id}"
-
-
-def _curve(recording: Recording, where: str, component: str | None) -> Curve:
-    try:
-        return Curve.of(recording.results, component)
-    except DAMAGE as error:
-        raise NoRecordingError(f"the recording in {where!r} is damaged: {error}") from None
-
-
-def _library(gym_version: str) -> str:
-    """Return library and version; Gym before 0.26 wrote only its version."""
-    return f"gym {gym_version}" if re.match(r"\d", gym_version) else gym_version

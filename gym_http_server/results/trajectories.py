@@ -50,36 +50,57 @@ _OBSERVED: Final = ("observations", "infos")
 _STEPPED: Final = ("actions", "rewards", "terminated", "truncated")
 
 
-def open_trajectories(directory: str | os.PathLike[str]) -> Trajectories:
+def open_trajectories(directory: str | os.PathLike[str], path_of: Callable[[str], Path] | None = None) -> Trajectories:
     """Open the trajectories of a recording, of all its parts.
+
+    Args:
+        directory: its directory.
+        path_of: returns the path of a file of that name in the directory, and raises ValueError for one that is not to be
+            read; None if all may be.
 
     Raises:
         NoRecordingError: there are none, or they are damaged.
     """
+    path_of = path_of or Path(directory).joinpath
+    names = trajectory_files(directory, path_of)
     files: list[BinaryIO] = []
     try:
         # One after the other, so that those are closed that were opened before an error.
-        files.extend(open_regular(Path(directory, name)) for name in trajectory_files(directory))
+        files.extend(_opened(directory, name, path_of) for name in names)
         return Trajectories(files, os.fspath(directory))
-    except BaseException as error:
+    except BaseException:
         for file in files:
             file.close()
-        if isinstance(error, OSError):
-            raise NoRecordingError(f"the trajectories in {directory} cannot be read: {reason(error)}") from None
         raise
 
 
-def trajectory_files(directory: str | os.PathLike[str]) -> list[str]:
-    """Return the names of the files that the manifests in a directory name.
+def first_records(
+    directory: str | os.PathLike[str], names: Sequence[str], path_of: Callable[[str], Path]
+) -> dict[str, dict[str, Any]]:
+    """Return what files of trajectories say of their environment, and when they were begun; by their names.
+
+    Raises:
+        NoRecordingError: one cannot be read.
+    """
+    told = {}
+    for name in names:
+        with _opened(directory, name, path_of) as file:
+            told[name] = _environment(file, os.fspath(directory))
+    return told
+
+
+def trajectory_files(directory: str | os.PathLike[str], path_of: Callable[[str], Path] | None = None) -> list[str]:
+    """Return the names of the files that the manifests in a directory name; the arguments are those of `open_trajectories`.
 
     Raises:
         NoRecordingError: the directory cannot be read, or there are none.
     """
+    path_of = path_of or Path(directory).joinpath
     names = []
     for name in sorted(names_in(directory)):
         if name.startswith(MANIFEST_PREFIX) and name.endswith(MANIFEST_SUFFIX):
             try:
-                named = json.loads(read_regular(Path(directory, name))).get("trajectories")
+                named = json.loads(read_regular(path_of(name))).get("trajectories")
             except (OSError, *DAMAGE, AttributeError) as error:
                 raise NoRecordingError(f"{name} in {directory} is no manifest: {reason(error)}") from None
             if isinstance(named, str) and named.startswith(TRAJECTORIES) and Path(named).name == named:
@@ -146,6 +167,14 @@ class Trajectories:
         """Return an episode; None if there is none of that number."""
         found = next(itertools.islice(self._blocks(), number, None), None)
         return None if found is None else _episode(number, *found)
+
+    def count(self) -> int:
+        """Return the number of episodes, for which none is read."""
+        return sum(1 for _ in self._blocks())
+
+    def completed(self) -> list[int]:
+        """Return the numbers of the complete episodes, for which none is read."""
+        return [at for at, (_, blocks) in enumerate(self._blocks()) if blocks.heads[-1].flags & IS_COMPLETE]
 
     def _blocks(self) -> Iterator[tuple[int, _Blocks]]:
         return ((at, blocks) for at, part in enumerate(self._parts) for blocks in part.episodes())
@@ -353,7 +382,7 @@ class _Part:
             if at:
                 self._positions.append(at)
                 self._episodes.append(head.episode)
-        self.environment = self._environment()
+        self.environment = _environment(file, where)
         began_at = self.environment.get("began_at")
         self.began_at = began_at if isinstance(began_at, float) else 0.0
         self._leave_out_the_torn(end, note)
@@ -372,16 +401,6 @@ class _Part:
                 blocks.block(0)  # which is damaged, or another file's
                 self._note(f"episode {blocks.heads[0].episode} is left out: its beginning is not in the file")
 
-    def _environment(self) -> dict[str, Any]:
-        try:
-            head, data = read_record(self.file, 0)
-            told = json.loads(data) if head.kind == ENVIRONMENT else None
-            if not isinstance(told, dict):
-                raise TypeError("its first record describes no environment")
-        except DAMAGE as error:
-            raise damaged(self._where, error) from None
-        return told
-
     def _leave_out_the_torn(self, end: int, note: Callable[[str], None]) -> None:
         size = self.file.seek(0, os.SEEK_END)
         if self._positions:
@@ -392,6 +411,24 @@ class _Part:
                 self._episodes.pop()
         if end < size:
             note(f"the last {size - end} bytes are left out: the block was not written to its end")
+
+
+def _opened(directory: str | os.PathLike[str], name: str, path_of: Callable[[str], Path]) -> BinaryIO:
+    try:
+        return open_regular(path_of(name))
+    except (OSError, ValueError) as error:
+        raise NoRecordingError(f"the trajectories in {directory} cannot be read: {reason(error)}") from None
+
+
+def _environment(file: BinaryIO, where: str) -> dict[str, Any]:
+    try:
+        head, data = read_record(file, 0)
+        told = json.loads(data) if head.kind == ENVIRONMENT else None
+        if not isinstance(told, dict):
+            raise TypeError("its first record describes no environment")
+    except DAMAGE as error:
+        raise damaged(where, error) from None
+    return told
 
 
 def damaged(where: str, error: BaseException) -> NoRecordingError:

@@ -1,1 +1,1 @@
-"""What the server makes of uploaded trajectories: verdicts about scores, frames of recorded episodes, datasets."""
+"""What the server makes of recorded trajectories: verdicts about scores, frames of episodes, datasets."""

@@ -1,21 +1,22 @@
-"""`parquet_archive`: the trajectories of an evaluation as a dataset in Parquet, in a ZIP archive."""
+"""`parquet_archive`: recorded trajectories as a dataset in Parquet, in a ZIP archive."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MissingDependencyError, NoRecordingError, NoTrajectoriesError, UploadTargetError
+from ..errors import MissingDependencyError, NoTrajectoriesError
 from ..results.archive import zip_parts
 from ..runtime.making.dependencies import REQUIREMENTS, package_of, pip_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..results.scoreboard import Results
+    from .source import Source
 
 PACKAGE = "pyarrow"
 
@@ -27,31 +28,29 @@ def missing_package() -> str | None:
     return pip_command(REQUIREMENTS[PACKAGE], python=sys.executable)
 
 
-def parquet_archive(results: Results, evaluation_id: str) -> Iterator[bytes]:
+def parquet_archive(source: Source) -> Iterator[bytes]:
     """Write the dataset, and return the parts of its archive.
 
     The files have no name any more when the first part is sent: whatever becomes of the reply or the server, none is left.
 
     Raises:
-        UnknownEvaluationError: there is no such evaluation.
-        NoTrajectoriesError: it has no trajectories, or only actions.
+        NoTrajectoriesError: there are none, or only actions.
         MissingDependencyError: a package is missing.
-        UploadTargetError: the target cannot be reached, or the trajectories are damaged.
         ExportError: a value has no place in a table.
+        GymHttpServerError: as `Source.opened`.
     """
-    evaluation = results.get(evaluation_id)
     if (command := missing_package()) is not None:
         package = package_of(REQUIREMENTS[PACKAGE])
         raise MissingDependencyError(f"a dataset needs {PACKAGE}, which is not installed: {command}", package=package)
     with (
-        results.open_trajectories(evaluation) as recorded,
+        source.opened() as recorded,
         tempfile.TemporaryDirectory(prefix="gym-http-server-") as name,
     ):
         if recorded.kept != "full":
             raise NoTrajectoriesError(
-                f"evaluation {evaluation_id!r} has actions without observations: download its files, and repeat them with "
+                f"{source.words} has actions without observations: download its files, and repeat them with "
                 "gym-http-server export",
-                evaluation_id=evaluation_id,
+                **source.facts,
             )
         # Not at the top: they import pyarrow.
         from ..datasets import parquet_format
@@ -59,12 +58,9 @@ def parquet_archive(results: Results, evaluation_id: str) -> Iterator[bytes]:
 
         survey = Survey()
         directory = Path(name)
-        try:
-            for episode in recorded:
-                survey.add(episode)
-            parquet_format.write(directory, parquet_format.description_of(recorded), survey, recorded)
-        except NoRecordingError as error:
-            raise UploadTargetError(error.detail) from None
+        for episode in recorded:
+            survey.add(episode)
+        parquet_format.write(directory, parquet_format.description_of(recorded), survey, recorded)
         files = {path.name: path.open("rb") for path in sorted(directory.iterdir())}
         sizes = [(path.name, path.stat().st_size) for path in sorted(directory.iterdir())]
 
@@ -72,4 +68,5 @@ def parquet_archive(results: Results, evaluation_id: str) -> Iterator[bytes]:
         files[name].seek(start)
         return files[name].read(length)
 
-    return zip_parts(sizes, read, evaluation.created_at.timetuple()[:6])
+    made_at = datetime.now(UTC) if source.evaluation is None else source.evaluation.created_at
+    return zip_parts(sizes, read, made_at.timetuple()[:6])

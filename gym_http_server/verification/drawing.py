@@ -6,15 +6,14 @@ import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..datasets.comparison import difference
-from ..errors import NoRecordingError, NoTrajectoriesError, RenderModeError, UploadTargetError
-from .episode_page import found
+from ..errors import NoTrajectoriesError, RenderModeError
+from ..results.evaluated_trajectories import environment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..results.evaluation import Evaluation
-    from ..results.scoreboard import Results
     from ..results.trajectories import RecordedEpisode, Trajectories
+    from .source import Source
     from .stepper import EnvironmentMaker, ServedStepper
 
 MAX_REPLAYED_STEPS: Final = 20_000
@@ -34,28 +33,27 @@ class Viewer(NamedTuple):
     has_left: Callable[[], bool]
 
 
-def draw(results: Results, evaluation_id: str, number: int, maker: EnvironmentMaker, viewer: Viewer) -> None:
-    """Repeat an episode, and those before it from the last seed on; show its frames.
+def draw(source: Source, number: int, maker: EnvironmentMaker, viewer: Viewer) -> bool:
+    """Repeat an episode, and those before it from the last seed on; show its frames. Return whether it is over.
 
     Raises:
-        UnknownEvaluationError: there is no such evaluation or episode.
+        UnknownEpisodeError: there is no such episode.
         RenderModeError: the environment gives no frame, or there are too many.
         NoTrajectoriesError: the episode cannot be repeated, or comes out otherwise.
-        GymHttpServerError: the target cannot be reached, or the environment cannot be made or is lost.
+        GymHttpServerError: as `Source.opened`, or the environment cannot be made or is lost.
     """
-    evaluation = results.get(evaluation_id)
-    with results.open_trajectories(evaluation) as recorded:
-        try:
-            episodes = _since_seed(recorded, found(recorded, evaluation, number))
-            _check(evaluation, recorded, episodes)
-            with contextlib.closing(maker.make(evaluation)) as stepper:
-                if stepper.description.render_mode is None:
-                    raise RenderModeError(f"{evaluation.env_id} has no render mode that gives frames")
-                for episode in episodes[:-1]:
-                    _repeat(stepper, episode, viewer)
-                _repeat(stepper, episodes[-1], viewer, is_drawn=True)
-        except NoRecordingError as error:
-            raise UploadTargetError(error.detail) from None
+    with source.opened() as recorded:
+        episodes = _since_seed(recorded, source.episode(recorded, number))
+        _check_claim(source, recorded)
+        _check(episodes)
+        made = maker.make(recorded.env_id, recorded.library, environment_of(recorded))
+        with contextlib.closing(made) as stepper:
+            if stepper.description.render_mode is None:
+                raise RenderModeError(f"{recorded.env_id} has no render mode that gives frames")
+            for episode in episodes[:-1]:
+                _repeat(stepper, episode, viewer)
+            _repeat(stepper, episodes[-1], viewer, is_drawn=True)
+        return episodes[-1].is_complete
 
 
 def _since_seed(recorded: Trajectories, last: RecordedEpisode) -> list[RecordedEpisode]:
@@ -71,15 +69,26 @@ def _since_seed(recorded: Trajectories, last: RecordedEpisode) -> list[RecordedE
     return episodes
 
 
-def _check(evaluation: Evaluation, recorded: Trajectories, episodes: list[RecordedEpisode]) -> None:
+def _check_claim(source: Source, recorded: Trajectories) -> None:
+    """Check that the trajectories are of the environment that their evaluation tells."""
+    evaluation = source.evaluation
+    if evaluation is None:
+        return
     trajectories = evaluation.trajectories
     if trajectories is None or trajectories.environment is None or trajectories.problem is not None:
         problem = None if trajectories is None else trajectories.problem
-        raise NoTrajectoriesError(f"evaluation {evaluation.evaluation_id!r} cannot be drawn again: {problem}")
-    if recorded.env_id != evaluation.env_id:
-        raise NoTrajectoriesError(
-            f"the trajectories are of {recorded.env_id}, and the evaluation is of {evaluation.env_id}"
-        )
+        raise NoTrajectoriesError(f"{source.words} cannot be drawn again: {problem}")
+    claimed = {"env_id": evaluation.env_id, "library": evaluation.library, **trajectories.environment}
+    found = {"env_id": recorded.env_id, "library": recorded.library, **environment_of(recorded)}
+    for name, value in found.items():
+        if claimed.get(name) != value:
+            raise NoTrajectoriesError(
+                f"the trajectories are of another environment than the evaluation: {name} is {value!r} there, and "
+                f"{claimed.get(name)!r} in the evaluation"
+            )
+
+
+def _check(episodes: list[RecordedEpisode]) -> None:
     gap = next((episode.gap for episode in episodes if episode.gap), "")
     if gap or episodes[0].seed is None:
         raise NoTrajectoriesError(f"the episode cannot be drawn again: {gap or 'no seed is recorded'}")

@@ -13,14 +13,14 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from ..errors import CallTimeoutError, GymHttpServerError, RenderModeError, UnknownEvaluationError
+from ..errors import CallTimeoutError, GymHttpServerError, RenderModeError, UnknownEpisodeError
 from ..support.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from ..config import Settings
     from ..engines.base import Engine
     from ..interpreters.interpreters import Interpreters
-    from ..results.scoreboard import Results
+    from .source import Source
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,14 @@ class DrawnEpisode:
     Attributes:
         frames: encoded frames and their media types, from that of the reset on.
         error: why there is no further frame; None while there may be.
+        is_over: whether the episode had ended when it was drawn.
         asked_at: when a frame was asked for latest, on the monotonic clock.
     """
 
     def __init__(self) -> None:
         self.frames: list[tuple[bytes, str]] = []
         self.error: GymHttpServerError | None = None
+        self.is_over = True
         self.asked_at = time.monotonic()
 
     @property
@@ -51,27 +53,38 @@ class DrawnEpisode:
         """Whether nobody has asked for it of late."""
         return time.monotonic() - self.asked_at > ABANDONED_SECONDS
 
+    def is_outdated(self, step: int) -> bool:
+        """Return whether another drawing may have a frame that this one does not have."""
+        if self.error is None:
+            return False
+        return not self.frames or (step >= len(self.frames) and not self.is_over)
+
 
 class EpisodeFrames:
-    """Frames of recorded episodes. The arguments are those of `Verifier`."""
+    """Frames of recorded episodes.
 
-    def __init__(self, settings: Settings, results: Results, engine: Engine, interpreters: Interpreters) -> None:
-        self._results = results
+    Args:
+        settings: the server's settings.
+        engine: makes their environments again.
+        interpreters: the interpreters besides the server's own Python.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine, interpreters: Interpreters) -> None:
         self._maker_parts = settings, engine, interpreters
         self._threads = DaemonThreads(1, "episode-frames")
         self._drawn: OrderedDict[tuple[str, int], DrawnEpisode] = OrderedDict()
         self._lock = threading.Lock()
 
-    async def frame(self, evaluation_id: str, number: int, step: int) -> tuple[bytes, str]:
+    async def frame(self, source: Source, number: int, step: int) -> tuple[bytes, str]:
         """Return a frame and its media type: that of the reset for step 0.
 
         Raises:
-            UnknownEvaluationError: there is no such evaluation, episode or step.
+            UnknownEpisodeError: there is no such episode or step.
             RenderModeError: it cannot be drawn.
             CallTimeoutError: it is not drawn yet.
             GymHttpServerError: the environment cannot be made, or is lost.
         """
-        episode = self._episode(evaluation_id, number)
+        episode = self._episode(source, number, step)
         end = time.monotonic() + WAIT_SECONDS
         while step >= len(episode.frames):
             if episode.error is not None:
@@ -92,42 +105,38 @@ class EpisodeFrames:
                 episode.asked_at = -ABANDONED_SECONDS
         self._threads.shutdown()
 
-    def _episode(self, evaluation_id: str, number: int) -> DrawnEpisode:
-        key = evaluation_id, number
+    def _episode(self, source: Source, number: int, step: int) -> DrawnEpisode:
+        key = source.key, number
         loop = asyncio.get_running_loop()
         with self._lock:
             episode = self._drawn.get(key)
-            if episode is None or (episode.error is not None and not episode.frames):
-                self._results.get(evaluation_id)
+            if episode is None or episode.is_outdated(step):
                 episode = self._drawn[key] = DrawnEpisode()
-                self._threads.submit(self._draw, key, episode, loop)
+                self._threads.submit(self._draw, source, number, episode, loop)
             self._drawn.move_to_end(key)
             while len(self._drawn) > MAX_EPISODES:
                 _, oldest = self._drawn.popitem(last=False)
                 oldest.asked_at = -ABANDONED_SECONDS
         return episode
 
-    def _draw(self, key: tuple[str, int], episode: DrawnEpisode, loop: asyncio.AbstractEventLoop) -> None:
+    def _draw(self, source: Source, number: int, episode: DrawnEpisode, loop: asyncio.AbstractEventLoop) -> None:
         # Not at the top: they import numpy, for which the start of a server does not wait.
         from .drawing import Viewer, draw
         from .stepper import EnvironmentMaker
 
-        evaluation_id, number = key
         viewer = Viewer(episode.frames.append, lambda: episode.is_abandoned)
         try:
             if not episode.is_abandoned:
-                draw(self._results, evaluation_id, number, EnvironmentMaker(*self._maker_parts, loop), viewer)
+                episode.is_over = draw(source, number, EnvironmentMaker(*self._maker_parts, loop), viewer)
             if episode.is_abandoned:
                 with self._lock:
-                    self._drawn.pop(key, None)
+                    self._drawn.pop((source.key, number), None)
                 episode.error = RenderModeError("the frames were given up, because nobody asked for them: ask again")
             else:
                 count = len(episode.frames)
-                episode.error = UnknownEvaluationError(
-                    f"episode {number} has the frames 0 to {count - 1}", evaluation_id=evaluation_id
-                )
+                episode.error = UnknownEpisodeError(f"episode {number} has the frames 0 to {count - 1}", **source.facts)
         except GymHttpServerError as error:
             episode.error = error
         except Exception as error:
-            logger.exception("episode %d of %s cannot be drawn", number, evaluation_id)
+            logger.exception("episode %d of %s cannot be drawn", number, source.words)
             episode.error = GymHttpServerError(f"the server has a defect, see its log: {type(error).__name__}")

@@ -4,44 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import NoRecordingError, UnknownEvaluationError, UploadTargetError
 from ..runtime.recording.trajectory_values import byte_size
 from ..runtime.values.outcomes import NUMBERS, reduced
 
 if TYPE_CHECKING:
-    from ..results.evaluation import Evaluation
-    from ..results.scoreboard import Results
-    from ..results.trajectories import RecordedEpisode, Trajectories
+    from ..results.trajectories import RecordedEpisode
+    from .source import Source
 
 MAX_PAGE_BYTES: Final = 1 << 23
 """About how many bytes of values a page has at most, if it has more than one state."""
 
 
-def episode_page(
-    results: Results, evaluation_id: str, number: int, start: int, count: int, *, with_values: bool
-) -> dict[str, Any]:
+def episode_page(source: Source, number: int, start: int, count: int, *, with_values: bool) -> dict[str, Any]:
     """Return the contract's `RecordedEpisode`.
 
     Args:
-        results: the evaluations.
-        evaluation_id: the evaluation.
+        source: the trajectories.
         number: the episode, as recorded, from 0.
         start: the first state; 0 is that of the reset, and each step leads to the next.
         count: maximum number of states.
         with_values: with observations and infos.
 
     Raises:
-        UnknownEvaluationError: there is no such evaluation or episode.
-        NoTrajectoriesError: it has no trajectories.
-        UploadTargetError: the target cannot be reached, or the trajectories are damaged.
+        UnknownEpisodeError: there is no such episode.
+        GymHttpServerError: as `Source.opened`.
     """
-    evaluation = results.get(evaluation_id)
-    with results.open_trajectories(evaluation) as recorded:
-        try:
-            episode = found(recorded, evaluation, number)
-            states = list(_states(episode, start, count, with_values=with_values and episode.observations is not None))
-        except NoRecordingError as error:
-            raise UploadTargetError(error.detail) from None
+    with source.opened() as recorded:
+        episode = source.episode(recorded, number)
+        states = list(_states(episode, start, count, with_values=with_values and episode.observations is not None))
         last = start + len(states)
         return {
             "episode": number,
@@ -56,21 +46,6 @@ def episode_page(
             "states": states,
             "next": last if states and last <= len(episode.actions) else None,
         }
-
-
-def found(recorded: Trajectories, evaluation: Evaluation, number: int) -> RecordedEpisode:
-    """Return an episode.
-
-    Raises:
-        UnknownEvaluationError: there is none of that number.
-    """
-    episode = recorded.episode(number)
-    if episode is None:
-        raise UnknownEvaluationError(
-            f"evaluation {evaluation.evaluation_id!r} has no episode {number}: they are counted from 0",
-            evaluation_id=evaluation.evaluation_id,
-        )
-    return episode
 
 
 def _states(episode: RecordedEpisode, start: int, count: int, *, with_values: bool) -> Any:

@@ -151,7 +151,9 @@ class _Run:
         self._stepper = stepper
 
     def _open(self) -> CountingStepper:
-        stepper = self._maker.make(self._evaluation)
+        # Which is the evaluation's: `other_environment` has looked.
+        recorded = self._recorded
+        stepper = self._maker.make(recorded.env_id, recorded.library, environment_of(recorded))
         name, _, number = stepper.description.library.partition(" ")
         self.libraries[name] = number
         is_lane = self._recorded.num_envs is not None

@@ -12,6 +12,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from ..errors import NoTrajectoriesError
 from ..results.kwargs import KwargsGuard
 from ..results.roots import Roots
 from ..runtime.messages import MSGPACK, CreateRequest
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..engines.base import Engine, Worker
     from ..interpreters.interpreters import Interpreters
-    from ..results.evaluation import Evaluation
     from ..runtime.messages import Description
 
     T = TypeVar("T")
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class EnvironmentMaker:
-    """Makes the environments of evaluations again.
+    """Makes recorded environments again.
 
     Args:
         settings: the server's settings.
@@ -52,27 +52,28 @@ class EnvironmentMaker:
         self._loop = loop
         self._guard = KwargsGuard(Roots(settings.results_root), settings.imports)
 
-    def make(self, evaluation: Evaluation) -> ServedStepper:
-        """Make the environment of an evaluation, or that of one lane of a batch; not on the event loop.
+    def make(self, env_id: str, library: str, made: Mapping[str, Any]) -> ServedStepper:
+        """Make an environment, or that of one lane of a batch; not on the event loop.
 
         Args:
-            evaluation: the evaluation, whose trajectories have an `environment`.
+            env_id: its id.
+            library: library and version.
+            made: how it was made, see `environment_of`.
 
         Raises:
             GymHttpServerError: it is refused, or cannot be made.
         """
-        trajectories = evaluation.trajectories
-        assert trajectories is not None and trajectories.environment is not None, "the caller has looked"  # noqa: S101, PT018 -- for the type checker
-        made = trajectories.environment
         kwargs, wrappers = made["kwargs"] or {}, made["wrappers"] or []
+        if not all(isinstance(each, dict) and each.keys() >= {"name", "kwargs"} for each in wrappers):
+            raise NoTrajectoriesError("the wrappers of the environment are not described as a monitor does")
         self._guard.check(kwargs)
         for wrapper in wrappers:
             self._guard.check(wrapper["kwargs"], f"the kwargs of {wrapper['name']}")
         interpreter = made["interpreter"]
-        library = evaluation.library.partition(" ")[0]
+        library = library.partition(" ")[0]
         settings = self._settings
         request = CreateRequest(
-            env_id=evaluation.env_id,
+            env_id=env_id,
             kwargs=kwargs,
             max_episode_steps=made["max_episode_steps"],
             render_mode=made["render_mode"] if made["render_mode"] != "human" else None,
@@ -88,7 +89,7 @@ class EnvironmentMaker:
         )
         instance_id = secrets.token_hex(4)
         worker = self._wait(self._engine.create(instance_id, request, settings.call_timeout))
-        logger.info("%s is made to replay evaluation %s", evaluation.env_id, evaluation.evaluation_id)
+        logger.info("%s is made to replay what is recorded of it", env_id)
         return ServedStepper(worker, self._guard, self._wait)
 
     def _wait(self, call: Coroutine[Any, Any, T]) -> T:

@@ -151,8 +151,7 @@ class Replays(NamedTuple):
     @classmethod
     def of(cls, settings: Settings, results: Results, engine: Engine, interpreters: Interpreters) -> Replays:
         """Return those of a server; the arguments are those of `Verifier`."""
-        parts = settings, results, engine, interpreters
-        return cls(Verifier(*parts), EpisodeFrames(*parts))
+        return cls(Verifier(settings, results, engine, interpreters), EpisodeFrames(settings, engine, interpreters))
 
     def stop(self) -> None:
         """Begin no further replay, and keep no verdict."""

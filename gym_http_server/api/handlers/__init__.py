@@ -21,6 +21,7 @@ from .lookups import Lookups, OptionsCheck
 from .monitor import MonitorHandlers
 from .planning import PlanningPlans
 from .play import PlayHandlers
+from .recordings import RecordingHandlers
 from .registry import RegistryHandlers
 from .results import ResultsHandlers
 from .server import MetricsHandlers, ServerHandlers
@@ -87,6 +88,7 @@ def handler_table(
         ServerHandlers(instances, shut_down),
         MonitorHandlers(instances, results.recording_directory, lookups),
         ResultsHandlers(results, replays),
+        RecordingHandlers(results, replays),
         MetricsHandlers(Metrics(instances)),
         RegistryHandlers(registry, interpreters),
     )

@@ -214,6 +214,7 @@ def _described(instance: Instance) -> Reply:
             "state": instance.state,
             "loss": instance.loss,
             "hold": instance.hold.state,
+            "recording": instance.metadata.recording,
             "busy_since": None if instance.busy_since is None else _rfc3339(instance.busy_since),
             "traffic": [_told(tally) for tally in tallies(instance.counted)],
         }

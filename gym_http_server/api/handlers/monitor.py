@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidValueError
@@ -49,6 +50,7 @@ class MonitorHandlers:
             "trajectories": body.get("trajectories", False),
         }
         await instance.call("monitor_start", call.held(arguments))
+        instance.metadata = replace(instance.metadata, recording=arguments["directory"])
         return void_reply(call.accept)
 
     async def close_monitor(self, call: Call, instance_id: str) -> Reply:

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import InvalidValueError, UnknownEvaluationError, UploadTargetError
-from ...runtime.messages import JSON, Reply
-from ...runtime.values.encoding import ENCODERS
-from ...support.threads import DaemonThreads
-from ..call import AcceptedReply, StreamedReply, json_reply
-from ..content.headers import form_of
+from ...verification.source import Source
+from ..call import AcceptedReply, json_reply
+from .recordings import READ_SECONDS, TrajectoryReplies
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable
 
     from ...results.evaluation import Evaluation
     from ...results.scoreboard import Results
+    from ...runtime.messages import Reply
     from ...verification.verifier import Replays
-    from ..call import Call
+    from ..call import Call, StreamedReply
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-MAX_THREADS: Final = 16
-MAX_WRITERS: Final = 2
-"""Number of datasets that are written at the same time."""
-READ_SECONDS: Final = 60.0
-"""Time limit for reading evaluations."""
 UPLOAD_SECONDS: Final = 600.0
 """Time limit for an upload, videos included."""
 MAX_NAME_CHARS = 256
@@ -45,9 +36,8 @@ class ResultsHandlers:
 
     def __init__(self, results: Results, replays: Replays) -> None:
         self._results = results
-        self._verifier, self._frames = replays
-        self._threads = DaemonThreads(MAX_THREADS, "results")
-        self._writers = DaemonThreads(MAX_WRITERS, "datasets")
+        self._verifier = replays.verifier
+        self._replies = TrajectoryReplies(replays.frames, "results", self._late)
 
     async def upload_recording(self, call: Call, body: dict[str, Any]) -> Reply:
         """Make an evaluation of a recording."""
@@ -56,7 +46,7 @@ class ResultsHandlers:
         for name, text in names.items():
             if text is not None and len(text) > MAX_NAME_CHARS:
                 raise InvalidValueError(f"{name} has more than {MAX_NAME_CHARS} characters", parameter=name)
-        evaluation = await self._within(UPLOAD_SECONDS, self._results.upload, training_dir, api_key, **names)
+        evaluation = await self._replies.within(UPLOAD_SECONDS, self._results.upload, training_dir, api_key, **names)
         return json_reply(self._told(evaluation))
 
     async def list_evaluations(
@@ -78,15 +68,17 @@ class ResultsHandlers:
             evaluations = [self._told(each) for each in shown]
             return json_reply({"total": len(found), "page": page, "page_size": page_size, "evaluations": evaluations})
 
-        return await self._within(READ_SECONDS, listed)
+        return await self._replies.within(READ_SECONDS, listed)
 
     async def get_evaluation(self, call: Call, evaluation_id: str) -> Reply:
         """Describe an evaluation, with its learning curve."""
-        return await self._within(READ_SECONDS, self._get, evaluation_id)
+        return await self._replies.within(READ_SECONDS, self._get, evaluation_id)
 
     async def verify_evaluation(self, call: Call, evaluation_id: str) -> Reply:
         """Verify an evaluation; the reply does not wait for the verdict."""
-        verification = await self._within(READ_SECONDS, self._verifier.start, evaluation_id, asyncio.get_running_loop())
+        verification = await self._replies.within(
+            READ_SECONDS, self._verifier.start, evaluation_id, asyncio.get_running_loop()
+        )
         return AcceptedReply(*json_reply(verification.to_json()))
 
     async def get_verification(self, call: Call, evaluation_id: str) -> Reply:
@@ -99,66 +91,34 @@ class ResultsHandlers:
                 raise UnknownEvaluationError(detail, evaluation_id=evaluation_id)
             return json_reply(verification.to_json())
 
-        return await self._within(READ_SECONDS, told)
+        return await self._replies.within(READ_SECONDS, told)
 
     async def get_episode(
         self, call: Call, evaluation_id: str, episode: int, start: int = 0, count: int = 100, values: bool = True
     ) -> Reply:
         """Return some states of a recorded episode."""
-
-        def page() -> Reply:
-            # Not at the top: it imports numpy, for which the start of a server does not wait.
-            from ...verification.episode_page import episode_page
-
-            states = episode_page(self._results, evaluation_id, episode, start, count, with_values=values)
-            media_type = form_of(call.accept).get("media_type", JSON)
-            return Reply(ENCODERS[media_type](states), media_type)
-
-        return await self._within(READ_SECONDS, page)
+        return await self._replies.episode(call, self._source(evaluation_id), episode, (start, count), values=values)
 
     async def get_episode_frame(self, call: Call, evaluation_id: str, episode: int, step: int) -> Reply:
         """Return a frame of a recorded episode."""
-        return Reply(*await self._frames.frame(evaluation_id, episode, step))
+        return await self._replies.frame(self._source(evaluation_id), episode, step)
 
     async def download_evaluation(self, call: Call, evaluation_id: str) -> StreamedReply:
         """Send all files of an evaluation, made into an archive while they are sent."""
-        parts = await self._within(READ_SECONDS, self._results.archive, evaluation_id)
-        return self._attached(parts, f"{evaluation_id}.zip")
+        return await self._replies.attached(lambda: self._results.archive(evaluation_id), f"{evaluation_id}.zip")
 
     async def download_dataset(self, call: Call, evaluation_id: str) -> StreamedReply:
         """Send the trajectories of an evaluation as a dataset in Parquet."""
+        return await self._replies.dataset(self._source(evaluation_id), f"{evaluation_id}-parquet.zip")
 
-        def written() -> Iterator[bytes]:
-            # Not at the top: it imports numpy, for which the start of a server does not wait.
-            from ...verification.dataset import parquet_archive
+    def _source(self, evaluation_id: str) -> Callable[[], Source]:
+        return lambda: Source.of_evaluation(self._results, evaluation_id)
 
-            return parquet_archive(self._results, evaluation_id)
-
-        parts = await self._within_of(self._writers, UPLOAD_SECONDS, written)
-        return self._attached(parts, f"{evaluation_id}-parquet.zip")
-
-    def _attached(self, parts: Iterator[bytes], name: str) -> StreamedReply:
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return StreamedReply(self._sent(parts), "application/zip", headers)
-
-    async def _sent(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-        # A thread is needed while a part is read, not while the client takes it.
-        while part := await self._within(READ_SECONDS, next, parts, b""):
-            yield part
-
-    async def _within(self, seconds: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._within_of(self._threads, seconds, call, *args, **kwargs)
-
-    async def _within_of(
-        self, threads: DaemonThreads, seconds: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        try:
-            return await threads.within(seconds, call, *args, **kwargs)
-        except TimeoutError:
-            raise UploadTargetError(
-                f"{self._results.target.shown} did not answer within {seconds:g} s: where evaluations are kept, or what is to "
-                "be uploaded, is not reached; try again"
-            ) from None
+    def _late(self, seconds: float) -> UploadTargetError:
+        return UploadTargetError(
+            f"{self._results.target.shown} did not answer within {seconds:g} s: where evaluations are kept, or what is to "
+            "be uploaded, is not reached; try again"
+        )
 
     def _get(self, evaluation_id: str) -> Reply:
         # In a thread, too: the curve of a million episodes takes long to encode.

@@ -1,4 +1,4 @@
-"""`ServerMethods`: the registry, evaluations, health, metrics and the stop of the server."""
+"""`ServerMethods`: the registry, evaluations, recordings, health, metrics and the stop of the server."""
 
 from __future__ import annotations
 
@@ -125,6 +125,42 @@ class ServerMethods(OperationBase):
             ServerProblem: 409, it has no trajectories, or only actions; 400, the server lacks pyarrow.
         """
         return self._file(f"/v1/evaluations/{quote(evaluation_id, safe='')}/dataset/", "application/zip")
+
+    def list_recordings(self, page: int = 1, page_size: int = 50) -> dict[str, Any]:
+        """Return a page of the `recordings` on the server's machine, the newest first, and their number in `total`.
+
+        Returns:
+            Of each `directory`, `updated_at`, `env_id`, `library`, `trajectories` (`none`, `full` or `actions`) and
+            `trajectory_bytes`. `is_complete` is false where the search was ended early.
+        """
+        return self._call(
+            "GET", f"/v1/recordings/?{urlencode({'page': page, 'page_size': page_size})}", repeatable=True
+        )
+
+    def get_recording(self, directory: str) -> dict[str, Any]:
+        """Return what `list_recordings` tells of one, and how many episodes are complete, and how many have trajectories."""
+        return self._call("GET", f"/v1/recordings/details/?{urlencode({'directory': directory})}", repeatable=True)
+
+    def get_recorded_episode(
+        self, directory: str, episode: int, start: int = 0, count: int = 100, *, values: bool = True
+    ) -> dict[str, Any]:
+        """Return `states` of an episode of a recording; the rest as in `get_episode`."""
+        shown = {"start": start, "count": count, "values": "true" if values else "false"}
+        query = urlencode({"directory": directory, **shown})
+        return self._call("GET", f"/v1/recordings/episodes/{episode}/?{query}", repeatable=True)
+
+    def get_recorded_frame(self, directory: str, episode: int, step: int, media_type: str = "image/png") -> bytes:
+        """Return a frame of an episode of a recording, as `get_episode_frame`."""
+        query = urlencode({"directory": directory})
+        return self._file(f"/v1/recordings/episodes/{episode}/frames/{step}/?{query}", media_type)
+
+    def download_recording(self, directory: str) -> bytes:
+        """Return the files of a recording as a ZIP archive."""
+        return self._file(f"/v1/recordings/files/?{urlencode({'directory': directory})}", "application/zip")
+
+    def download_recorded_dataset(self, directory: str) -> bytes:
+        """Return the trajectories of a recording as a dataset in Parquet, as `download_dataset`."""
+        return self._file(f"/v1/recordings/dataset/?{urlencode({'directory': directory})}", "application/zip")
 
     def shutdown_server(self) -> None:
         """Stop the server: it finishes the requests in execution and closes every environment."""

@@ -13,7 +13,7 @@ const PATIENCE = 60000;
 const [WIDTH, HEIGHT, LEFT, BOTTOM] = [720, 160, 60, 22];
 
 const at = (id) => document.getElementById(id);
-const { api } = at("episode").dataset;
+const api = new URL(at("episode").dataset.api, location.href);
 const film = at("film");
 const slider = at("slider");
 
@@ -31,7 +31,9 @@ function elements(space) {
 }
 
 function get(start, count, values) {
-  return ask(`${api}?${new URLSearchParams({ start, count, values })}`);
+  const url = new URL(api);
+  for (const [name, value] of Object.entries({ start, count, values })) url.searchParams.set(name, value);
+  return ask(url);
 }
 
 /** Return a state with its values; pages of them are kept. */
@@ -59,7 +61,9 @@ async function showFrame(step) {
     return;
   }
   const signal = AbortSignal.timeout(PATIENCE);
-  await drawFrom(at("frame"), `${api}frames/${step}/`, `Frame of step ${step}`, { signal });
+  const url = new URL(`frames/${step}/`, api);
+  url.search = api.search;
+  await drawFrom(at("frame"), url, `Frame of step ${step}`, { signal });
 }
 
 function without(words) {

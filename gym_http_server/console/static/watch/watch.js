@@ -15,7 +15,7 @@ const FRESH_SECONDS = 0.001;
 const SAME_CALL_MILLISECONDS = 500;
 
 const page = document.getElementById("instance");
-const { api, renderMode } = page.dataset;
+const { api, renderMode, recordings } = page.dataset;
 const lanes = Number(page.dataset.lanes);
 const at = (id) => document.getElementById(id);
 const rate = at("rate");
@@ -70,6 +70,22 @@ function loseIt(words) {
   at("lost").hidden = false;
   at("problem").hidden = true;
   at("last-words").textContent = words;
+  if (details?.recording && recordings) {
+    at("kept").hidden = false;
+    at("kept").href = recordingOf(details.recording);
+  }
+}
+
+/** Return the address of the page of a recording. */
+function recordingOf(directory) {
+  return `${recordings}?${new URLSearchParams({ directory })}`;
+}
+
+function recordingLink(text) {
+  const link = document.createElement("a");
+  link.textContent = text;
+  link.href = recordingOf(text);
+  return link;
 }
 
 function speed(steps) {
@@ -163,8 +179,10 @@ function showTraffic(traffic) {
 }
 
 function showAbout() {
-  const recorded = monitor === null ? "" : monitor.directory === null ? "not recorded"
-    : `${monitor.enabled ? "recording" : "recorded"} ${short(monitor.episodes)} episodes in ${monitor.directory}${monitor.error ? `: ${monitor.error}` : ""}`;
+  const recorded = monitor === null ? "" : monitor.directory === null ? "not recorded" : [
+    `${monitor.enabled ? "recording" : "recorded"} ${short(monitor.episodes)} episodes in `,
+    recordings ? recordingLink(monitor.directory) : monitor.directory, monitor.error ? `: ${monitor.error}` : "",
+  ];
   const facts = {
     Library: details.library,
     Interpreter: details.interpreter ?? "the server's own",
@@ -179,7 +197,7 @@ function showAbout() {
   at("about").replaceChildren(...Object.entries(facts).map(([name, text]) => {
     const [fact, term, words] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
     term.textContent = name;
-    words.textContent = text;
+    words.append(...[text].flat());
     fact.append(term, words);
     return fact;
   }));
