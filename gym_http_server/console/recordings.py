@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from typing import TYPE_CHECKING, Any, cast
 
 import flask
 from werkzeug.exceptions import NotFound
 
-from ..errors import InvalidValueError, NoRecordingError, UnknownEpisodeError
-from ..results.evaluation import Curve, curve_of
+from ..errors import NoRecordingError, UnknownEpisodeError
+from ..results.evaluation import curve_of
+from ..results.recording import COMPONENTS
 from ..verification.dataset import missing_package
 from . import videos
 from .scoreboard import PLAY_RATES, learned
@@ -51,11 +53,9 @@ def recording() -> str:
         raise NoRecordingError(described.problem)
     read = _recordings().read(directory)
     names = [name for name, is_video in _recordings().videos(directory, read).items() if is_video]
-    problem = None
-    try:
-        curve = curve_of(read, str(directory), None)
-    except InvalidValueError as error:
-        curve, problem = Curve((), (), (), ()), error.detail
+    components = sorted({name for each in read.results.get(COMPONENTS, ()) for name in each or ()})
+    component = flask.request.args.get("component", components[0] if components else None)
+    curve = curve_of(read, str(directory), component)
     recorded, numbers = 0, None
     if described.trajectories != "none":
         with _recordings().open_trajectories(directory) as trajectories:
@@ -63,9 +63,11 @@ def recording() -> str:
     return flask.render_template(
         "recording.html",
         recording=described,
-        completed=len(read.results["timestamps"]),
         recorded=recorded,
-        no_curve=problem,
+        components=components,
+        component=component,
+        steps=sum(curve.episode_lengths),
+        mean_return=math.fsum(curve.episode_returns) / max(1, len(curve.episode_returns)),
         no_dataset=missing_package(),
         where={"directory": str(directory)},
         what=f"{described.env_id} in {directory}",

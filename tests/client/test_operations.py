@@ -138,6 +138,17 @@ CALLS = [
     (lambda c: c.delete_snapshot("a1", "b2"), "DELETE", "/v1/envs/a1/snapshots/b2/", None),
     (lambda c: c.close_env("a1"), "POST", "/v1/envs/a1/close/", None),
     (lambda c: c.shutdown_server(), "POST", "/v1/shutdown/", None),
+    (lambda c: c.list_recordings(2), "GET", "/v1/recordings/?page=2&page_size=50", None),
+    (lambda c: c.get_recording("a/ b"), "GET", "/v1/recordings/details/?directory=a%2F+b", None),
+    (
+        lambda c: c.get_recorded_episode("a", 3, count=9, values=False),
+        "GET",
+        "/v1/recordings/episodes/3/?directory=a&start=0&count=9&values=false",
+        None,
+    ),
+    (lambda c: c.get_recorded_frame("a", 3, 4), "GET", "/v1/recordings/episodes/3/frames/4/?directory=a", None),
+    (lambda c: c.download_recording("a"), "GET", "/v1/recordings/files/?directory=a", None),
+    (lambda c: c.download_recorded_dataset("a"), "GET", "/v1/recordings/dataset/?directory=a", None),
     (lambda c: c.get_health(), "GET", "/v1/health/", None),
     (lambda c: c.get_metrics(), "GET", "/metrics", None),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,7 @@ class Site:
     server: Server
     browser: Browser
     evaluation: str
+    downloads: Path
 
     def open(self, path: str) -> Browser:
         """Open a page, logged in."""
@@ -76,7 +78,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             (home / "nginx").mkdir()
             url = stack.enter_context(nginx.proxying(home / "nginx", url, "/gym"))
         browser = stack.enter_context(browsing(home))
-        yield Site(url, key, server, browser, evaluation)
+        yield Site(url, key, server, browser, evaluation, home)
 
 
 @pytest.fixture(autouse=True)

@@ -88,7 +88,7 @@ def test_a_page_is_for_everybody(browser: Browser, server: Server, path: str) ->
         browser.find("#about dd")
     check(browser)
     links = {each.text for each in browser.all(".top nav a")}
-    assert {"Home", "Watch", "Environments", "Scoreboard", "API", "Contract", "Manual"} <= links
+    assert {"Home", "Watch", "Environments", "Scoreboard", "Recordings", "API", "Contract", "Manual"} <= links
 
 
 def test_a_heading_has_the_whole_width(browser: Browser, server: Server) -> None:

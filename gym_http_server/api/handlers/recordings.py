@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from ...errors import FileSystemTimeoutError
@@ -158,11 +159,16 @@ class RecordingHandlers:
     async def download_recording(self, call: Call, directory: str) -> StreamedReply:
         """Send the files of a recording, made into an archive while they are sent."""
         archive = lambda: self._recordings.archive(self._roots.resolve(directory))  # noqa: E731 -- runs in a thread
-        return await self._replies.attached(archive, "recording.zip")
+        return await self._replies.attached(archive, f"{_file_name(directory)}.zip")
 
     async def download_recorded_dataset(self, call: Call, directory: str) -> StreamedReply:
         """Send the trajectories of a recording as a dataset in Parquet."""
-        return await self._replies.dataset(self._source(directory), "recording-parquet.zip")
+        return await self._replies.dataset(self._source(directory), f"{_file_name(directory)}-parquet.zip")
 
     def _source(self, directory: str) -> Callable[[], Source]:
         return lambda: Source.of_recording(self._recordings, self._roots.resolve(directory))
+
+
+def _file_name(directory: str) -> str:
+    """Return the last part of a path as it can stand in a quoted string of a header."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", re.split(r"[/\\]", directory.rstrip("/\\"))[-1]) or "recording"

@@ -221,7 +221,7 @@ def test_the_schemas_keep_what_old_clients_need() -> None:
 STATUSES = {
     400: "Usage UnknownInstance UnknownEnvironment InterpreterChoice EnvironmentCreation MissingDependency InvalidAction InvalidValue NoRecording Export",
     403: "ForbiddenDirectory",
-    404: "UnknownEvaluation UnknownSnapshot",
+    404: "UnknownEvaluation UnknownEpisode UnknownSnapshot",
     406: "RenderFormat",
     409: "Conflict ResetNeeded InstanceKind RenderMode RecordingExists NotCopyable InstanceHeld HoldEnded NoTransitionModel NoTrajectories",
     410: "InstanceLost",
