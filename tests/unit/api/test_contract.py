@@ -247,7 +247,7 @@ def test_a_wrong_item_among_many_right_ones_is_found(wrong: Any) -> None:
 
 
 def test_every_error_of_the_tree_has_its_status_and_a_name() -> None:
-    """No class of errors.py is without a status, and each has a problem type of its own."""
+    """No class of errors/ is without a status, and each has a problem type of its own."""
     classes = errors.every_error()
     expected = {name: status for status, names in STATUSES.items() for name in names.split()}
     assert {cls.__name__.removesuffix("Error"): status for cls, status in STATUS.items()} == expected
@@ -262,7 +262,7 @@ def test_every_error_of_the_tree_has_its_status_and_a_name() -> None:
 
 
 def test_every_error_is_drawn_in_the_docstring_of_its_module() -> None:
-    """The tree at the top of errors.py is the tree of the classes."""
+    """The tree at the top of errors/ is the tree of the classes."""
     drawn = re.findall(r"(\w+(?:Error|Failure))\b", errors.__doc__ or "")
     assert {cls.__name__ for cls in errors.every_error()} <= set(drawn)
 

@@ -60,49 +60,22 @@ GymHttpServerError
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
-MAX_DETAIL_CHARS: Final = 2000
-"""Maximum characters of an error's text: libraries quote refused values, which may be megabytes."""
+from .base import MAX_DETAIL_CHARS as MAX_DETAIL_CHARS
+from .base import GymHttpServerError as GymHttpServerError
+from .base import every_error as every_error
+from .base import shortened as shortened
+from .environment import CallTimeoutError as CallTimeoutError
+from .environment import EnvironmentDiedError as EnvironmentDiedError
+from .environment import EnvironmentFailure as EnvironmentFailure
+from .environment import EnvironmentRaisedError as EnvironmentRaisedError
+from .environment import EnvironmentResultError as EnvironmentResultError
+from .environment import InstanceLostError as InstanceLostError
+from .environment import RolloutTimeoutError as RolloutTimeoutError
 
 MAX_RETRY_SECONDS: Final = 5
 """Maximum seconds after which a request for a held instance is to be sent again: it may be given back at any time."""
-
-
-def shortened(text: str) -> str:
-    """Return a text, or only its beginning and end if it is too long."""
-    if len(text) <= MAX_DETAIL_CHARS:
-        return text
-    half = MAX_DETAIL_CHARS * 2 // 5
-    return f"{text[:half]} … ({len(text)} characters in all) … {text[-half:]}"
-
-
-class GymHttpServerError(Exception):
-    """Base of every error raised on purpose.
-
-    Args:
-        detail: what was wrong, what was expected, and a remedy.
-        facts: further members of the problem details; plain JSON values.
-    """
-
-    def __init__(self, detail: str, **facts: Any) -> None:
-        detail = shortened(detail)
-        super().__init__(detail)
-        self.detail = detail
-        self.facts = {name: shortened(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
-
-    def to_wire(self) -> dict[str, Any]:
-        """Return plain values, in which an environment's process sends an error to the server."""
-        return {"error": type(self).__name__, "detail": self.detail, "facts": self.facts}
-
-    @staticmethod
-    def from_wire(message: dict[str, Any]) -> GymHttpServerError:
-        """Rebuild an error from `to_wire`; an unknown name becomes `EnvironmentRaisedError`."""
-        cls = _by_name().get(str(message.get("error")), EnvironmentRaisedError)
-        error = cls(str(message.get("detail")))
-        facts = message.get("facts")
-        error.facts = facts if isinstance(facts, dict) else {}
-        return error
 
 
 class UsageError(GymHttpServerError):
@@ -412,52 +385,6 @@ class RuntimeDefectError(GymHttpServerError):
         )
 
 
-class EnvironmentFailure(GymHttpServerError):
-    """The environment, third-party code, did something wrong."""
-
-
-class EnvironmentRaisedError(EnvironmentFailure):
-    """The environment raised an exception; the instance is still usable."""
-
-
-class EnvironmentResultError(EnvironmentFailure):
-    """A method of the environment returned something that Gymnasium's API does not allow."""
-
-
-class EnvironmentDiedError(EnvironmentFailure):
-    """The environment's process ended during the call."""
-
-
-class CallTimeoutError(EnvironmentFailure):
-    """The environment did not answer in time and was killed."""
-
-
-class RolloutTimeoutError(EnvironmentFailure):
-    """A rollout ended itself because `call_timeout` was over; the instance is still usable."""
-
-    @classmethod
-    def of(cls, call_timeout: float, steps: int, episodes: int) -> RolloutTimeoutError:
-        """Return the error for a rollout after `steps` steps and `episodes` episodes."""
-        return cls(
-            f"the rollout was not over in time and ended itself after {steps} steps and {episodes} episodes, which were taken; "
-            f"the instance goes on from there: ask for fewer, or raise --call-timeout ({call_timeout:g} s), or call_timeout at "
-            "createEnv",
-            steps=steps,
-            episodes=episodes,
-            seconds=call_timeout,
-        )
-
-
-class InstanceLostError(EnvironmentFailure):
-    """The environment died or was killed earlier; the instance can only be closed."""
-
-    @classmethod
-    def of(cls, instance_id: str, loss: str) -> InstanceLostError:
-        """Return the error for a lost instance and the reason of the loss."""
-        detail = f"instance {instance_id} is lost: {loss}; close it and create another"
-        return cls(detail, instance_id=instance_id)
-
-
 class StartError(GymHttpServerError):
     """The server cannot start."""
 
@@ -488,15 +415,3 @@ class ResultsRootError(StartError):
 
 class TargetUnavailableError(StartError):
     """The target named by --upload-to cannot be used."""
-
-
-def every_error() -> list[type[GymHttpServerError]]:
-    """Return all classes of this tree, the base first."""
-    found: list[type[GymHttpServerError]] = [GymHttpServerError]
-    for cls in found:
-        found.extend(cls.__subclasses__())
-    return found
-
-
-def _by_name() -> dict[str, type[GymHttpServerError]]:
-    return {cls.__name__: cls for cls in every_error()}
