@@ -61,7 +61,7 @@ def test_a_long_text_is_compressed_where_the_client_and_the_setting_allow(echo: 
             client.send(TEXT, (deflate.compress(text) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4], rsv1=True)
             opcode, payload = client.read()
             inflate = zlib.decompressobj(wbits=-12)
-                inflated = inflate.decompress(payload + b"\x00\x00\xff\xff") if len(text) > 1024 else payload
+            inflated = inflate.decompress(payload + b"\x00\x00\xff\xff") if len(text) > 1024 else payload
             assert (opcode, inflated) == (TEXT, text)
             assert len(payload) <= 64
     with EchoServer() as plain, Frames(plain.address, "/ws", DEFLATE) as client:
