@@ -90,7 +90,7 @@ def test_a_lost_connection_is_no_close(echo: EchoServer) -> None:
 
 def bomb() -> bytes:
     deflate = zlib.compressobj(9, wbits=-12)
-    return (deflate.compress(bytes(1 << 26)) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    return (deflate.compress(bytes(1 << 22)) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 ATTACKS = {
