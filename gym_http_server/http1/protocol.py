@@ -288,11 +288,6 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     @property
-    def plain_transport(self) -> asyncio.Transport:
-        """The transport of the connection, without what joins heads and bodies."""
-        return self._joining.plain
-
-    @property
     def _asks_for_websocket(self) -> bool:
         paths = self.config.websockets
         if paths is None or not self.parser.should_upgrade() or not paths.fullmatch(self.url):
@@ -316,9 +311,9 @@ class HttpProtocol(HttpToolsProtocol):
         given = ((name.encode(), value.encode("latin-1")) for name, value in handshake.headers)
         lines = [*self.server_state.default_headers, *given]
         head = b"HTTP/1.1 101 Switching Protocols\r\n" + b"".join(b"%b: %b\r\n" % line for line in lines)
-        socket = WebSocket(self, handshake.protocol)
+        socket = WebSocket(self, self._joining.plain, handshake.protocol, self.config.body_timeout)
         cycle.response_started = cycle.response_complete = cycle.disconnected = True
-        self.plain_transport.write(head + b"\r\n")
+        self._joining.plain.write(head + b"\r\n")
         data, self._behind_upgrade = self._behind_upgrade or b"", None
         self.flow.resume_reading()
         socket.begin(data)

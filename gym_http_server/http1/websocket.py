@@ -20,7 +20,7 @@ from .heartbeat import Heartbeat
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .protocol import HttpProtocol
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MIN_COMPRESSED_BYTES: Final = 1024
 """Minimum size of a message that is compressed."""
@@ -75,7 +75,9 @@ class WebSocket(asyncio.Protocol):
 
     Args:
         http: the protocol that had the connection before.
+        transport: the connection.
         protocol: the frames, as `Handshake` makes it.
+        message_seconds: time that a message may take to arrive.
 
     Attributes:
         received_bytes: size of all messages received.
@@ -84,10 +86,12 @@ class WebSocket(asyncio.Protocol):
         is_ending: whether the server stops.
     """
 
-    def __init__(self, http: HttpProtocol, protocol: ServerProtocol) -> None:
+    def __init__(
+        self, http: HttpToolsProtocol, transport: asyncio.Transport, protocol: ServerProtocol, message_seconds: float
+    ) -> None:
         self._http = http
         self._protocol = protocol
-        self._transport = http.plain_transport
+        self._transport = transport
         # Messages
         self._waiting: collections.deque[bytes | None] = collections.deque()
         self._parts: list[bytes] = []
@@ -95,7 +99,7 @@ class WebSocket(asyncio.Protocol):
         self.received_bytes = self.sent_bytes = 0
         # Its end
         self.is_serving = self.is_ending = False
-        self._heartbeat = Heartbeat(http.loop, http.config.body_timeout, self._ping, self._cut, self._refuse_slow)
+        self._heartbeat = Heartbeat(http.loop, message_seconds, self._ping, self._cut, self._refuse_slow)
 
     def begin(self, data: bytes) -> None:
         """Take the connection over, with bytes that were received behind the handshake."""
