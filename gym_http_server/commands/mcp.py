@@ -24,7 +24,7 @@ from .standard_streams import standard_streams
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .standard_streams import Input, Output
+    from .standard_streams import InputLines, OutputText
 
 SECONDS_TO_END: Final = 8.0
 """Time limit for closing the session's instances and the server; then the process ends all the same."""
@@ -81,7 +81,9 @@ def _server_at(url: str | None, api_key: str | None, settings: Settings) -> Iter
         yield address, settings.api_key or None
 
 
-async def _serve(address: str, api_key: str | None, settings: Settings, reading: Input, writing: Output) -> None:
+async def _serve(
+    address: str, api_key: str | None, settings: Settings, reading: InputLines, writing: OutputText
+) -> None:
     from mcp.server.stdio import stdio_server
 
     from ..agents.mcp.player import Player

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _READ_BYTES: Final = 65536
 
 
-class Input:
+class InputLines:
     """The lines of a descriptor, as text.
 
     A daemon thread reads them, because no end of the process waits for another line.
@@ -53,7 +53,7 @@ class Input:
         return line
 
 
-class Output:
+class OutputText:
     """A descriptor that text is written to, by a daemon thread: a client that reads nothing holds nobody else.
 
     Args:
@@ -82,7 +82,7 @@ class Output:
 
 
 @contextlib.contextmanager
-def standard_streams() -> Iterator[tuple[Input, Output]]:
+def standard_streams() -> Iterator[tuple[InputLines, OutputText]]:
     """Yield what standard input and output are, which no child inherits; meanwhile input is empty and output is stderr."""
     sys.stdout.flush()
     kept = [os.dup(descriptor) for descriptor in (0, 1)]
@@ -91,7 +91,7 @@ def standard_streams() -> Iterator[tuple[Input, Output]]:
     os.dup2(2, 1)
     os.close(nothing)
     try:
-        yield Input(kept[0]), Output(kept[1])
+        yield InputLines(kept[0]), OutputText(kept[1])
     finally:
         # The copies stay open: a thread may still be using them.
         with contextlib.suppress(OSError, ValueError):
