@@ -22,6 +22,7 @@ from ..runtime.operations import KEYED
 from ..runtime.values.encoding import json_bytes
 from ..support.threads import DaemonThreads
 from .operations import error_of
+from .sessions import labels_of
 
 LEASE_SECONDS: Final = 60.0
 """Instances end as long after a client that vanished."""
@@ -47,7 +48,7 @@ class RemoteSession:
 
     def __init__(self, url: str, api_key: str | None, protocol: str, timeout: float | None = None) -> None:
         self.session_id = str(uuid.uuid4())
-        self._labels = {"protocol": protocol, "session": self.session_id[:8]}
+        self._labels = labels_of(protocol, self.session_id)
         self._keeper = Client(url, api_key, timeout).keeper
         self._transport = Transport(url, api_key, timeout, MAX_RETRIES)
         # Daemons, because the process does not wait at its end for an environment that hangs.
