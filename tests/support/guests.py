@@ -161,6 +161,7 @@ class Dict(Space):
 """
 
 OLD_ENVIRONMENTS = '''
+import enum
 import os
 import random
 
@@ -205,6 +206,26 @@ class Seeded(Old):
         return np.full((self.size, self.size, 3), 7, np.uint8)
 
 
+class Played(Old):
+    """A game.
+
+    It has two moves.
+    """
+
+    def get_keys_to_action(self):
+        return {(): 0, (ord("a"), 276): np.int64(1), "b": 5}
+
+    def get_action_meanings(self):
+        return ["NOOP", "FIRE"]
+
+
+class Named(Old):
+    actions = enum.IntEnum("Actions", [("left", 0), ("right", 1)])
+
+    def get_keys_to_action(self):
+        os._exit(3)
+
+
 class Unseeded(Old):
     def seed(self):
         raise AssertionError("it takes no seed")
@@ -227,6 +248,8 @@ class Spaces(Old):
 
 gym.register("Old-v0", entry_point="old_environments:Old")
 gym.register("Seeded-v0", entry_point="old_environments:Seeded", max_episode_steps=3, reward_threshold=5.0)
+gym.register("Played-v0", entry_point="old_environments:Played")
+gym.register("Named-v0", entry_point="old_environments:Named")
 gym.register("Unseeded-v0", entry_point="old_environments:Unseeded")
 gym.register("Spaces-v0", entry_point="old_environments:Spaces")
 '''

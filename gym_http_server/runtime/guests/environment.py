@@ -12,7 +12,7 @@ from gymnasium.vector.utils import iterate
 
 from ..making.vectorize import SingleValues
 from .spaces import SpaceOwner, fit, rebuild, unknown_parts
-from .wire import CREATE, RENDER, RESET, STEP, STEPS
+from .wire import CONTROLS, CREATE, RENDER, RESET, STEP, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,9 +81,30 @@ class GuestEnv(gymnasium.Env[Any, Any]):
         """Return the current frame."""
         return self._link.call(RENDER, self._lane, None)
 
+    def get_keys_to_action(self) -> dict[Any, Any]:
+        """Return the actions that keys give, as far as the environment tells them."""
+        return {tuple(keys) if isinstance(keys, list) else keys: action for keys, action in self._controls()[0]}
+
+    def get_action_meanings(self) -> list[Any] | None:
+        """Return the meanings of the actions, as far as the environment tells them."""
+        meanings: list[Any] | None = self._controls()[1]
+        return meanings
+
+    @property
+    def documentation(self) -> Any:
+        """The docstring of the environment's class."""
+        return self._controls()[2]
+
     def close(self) -> None:
         """Close the environment, and all others of its guest."""
         self._link.close()
+
+    def _controls(self) -> list[Any]:
+        told = self._link.call(CONTROLS, self._lane, None)
+        is_right = isinstance(told, list) and len(told) == 3 and isinstance(told[0], list)
+        if not is_right or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in told[0]):
+            raise self._link.malformed("the controls of an environment")
+        return list(told)
 
     def _set_spaces(self, told: Sequence[Any]) -> None:
         try:

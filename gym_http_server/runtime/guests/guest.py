@@ -1,6 +1,6 @@
 """The guest: makes environments in a Python other than the server's, steps and renders them, and adapts old ones.
 
-It is sent, as one text with `wire.py`, to a command that starts a Python 3.7 or later with numpy. Frames come on descriptor 0 and
+It is sent, as one text with `wire.py` and `library_spaces.py`, to a command that starts a Python 3.7 or later with numpy. Frames come on descriptor 0 and
 go out on 1: a socket pair, or two pipes behind a program such as ssh. What environments print goes to stderr.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import contextlib
 import difflib
+import enum
 import faulthandler
 import gc
 import importlib
@@ -22,8 +23,10 @@ import warnings
 
 import numpy as np
 
+from .library_spaces import describe, fitted, is_contained, kind_of
 from .wire import (
     CLOSE,
+    CONTROLS,
     CREATE,
     ERROR,
     FORK,
@@ -97,7 +100,7 @@ class Lane:
         changed = (describe(spaces[0]), describe(spaces[1])) if spaces != self.spaces else None
         self.spaces = spaces
         if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict):
-            if not (_kind(spaces[1]) in ("Tuple", "OneOf") and _contains(spaces[1], result)):
+            if not (kind_of(spaces[1]) in ("Tuple", "OneOf") and is_contained(spaces[1], result)):
                 return result[0], result[1], changed
         return result, {}, changed
 
@@ -105,7 +108,7 @@ class Lane:
         if self.widens and type(action) is np.ndarray and action.dtype == np.float32:
             action = action.astype(np.float64)
         if self.has_graphs:
-            action = _fitted(self.spaces[0], action)
+            action = fitted(self.spaces[0], action)
         result = self.env.step(action)
         self.steps += 1
         is_over = self.limit is not None and self.steps >= self.limit
@@ -156,72 +159,24 @@ def _space(env, name):
     return space
 
 
-def _kind(space):
-    """Return the name of the library's class that a space is of, or None."""
-    return next(
-        (cls.__name__ for cls in type(space).__mro__ if cls.__module__.startswith(("gym.spaces", "gymnasium.spaces"))),
-        None,
-    )
-
-
-def _contains(space, value):
-    try:
-        return bool(space.contains(value))
-    except Exception:
-        return False
-
-
-def _fitted(space, value):
-    """Return an action with the library's own class of graphs."""
-    kind = _kind(space)
-    if kind == "Graph":
-        return sys.modules[type(space).__module__].GraphInstance(*value)
-    if kind == "Tuple":
-        return tuple(_fitted(part, item) for part, item in zip(space.spaces, value))
-    if kind == "Dict":
-        return {key: _fitted(part, value[key]) for key, part in space.spaces.items()}
-    if kind == "OneOf":
-        return value[0], _fitted(space.spaces[value[0]], value[1])
-    if kind == "Sequence" and not getattr(space, "stack", False):
-        return tuple(_fitted(space.feature_space, item) for item in value)
-    return value
-
-
-def describe(space):
-    """Return a space as plain values and arrays."""
-    kind = _kind(space)
-    if kind in ("Tuple", "OneOf"):
-        return {"name": kind, "spaces": [describe(part) for part in space.spaces]}
-    if kind == "Dict":
-        return {"name": kind, "spaces": [(key, describe(part)) for key, part in space.spaces.items()]}
-    if kind == "Sequence":
-        return {"name": kind, "space": describe(space.feature_space), "stack": bool(getattr(space, "stack", False))}
-    if kind == "Graph":
-        edges = space.edge_space
-        return {"name": kind, "nodes": describe(space.node_space), "edges": None if edges is None else describe(edges)}
-    if kind == "Text":
-        characters = "".join(getattr(space, "character_list", None) or sorted(space.character_set))
-        return {"name": kind, "min": int(space.min_length), "max": int(space.max_length), "characters": characters}
-    dtype = np.dtype(getattr(space, "dtype", None) or (np.float32 if kind == "Box" else np.int64)).str
-    if kind == "Box":
-        names = [name for name in ("bounded_below", "bounded_above") if hasattr(space, name)]
-        sides = {name: np.asarray(getattr(space, name)) for name in names}
-        return dict(sides, name=kind, low=np.asarray(space.low), high=np.asarray(space.high), dtype=dtype)
-    if kind == "Discrete":
-        return {"name": kind, "n": int(space.n), "start": int(getattr(space, "start", 0)), "dtype": dtype}
-    if kind == "MultiDiscrete":
-        nvec = np.asarray(space.nvec)
-        # gym before 0.12 has int8, whatever the sizes are.
-        wide = dtype if int(nvec.max(initial=1)) - 1 <= np.iinfo(dtype).max else "<i8"
-        start = np.asarray(getattr(space, "start", np.zeros_like(nvec)))
-        return {"name": kind, "nvec": nvec.astype(np.int64), "start": start.astype(np.int64), "dtype": wide}
-    if kind == "MultiBinary":
-        size = space.n if isinstance(space.n, (int, np.integer)) else [int(length) for length in space.n]
-        return {"name": kind, "n": size if isinstance(size, list) else int(size)}
-    like = None
-    with contextlib.suppress(Exception):
-        like = np.zeros(tuple(space.shape), space.dtype or "U1")
-    return {"name": type(space).__name__, "is_unknown": True, "like": like}
+def controls(env):
+    """Return the keys of an environment with their actions, the meanings of its actions, and the text of its class."""
+    told = []
+    for name in ("get_keys_to_action", "get_action_meanings"):
+        try:
+            told.append(getattr(env, name)())
+        except Exception:  # it has none, or one that is wrong: it is played by its space
+            told.append(None)
+    keys, meanings = told
+    actions = getattr(env, "actions", None)
+    if meanings is None and isinstance(actions, type) and issubclass(actions, enum.Enum):
+        names = {each.value: each.name for each in actions}
+        meanings = [names[value] for value in range(len(names)) if value in names]
+    return [
+        list(keys.items()) if isinstance(keys, dict) else [],
+        list(meanings) if isinstance(meanings, (list, tuple)) else None,
+        type(env).__doc__,
+    ]
 
 
 def load(name):
@@ -470,7 +425,9 @@ class Guest:
             space = self.lanes[lane].spaces[which]
             for key in path:
                 space = space.feature_space if key is None else space.spaces[key]
-            return _contains(space, *values) if name == "contains" else getattr(space, name)(*values)
+            return is_contained(space, *values) if name == "contains" else getattr(space, name)(*values)
+        if kind == CONTROLS:
+            return controls(getattr(self.lanes[lane].env, "unwrapped", self.lanes[lane].env))
         if kind == CLOSE:
             for each in self.lanes:
                 each.env.close()

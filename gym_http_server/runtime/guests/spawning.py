@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from . import guest, wire
+from . import guest, library_spaces, wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +29,10 @@ SEARCH_PATHS: Final = frozenset(("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "_
 BOOTSTRAP: Final = "exec(compile(open(0,'rb',closefd=False).read({}),'guest.py','exec'))"
 """Runs the guest that comes on stdin. One line: `conda run` takes no more."""
 
-NOT_SENT: Final = re.compile(rb"^from __future__ import annotations\n|^from \.wire import \([^)]*\)\n", re.MULTILINE)
-"""Lines of `guest.py` that the text of `wire.py` before it replaces."""
+NOT_SENT: Final = re.compile(
+    rb"^from __future__ import annotations\n|^from \.\w+ import (?:\([^)]*\)|[^\n(]*)\n", re.MULTILINE
+)
+"""Lines of a file that the text of the files before it replaces."""
 
 CONDA: Final = frozenset(("conda", "mamba"))
 
@@ -86,7 +88,8 @@ def ending(status: int) -> str:
 
 @functools.cache
 def _source() -> bytes:
-    return Path(wire.__file__).read_bytes() + NOT_SENT.sub(b"", Path(guest.__file__).read_bytes())
+    first, *others = (Path(str(each.__file__)).read_bytes() for each in (wire, library_spaces, guest))
+    return first + b"".join(NOT_SENT.sub(b"", text) for text in others)
 
 
 def _arguments(command: tuple[str, ...], length: int) -> list[str]:

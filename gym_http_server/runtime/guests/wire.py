@@ -25,7 +25,7 @@ MAX_CACHED_HEADERS = 1000
 MIN_VIEWED_BYTES = 1 << 12
 MAX_INTEGER_DIGITS = 1 << 16
 
-HELLO, CREATE, RESET, STEP, STEPS, RENDER, CLOSE, REGISTRY, FORK, SPACE = range(10)
+HELLO, CREATE, RESET, STEP, STEPS, RENDER, CLOSE, REGISTRY, FORK, SPACE, CONTROLS = range(11)
 """Kinds of requests."""
 RESULT, ERROR, OUTCOME = range(3)
 """Kinds of replies; an outcome is a step's result in a short form."""

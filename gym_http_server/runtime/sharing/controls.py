@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...errors import GymHttpServerError
 from ..values.codec import contains, encoder
 
 MAX_KEYS: Final = 1024
@@ -67,9 +68,10 @@ def _meanings(environment: Any, space: Any) -> Sequence[Any]:
 
 def _documentation(environment: Any) -> dict[str, str]:
     kind = type(environment)
-    text = kind.__doc__
     # The classes of this package stand for environments that are elsewhere.
-    if not isinstance(text, str) or kind.__module__.startswith("gym_http_server."):
+    is_elsewhere = kind.__module__.startswith("gym_http_server.")
+    text = getattr(environment, "documentation", None) if is_elsewhere else kind.__doc__
+    if not isinstance(text, str):
         return {}
     return {"documentation": inspect.cleandoc(text)[:MAX_DOCUMENTATION_CHARS]}
 
@@ -78,6 +80,8 @@ def _told(environment: Any, method: str) -> Any:
     function = getattr(environment, method, None)
     try:
         return function() if callable(function) else None
+    except GymHttpServerError:  # the environment is elsewhere, and lost
+        raise
     except Exception:  # noqa: BLE001 -- an extra of the environment, which it plays well without
         return None
 

@@ -124,6 +124,28 @@ def test_a_packages_own_spaces_of_a_guest_are_those_of_the_servers_own_python(op
     assert call(batch, "batch_step", actions=actions)["observations"]["mission"] == ["go to 1"] * 2
 
 
+def test_what_viewers_are_told_of_a_guest_is_that_of_the_servers_own_python(opened: Open) -> None:
+    """The latest action and observation as the agent's reply had them, in spaces of a package's own, too; of each lane of a batch."""
+    importlib.import_module("tests.support.own_spaces")
+    action = {"to": ["north", 1], "shares": [0.5, 0.5]}
+    told = {}
+    for interpreter in (Interpreter("own", ("self",), ("tests.support.own_spaces",)), None):
+        single, batch = (opened("tests/Own-v0", interpreter, seed=1, num_envs=lanes) for lanes in (None, 2))
+        call(single, "reset")
+        reply = call(single, "step", action=action)
+        actions = {name: [value] * 2 for name, value in action.items()}
+        call(batch, "batch_reset", seed=1)
+        replies = call(batch, "batch_step", actions=actions)
+        live, live_lanes = (call(each, "live", max_elements=64) for each in (single, batch))
+        [lane] = live["lanes"]
+        assert (lane["action"], lane["observation"], lane["length"]) == (action, reply["observation"], 1)
+        missions = [each["observation"]["mission"] for each in live_lanes["lanes"]]
+        assert missions == replies["observations"]["mission"]
+        assert [each["action"] for each in live_lanes["lanes"]] == [action] * 2
+        told[interpreter is None] = live["lanes"], live_lanes["lanes"]
+    assert told[True] == told[False]
+
+
 def test_what_does_not_cross_is_refused_with_the_reason(opened: Open) -> None:
     """Snapshots and the tabular model."""
     guest = opened("FrozenLake-v1")
@@ -175,6 +197,18 @@ def test_spaces_and_values_of_old_libraries_are_those_of_gymnasium(opened: Open,
     info = call(guest, "step", action=0)["info"]
     assert info.pop("pid") != os.getpid()
     assert info == {"text": "a", "array": [0, 1, 2], "any": [1, 2]}
+
+
+def test_keys_and_meanings_of_a_guest_are_told(opened: Open, old: Interpreter) -> None:
+    """As of an environment of the server's own Python, with the docstring; a key of another action space is left out."""
+    assert call(opened("Played-v0", old), "controls") == {
+        "keys": [{"keys": [], "action": 0}, {"keys": ["a", "ArrowLeft"], "action": 1}],
+        "meanings": ["NOOP", "FIRE"],
+        "documentation": "A game.\n\nIt has two moves.",
+    }
+    assert call(opened("CartPole-v1"), "controls") == call(opened("CartPole-v1", None), "controls")
+    with pytest.raises(EnvironmentDiedError, match="exit code 3"):
+        call(opened("Named-v0", old), "controls")
 
 
 def test_ids_kwargs_and_modes_that_the_guest_refuses_are_the_clients_errors(opened: Open, old: Interpreter) -> None:
