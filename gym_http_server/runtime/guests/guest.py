@@ -23,7 +23,7 @@ import warnings
 
 import numpy as np
 
-from .library_spaces import describe, fitted, is_contained, kind_of
+from .library_spaces import contains, describe, fitted, kind_of
 from .wire import (
     CLOSE,
     CONTROLS,
@@ -100,7 +100,7 @@ class Lane:
         changed = (describe(spaces[0]), describe(spaces[1])) if spaces != self.spaces else None
         self.spaces = spaces
         if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict):
-            if not (kind_of(spaces[1]) in ("Tuple", "OneOf") and is_contained(spaces[1], result)):
+            if not (kind_of(spaces[1]) in ("Tuple", "OneOf") and contains(spaces[1], result)):
                 return result[0], result[1], changed
         return result, {}, changed
 
@@ -425,7 +425,7 @@ class Guest:
             space = self.lanes[lane].spaces[which]
             for key in path:
                 space = space.feature_space if key is None else space.spaces[key]
-            return is_contained(space, *values) if name == "contains" else getattr(space, name)(*values)
+            return contains(space, *values) if name == "contains" else getattr(space, name)(*values)
         if kind == CONTROLS:
             return controls(getattr(self.lanes[lane].env, "unwrapped", self.lanes[lane].env))
         if kind == CLOSE:

@@ -16,7 +16,7 @@ def kind_of(space):
     )
 
 
-def is_contained(space, value):
+def contains(space, value):
     try:
         return bool(space.contains(value))
     except Exception:
