@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from .api.connexion_app import MiddlewarePosition, make_connexion_app
 from .api.content.compression import Compression, compressed
 from .api.guard.gate import Gate
 from .api.guard.guesses import Guesses
-from .api.guard.proxy import RouterPrefix, TrustedProxies
+from .api.guard.proxy import TrustedProxies
 from .api.guard.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
 from .api.handlers import Execution, handler_table, plan_table
 from .api.hot_operations import HotOperations
@@ -41,6 +42,7 @@ from .verification.verifier import Replays
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .agents.openenv.face import OpenenvFace
     from .api.asgi import App, Receive, Scope, Send
     from .engines.base import Engine
     from .engines.process.fork_server import Entry
@@ -110,6 +112,7 @@ class Application:
             self.interpreters,
             execution,
             replays=self.replays,
+            openenv=lambda: self.openenv,
         )
         self.operations = HotOperations(contract.resolved_paths(), plan_table(settings), settings.max_values)
         api = connexion_app = make_connexion_app(
@@ -139,16 +142,7 @@ class Application:
         )
         view = ConsoleView(engine.name, self.instances)
         pages = Pages(
-            create_console(
-                view,
-                self.results,
-                door,
-                self.registry,
-                self.interpreters,
-                self.replays,
-                is_shard=bool(settings.shard),
-            ),
-            settings.max_body,
+            create_console(view, self.results, door, self.registry, self.interpreters, self.replays), settings.max_body
         )
 
         # Every request
@@ -156,9 +150,11 @@ class Application:
             self.results.recording_directory(settings.mcp_record)  # an error of the start, and not of each session
         mcp = McpFace(settings, self.in_process)
         routes = Routes(api, mcp, pages, contract, lambda app: compressed(app, settings.compression))
-        guard = Guard(access, sessions, settings.api_key if settings.shard else "")
-        served = RouterPrefix(routes) if settings.shard else routes
-        self._app: App = Gate(served, guard, routes.refuse, self._count_refused, Guesses())
+        self._app: App = Gate(routes, Guard(access, sessions), routes.refuse, self._count_refused, Guesses())
+        if any(each.startswith("/=") for each in settings.openenv):
+            from .agents.openenv.root import AtRoot  # few servers have it
+
+            self._app = AtRoot(self._app)
         if settings.access_log:
             self._app = AccessLog(self._app, contract)
         if settings.trusted_proxy:
@@ -171,15 +167,13 @@ class Application:
         """The engine that runs the instances."""
         return self.instances.engine
 
-    @property
-    def caveat(self) -> str | None:
-        """What operators should know of the engine, for the log; None if nothing."""
-        return self.engine.caveat
+    @functools.cached_property
+    def openenv(self) -> OpenenvFace:
+        """What serves OpenEnv's clients."""
+        # Not at the top: few servers have such clients.
+        from .agents.openenv.face import OpenenvFace
 
-    @property
-    def live(self) -> int:
-        """Number of live instances."""
-        return len(self.instances.all())
+        return OpenenvFace(self.settings, load_contract(), self.in_process)
 
     async def start(self) -> None:
         """Start the engine; idempotent.
@@ -210,6 +204,8 @@ class Application:
                 async with asyncio.timeout(self.settings.shutdown_timeout if seconds is None else seconds):
                     await stop_mcp()
                     await self._reaper.stop(at_once=at_once)
+                    if "openenv" in vars(self):
+                        await self.openenv.stop()
                     if not at_once:
                         await self.instances.close_all()
             except TimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import dataclass, field, fields
@@ -13,6 +14,9 @@ from .errors import EngineUnavailableError
 ENVIRONMENT_PREFIX = "GYM_HTTP_SERVER_"
 
 MIB = 1024 * 1024
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Names that only this machine reaches."""
 
 FACTORY = re.compile(r"[^\s=]+=[\w.]+:[\w.]+")
 """Matches a value of `--env`."""
@@ -209,6 +213,16 @@ class Settings:
         least=0,
         unit="s",
     )
+    openenv: tuple[str, ...] = setting(
+        (),
+        "Environment that OpenEnv's clients find at /openenv/NAME, as NAME=ENV_ID or NAME=JSON, the body of createEnv, such as "
+        'small={"env_id": "FrozenLake-v1", "kwargs": {"map_name": "4x4"}}; the name / is the server\'s root; repeatable.',
+        is_command=True,
+    )
+    no_openenv: bool = setting(
+        False,
+        "Serve nothing to OpenEnv's clients; by default they are served on loopback, and where a key is required.",
+    )
     keep_alive: int = setting(75, "Time that an idle connection is kept.", least=1, unit="s")
     shutdown_timeout: int = setting(
         30, "Time that requests under way get to finish when the server stops.", least=1, unit="s"
@@ -257,14 +271,44 @@ class Settings:
                 raise ValueError(f"env is {source!r} and must be ID=MODULE:CALLABLE, such as Shop-v0=my_envs:make_shop")
         if self.shard and not SHARD.fullmatch(self.shard):
             raise ValueError(f"shard is {self.shard!r} and must be three hex digits, such as 01f")
+        for source in self.openenv:
+            named_environment(source)
         for name in self.pass_variable:
             if name.startswith(ENVIRONMENT_PREFIX):
                 raise ValueError(f"pass_variable is {name!r}, which is the server's own and never passed")
 
     @property
+    def is_private(self) -> bool:
+        """Whether only this machine and those with a key reach the server."""
+        return bool(self.api_key) or self.auth or self.listen in LOOPBACK
+
+    @property
+    def serves_openenv(self) -> bool:
+        """Whether OpenEnv's clients are served."""
+        return self.is_private and not self.no_openenv
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """What is imported beside environments: `--import`, then `--env`."""
         return (*self.imports, *self.env)
+
+
+def named_environment(source: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the body of createEnv in a value of `--openenv`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    name, _, text = source.partition("=")
+    expected = "NAME=ENV_ID or NAME=JSON with the body of createEnv for a single environment"
+    try:
+        body = json.loads(text) if text.startswith("{") else {"env_id": text}
+    except ValueError as error:
+        raise ValueError(f"openenv is {source!r} and must be {expected}; its JSON cannot be read: {error}") from None
+    words = (name, body.get("env_id"))
+    if "num_envs" in body or not all(isinstance(each, str) and re.fullmatch(r"\S+", each) for each in words):
+        raise ValueError(f"openenv is {source!r} and must be {expected}, such as lake=FrozenLake-v1")
+    return name, body
 
 
 def option_name(name: str) -> str:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from .api.guard.keys import Key
     from .engines.process.fork_server_process import ForkServerProcess
-    from .router.shards import Shards
 
 
 MIN_DESCRIPTORS: Final = 64
@@ -124,12 +123,11 @@ def _run(
 
         key = key_for(settings, [each.getsockname()[0] for each in sockets])
         settings = dataclasses.replace(settings, api_key=key.text)
-        shards = shards_of(settings)
-        if settings.engine == "process" and shards is None:
+        if settings.engine == "process":
             fork_server = _start_fork_server(settings)
         with collecting_no_garbage():
             from .serving import serve
-        serve(settings, sockets, fork_server, on_server, started, shards)
+        serve(settings, sockets, fork_server, on_server, started)
     except OSError as error:
         if is_started:
             raise
@@ -140,11 +138,6 @@ def _run(
         if fork_server is not None:
             fork_server.kill()
         survivors.release()
-
-
-def shards_of(settings: Settings) -> Shards | None:  # noqa: ARG001 -- no engine has shards yet
-    """Return the shards that a router places instances on; None for a server with instances of its own."""
-    return None
 
 
 def _start_fork_server(settings: Settings) -> ForkServerProcess:

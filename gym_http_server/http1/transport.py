@@ -14,14 +14,10 @@ MAX_COPIED_BODY_BYTES = 1 << 16
 
 
 class JoiningTransport:
-    """A transport that holds back each response's head until the first part of the body, or the end.
-
-    Attributes:
-        plain: the transport that holds nothing back.
-    """
+    """A transport that holds back each response's head until the first part of the body, or the end."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        self.plain = transport
+        self._transport = transport
         self._head: bytes | None = None
         self._expects_head = True
         self.is_closing = transport.is_closing
@@ -40,14 +36,14 @@ class JoiningTransport:
         elif self._expects_head and not data.startswith(CONTINUE):
             self._head, self._expects_head = data, False
         else:
-            self.plain.write(data)
+            self._transport.write(data)
 
     def write_whole(self, head: bytes, body: bytes) -> None:
         """Write a head and the first part of its body together."""
         if len(body) < MAX_COPIED_BODY_BYTES:
-            self.plain.write(head + body)
+            self._transport.write(head + body)
         else:
-            self.plain.writelines((head, body))
+            self._transport.writelines((head, body))
 
     def end_response(self) -> None:
         """Write a head that is still held back; the next bytes are a head again."""
@@ -59,4 +55,4 @@ class JoiningTransport:
         """Close the connection after everything is written."""
         if self._head is not None:
             self.write(b"")
-        self.plain.close()
+        self._transport.close()

@@ -5,7 +5,6 @@ Threat model (more in `.github/SECURITY.md`):
 - Another machine on the network. A server that listens on more than loopback requires a key, sent as `Authorization: Bearer`
   (RFC 6750) and compared in constant time. A browser exchanges it at `/login` for a cookie that opens the pages, and the
   operations for requests of this server's own pages only: browsers also send it for pages of other ports of the same host.
-  A shard of a cluster also takes, for the paths of one instance, the key of that instance (`support/instance_keys.py`).
 - A foreign web page that sends requests to the user's loopback server. Browsers send that page's `Origin` (RFC 6454: scheme,
   name and port), or `Sec-Fetch-Site: cross-site` (https://www.w3.org/TR/fetch-metadata/).
 - The same page after DNS rebinding of its name to 127.0.0.1. Its `Origin` is then the server's, but `Host` is the foreign name.
@@ -17,6 +16,7 @@ The guard also runs in the processes of environments, which have a digest of the
 from __future__ import annotations
 
 import functools
+import hashlib
 import hmac
 import ipaddress
 import re
@@ -25,10 +25,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ...support.instance_keys import digest_of, instance_key
 from ..content.headers import repetition
 from ..problems import HttpProblem
-from ..request import instance_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,14 +66,15 @@ class Access:
         """Return the rules of these settings; `api_key` is the key, or empty for none."""
         hosts = ("localhost", settings.listen, *settings.allowed_host)
         return cls(
-            key_digest=digest_of(settings.api_key),
+            key_digest=hashlib.sha256(settings.api_key.encode()).hexdigest() if settings.api_key else "",
             hosts=tuple(each.lower().rstrip(".") for each in hosts if each),
             origins=tuple(each.lower().rstrip("/") for each in settings.cors_origin),
         )
 
     def accepts(self, key: str) -> bool:
         """Return whether `key` is right, in constant time."""
-        return hmac.compare_digest(digest_of(key), self.key_digest)
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        return hmac.compare_digest(digest, self.key_digest)
 
 
 class Sessions:
@@ -116,12 +115,10 @@ class Guard:
     Args:
         access: the rules.
         sessions: the login sessions; None without pages.
-        cluster_key: the key of a cluster, by which a shard also takes the keys of its instances; empty elsewhere.
     """
 
-    def __init__(self, access: Access, sessions: Sessions | None = None, cluster_key: str = "") -> None:
+    def __init__(self, access: Access, sessions: Sessions | None = None) -> None:
         self.access = access
-        self._cluster_key = cluster_key
         self._sessions = sessions
         self._takes_any_host = _ANY in access.hosts
         # Cached: clients repeat one Host, and parsing it takes as long as all other checks.
@@ -196,7 +193,7 @@ class Guard:
     def _without_key(self, scope: Scope, fields: Mapping[bytes, bytes]) -> HttpProblem | None:
         scheme, _, key = fields.get(b"authorization", b"").decode("latin-1").strip().partition(" ")
         if scheme.lower() == "bearer":
-            if self.access.accepts(key.strip()) or self._is_of_instance(key.strip(), scope):
+            if self.access.accepts(key.strip()):
                 return None
             detail = "the key in 'Authorization: Bearer' is not this server's: its operator has the right one"
             return HttpProblem(
@@ -211,14 +208,6 @@ class Guard:
             return None
         detail = "this server requires a key: send it as 'Authorization: Bearer …'; its operator has it"
         return HttpProblem(401, "unauthorized", detail, headers={"www-authenticate": CHALLENGE})
-
-    def _is_of_instance(self, key: str, scope: Scope) -> bool:
-        """Return whether it is the key of the instance in the path."""
-        instance_id = instance_in(scope["path"]) if self._cluster_key else None
-        if instance_id is None:
-            return False
-        expected = instance_key(self._cluster_key, instance_id).encode()
-        return hmac.compare_digest(key.encode("utf-8", "surrogateescape"), expected)
 
 
 def _is_of_own_page(scope: Scope, fields: Mapping[bytes, bytes]) -> bool:
@@ -235,13 +224,15 @@ def _is_of_own_page(scope: Scope, fields: Mapping[bytes, bytes]) -> bool:
 
 
 def is_open(path: str) -> bool:
-    """Return whether a path needs no key: the health check, the login page and its files."""
+    """Return whether a path needs no key: a health check, the login page and its files."""
+    if path.startswith("/openenv/"):
+        return path.removesuffix("/").endswith("/health")
     return path in ("/v1/health", "/v1/health/", "/login") or path.startswith("/login/")
 
 
 def is_api(path: str) -> bool:
     """Return whether a path is for programs: an operation's, or `/mcp`. `/metrics` is where Prometheus expects it."""
-    return path in _API_PATHS or path.startswith("/v1/")
+    return path in _API_PATHS or path.startswith(("/v1/", "/openenv/"))
 
 
 def own_origin(scheme: str, host: bytes) -> str:

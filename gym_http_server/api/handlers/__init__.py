@@ -19,6 +19,7 @@ from .episodes import EpisodePlans
 from .instances import InstanceHandlers
 from .lookups import Lookups, OptionsCheck
 from .monitor import MonitorHandlers
+from .openenv import Openenv, OpenenvHandlers
 from .planning import PlanningPlans
 from .play import PlayHandlers
 from .recordings import RecordingHandlers
@@ -64,6 +65,7 @@ def handler_table(
     execution: Execution,
     *,
     replays: Replays,
+    openenv: Callable[[], Openenv],
 ) -> dict[str, Handler]:
     """Return a handler for every operation, by operationId; those with a plan are executed.
 
@@ -76,6 +78,7 @@ def handler_table(
         interpreters: the interpreters besides the server's own Python.
         execution: executes calls of instances.
         replays: replays trajectories of evaluations.
+        openenv: returns what serves OpenEnv's clients; called on first use.
     """
     # Not at the top: it takes 80 ms to import, and an environment's process does not need it.
     from ..telemetry.metrics import Metrics
@@ -91,6 +94,7 @@ def handler_table(
         RecordingHandlers(results, replays),
         MetricsHandlers(Metrics(instances)),
         RegistryHandlers(registry, interpreters),
+        OpenenvHandlers(settings, openenv),
     )
     plans = plan_table(settings)
     calls = {each.operation_id: each.call for each in OPERATIONS}

@@ -96,13 +96,15 @@ def share_hold(case: Case[Any]) -> None:
 
 
 def aim(case: Case[Any], pool: Pool, sample: Callable[[str], Any]) -> None:
-    """Address a valid request to a live instance with an action of `sample`, and renew its key."""
+    """Address a valid request to a live instance with an action of `sample`, or to an environment; renew its key."""
     if is_positive(case) and "instance_id" in (case.path_parameters or {}):
         operation = case.operation.definition.raw
         instance_id = case.path_parameters["instance_id"] = pool.take(operation)
         if "snapshot_id" in case.path_parameters:
             case.path_parameters["snapshot_id"] = pool.snapshot(instance_id, operation)
         fit(case, sample)
+    if is_positive(case) and "env_id" in (case.path_parameters or {}) and choose(case, 2):
+        case.path_parameters["env_id"] = "CartPole-v1"
     renew_key(case)
     share_hold(case)
 

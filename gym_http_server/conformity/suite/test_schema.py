@@ -34,8 +34,21 @@ def _there(implementation: Implementation) -> None:
     SCHEMA.config.update(base_url=implementation.url)
 
 
+@pytest.fixture(scope="module")
+def absent(implementation: Implementation) -> set[str]:
+    """The operations that a server may lack (`x-optional`) and this one does not have, by its document."""
+    answer = implementation.ask(Request("GET", "/openapi.json")).answer
+    served = {
+        operation.get("operationId")
+        for item in (answer.json.get("paths", {}).values() if answer.status == 200 else ())
+        for operation in item.values()
+        if isinstance(operation, dict)
+    }
+    return {each["operationId"] for each in load_contract().operations() if each.get("x-optional")} - served
+
+
 def test_document(implementation: Implementation) -> None:
-    """The document that is served is this contract, in this version, with all of its operations."""
+    """The document that is served is this contract, in this version, with all of its operations but optional ones."""
     exchange = implementation.ask(Request("GET", "/openapi.json"))
     answer, contract = exchange.answer, load_contract()
     if answer.status != 200:
@@ -47,7 +60,8 @@ def test_document(implementation: Implementation) -> None:
         for operation in item.values()
         if isinstance(operation, dict)
     }
-    missing = [operation_id for operation_id in contract.operation_ids() if operation_id not in served]
+    required = [operation["operationId"] for operation in contract.operations() if not operation.get("x-optional")]
+    missing = [operation_id for operation_id in required if operation_id not in served]
     if missing:
         raise Nonconformity("every operation of this contract", f"none of {', '.join(missing)}")
     here, there = contract.document["info"]["version"], document["info"]["version"]
@@ -55,7 +69,7 @@ def test_document(implementation: Implementation) -> None:
         raise Nonconformity(f"version {here}, which this kit checks", f"version {there}")
 
 
-def test_access(implementation: Implementation) -> None:
+def test_access(implementation: Implementation, absent: set[str]) -> None:
     """Without its key every operation is refused with 401, but for those that need none."""
     if not implementation.key_headers:
         pytest.skip("no key was given")
@@ -64,7 +78,8 @@ def test_access(implementation: Implementation) -> None:
         for template, item in DOCUMENT["paths"].items():
             for method in (method for method in METHODS if method in item):
                 operation = item[method]
-                if operation["operationId"] == SHUTDOWN or operation.get("security", DOCUMENT["security"]) == []:
+                is_open = operation.get("security", DOCUMENT["security"]) == []
+                if operation["operationId"] in {SHUTDOWN, *absent} or is_open:
                     continue
                 path = example_path(template, instance_id=UNKNOWN_ID)
                 exchange = caller.exchange(Request.of(method.upper(), path, {} if method == "post" else None))
@@ -76,7 +91,13 @@ def test_access(implementation: Implementation) -> None:
 
 @each_operation(SCHEMA, hypothesis.settings.get_profile(PROFILE))
 def test_operation(
-    case: Case[Any], implementation: Implementation, session: KitSession, caller: Caller, pool: Pool, with_uploads: bool
+    case: Case[Any],
+    implementation: Implementation,
+    session: KitSession,
+    caller: Caller,
+    pool: Pool,
+    with_uploads: bool,
+    absent: set[str],
 ) -> None:
     """Whatever is sent, the reply is one that the contract declares, and what it forbids is refused."""
     operation_id = case.operation.definition.raw["operationId"]
@@ -84,6 +105,8 @@ def test_operation(
         pytest.skip("it would stop the server")
     if operation_id == UPLOAD and not with_uploads:
         pytest.skip("it writes evaluations: --with-uploads")
+    if operation_id in absent:
+        pytest.skip("it is optional, and this server's document does not have it")
     aim(case, pool, caller.sample)
     restrain(case, implementation.ledger)
     with implementation.closing():

@@ -41,7 +41,9 @@ def table() -> dict[str, Any]:
     app = Application(Settings(engine="inline"))
     execution = Execution(app.settings, app.instances)
     parts = (app.results, app.registry, app.interpreters, execution)
-    return handler_table(app.settings, app.instances, lambda: None, *parts, replays=app.replays)
+    return handler_table(
+        app.settings, app.instances, lambda: None, *parts, replays=app.replays, openenv=lambda: app.openenv
+    )
 
 
 def test_the_document_is_valid_openapi() -> None:

@@ -1,0 +1,1 @@
+"""OpenEnv (https://github.com/meta-pytorch/OpenEnv): every environment as one that its clients know."""

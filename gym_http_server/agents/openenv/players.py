@@ -1,0 +1,90 @@
+"""`OpenenvPlayers`: the environments of OpenEnv's sessions, which HTTP requests and a WebSocket share."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from .player import OpenenvPlayer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ..sessions import AgentSessions
+    from .environments import OpenenvEnvironments
+
+
+class OpenenvPlayers:
+    """The players of live sessions, by session id.
+
+    Args:
+        environments: what is made for each name.
+        sessions: the sessions.
+    """
+
+    def __init__(self, environments: OpenenvEnvironments, sessions: AgentSessions) -> None:
+        self._environments = environments
+        self._sessions = sessions
+        self._players: dict[str, tuple[str, OpenenvPlayer]] = {}
+
+    def capacity(self) -> dict[str, int]:
+        """Return the number of sessions and its maximum, as OpenEnv tells them."""
+        return {"active_sessions": len(self._sessions.all()), "max_sessions": self._sessions.max_sessions}
+
+    async def open(self, name: str, client: str | None) -> OpenenvPlayer:
+        """Begin a session with an environment of its own.
+
+        Args:
+            name: the name of the environment.
+            client: the address of the client.
+
+        Raises:
+            TooManyInstancesError: there are as many sessions or instances as there may be.
+            GymHttpServerError: the environment cannot be made.
+            HttpProblem: the same.
+        """
+        session = self._sessions.open(client)
+        try:
+            player = await OpenenvPlayer.make(session, self._environments.body(name))
+        except BaseException:
+            self._sessions.end_soon(session, "its environment was not made")
+            raise
+        self._players = {each: known for each, known in self._players.items() if known[1].session.why_ended is None}
+        self._players[session.session_id] = name, player
+        return player
+
+    @contextlib.asynccontextmanager
+    async def temporary(self, name: str, client: str | None) -> AsyncIterator[OpenenvPlayer]:
+        """Have a session for one request; raises as `open`."""
+        player = await self.open(name, client)
+        try:
+            yield player
+        finally:
+            await player.session.end("its request is answered")
+
+    def find(self, name: str, session_id: Any) -> OpenenvPlayer | None:
+        """Return the player of a live session of an environment; None if there is none with that id."""
+        at, player = self._players.get(str(session_id), ("", None))
+        return player if player is not None and at == name and player.session.why_ended is None else None
+
+    def attach(self, player: OpenenvPlayer) -> bool:
+        """Give a session its WebSocket; return whether it had none and goes on."""
+        if player.is_attached or player.is_closing:
+            return False
+        player.is_attached = True
+        return True
+
+    def detach(self, player: OpenenvPlayer) -> None:
+        """Take the WebSocket from a session, which ends if that was asked for meanwhile."""
+        player.is_attached = False
+        if player.is_closing:
+            self.close(player)
+
+    def close(self, player: OpenenvPlayer) -> bool:
+        """End a session; return False where it ends later, with its WebSocket."""
+        player.is_closing = True
+        if player.is_attached:
+            return False
+        self._players.pop(player.session.session_id, None)
+        self._sessions.end_soon(player.session, "its client has closed it")
+        return True
