@@ -1,4 +1,4 @@
-"""Making instances and playing them as a person does: by form, keys, sliders and touch, beside an agent and in its place."""
+"""Making instances and playing them as a person does, with a key and under a path: by form, keys, sliders and touch, beside an agent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from selenium.webdriver.support.select import Select
 from gym_http_server.client import Client, InstanceHeld, RemoteEnv
 from gym_http_server.results.trajectories import open_trajectories
 
-from ..support import driver
+from ..support import driver, nginx
 from ..support.driver import DESKTOP, PHONE, Browser, browsing
 from ..support.serving import SECONDS, Server
 
@@ -29,8 +29,9 @@ KEY = "correct-horse-battery-staple"
 class Person:
     """A person who has logged in, and a client that looks at the instance from outside."""
 
-    def __init__(self, server: Server, browser: Browser, root: Path) -> None:
+    def __init__(self, server: Server, url: str, browser: Browser, root: Path) -> None:
         self.server = server
+        self.url = url
         self.browser = browser
         self.client = Client(server.url, api_key=KEY)
         self.root = root
@@ -39,7 +40,7 @@ class Person:
     def make(self, env_id: str, **options: Any) -> None:
         """Have an instance made, and its page open."""
         self.instance_id = self.client.create_env(env_id, **options)["instance_id"]
-        self.browser.open(f"{self.server.url}/instances/{self.instance_id}")
+        self.browser.open(f"{self.url}/instances/{self.instance_id}")
 
     def take(self, button: str = "take") -> None:
         """Take the instance over, and begin an episode."""
@@ -82,12 +83,18 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     home = tmp_path_factory.mktemp("home")
     options = ("--api-key", KEY, "--results-root", str(home / "root"), "--upload-to", str(home / "up"))
     imports = ("--import", "ale_py", "--import", "tests.support.troublemakers")
-    with Server(*options, *imports) as server, browsing(home) as browser:
+    nginx.require()
+    (home / "nginx").mkdir()
+    with (
+        Server(*options, *imports, "--trusted-proxy", "127.0.0.1") as server,
+        nginx.proxying(home / "nginx", server.url, "/gym") as url,
+        browsing(home) as browser,
+    ):
         server.key = KEY
         assert server.get("/v1/registry/").status == 200
-        browser.open(f"{server.url}/instances/new")
+        browser.open(f"{url}/instances/new")
         browser.log_in(KEY)
-        person = Person(server, browser, home / "root")
+        person = Person(server, url, browser, home / "root")
         with person.client:
             yield person
 
@@ -107,7 +114,7 @@ def _without_complaints(person: Person) -> Iterator[None]:
 def test_a_frozen_lake_is_made_and_walked_over_by_keys(person: Person) -> None:
     """From the list by the form to the goal, recorded as a dataset; the arrows act instead of scrolling, until it is given back."""
     browser = person.browser
-    browser.open(f"{person.server.url}/environments?q=FrozenLake-v1")
+    browser.open(f"{person.url}/environments?q=FrozenLake-v1")
     browser.submit("a.make-one[href*='FrozenLake-v1']")
     person.sees(
         "#registered",
@@ -151,7 +158,7 @@ def test_an_error_stands_at_the_field_that_it_is_about(person: Person) -> None:
     browser = person.browser
     wrappers = json.dumps([{"name": "TimeLimit", "kwargs": {"max_episode_steps": 3}}])
     browser.open(
-        f"{person.server.url}/instances/new?env_id=CartPole-v1&seed=4&kwargs=%7B&labels=owner%3Dada&wrappers={wrappers}"
+        f"{person.url}/instances/new?env_id=CartPole-v1&seed=4&kwargs=%7B&labels=owner%3Dada&wrappers={wrappers}"
     )
     browser.click("#make-it")
     person.sees("#kwargs-wrong", "This is not JSON")
@@ -250,7 +257,7 @@ def test_an_agent_waits_while_a_person_plays_and_goes_on_where_it_was(person: Pe
     with contextlib.ExitStack() as stack:
         made = [stack.enter_context(RemoteEnv(person.server.url, "CartPole-v1", api_key=KEY)) for _ in range(2)]
         person.instance_id = made[0].instance_id
-        person.browser.open(f"{person.server.url}/instances/{person.instance_id}")
+        person.browser.open(f"{person.url}/instances/{person.instance_id}")
         thread = threading.Thread(target=run, args=(made[0], outcomes[0]))
         thread.start()
         person.browser.until(lambda: person.live["length"] == 4, "the agent does not step")
@@ -262,8 +269,13 @@ def test_an_agent_waits_while_a_person_plays_and_goes_on_where_it_was(person: Pe
         person.browser.click("#play-save")
         person.sees("#play-saved", "Saved after 4 steps")
         person.press("1", Keys.ARROW_LEFT)
-        person.browser.click("#play-undo")
-        person.hears("Back after 4 steps")
+        person.browser.click("#play-save")
+        person.sees("#play-saved", "Saved after 6 steps, and before that after 4")
+        person.press("1")
+        for steps in (6, 4, 4):
+            person.browser.click("#play-undo")
+            person.browser.until(lambda steps=steps: person.live["length"] == steps, "it does not go back")
+            person.hears(f"Back after {steps} steps")
         person.browser.click("#play-give")
         person.sees("#play-holder", "Nobody plays")
         is_over.set()
@@ -287,7 +299,7 @@ def test_others_see_who_plays_and_can_end_it(person: Person) -> None:
         person.sees("#play-holder", "Nobody plays")
     person.take()
     assert person.hold is not None
-    person.browser.open(f"{person.server.url}/instances/new")
+    person.browser.open(f"{person.url}/instances/new")
     person.browser.until(lambda: person.hold is None, "leaving the page does not give back")
 
 
@@ -321,7 +333,7 @@ def test_the_panel_is_for_everybody_while_it_is_played(person: Person) -> None:
     browser = person.browser
     for size, is_dark in ((DESKTOP, False), (PHONE, True)):
         browser.resize(size, dark=is_dark)
-        browser.open(f"{person.server.url}/instances/new?env_id=CartPole-v1&wrappers=[{{%22name%22:%22TimeLimit%22}}]")
+        browser.open(f"{person.url}/instances/new?env_id=CartPole-v1&wrappers=[{{%22name%22:%22TimeLimit%22}}]")
         person.sees("#registered", "at most 500 steps")
         assert (browser.findings(), browser.overflow) == ([], 0)
         person.make("CartPole-v1")

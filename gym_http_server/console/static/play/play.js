@@ -7,6 +7,7 @@ import { controlsOf, keyOf, wordOf } from "./controls.js";
 const LOOK_MILLISECONDS = 2000;
 const NAME_KEY = "gym-http-server player";
 const DEFAULT_RATE = 15;
+const MAX_SAVED = 10;
 const at = (id) => document.getElementById(`play-${id}`);
 const panel = document.getElementById("play");
 if (at("take") !== null) begin();
@@ -21,7 +22,8 @@ function begin() {
   let controls = null;
   let holder = null;
   let score = { reward: null, total: 0, steps: 0, hasEnded: true };
-  let saved = null;
+  // Saved states, the newest last: its id and the score that it goes back to.
+  let saved = [];
   let timer = 0;
   let isRecording = false;
   // Requests go out one after another: a key that is pressed meanwhile waits, and no more than one does.
@@ -108,7 +110,7 @@ function begin() {
     const { lanes: [live] } = await instance.ask("GET", "live/?max_elements=1");
     const hasBegun = live.observation !== null;
     score = { reward: live.reward, total: live.return ?? 0, steps: live.length ?? 0, hasEnded: !hasBegun || live.terminated || live.truncated };
-    saved = null;
+    saved = [];
     at("undo").disabled = true;
     at("save").disabled = false;
     pause();
@@ -124,6 +126,8 @@ function begin() {
 
   function leave(reason) {
     pause();
+    for (const each of saved) forget(each).catch(() => {});
+    saved = [];
     pressed.clear();
     holder = null;
     showHolder();
@@ -266,10 +270,10 @@ function begin() {
   async function save() {
     try {
       const { snapshot_id: id } = await instance.ask("POST", "snapshots/");
-      if (saved !== null) await instance.send("DELETE", `snapshots/${saved.id}/`);
-      saved = { id, score };
+      saved.push({ id, score });
+      if (saved.length > MAX_SAVED) await forget(saved.shift());
       at("undo").disabled = false;
-      at("saved").textContent = `Saved after ${score.steps} steps.`;
+      showSaved();
     } catch (error) {
       if (!(error instanceof Refusal) || error.status !== 409 || error.kind !== "not-copyable") throw error;
       at("save").disabled = true;
@@ -277,9 +281,22 @@ function begin() {
     }
   }
 
+  async function forget({ id }) {
+    await instance.send("DELETE", `snapshots/${id}/`);
+  }
+
+  function showSaved() {
+    const others = saved.slice(0, -1).map((each) => each.score.steps);
+    at("saved").textContent = `Saved after ${saved.at(-1).score.steps} steps${others.length ? `, and before that after ${others.reverse().join(", ")}` : ""}.`;
+  }
+
+  // Goes back to the newest saved state; where that is the current one, to the one before it. Beside an agent nobody knows.
   async function undo() {
-    await instance.ask("POST", `snapshots/${saved.id}/restore/`);
-    ({ score } = saved);
+    const isThere = instance.mode === "exclusive" && saved.at(-1).score === score;
+    if (isThere && saved.length > 1) await forget(saved.pop());
+    await instance.ask("POST", `snapshots/${saved.at(-1).id}/restore/`);
+    ({ score } = saved.at(-1));
+    showSaved();
     showScore();
     say(`Back after ${score.steps} steps.`);
     await draw();
