@@ -15,7 +15,7 @@ from .api.connexion_app import MiddlewarePosition, make_connexion_app
 from .api.content.compression import Compression, compressed
 from .api.guard.gate import Gate
 from .api.guard.guesses import Guesses
-from .api.guard.proxy import TrustedProxies
+from .api.guard.proxy import RouterPrefix, TrustedProxies
 from .api.guard.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
 from .api.handlers import Execution, handler_table, plan_table
 from .api.hot_operations import HotOperations
@@ -142,7 +142,16 @@ class Application:
         )
         view = ConsoleView(engine.name, self.instances)
         pages = Pages(
-            create_console(view, self.results, door, self.registry, self.interpreters, self.replays), settings.max_body
+            create_console(
+                view,
+                self.results,
+                door,
+                self.registry,
+                self.interpreters,
+                self.replays,
+                is_shard=bool(settings.shard),
+            ),
+            settings.max_body,
         )
 
         # Every request
@@ -150,7 +159,9 @@ class Application:
             self.results.recording_directory(settings.mcp_record)  # an error of the start, and not of each session
         mcp = McpFace(settings, self.in_process)
         routes = Routes(api, mcp, pages, contract, lambda app: compressed(app, settings.compression))
-        self._app: App = Gate(routes, Guard(access, sessions), routes.refuse, self._count_refused, Guesses())
+        guard = Guard(access, sessions, settings.api_key if settings.shard else "")
+        served = RouterPrefix(routes) if settings.shard else routes
+        self._app: App = Gate(served, guard, routes.refuse, self._count_refused, Guesses())
         if any(each.startswith("/=") for each in settings.openenv):
             from .agents.openenv.root import AtRoot  # few servers have it
 
@@ -166,6 +177,16 @@ class Application:
     def engine(self) -> Engine:
         """The engine that runs the instances."""
         return self.instances.engine
+
+    @property
+    def caveat(self) -> str | None:
+        """What operators should know of the engine, for the log; None if nothing."""
+        return self.engine.caveat
+
+    @property
+    def live(self) -> int:
+        """Number of live instances."""
+        return len(self.instances.all())
 
     @functools.cached_property
     def openenv(self) -> OpenenvFace:

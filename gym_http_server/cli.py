@@ -1,7 +1,7 @@
 """The command `gym-http-server`: settings as options and environment variables, errors as one line.
 
 Without a subcommand it serves; `spec` prints the contract, `check` checks a server against it, `replay` and
-`export` work with recordings.
+`export` work with recordings, `mcp` speaks MCP over standard input and output.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ from .support.surroundings import open_standard_descriptors, say, working_direct
 
 PROGRAM = "gym-http-server"
 
-_ELSEWHERE: Final = {"check": ".conformity.command", "export": ".commands.export", "replay": ".commands.replay"}
+_ELSEWHERE: Final = {
+    "check": ".conformity.command",
+    "export": ".commands.export",
+    "mcp": ".commands.mcp",
+    "replay": ".commands.replay",
+}
 """Modules of subcommands."""
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from .api.guard.keys import Key
     from .engines.process.fork_server_process import ForkServerProcess
+    from .router.shards import Shards
 
 
 MIN_DESCRIPTORS: Final = 64
@@ -123,11 +124,12 @@ def _run(
 
         key = key_for(settings, [each.getsockname()[0] for each in sockets])
         settings = dataclasses.replace(settings, api_key=key.text)
-        if settings.engine == "process":
+        shards = shards_of(settings)
+        if settings.engine == "process" and shards is None:
             fork_server = _start_fork_server(settings)
         with collecting_no_garbage():
             from .serving import serve
-        serve(settings, sockets, fork_server, on_server, started)
+        serve(settings, sockets, fork_server, on_server, started, shards)
     except OSError as error:
         if is_started:
             raise
@@ -138,6 +140,11 @@ def _run(
         if fork_server is not None:
             fork_server.kill()
         survivors.release()
+
+
+def shards_of(settings: Settings) -> Shards | None:  # noqa: ARG001 -- no engine has shards yet
+    """Return the shards that a router places instances on; None for a server with instances of its own."""
+    return None
 
 
 def _start_fork_server(settings: Settings) -> ForkServerProcess:

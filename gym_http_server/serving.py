@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from .config import Settings
     from .engines.process.fork_server_process import ForkServerProcess
+    from .router.application import RouterApplication
+    from .router.shards import Shards
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +89,7 @@ def serve(
     fork_server: ForkServerProcess | None,
     on_server: Callable[[uvicorn.Server], None],
     on_start: Callable[[str], None],
+    shards: Shards | None = None,
 ) -> None:
     """Serve on listening sockets until the server is stopped.
 
@@ -96,10 +99,11 @@ def serve(
         fork_server: its process, which is loading; None for an engine without one.
         on_server: called with the server before it serves; set its `should_exit` to stop it.
         on_start: called with the URL once requests are answered.
+        shards: the shards that a router places instances on; None for a server with instances of its own.
     """
     logs.configure(settings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, sockets, fork_server, on_server, on_start))
+        runner.run(_serve(settings, sockets, fork_server, on_server, on_start, shards))
 
 
 async def _serve(
@@ -108,6 +112,7 @@ async def _serve(
     fork_server: ForkServerProcess | None,
     on_server: Callable[[uvicorn.Server], None],
     on_start: Callable[[str], None],
+    shards: Shards | None,
 ) -> None:
     server: HttpServer | None = None
 
@@ -118,10 +123,16 @@ async def _serve(
             server.stopped_by = f"a request of {client or 'an unknown client'}"
             server.should_exit = True
 
-    if can_hand_over(settings):
+    application: Application | RouterApplication
+    if shards is not None:
+        from .router import application as router
+
+        application = router.RouterApplication(settings, shards, shut_down=shut_down)
+        protocol: Any = application.protocol
+    elif can_hand_over(settings):
         entry = host_entry(settings)
         application = Application(settings, shut_down=shut_down, entry=entry, fork_server=fork_server)
-        protocol: Any = Gateway(application.operations, application.instances).protocol
+        protocol = Gateway(application.operations, application.instances).protocol
     else:
         application = Application(settings, shut_down=shut_down, fork_server=fork_server)
         protocol = HttpProtocol
@@ -132,12 +143,12 @@ async def _serve(
     await application.start()
     try:
         url = f"{'https' if settings.tls_cert else 'http'}://{_authority(sockets[0])}"
-        if application.engine.caveat:
-            logger.warning("the %s engine: %s", application.engine.name, application.engine.caveat)
+        if application.caveat:
+            logger.warning("the %s engine: %s", settings.engine, application.caveat)
         asyncio.get_running_loop().call_soon(_once_started, server, on_start, url, settings)
         await server.serve(sockets)
     finally:
-        live = len(application.instances.all())
+        live = application.live
         await application.stop(at_once=server.force_exit, seconds=server.seconds_to_close)
         REFUSALS.flush()
         if server.started:

@@ -77,6 +77,7 @@ LARGE_CLASSES = {
     "Trajectories": "what a recording tells of its environment",
     "Settings": "an attribute for each option",
     # Protocols and processes.
+    "ParsedReply": "the callbacks of its parser share the state of a reply",
     "HttpProtocol": "adds to one class of uvicorn's, whose callbacks share the state of a connection",
     # Beside an environment: state that a step needs without a further call.
     "Batch": "the functions that its spaces are compiled into",

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def labels_of(protocol: str, session_id: str) -> dict[str, str]:
+    """Return the labels of a session's instances; the beginning of its id tells sessions apart and opens none."""
+    return {"protocol": protocol, "session": session_id[:8]} if protocol else {}
+
+
 class AgentSession:
     """What one client owns.
 
@@ -27,10 +32,12 @@ class AgentSession:
         operations: executes operations.
         client: the address of the client; None if it is not known.
         on_end: called once when the session ends, before its instances are closed.
+        protocol: what the client speaks.
 
     Attributes:
         session_id: a UUID, which nobody can guess.
         client: the address of the client.
+        labels: labels of its instances, which say whose they are.
         instance_ids: its live instances, the oldest first.
         why_ended: why it has ended; None while it lives.
     """
@@ -40,9 +47,11 @@ class AgentSession:
         operations: InProcessOperations,
         client: str | None,
         on_end: Callable[[AgentSession], None] = lambda _: None,
+        protocol: str = "",
     ) -> None:
         self.session_id = str(uuid.uuid4())
         self.client = client
+        self.labels = labels_of(protocol, self.session_id)
         self.instance_ids: list[str] = []
         self.why_ended: str | None = None
         self._operations = operations
@@ -79,7 +88,8 @@ class AgentSession:
         return await asyncio.shield(creation)
 
     async def _create(self, body: dict[str, Any]) -> dict[str, Any]:
-        made: dict[str, Any] = await self.call("createEnv", body)
+        labels = {**self.labels, **body.get("labels", {})}
+        made: dict[str, Any] = await self.call("createEnv", {**body, "labels": labels})
         self.instance_ids.append(made["instance_id"])
         if self.why_ended is not None:
             await self._close_instances()
@@ -134,6 +144,7 @@ class AgentSessions:
         idle_timeout: seconds after which a session without a call ends; 0 for never.
         setting: the option that sets it.
         on_end: called when a session ends, before its instances are closed.
+        protocol: what their clients speak.
     """
 
     def __init__(
@@ -143,12 +154,14 @@ class AgentSessions:
         idle_timeout: float,
         setting: str = "--idle-timeout",
         on_end: Callable[[AgentSession], None] = lambda _: None,
+        protocol: str = "",
     ) -> None:
         self.max_sessions = max_sessions
         self._operations = operations
         self._idle_timeout = idle_timeout
         self._setting = setting
         self._on_end = on_end
+        self._protocol = protocol
         self._live: dict[str, AgentSession] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -166,7 +179,7 @@ class AgentSessions:
                 limit=limit,
                 setting="max_envs",
             )
-        session = AgentSession(self._operations, client, self._forget)
+        session = AgentSession(self._operations, client, self._forget, self._protocol)
         self._live[session.session_id] = session
         if self._idle_timeout and self._timer is None:
             self._await_idle()

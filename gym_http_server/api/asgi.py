@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from ..errors import GymHttpServerError
@@ -22,6 +22,43 @@ LINK: Final = "gym_http_server"
 """The ASGI extension with a `ProtocolLink`."""
 
 
+class MessageSocket(Protocol):
+    """A WebSocket (`http1/websocket.py`).
+
+    Attributes:
+        received_bytes: size of all messages received.
+        sent_bytes: size of all messages sent.
+        is_serving: whether a message is being served; set by the app.
+        is_ending: whether the server stops.
+    """
+
+    received_bytes: int
+    sent_bytes: int
+    is_serving: bool
+    is_ending: bool
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a close was sent or received, or the connection is lost."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it was closed on purpose."""
+
+    async def receive(self) -> bytes | None:
+        """Return the next text in UTF-8; None if there is none any more."""
+
+    async def send(self, message: bytes) -> None:
+        """Send a text in UTF-8."""
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close it."""
+
+
+class BinaryMessageError(Exception):
+    """A message is binary where a text is expected."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProtocolLink:
     """What this server's protocol (`http1/protocol.py`) and its apps tell each other beyond ASGI.
@@ -32,12 +69,15 @@ class ProtocolLink:
         abandon: ends the current request, because the server stops; None in another server.
         error: the error to answer this request with, because it was executed elsewhere; None to execute it.
         is_declined: the hot path has declined this request of one of its operations, and counts it.
+        upgrade: makes the connection of this request a WebSocket, which ends the request; None where it asks for none. Raises
+            `HttpProblem` for a malformed handshake.
     """
 
     reply: Callable[[bytes, bytes], bool] | None = None
     abandon: Callable[[], None] | None = None
     error: GymHttpServerError | None = None
     is_declined: bool = False
+    upgrade: Callable[[], MessageSocket] | None = None
 
 
 _NONE: Final = ProtocolLink()

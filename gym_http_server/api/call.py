@@ -14,7 +14,7 @@ from ..runtime.messages import JSON, Reply
 from ..runtime.sharing.holds import HOLD
 from ..runtime.values.encoding import json_bytes
 from .content.bodies import LARGE_BODY_BYTES, READERS
-from .content.headers import form_of, wants_html_only
+from .content.headers import form_of, has_header, wants_html_only
 from .refusals import client_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 KEY_HEADER: Final = "Idempotency-Key"
 HOLD_HEADER: Final = "Instance-Hold"
 KEY_NAME: Final = KEY_HEADER.lower().encode()
+LOOKUP_NAME: Final = b"idempotency-lookup"
+"""The header with which the router of a cluster asks a shard whether it knows an Idempotency-Key."""
 HOLD_NAME: Final = HOLD_HEADER.lower().encode()
 
 _KNOWN: Final = frozenset(("type", "minLength", "maxLength", "pattern", "title", "description", "example"))
@@ -49,6 +51,11 @@ class Call(NamedTuple):
     def client(self) -> str | None:
         """The client's address; None if it is not known."""
         return client_of(self.scope)
+
+    @property
+    def is_lookup(self) -> bool:
+        """Whether a router only asks what an earlier request with the same key was answered, and nothing is to be executed."""
+        return self.scope is not None and has_header(self.scope, LOOKUP_NAME)
 
     def arguments(self, **arguments: Any) -> dict[str, Any]:
         """Return the arguments of an instance's call: those given, the media type of the reply, the key and the hold."""

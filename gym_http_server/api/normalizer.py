@@ -145,15 +145,24 @@ async def send_problem(problem: Problem, send: Send) -> None:
     await send({"type": "http.response.body", "body": problem.body})
 
 
+def check_coding(scope: Scope) -> None:
+    """Check that the body is not compressed.
+
+    Raises:
+        HttpProblem: it is.
+    """
+    coding = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-encoding"), "")
+    if coding.strip().lower() not in ("", "identity"):
+        detail = f"a body with the Content-Encoding {coding!r} is not read here: send it as it is"
+        raise HttpProblem(415, "unsupported-media-type", detail)
+
+
 def _with_body(scope: Scope, body: bytes, media_types: Sequence[str]) -> Scope:
     """Return the scope with the headers of the body: type without parameters and length, or neither if it is empty."""
     dropped = (b"content-type", b"content-length", b"transfer-encoding")
     headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
     if body:
-        coding = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-encoding"), "")
-        if coding.strip().lower() not in ("", "identity"):
-            detail = f"a body with the Content-Encoding {coding!r} is not read here: send it as it is"
-            raise HttpProblem(415, "unsupported-media-type", detail)
+        check_coding(scope)
         sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), "")
         headers += [(b"content-type", _media_type(sent, media_types).encode()), (b"content-length", b"%d" % len(body))]
     return {**scope, "headers": headers, "gym_http_server.body": body}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .guard.proxy import root_path
 from .guard.security import MCP_PATHS, is_api
@@ -10,17 +10,29 @@ from .normalizer import send_problem
 from .problems import HttpProblem, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ..contract import Contract
     from .asgi import App, Receive, Scope, Send
-    from .pages import Pages
+
+
+class PageApp(Protocol):
+    """An ASGI app of pages, which can also show a problem as one."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+    @property
+    def refuse(self) -> Callable[[HttpProblem, Scope, Send], Awaitable[None]]:
+        """Answers a request with a problem, as a page if the client prefers HTML."""
 
 
 class Routes:
     """An ASGI app that passes each request on by its path. `compress` wraps the apps of the document and of the pages."""
 
-    def __init__(self, api: App, mcp: App, pages: Pages, contract: Contract, compress: Callable[[App], App]) -> None:
+    def __init__(
+        self, api: App, mcp: App | None, pages: PageApp, contract: Contract, compress: Callable[[App], App]
+    ) -> None:
         self._api = api
         self._mcp = mcp
         self._refuse_page = pages.refuse
@@ -32,7 +44,7 @@ class Routes:
         """Serve one request."""
         path = scope["path"]
         # Not in connexion's router, where the pages would answer unknown operations with HTML.
-        if path in MCP_PATHS:
+        if self._mcp is not None and path in MCP_PATHS:
             app = self._mcp
         elif is_api(path):
             app = self._api

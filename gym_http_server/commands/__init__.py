@@ -1,1 +1,1 @@
-"""Subcommands that work with recordings, as a client of a server."""
+"""Subcommands that are clients of a server: they work with recordings, or speak another protocol."""

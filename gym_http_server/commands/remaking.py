@@ -65,30 +65,36 @@ def server_at(url: str | None, api_key: str | None, settings: Mapping[str, Any])
     if url is not None:
         yield url, api_key
         return
+    options = {each.name: settings[each.name] for each in dataclasses.fields(Settings) if each.name in MAKING}
+    # Nobody else can use it; environments may see its key, which is worth nothing.
+    options |= {"api_key": secrets.token_urlsafe(), "handover": can_fork() and options["engine"] == "process"}
+    with running_server(log_level="error", **options) as started:
+        yield started, options["api_key"]
+
+
+@contextlib.contextmanager
+def running_server(**options: Any) -> Iterator[str]:
+    """Yield the address of a server that runs meanwhile, in a thread, on a free port of this machine.
+
+    Args:
+        **options: further settings.
+
+    Raises:
+        GymHttpServerError: it cannot be started.
+    """
     from ..server import start_server
 
-    options = {each.name: settings[each.name] for each in dataclasses.fields(Settings) if each.name in MAKING}
-    key = secrets.token_urlsafe()
     started: Future[str] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="server") as threads:
-        # Nobody else can use it; environments may see its key, which is worth nothing.
-        handover = can_fork() and options["engine"] == "process"
-        running = threads.submit(
-            start_server,
-            on_start=started.set_result,
-            port=0,
-            log_level="error",
-            api_key=key,
-            handover=handover,
-            **options,
-        )
+        options |= {"listen": "127.0.0.1", "port": 0}
+        running = threads.submit(start_server, on_start=started.set_result, **options)
         while not started.done():
             if running.done():
                 running.result()  # raises why it does not run
             with contextlib.suppress(FutureTimeoutError):
                 started.result(0.1)
         try:
-            yield started.result(), key
+            yield started.result()
         finally:
-            with Client(started.result(), key) as client:
+            with Client(started.result(), options.get("api_key") or None) as client:
                 client.shutdown_server()

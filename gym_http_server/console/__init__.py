@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .app import create_console
 from .login import Door
-from .pages import ConsoleView, InstanceRow
+from .pages import ClusterFacts, ConsoleView, InstanceRow, ShardRow
 
-__all__ = ["ConsoleView", "Door", "InstanceRow", "create_console"]
+__all__ = ["ClusterFacts", "ConsoleView", "Door", "InstanceRow", "ShardRow", "create_console"]

@@ -36,6 +36,7 @@ from .manual import manual
 from .pages import pages
 from .recordings import recordings
 from .scoreboard import scoreboard
+from .shard import shard
 
 if TYPE_CHECKING:
     from ..interpreters.interpreters import Interpreters
@@ -65,6 +66,9 @@ def create_console(
     registry: Registry | None = None,
     interpreters: Interpreters | None = None,
     replays: Replays | None = None,
+    *,
+    is_shard: bool = False,
+    is_router: bool = False,
 ) -> flask.Flask:
     """Return the Flask app.
 
@@ -75,6 +79,8 @@ def create_console(
         registry: the environments that can be made; None for no list of them.
         interpreters: the interpreters whose environments are listed, too.
         replays: replays trajectories of evaluations; None for no button that verifies.
+        is_shard: whether it tells the router of its cluster what that shows.
+        is_router: whether shards of a cluster serve the pages of evaluations and of the registry, to which this app only links.
     """
     app = flask.Flask("gym_http_server.console")
     # The gate answers preflights; any other OPTIONS is a wrong method.
@@ -90,12 +96,14 @@ def create_console(
     app.register_blueprint(instances)
     app.register_blueprint(making)
     app.register_blueprint(manual)
-    if results is not None:
+    if is_shard:
+        app.register_blueprint(shard)
+    if results is not None or is_router:
         app.extensions["results"] = results
         app.extensions["replays"] = replays
         app.register_blueprint(scoreboard)
         app.register_blueprint(recordings)
-    if registry is not None:
+    if registry is not None or is_router:
         app.extensions["registry"] = registry
         app.register_blueprint(environments)
     if door is not None:
@@ -114,8 +122,8 @@ def create_console(
     app.context_processor(
         lambda: {
             "server_version": view.version,
-            "has_scoreboard": results is not None,
-            "has_registry": registry is not None,
+            "has_scoreboard": results is not None or is_router,
+            "has_registry": registry is not None or is_router,
             "is_locked": door is not None and door.is_locked,
             "is_logged_out": flask.request.blueprint == "login" or flask.request.environ.get(PROBLEM) is not None,
             "file_url": _file_url,

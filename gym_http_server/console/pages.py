@@ -55,6 +55,36 @@ class InstanceRow:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ShardRow:
+    """One shard of a cluster, live or lost, with the number of its instances and how many it may have."""
+
+    prefix: str
+    node: str
+    state: str
+    instances: int
+    room: int
+    url: str = ""
+    loss: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """What the home page of a router shows of its cluster.
+
+    Attributes:
+        nodes: name, state and resources of each node.
+        shards: its shards.
+        pending: number of shards that wait for a node with room.
+        problem: why it takes no new instances; empty if it does.
+    """
+
+    nodes: list[tuple[str, str, str]]
+    shards: list[ShardRow]
+    pending: int = 0
+    problem: str = ""
+
+
 class ConsoleView:
     """What the home page shows of the server. Thread-safe, because Flask serves pages on its own threads.
 
@@ -68,6 +98,10 @@ class ConsoleView:
         self.started_at = datetime.now(UTC)
         self.engine = engine
         self._instances = instances
+
+    def cluster(self) -> ClusterFacts | None:
+        """Return the facts of the cluster; None without one."""
+        return None
 
     def libraries(self) -> dict[str, str]:
         """Return the installed environment libraries with their versions."""
@@ -136,6 +170,7 @@ def home() -> str:
         rows=view.newest(MAX_ROWS),
         count=count,
         steps=steps,
+        cluster=view.cluster(),
         # The address that the client used; behind a proxy it is not where the server listens.
         address=flask.request.url_root.rstrip("/"),
     )

@@ -18,7 +18,7 @@ from ..api.refusals import tell_on_stderr
 from ..config import Settings
 from ..errors import EnvironmentDiedError
 from ..runtime.child import OperationLoop
-from ..runtime.frames import pack_last_words
+from ..runtime.frames import CREATE, pack_last_words
 from ..support.waiting import READABLE, WRITABLE, Waiter
 from .connection_frames import ADOPT, RECALL, pack_ended
 from .hosted_connection import HostedConnection
@@ -96,8 +96,10 @@ class ConnectionHost(OperationLoop):
         return self._serve(self._queue.popleft()) if self._queue else True
 
     def control(self, operation: str, arguments: dict[str, Any]) -> bool:
-        """Take a connection, or give one or all back."""
-        if operation == ADOPT:
+        """Take a connection, or give one or all back; note the key of the instance that is made."""
+        if operation == CREATE:
+            self._service.take_key(arguments["request"]["key_digest"])
+        elif operation == ADOPT:
             self._adopt(arguments["slot"])
         elif operation == RECALL:
             self._recall(arguments.get("slot"))

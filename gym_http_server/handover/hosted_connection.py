@@ -7,10 +7,11 @@ import contextlib
 import functools
 import socket
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ..api.hot_operations import NotPlainError
 from ..http1.arrival import HEAD
+from ..http1.known_heads import END_OF_HEAD, MAX_KNOWN_HEADS, end_of_known
 from .connection_frames import ReturnedFrame
 from .reply_writer import ReplyWriter
 from .request_parser import RequestParser
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from ..runtime.shared.traffic import Traffic
     from .hot_service import Head, HotService
     from .receive_buffer import ReceiveBuffer
-
-MAX_KNOWN_HEADS: Final = 32
-_END_OF_HEAD: Final = b"\r\n\r\n"
-_KEY_LINE: Final = b"\r\nidempotency-key: "
 
 
 class HostedConnection:
@@ -165,7 +162,7 @@ class HostedConnection:
 
     def _recognise(self, data: bytes) -> bool:
         """Take a whole request whose head is known; return whether it was one."""
-        end, key = _end_of_known(data)
+        end, key = end_of_known(data)
         known = self._known.get(data[:end])
         if known is None:
             return False
@@ -174,7 +171,7 @@ class HostedConnection:
             changed = head.with_key(key)
             if changed is None:
                 return False
-            head, end = changed, end + len(key) + len(_END_OF_HEAD)
+            head, end = changed, end + len(key) + len(END_OF_HEAD)
         if len(data) - end != size:
             return False
         self._requests.append((head, data[end:]))
@@ -182,8 +179,8 @@ class HostedConnection:
 
     def _remember(self, data: bytes, head: Head, body: bytes) -> None:
         """Note the bytes of a head whose request was received as a whole, and alone."""
-        size = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        end, key = _end_of_known(data)
+        size = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+        end, key = end_of_known(data)
         # A chunked body is not what follows the head.
         if head.keep_alive and data[size:] == body and bool(key) == (head.key is not None):
             if len(self._known) >= MAX_KNOWN_HEADS:
@@ -247,19 +244,6 @@ class ClientClock:
         if not self._parser.part:
             return float(self._settings.keep_alive)
         return float(self._settings.header_timeout if self._parser.part == HEAD else self._settings.body_timeout)
-
-
-def _end_of_known(data: bytes) -> tuple[int, bytes]:
-    """Return the size of the part of a head that a client repeats, and its Idempotency-Key, which is another each time.
-
-    A key in the last line of the head ends that part; without one there, it is the whole head and the key is empty.
-    """
-    end = data.find(_END_OF_HEAD)
-    line = data.rfind(b"\r\n", 0, max(end, 0))
-    start = line + len(_KEY_LINE)
-    if start < end and data[line:start].lower() == _KEY_LINE:
-        return start, data[start:end]
-    return end + len(_END_OF_HEAD), b""
 
 
 def _client_of(connection: socket.socket) -> tuple[str, int] | None:

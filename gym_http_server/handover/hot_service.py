@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import email.utils
 import time
 from http import HTTPStatus
@@ -68,6 +69,11 @@ class HotService:
         self._guard = Guard(access)
         self._options = OptionsCheck(guard_of(settings), Lookups(settings.call_timeout))
         self._replies = ReplyHeads()
+
+    def take_key(self, digest: str) -> None:
+        """Take only the key with this digest from now on, that of the instance of this process; none changes nothing."""
+        if digest:
+            self._guard = Guard(dataclasses.replace(self._guard.access, key_digest=digest))
 
     def admit(self, request: ParsedRequest, instance_id: str, client: tuple[str, int] | None) -> Head | None:
         """Return the head of a request; None for one that only the server serves.

@@ -9,6 +9,7 @@ import uvicorn
 from .. import __version__
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
     from ..api.asgi import App, Scope
@@ -28,10 +29,17 @@ class Configuration(uvicorn.Config):
         http: factory of a connection's protocol.
         on_refused: called for each request that the protocol answers itself, or None.
         lifespan: whether uvicorn starts and stops the app, `on` or `off`.
+        websockets: matches path and query of a request that may become a WebSocket; None for none.
     """
 
     def __init__(
-        self, app: App, settings: Settings, http: Any, on_refused: Refuse | None = None, lifespan: Any = "off"
+        self,
+        app: App,
+        settings: Settings,
+        http: Any,
+        on_refused: Refuse | None = None,
+        lifespan: Any = "off",
+        websockets: re.Pattern[bytes] | None = None,
     ) -> None:
         super().__init__(
             app,
@@ -49,5 +57,8 @@ class Configuration(uvicorn.Config):
             ssl_keyfile=settings.tls_key or None,
         )
         self.on_refused = on_refused
+        self.websockets = websockets
+        self.max_body = settings.max_body
+        self.compression = settings.compression
         self.header_timeout = settings.header_timeout
         self.body_timeout = settings.body_timeout

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..api.problems import Problem
     from ..errors import GymHttpServerError
     from .configuration import Configuration
+    from .websocket import WebSocket
 
 PARSED_PIECE_BYTES = 1 << 12
 """Size of the pieces in which bytes are parsed that another process received."""
@@ -57,8 +58,8 @@ class HttpProtocol(HttpToolsProtocol):
       the rest of a step. It can also end a request that a stop cuts short.
     - The timer of an idle connection runs on while requests arrive, instead of being restarted by each. A connection is
       idle until a request begins.
-    - An upgrade to another protocol is ignored (RFC 9110, 7.8): Java's HttpClient and `curl --http2` ask for one, and the
-      parser would take the body for bytes of the other protocol.
+    - An upgrade to a WebSocket is up to the app, where the configuration names the path. Any other is ignored (RFC 9110, 7.8):
+      Java's HttpClient and `curl --http2` ask for one, and the parser would take the body for bytes of the other protocol.
     - A client that shuts down its sending side still gets its replies.
     - Malformed requests are answered with problem details, after the replies to earlier requests.
     - A head or body that arrives too slowly is answered with 408.
@@ -82,6 +83,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._arrival = Arrival(self, self.config, self.max_head_bytes, self._complete_requests, self._refuse_arriving)
         self._refuser = Refuser(self, self.config, self._arrival, self._complete_requests)
         self._under_way: RequestResponseCycle | None = None
+        self._behind_upgrade: bytes | None = None
+        """What was received behind a request for a WebSocket; None without one."""
 
         # Replies; one link for all requests, because a function per request would be a reference cycle per request
         self._link = ProtocolLink(self._reply, self._abandon)
@@ -156,6 +159,9 @@ class HttpProtocol(HttpToolsProtocol):
                 self._idle_timer.look()
 
     def _parse(self, data: bytes) -> None:
+        if self._behind_upgrade is not None:
+            self._behind_upgrade += data
+            return
         arrival = self._arrival
         arrival.count(len(data))
         while True:
@@ -164,6 +170,11 @@ class HttpProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 if self.parser.get_method() == b"CONNECT":
                     self._refuser.refuse_malformed("CONNECT is for proxies")
+                    return
+                if self._asks_for_websocket:
+                    # Few bytes: no more are read until the app has decided.
+                    self._behind_upgrade = data[upgrade.args[0] :]
+                    self.flow.pause_reading()
                     return
                 # In a loop: each request of a pipeline may ask for an upgrade.
                 head = head_without_upgrade(self.parser, self.url, self.headers)
@@ -187,7 +198,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start a request whose head is complete."""
-        if self.parser.should_upgrade():
+        asks_for_websocket = self._asks_for_websocket
+        if self.parser.should_upgrade() and not asks_for_websocket:
             return
         arrival = self._arrival
         if arrival.may_be_long and (size := head_size(self.url, self.headers)) > MAX_HEAD_BYTES:
@@ -199,8 +211,13 @@ class HttpProtocol(HttpToolsProtocol):
         if self._error is not None:
             link = dataclasses.replace(link, error=self._error)
             self._error = None
+        if asks_for_websocket:
+            link = dataclasses.replace(link, upgrade=self._upgrade)
         self.scope["extensions"] = {LINK: link}  # type: ignore[dict-item]  # ASGI says: values of any type
         super().on_headers_complete()
+        if asks_for_websocket:
+            # What follows are no requests.
+            self.cycle.keep_alive = False
 
     def on_chunk_header(self) -> None:
         """Drop trailers that may follow: they are not headers of the request (RFC 9110, 6.5)."""
@@ -213,7 +230,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the body of the request."""
-        if not self.parser.should_upgrade():
+        if not self.parser.should_upgrade() or self._asks_for_websocket:
             self._arrival.part = NOTHING
             super().on_message_complete()
 
@@ -269,6 +286,38 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.close()
             cycle.on_response()
         return True
+
+    @property
+    def _asks_for_websocket(self) -> bool:
+        paths = self.config.websockets
+        if paths is None or not self.parser.should_upgrade() or not paths.fullmatch(self.url):
+            return False
+        fields = dict(self.headers)
+        is_websocket = fields.get(b"upgrade", b"").strip().lower() == b"websocket"
+        has_body = b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0"
+        return is_websocket and not has_body and self.parser.get_method() == b"GET"
+
+    def _upgrade(self) -> WebSocket:
+        """Make the connection of the current request a WebSocket; see `asgi.ProtocolLink`."""
+        # Not at the top: few servers need the library, and it takes 30 ms to import.
+        from .websocket import Handshake, WebSocket
+
+        cycle = self._under_way
+        assert cycle is not None, "there is a request to upgrade"  # noqa: S101 -- for the type checker
+        path = (cycle.scope["raw_path"] + b"?" + cycle.scope["query_string"]).decode("latin-1")
+        # The rules of the setting are those of replies; a message is no reply off the hot path, so `remote` compresses none here.
+        compresses = self.config.compression == "all"
+        handshake = Handshake(path, cycle.scope["headers"], self.config.max_body, compresses=compresses)
+        given = ((name.encode(), value.encode("latin-1")) for name, value in handshake.headers)
+        lines = [*self.server_state.default_headers, *given]
+        head = b"HTTP/1.1 101 Switching Protocols\r\n" + b"".join(b"%b: %b\r\n" % line for line in lines)
+        socket = WebSocket(self, self._joining.plain, handshake.protocol, self.config.body_timeout)
+        cycle.response_started = cycle.response_complete = cycle.disconnected = True
+        self._joining.plain.write(head + b"\r\n")
+        data, self._behind_upgrade = self._behind_upgrade or b"", None
+        self.flow.resume_reading()
+        socket.begin(data)
+        return socket
 
     def _abandon(self) -> None:
         """End the current request and the connection, because the server stops."""

@@ -14,10 +14,14 @@ MAX_COPIED_BODY_BYTES = 1 << 16
 
 
 class JoiningTransport:
-    """A transport that holds back each response's head until the first part of the body, or the end."""
+    """A transport that holds back each response's head until the first part of the body, or the end.
+
+    Attributes:
+        plain: the transport that holds nothing back.
+    """
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+        self.plain = transport
         self._head: bytes | None = None
         self._expects_head = True
         self.is_closing = transport.is_closing
@@ -36,14 +40,14 @@ class JoiningTransport:
         elif self._expects_head and not data.startswith(CONTINUE):
             self._head, self._expects_head = data, False
         else:
-            self._transport.write(data)
+            self.plain.write(data)
 
     def write_whole(self, head: bytes, body: bytes) -> None:
         """Write a head and the first part of its body together."""
         if len(body) < MAX_COPIED_BODY_BYTES:
-            self._transport.write(head + body)
+            self.plain.write(head + body)
         else:
-            self._transport.writelines((head, body))
+            self.plain.writelines((head, body))
 
     def end_response(self) -> None:
         """Write a head that is still held back; the next bytes are a head again."""
@@ -55,4 +59,4 @@ class JoiningTransport:
         """Close the connection after everything is written."""
         if self._head is not None:
             self.write(b"")
-        self._transport.close()
+        self.plain.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import TooManyInstancesError, TooManyLanesError, UnknownInstanceError
 from ..runtime.shared.traffic import Traffic
+from ..support.instance_keys import digest_of, instance_key
 from .census import Census, Totals
 from .closed import ClosedInstances
 from .instance import Instance
@@ -77,6 +78,9 @@ class Instances:
         try:
             async with self._creations:
                 instance_id = self._new_id()
+                if self._settings.shard:
+                    digest = digest_of(instance_key(self._settings.api_key, instance_id))
+                    request = replace(request, key_digest=digest)
                 worker = await self.engine.create(instance_id, request, call_timeout or self._settings.call_timeout)
             if request.interpreter is not None:
                 worker.description = replace(worker.description, interpreter=request.interpreter.name)

@@ -124,6 +124,10 @@ class SharedReplyCache:
             collections.OrderedDict()
         )
 
+    def has(self, scope: str, key: IdempotencyKey) -> bool:
+        """Return whether a request had this key."""
+        return (scope, key.key) in self._kept
+
     async def of(self, scope: str, key: IdempotencyKey, run: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return or raise the result of the first `run` with this key; it continues when a client disconnects.
 

@@ -107,6 +107,7 @@ class CreateRequest:
         call_timeout: time limit of a call in seconds, which a rollout keeps by itself; None for none.
         interpreter: the Python to make it in; None for the server's own.
         action_check: what an action has to be, one of `values.action_check.ACTION_CHECKS`.
+        key_digest: SHA-256 of the instance's own key, in a shard of a cluster; empty elsewhere.
     """
 
     env_id: str
@@ -125,6 +126,7 @@ class CreateRequest:
     call_timeout: float | None = None
     interpreter: Interpreter | None = None
     action_check: str = "lenient"
+    key_digest: str = ""
 
     @property
     def modules(self) -> set[str]:

@@ -8,7 +8,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from ...api.content.value_count import json_exceeds
-from ...api.normalizer import ClientDisconnected, read_body, send_problem
+from ...api.normalizer import ClientDisconnected, check_coding, read_body, send_problem
 from ...api.problems import HttpProblem, problem_of
 from ...runtime.making.dependencies import missing
 
@@ -55,6 +55,7 @@ class McpFace:
                 404, "not-found", "MCP is not served here: start the server with --mcp, which also needs a key unless it "
                 "listens on loopback or has --no-auth"
             )  # fmt: skip
+        check_coding(scope)
         body = await read_body(scope, receive, self._settings.max_body)
         limit = self._settings.max_values
         if json_exceeds(body, limit):

@@ -49,7 +49,7 @@ class StreamableHttp:
     def __init__(self, settings: Settings, operations: InProcessOperations) -> None:
         self._rules = Rules.of(settings)
         self._sessions = AgentSessions(
-            operations, settings.max_envs, settings.mcp_idle_timeout, "--mcp-idle-timeout", self._forget
+            operations, settings.max_envs, settings.mcp_idle_timeout, "--mcp-idle-timeout", self._forget, "mcp"
         )
         self._live: dict[str, McpSession] = {}
 

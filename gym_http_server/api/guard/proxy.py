@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ROOT_PATH: Final = "gym_http_server.root_path"
 """Key in the scope: the path under which a proxy serves this server, without a final slash."""
 
+ROUTER_PREFIX: Final = b"router-prefix"
+"""The header in which a router tells a shard its own root path."""
+
 _SINGLE: Final = (b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix", b"host")
 """Headers that may appear once. They are read before the guard; `X-Forwarded-Host` replaces `Host`."""
 _PREFIX: Final = re.compile(r"(/(?!\.\.?(/|$))[\w.~-]+)*/?", re.ASCII)
@@ -77,6 +80,24 @@ class TrustedProxies:
             return
         scope = {**scope, ROOT_PATH: prefix.rstrip("/")}
         await self._believing(scope, receive, send)  # type: ignore[arg-type]  # as above
+
+
+class RouterPrefix:
+    """ASGI middleware of a shard: takes the root path from its router, whose key a request has shown before.
+
+    Args:
+        app: the wrapped app.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        prefix = next((value for name, value in scope["headers"] if name == ROUTER_PREFIX), b"").decode("latin-1")
+        if prefix and _PREFIX.fullmatch(prefix):
+            scope = {**scope, ROOT_PATH: prefix.rstrip("/")}
+        await self._app(scope, receive, send)
 
 
 def _nearest(scope: Scope, header: bytes) -> str | None:

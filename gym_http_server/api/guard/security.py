@@ -5,6 +5,7 @@ Threat model (more in `.github/SECURITY.md`):
 - Another machine on the network. A server that listens on more than loopback requires a key, sent as `Authorization: Bearer`
   (RFC 6750) and compared in constant time. A browser exchanges it at `/login` for a cookie that opens the pages, and the
   operations for requests of this server's own pages only: browsers also send it for pages of other ports of the same host.
+  A shard of a cluster also takes, for the paths of one instance, the key of that instance (`support/instance_keys.py`).
 - A foreign web page that sends requests to the user's loopback server. Browsers send that page's `Origin` (RFC 6454: scheme,
   name and port), or `Sec-Fetch-Site: cross-site` (https://www.w3.org/TR/fetch-metadata/).
 - The same page after DNS rebinding of its name to 127.0.0.1. Its `Origin` is then the server's, but `Host` is the foreign name.
@@ -16,7 +17,6 @@ The guard also runs in the processes of environments, which have a digest of the
 from __future__ import annotations
 
 import functools
-import hashlib
 import hmac
 import ipaddress
 import re
@@ -25,8 +25,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ...support.instance_keys import digest_of, instance_key
 from ..content.headers import repetition
 from ..problems import HttpProblem
+from ..request import instance_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,15 +68,14 @@ class Access:
         """Return the rules of these settings; `api_key` is the key, or empty for none."""
         hosts = ("localhost", settings.listen, *settings.allowed_host)
         return cls(
-            key_digest=hashlib.sha256(settings.api_key.encode()).hexdigest() if settings.api_key else "",
+            key_digest=digest_of(settings.api_key),
             hosts=tuple(each.lower().rstrip(".") for each in hosts if each),
             origins=tuple(each.lower().rstrip("/") for each in settings.cors_origin),
         )
 
     def accepts(self, key: str) -> bool:
         """Return whether `key` is right, in constant time."""
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-        return hmac.compare_digest(digest, self.key_digest)
+        return hmac.compare_digest(digest_of(key), self.key_digest)
 
 
 class Sessions:
@@ -115,10 +116,12 @@ class Guard:
     Args:
         access: the rules.
         sessions: the login sessions; None without pages.
+        cluster_key: the key of a cluster, by which a shard also takes the keys of its instances; empty elsewhere.
     """
 
-    def __init__(self, access: Access, sessions: Sessions | None = None) -> None:
+    def __init__(self, access: Access, sessions: Sessions | None = None, cluster_key: str = "") -> None:
         self.access = access
+        self._cluster_key = cluster_key
         self._sessions = sessions
         self._takes_any_host = _ANY in access.hosts
         # Cached: clients repeat one Host, and parsing it takes as long as all other checks.
@@ -193,7 +196,7 @@ class Guard:
     def _without_key(self, scope: Scope, fields: Mapping[bytes, bytes]) -> HttpProblem | None:
         scheme, _, key = fields.get(b"authorization", b"").decode("latin-1").strip().partition(" ")
         if scheme.lower() == "bearer":
-            if self.access.accepts(key.strip()):
+            if self.access.accepts(key.strip()) or self._is_of_instance(key.strip(), scope):
                 return None
             detail = "the key in 'Authorization: Bearer' is not this server's: its operator has the right one"
             return HttpProblem(
@@ -208,6 +211,14 @@ class Guard:
             return None
         detail = "this server requires a key: send it as 'Authorization: Bearer …'; its operator has it"
         return HttpProblem(401, "unauthorized", detail, headers={"www-authenticate": CHALLENGE})
+
+    def _is_of_instance(self, key: str, scope: Scope) -> bool:
+        """Return whether it is the key of the instance in the path."""
+        instance_id = instance_in(scope["path"]) if self._cluster_key else None
+        if instance_id is None:
+            return False
+        expected = instance_key(self._cluster_key, instance_id).encode()
+        return hmac.compare_digest(key.encode("utf-8", "surrogateescape"), expected)
 
 
 def _is_of_own_page(scope: Scope, fields: Mapping[bytes, bytes]) -> bool:

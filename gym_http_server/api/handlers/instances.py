@@ -65,6 +65,8 @@ class InstanceHandlers:
         """Make an environment."""
         if call.key is None:
             return await self._create(call, body)
+        if self._settings.shard and call.is_lookup and not self._reply_cache.has("", call.key):
+            return json_reply({})
         return await self._reply_cache.of("", call.key, lambda: self._create(call, body))
 
     async def _create(self, call: Call, body: dict[str, Any]) -> Reply:

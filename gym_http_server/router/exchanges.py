@@ -1,0 +1,200 @@
+"""Exchanges with shards whose replies are parsed: all but those of the fast path."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import httptools
+
+from ..errors import ShardUnreachableError
+from .heads import head_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .connections import ConnectionPool, ShardConnection
+
+MAX_QUEUED_BYTES: Final = 1 << 18
+"""Bytes of a reply above which no more are received, until its client has taken some."""
+
+REPEATABLE: Final = frozenset(("GET", "HEAD"))
+"""Methods of requests that change nothing (RFC 9110, 9.2.1)."""
+
+
+class WholeReply(NamedTuple):
+    """A reply that is not passed on part by part."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class ParsedReply:
+    """The reply of one exchange; a `Taker`.
+
+    Args:
+        connection: the connection, on which the request is sent next.
+        prefix: the shard.
+        is_head: whether the request is a HEAD, whose reply has no content.
+
+    Attributes:
+        status: its status, once `head` has returned.
+        headers: its headers, with names in lower case.
+        has_begun: whether a byte of it was received.
+        is_complete: whether all of it was.
+    """
+
+    def __init__(self, connection: ShardConnection, prefix: str, *, is_head: bool = False) -> None:
+        self._connection = connection
+        self._prefix = prefix
+        self._is_head = is_head
+        self._parser = httptools.HttpResponseParser(self)
+        self._news = asyncio.Event()
+        self._parts: collections.deque[bytes] = collections.deque()
+        self._queued = 0
+        self._is_paused = False
+        self._has_head = False
+        self._failure: str | None = None
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.has_begun = False
+        self.is_complete = False
+        connection.begin(self)
+
+    def take(self, data: bytes) -> None:
+        """Parse received bytes."""
+        self.has_begun = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if not self.is_complete:
+                self._failure = f"it sent what is no reply of HTTP ({error})"
+                self._connection.abort()
+        if self._queued > MAX_QUEUED_BYTES and not self._is_paused and not self.is_complete:
+            self._is_paused = True
+            self._connection.transport.pause_reading()
+        self._news.set()
+
+    def lose(self, reason: str) -> None:
+        """Fail whoever waits."""
+        if not self.is_complete:
+            self._failure = reason
+            self._news.set()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Receive a header."""
+        if not self._has_head:  # else it is a trailer
+            self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """End the head; one of an interim reply is dropped."""
+        status = self._parser.get_status_code()
+        if status < 200:
+            self.headers.clear()
+            return
+        self.status = status
+        self._has_head = True
+        if self._is_head:
+            self._complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Receive a part of the content."""
+        self._parts.append(body)
+        self._queued += len(body)
+
+    def on_message_complete(self) -> None:
+        """End the reply."""
+        if self._has_head and not self.is_complete:
+            self._complete()
+
+    async def head(self) -> None:
+        """Wait for the head.
+
+        Raises:
+            ShardUnreachableError: the connection ended before.
+        """
+        while not self._has_head:
+            await self._next()
+
+    async def part(self) -> bytes | None:
+        """Return the next part of the content; None after the last.
+
+        Raises:
+            ShardUnreachableError: the connection ended before.
+        """
+        while not self._parts:
+            if self.is_complete:
+                return None
+            await self._next()
+        part = self._parts.popleft()
+        self._queued -= len(part)
+        if self._is_paused and self._queued < MAX_QUEUED_BYTES // 2:
+            self._is_paused = False
+            if not self.is_complete and not self._connection.is_closed:
+                self._connection.transport.resume_reading()
+        return part
+
+    def _complete(self) -> None:
+        self.is_complete = True
+        # A parser that was promised content is given none after a HEAD.
+        keeps = self._parser.should_keep_alive() if not self._is_head else (b"connection", b"close") not in self.headers
+        if self._is_paused:
+            self._is_paused = False
+            self._connection.transport.resume_reading()
+        self._connection.end(keeps=keeps)
+
+    async def _next(self) -> None:
+        if self._failure is not None:
+            raise ShardUnreachableError.of(self._prefix, self._failure, was_sent=True)
+        self._news.clear()
+        await self._news.wait()
+
+
+async def ask(
+    pool: ConnectionPool,
+    method: str,
+    target: bytes,
+    *,
+    key: bytes,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+    body: bytes = b"",
+    is_repeatable: bool | None = None,
+) -> WholeReply:
+    """Send a request to a shard and return its whole reply.
+
+    Args:
+        pool: the connections to the shard.
+        method: its method.
+        target: path and query.
+        key: the key that the shard accepts.
+        headers: further headers.
+        body: its body.
+        is_repeatable: whether it may be sent twice, where a kept connection was closed meanwhile; None to decide by the method.
+
+    Raises:
+        ShardUnreachableError: the shard does not answer.
+    """
+    repeatable = method in REPEATABLE if is_repeatable is None else is_repeatable
+    head = head_bytes(method.encode(), target, pool.authority, key, headers)
+    data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body) if body or method == "POST" else head + b"\r\n"
+    while True:
+        connection = pool.idle() or await pool.connect()
+        reply = ParsedReply(connection, pool.shard.prefix, is_head=method == "HEAD")
+        connection.transport.write(data)
+        try:
+            await reply.head()
+            parts = []
+            while (part := await reply.part()) is not None:
+                parts.append(part)
+        except ShardUnreachableError:
+            if repeatable and connection.was_used and not reply.has_begun and not pool.failure:
+                continue
+            raise
+        finally:
+            if reply.is_complete:
+                pool.keep(connection)
+            else:
+                connection.abort()
+        return WholeReply(reply.status, reply.headers, b"".join(parts))

@@ -1,0 +1,98 @@
+"""The program of the manual's page about agents, beside a real server and with a scripted model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tests.conftest import start
+from tests.manual.commands import Fence, fences
+from tests.support.mcp_session import FROZEN_LAKE
+from tests.support.serving import ROOT, Server
+
+PAGE = ROOT / "gym_http_server/console/manual/agents.md"
+
+
+def programs(test: str) -> list[Fence]:
+    """Return the programs that a test is said to run."""
+    return [fence for fence in fences(PAGE) if any(test in each for each in fence.run_by)]
+
+
+def run(python: str, code: str, *arguments: str, **variables: str) -> str:
+    done = subprocess.run(
+        [python, "-c", code, *arguments],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **variables},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Server]:
+    with start("handover") as running:
+        yield running
+
+
+class ScriptedModel(BaseHTTPRequestHandler):
+    """An API of chat completions, whose model knows what it will say."""
+
+    protocol_version = "HTTP/1.1"
+    calls = (
+        ("create", {"env_id": "FrozenLake-v1", "kwargs": {"is_slippery": False}}),
+        ("reset", {}),
+        ("step", {"actions": FROZEN_LAKE}),
+        ("close", {}),
+    )
+    conversations: list[list[dict[str, Any]]]
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert self.path == "/v1/chat/completions"
+        assert {"create", "reset", "step"} <= {tool["function"]["name"] for tool in asked["tools"]}
+        self.conversations.append(asked["messages"])
+        turn = sum(message["role"] == "assistant" for message in asked["messages"])
+        message: dict[str, Any] = {"role": "assistant", "content": "The reward was 1."}
+        if turn < len(self.calls):
+            name, arguments = self.calls[turn]
+            function = {"name": name, "arguments": json.dumps(arguments)}
+            message = {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": f"c{turn}", "type": "function", "function": function}],
+            }
+        body = json.dumps({"choices": [{"message": message}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_scripted_model_plays_in_the_loop_of_the_manual(served: Server) -> None:
+    """It makes the environment, plays to the goal, reads the words of the results, and has the last word."""
+    [fence] = programs("test_a_scripted_model_plays_in_the_loop_of_the_manual")
+    conversations: list[list[dict[str, Any]]] = []
+    handler = type("Handler", (ScriptedModel,), {"conversations": conversations})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as api:
+        thread = threading.Thread(target=api.serve_forever)
+        thread.start()
+        try:
+            model = {"MODEL_URL": f"http://127.0.0.1:{api.server_port}/v1", "MODEL": "scripted", "MODEL_KEY": "none"}
+            said = run(sys.executable, fence.code, f"{served.url}/mcp", **model)
+        finally:
+            api.shutdown()
+            thread.join()
+    assert said == "The reward was 1.\n"
+    told = [message["content"] for message in conversations[-1] if message["role"] == "tool"]
+    assert len(told) == len(ScriptedModel.calls)
+    assert "reward 1" in told[2]

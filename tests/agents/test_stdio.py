@@ -1,0 +1,129 @@
+"""`gym-http-server mcp`: nothing but the protocol on stdout, and an end that leaves nothing, however it comes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import start
+from tests.manual.commands import fences
+from tests.support.handing import TROUBLE
+from tests.support.mcp_http import words
+from tests.support.mcp_stdio import StdioServer
+from tests.support.serving import ROOT, Server, eventually
+
+PAGE = ROOT / "gym_http_server/console/manual/agents.md"
+KEY = "correct-horse-battery-staple"
+IMPORTS = ("--import", "tests.support.troublemakers")
+
+
+def made(server: StdioServer, env_id: str = TROUBLE) -> str:
+    """Shake hands, make an environment and begin an episode; return the id of the instance."""
+    server.shake_hands()
+    instance_id = server.call("create", env_id=env_id)["structuredContent"]["instance_id"]
+    assert not server.call("reset").get("isError")
+    return instance_id
+
+
+@pytest.mark.parametrize("engine", ["process", pytest.param("inline", marks=pytest.mark.full)])
+def test_nothing_but_the_protocol_is_on_stdout(engine: str) -> None:
+    """What an environment prints, and the log, is on stderr; `ask` reads each line of stdout as a message."""
+    with StdioServer(*IMPORTS, "--engine", engine, "mcp") as server:
+        made(server)
+        assert not server.call("step", action="print 3").get("isError")
+        assert "instance_id" in server.call("observe")["structuredContent"]
+        eventually(lambda: any("MCP on standard input and output" in line for line in server.stderr))
+        eventually(lambda: any("is made: tests/Troublemaker-v0" in line for line in server.stderr))
+
+
+def close_input(server: StdioServer) -> None:
+    server.process.stdin.close()
+
+
+def send_sigterm(server: StdioServer) -> None:
+    server.process.send_signal(signal.SIGTERM)
+
+
+def send_sigkill(server: StdioServer) -> None:
+    server.process.send_signal(signal.SIGKILL)
+
+
+def read_no_more(server: StdioServer) -> None:
+    server.process.stdout.close()
+    server.write({"jsonrpc": "2.0", "id": "last", "method": "tools/list", "params": {}})
+
+
+@pytest.mark.parametrize("end", [close_input, send_sigterm, send_sigkill, read_no_more])
+def test_everything_ends_with_the_client(end: Any) -> None:
+    """The command, its server, the fork server and the environment end, also while a step runs that never returns."""
+    with StdioServer(*IMPORTS, "mcp") as server:
+        made(server)
+        server.write(
+            {
+                "jsonrpc": "2.0",
+                "id": "hangs",
+                "method": "tools/call",
+                "params": {"name": "step", "arguments": {"action": "sleep 600"}},
+            }
+        )
+        server.watch()
+        assert len(server.processes) >= 3
+        end(server)
+        status = server.end()
+        assert status in ((-signal.SIGKILL,) if end is send_sigkill else (0, 1)), server.stderr
+
+
+@pytest.fixture(scope="module")
+def locked() -> Iterator[Server]:
+    """A server with a key."""
+    with start("handover", "--api-key", KEY) as running:
+        running.key = KEY
+        yield running
+
+
+def test_a_running_server_is_used_with_its_key(locked: Server) -> None:
+    """Instances are made there, say whose they are, have a lease for a client that vanishes, and are closed at the end."""
+    with StdioServer("mcp", "--url", locked.url, environment={"GYM_HTTP_SERVER_API_KEY": KEY}) as server:
+        instance_id = made(server)
+        listed = locked.get("/v1/envs/").json
+        assert listed["labels"][instance_id]["protocol"] == "mcp over stdio"
+        assert locked.get(f"/v1/envs/{instance_id}/").json["lease"] == 60
+        result = server.call("step", action="raise a fuss")
+        assert result["isError"]
+        assert "a fuss" in words(result)
+    assert locked.get("/v1/envs/").json["envs"] == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "why"),
+    [
+        ("{}", "wrong", "key"),
+        ("http://127.0.0.1:9", KEY, "is the server running there"),
+        ("no address", KEY, "no address"),
+    ],
+    ids=["a wrong key", "nobody there", "no URL"],
+)
+def test_a_server_that_cannot_be_used_is_one_line(locked: Server, url: str, key: str, why: str) -> None:
+    """The reason is on stderr, stdout stays empty, and the status is 1."""
+    server = StdioServer("mcp", "--url", url.format(locked.url), "--api-key", key)
+    with server:
+        assert server.process.stdout.read() == ""
+    assert server.process.returncode == 1
+    [line] = server.stderr
+    assert why in line
+
+
+def test_the_configuration_of_the_manual_works() -> None:
+    """A desktop client that is configured so is served; lines that are no messages do it no harm."""
+    configuration = next(each for each in fences(PAGE) if each.language == "json" and each.run_by)
+    configured = json.loads(configuration.code)["mcpServers"]["gym"]
+    assert configured["command"].endswith("/bin/gym-http-server")
+    with StdioServer(*configured["args"]) as server:
+        for line in ("", "{", "[1]", '"text"', '{"jsonrpc": "2.0"}', json.dumps({"a": "b" * 200_000})):
+            server.process.stdin.write(f"{line}\n")
+        assert server.shake_hands()["serverInfo"]["name"] == "gym-http-server"
+        assert server.call("create", env_id="ALE/Pong-v5")["structuredContent"]["env_id"] == "ALE/Pong-v5"
