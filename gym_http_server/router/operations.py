@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .connections import ConnectionPool
 
 CLOSING: Final = ("deleteEnv", "closeEnv")
+MAX_IDS, MAX_ID_CHARS = 4096, 64
+"""Limits of `InstanceIds` and `InstanceId` in the contract."""
 
 
 class ClusterOperations:
@@ -327,7 +329,12 @@ def _instance_ids(body: bytes) -> list[str] | None:
     except ValueError:
         return None
     ids = value.get("instance_ids") if isinstance(value, dict) else None
-    return ids if isinstance(ids, list) and ids and all(isinstance(each, str) for each in ids) else None
+    is_valid = isinstance(ids, list) and 0 < len(ids) <= MAX_IDS and all(map(_is_id, ids))
+    return ids if is_valid else None
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARS
 
 
 def _has_no_recording(reply: WholeReply) -> bool:

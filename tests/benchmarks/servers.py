@@ -57,6 +57,8 @@ GUESTS = ours(
 )
 """Has an interpreter beside its own Python, which is the same Python."""
 WITHOUT_HOT_PATH = Kind("tests.benchmarks.apps.without_hot_path", ("inline",))
+CLUSTERS = {shards: Kind("tests.benchmarks.apps.cluster", (str(shards),)) for shards in (1, 2, 3, 4)}
+"""Our router, by the number of shards behind it."""
 BARE = Kind("tests.benchmarks.apps.bare", ("inline",))
 PIPED = Kind("tests.benchmarks.apps.bare", ("pipe",))
 BLOCKING = Kind("tests.benchmarks.apps.blocking")

@@ -11,6 +11,7 @@ from .servers import (
     ATARI,
     BARE,
     BLOCKING,
+    CLUSTERS,
     GUEST,
     GUESTS,
     INLINE,
@@ -49,6 +50,7 @@ SPREAD_CLIENTS = (1, 2, 4, 8)
 INSTANCES = (100, 1000)
 USED_INSTANCES = 100
 CROWD = 1000
+CLUSTER_CLIENTS = 16
 PAGES = {"/metrics": "text/plain", "/v1/envs/": JSON, "/": "text/html"}
 
 BARE_APP = "bare ASGI app, env inline"
@@ -77,6 +79,7 @@ def table() -> list[Row]:
         *_watched(),
         *_creation(),
         *_guests(),
+        *_cluster(),
         *_crowd(),
         *_memory(),
         *_rivals(),
@@ -277,6 +280,38 @@ def _guests() -> list[Row]:
             floor,
             p50(Creation(GUESTS)),
             at_most(60_000, "µs"),
+        ),
+    ]
+
+
+def _cluster() -> list[Row]:
+    group, floor, router = "a cluster", "one server", CLUSTERS[1]
+    direct, local = p50(RemoteStep(router)), p50(RemoteStep(PROCESS))
+    through, pipe = p50(Step(router)), p50(Step(PIPE))
+    creation, own_creation = p50(Creation(router)), p50(Creation(PROCESS))
+    many, many_pipe = Load(router, CLUSTER_CLIENTS), Load(PIPE, CLUSTER_CLIENTS)
+    return [
+        Row(group, "a step directly, RemoteEnv, p50", "µs", direct, floor, local, at_most_times(1.1)),
+        Row(group, "a step through the router, p50", "µs", through, WITHOUT_HANDOVER, pipe, at_most_times(2)),
+        Row(group, "a creation, p50", "µs", creation, floor, own_creation, at_most_over(5000, "µs")),
+        *(
+            Row(
+                f"{CLUSTER_CLIENTS} clients of a cluster",
+                f"{shards} shard{'s' if shards > 1 else ''}, through the router",
+                "requests/s",
+                rate(Load(kind, CLUSTER_CLIENTS)),
+                WITHOUT_HANDOVER,
+                rate(many_pipe),
+            )
+            for shards, kind in CLUSTERS.items()
+        ),
+        Row(
+            f"{CLUSTER_CLIENTS} clients of a cluster",
+            "processor time of a step, router and shard",
+            "µs",
+            processor(many),
+            WITHOUT_HANDOVER,
+            processor(many_pipe),
         ),
     ]
 

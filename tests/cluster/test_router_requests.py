@@ -68,7 +68,8 @@ def test_leases_are_renewed_on_the_shard_of_each_instance(router: Server) -> Non
     asked = [*ids, "00212345", "fff12345", "nonsense"]
     answer = router.post("/v1/leases/", {"instance_ids": asked})
     assert answer.json == {"unknown": asked[3:]}
-    assert router.post("/v1/leases/", {"instance_ids": 3}).status == 400
+    for refused in (3, ["0" * 65], [""], ["00112345"] * 4097):
+        assert router.post("/v1/leases/", {"instance_ids": refused}).status == 400
 
 
 @pytest.mark.parametrize("instance_id", ["fff12345", "00112345", "bad_id"])
