@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
     from .standard_streams import InputLines, OutputText
 
-SECONDS_TO_END: Final = 8.0
+SECONDS_TO_END: Final = 6.0
 """Time limit for closing the session's instances and the server; then the process ends all the same."""
+
+_CLOSE_SECONDS: Final = 2.0
+"""Time limit for closing instances; one in the middle of a step is left to the end of its server, or of its lease."""
 
 _SHUTDOWN_SECONDS: Final = 1
 """Time that requests under way get: nobody waits for their replies."""
@@ -116,7 +119,9 @@ async def _serve(
             for number in numbers:
                 # The next one ends the process, and with it the server and what it has forked.
                 loop.remove_signal_handler(number)
-        await session.end("the client has gone")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await session.end("the client has gone")
 
 
 def _end_in_time() -> None:

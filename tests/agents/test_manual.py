@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import start
+from tests.conftest import lend
 from tests.manual.commands import Fence, fences
 from tests.support.mcp_session import FROZEN_LAKE
 from tests.support.serving import ROOT, Server
@@ -36,9 +36,9 @@ def run(python: str, code: str, *arguments: str, **variables: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Server]:
-    with start("handover") as running:
-        yield running
+def shared(_servers: dict[str, Server]) -> Iterator[Server]:
+    """The server that other files use, too."""
+    yield from lend(_servers, "handover")
 
 
 class ScriptedModel(BaseHTTPRequestHandler):
@@ -78,7 +78,7 @@ class ScriptedModel(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_a_scripted_model_plays_in_the_loop_of_the_manual(served: Server) -> None:
+def test_a_scripted_model_plays_in_the_loop_of_the_manual(shared: Server) -> None:
     """It makes the environment, plays to the goal, reads the words of the results, and has the last word."""
     [fence] = programs("test_a_scripted_model_plays_in_the_loop_of_the_manual")
     conversations: list[list[dict[str, Any]]] = []
@@ -88,7 +88,7 @@ def test_a_scripted_model_plays_in_the_loop_of_the_manual(served: Server) -> Non
         thread.start()
         try:
             model = {"MODEL_URL": f"http://127.0.0.1:{api.server_port}/v1", "MODEL": "scripted", "MODEL_KEY": "none"}
-            said = run(sys.executable, fence.code, f"{served.url}/mcp", **model)
+            said = run(sys.executable, fence.code, f"{shared.url}/mcp", **model)
         finally:
             api.shutdown()
             thread.join()

@@ -13,22 +13,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import start
+from tests.conftest import lend
 from tests.support.mcp_http import words
 from tests.support.serving import ROOT, Server, eventually
 
 MCP_CLIENTS = os.environ.get("MCP_CLIENTS", "")
-KEY = "correct-horse-battery-staple"
-CLIENTS = {
-    "1 over HTTP": ("1", "legacy", "http"),
-    "1 over stdio": ("1", "legacy", "stdio"),
-    "2 over HTTP": ("2", "modern", "http"),  # which falls back to the handshake
-    "2 over stdio": ("2", "modern", "stdio"),
-}
-
 pytestmark = [
     pytest.mark.full,
     pytest.mark.skipif(not MCP_CLIENTS, reason="MCP_CLIENTS names no folder with clients, which .ci/run makes"),
@@ -36,11 +29,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def locked() -> Iterator[Server]:
-    """A server with a key."""
-    with start("handover", "--api-key", KEY) as running:
-        running.key = KEY
-        yield running
+def shared(_servers: dict[str, Server]) -> Iterator[Server]:
+    """The server that other files use, too."""
+    yield from lend(_servers, "handover")
 
 
 def run(*command: str, **variables: str) -> str:
@@ -58,17 +49,23 @@ def node(*command: str) -> str:
     return run(str(programs / command[0]), *command[1:], PATH=f"{programs}:{os.environ['PATH']}")
 
 
-def stdio(server: Server) -> tuple[str, ...]:
-    return (sys.executable, "-m", "gym_http_server", "mcp", "--url", server.url, "--api-key", KEY)
+def stdio(server: Server) -> list[str]:
+    return [sys.executable, "-m", "gym_http_server", "mcp", "--url", server.url]
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-def test_the_sdk_plays_a_whole_frozen_lake(locked: Server, client: str) -> None:
-    """It lists the tools, plays to the goal, gets an image, and meets mistakes as results that help."""
-    version, mode, transport = CLIENTS[client]
-    target = (f"{locked.url}/mcp",) if transport == "http" else stdio(locked)
-    python = str(Path(MCP_CLIENTS) / version / "bin/python")
-    seen = json.loads(run(python, "tests/support/mcp_session.py", mode, *target, KEY=KEY, PYTHONPATH=str(ROOT)))
+@pytest.mark.parametrize("generation", ["1", "2"])
+def test_the_sdk_plays_a_whole_frozen_lake(shared: Server, generation: str) -> None:
+    """Over HTTP and stdio it lists the tools, plays to the goal, gets an image, and meets mistakes as results that help."""
+    python = str(Path(MCP_CLIENTS) / generation / "bin/python")
+    targets = {"http": [f"{shared.url}/mcp"], "stdio": stdio(shared)}
+    seen = json.loads(run(python, "tests/support/mcp_session.py", json.dumps(targets), PYTHONPATH=str(ROOT)))
+    assert set(seen) == set(targets)
+    for transport in targets:
+        assert_played(seen[transport])
+    assert shared.get("/v1/envs/").json["envs"] == {}
+
+
+def assert_played(seen: dict[str, Any]) -> None:
     tools = {tool["name"]: tool for tool in seen["tools"]}
     assert {"list_environments", "create", "reset", "step", "render", "close"} <= set(tools)
     assert all(
@@ -89,46 +86,34 @@ def test_the_sdk_plays_a_whole_frozen_lake(locked: Server, client: str) -> None:
         assert seen[name]["isError"] is True
         assert what in words(seen[name])
     assert not seen["closed"].get("isError")
-    assert locked.get("/v1/envs/").json["envs"] == {}
 
 
 @pytest.fixture
-def configured(locked: Server, tmp_path: Path) -> str:
+def configured(shared: Server, tmp_path: Path) -> str:
     """A configuration as that of a desktop client."""
-    command, *arguments = stdio(locked)
+    command, *arguments = stdio(shared)
     path = tmp_path / "mcp.json"
     path.write_text(json.dumps({"mcpServers": {"gym": {"command": command, "args": arguments}}}))
     return str(path)
 
 
-@pytest.mark.parametrize("transport", ["http", "stdio"])
-def test_the_inspector_lists_and_calls(locked: Server, configured: str, transport: str) -> None:
-    """The inspector's command line finds no fault with the schemas, and gets the result of a tool."""
-    header = ("--header", f"Authorization: Bearer {KEY}")
-    target = ("--config", configured, "--server", "gym")
-    if transport == "http":
-        target = (f"{locked.url}/mcp", *header)
-    inspect = ("mcp-inspector", "--cli", *target, "--method")
-    listed = json.loads(node(*inspect, "tools/list", "--strict"))
+def test_the_inspector_lists(shared: Server) -> None:
+    """The inspector's command line finds no fault with the schemas."""
+    listed = json.loads(node("mcp-inspector", "--cli", f"{shared.url}/mcp", "--method", "tools/list", "--strict"))
     assert {"create", "step", "render"} <= {tool["name"] for tool in listed["tools"]}
-    called = json.loads(node(*inspect, "tools/call", "--tool-name", "create", "--tool-arg", "env_id=CartPole-v1"))
+
+
+def test_the_inspector_calls(shared: Server, configured: str) -> None:
+    """It gets the result of a tool from a program that it starts, whose instances end with it."""
+    inspect = ("mcp-inspector", "--cli", "--config", configured, "--server", "gym", "--method", "tools/call")
+    called = json.loads(node(*inspect, "--tool-name", "create", "--tool-arg", "env_id=CartPole-v1"))
     instance_id = called["structuredContent"]["instance_id"]
-    if transport == "stdio":
-        eventually(lambda: instance_id not in locked.get("/v1/envs/").json["envs"])
-    else:  # it does not end its session
-        locked.request("DELETE", f"/v1/envs/{instance_id}/")
+    eventually(lambda: instance_id not in shared.get("/v1/envs/").json["envs"])
 
 
-@pytest.fixture(scope="module")
-def open_server() -> Iterator[Server]:
-    """A server without a key, which the suite cannot send."""
-    with start("handover") as running:
-        yield running
-
-
-@pytest.mark.parametrize("scenario", ["server-session-lifecycle", "tools-list", "dns-rebinding-protection"])
-def test_the_conformance_suite_passes(open_server: Server, scenario: str) -> None:
+@pytest.mark.parametrize("scenario", ["server-session-lifecycle", "dns-rebinding-protection"])
+def test_the_conformance_suite_passes(shared: Server, scenario: str) -> None:
     """The scenarios of the protocol's own suite for a server of tools; the others ask for prompts, resources or tools of theirs."""
     assert ", 0 failed, 0 warnings" in node(
-        "conformance", "server", "--url", f"{open_server.url}/mcp", "--scenario", scenario
+        "conformance", "server", "--url", f"{shared.url}/mcp", "--scenario", scenario
     )

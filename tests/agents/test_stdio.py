@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,10 +31,9 @@ def made(server: StdioServer, env_id: str = TROUBLE) -> str:
     return instance_id
 
 
-@pytest.mark.parametrize("engine", ["process", pytest.param("inline", marks=pytest.mark.full)])
-def test_nothing_but_the_protocol_is_on_stdout(engine: str) -> None:
-    """What an environment prints, and the log, is on stderr; `ask` reads each line of stdout as a message."""
-    with StdioServer(*IMPORTS, "--engine", engine, "mcp") as server:
+def test_nothing_but_the_protocol_is_on_stdout() -> None:
+    """What an environment prints, here in the same process, and the log is on stderr; `ask` reads each line as a message."""
+    with StdioServer(*IMPORTS, "--engine", "inline", "mcp") as server:
         made(server)
         assert not server.call("step", action="print 3").get("isError")
         assert "instance_id" in server.call("observe")["structuredContent"]
@@ -52,12 +53,7 @@ def send_sigkill(server: StdioServer) -> None:
     server.process.send_signal(signal.SIGKILL)
 
 
-def read_no_more(server: StdioServer) -> None:
-    server.process.stdout.close()
-    server.write({"jsonrpc": "2.0", "id": "last", "method": "tools/list", "params": {}})
-
-
-@pytest.mark.parametrize("end", [close_input, send_sigterm, send_sigkill, read_no_more])
+@pytest.mark.parametrize("end", [close_input, send_sigterm, send_sigkill])
 def test_everything_ends_with_the_client(end: Any) -> None:
     """The command, its server, the fork server and the environment end, also while a step runs that never returns."""
     with StdioServer(*IMPORTS, "mcp") as server:
@@ -127,3 +123,13 @@ def test_the_configuration_of_the_manual_works() -> None:
             server.process.stdin.write(f"{line}\n")
         assert server.shake_hands()["serverInfo"]["name"] == "gym-http-server"
         assert server.call("create", env_id="ALE/Pong-v5")["structuredContent"]["env_id"] == "ALE/Pong-v5"
+
+
+def test_a_missing_extra_is_one_line() -> None:
+    """It names the package and the pip command."""
+    code = "import sys; sys.modules['mcp'] = None; from gym_http_server.cli import main; main(['mcp'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip install 'mcp>=2.0,<3'" in done.stderr

@@ -1,7 +1,7 @@
 """Plays as an MCP client does, with whichever generation of the SDK runs this: what tests run in other Pythons.
 
-Usage: python mcp_session.py MODE TARGET...; MODE is `legacy` (the handshake) or `modern` (2.x alone, the protocol without one), and
-TARGET a URL, with a key in the variable KEY, or a command that speaks over stdio. It prints what it saw as JSON.
+Usage: python mcp_session.py TARGETS; they are a JSON object of lists, of a URL or of a command that speaks over stdio. It prints
+what it saw at each as JSON. The 2.x asks for the protocol without a handshake first, and falls back to it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ def over_stdio(command: list[str]) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def connected(mode: str, target: list[str]) -> Any:
+async def connected(target: list[str]) -> Any:
     """Yield something with `list_tools` and `call_tool`."""
-    headers = {"Authorization": f"Bearer {os.environ['KEY']}"} if "KEY" in os.environ else {}
     is_url = target[0].startswith("http")
     try:
         from mcp.client.client import Client
@@ -34,20 +33,12 @@ async def connected(mode: str, target: list[str]) -> Any:
         from mcp import ClientSession
         from mcp.client.streamable_http import streamablehttp_client
 
-        assert mode == "legacy"
-        transport = streamablehttp_client(target[0], headers=headers) if is_url else over_stdio(target)
+        transport = streamablehttp_client(target[0]) if is_url else over_stdio(target)
         async with transport as streams, ClientSession(streams[0], streams[1]) as session:
             await session.initialize()
             yield session
         return
-    if is_url:
-        from httpx2 import AsyncClient
-        from mcp.client.streamable_http import streamable_http_client
-
-        transport = streamable_http_client(target[0], http_client=AsyncClient(headers=headers, timeout=60))
-    else:
-        transport = over_stdio(target)
-    async with Client(transport, mode="legacy" if mode == "legacy" else "auto") as session:
+    async with Client(target[0] if is_url else over_stdio(target)) as session:
         yield session
 
 
@@ -76,11 +67,13 @@ def plain(model: Any) -> dict[str, Any]:
     return model.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
-async def main(mode: str, target: list[str]) -> None:
-    async with connected(mode, target) as session:
-        seen = await play(session)
+async def main(targets: dict[str, list[str]]) -> None:
+    seen = {}
+    for name, target in targets.items():
+        async with connected(target) as session:
+            seen[name] = await play(session)
     sys.stdout.write(json.dumps(seen))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2:]))
+    asyncio.run(main(json.loads(sys.argv[1])))
