@@ -72,9 +72,10 @@ class StreamableHttp:
 
     async def stop(self) -> None:
         """End all sessions; their instances are left to the server."""
-        for session in list(self._live.values()):
-            await session.stop()
+        live = list(self._live.values())
         await self._sessions.stop()
+        for session in live:
+            await session.stop()
 
     async def _begin(self, scope: Scope, receive: Receive, body: bytes, send: Send) -> None:
         message = _read(body)
