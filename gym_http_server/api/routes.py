@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from .guard.proxy import root_path
-from .guard.security import MCP_PATHS, is_api
+from .guard.security import is_api, is_mcp
 from .normalizer import send_problem
 from .problems import HttpProblem, problem_of
 
@@ -44,7 +44,7 @@ class Routes:
         """Serve one request."""
         path = scope["path"]
         # Not in connexion's router, where the pages would answer unknown operations with HTML.
-        if self._mcp is not None and path in MCP_PATHS:
+        if self._mcp is not None and is_mcp(path):
             app = self._mcp
         elif is_api(path):
             app = self._api

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ..api.problems import HttpProblem
 from ..client import Client, ServerProblem
 from ..config import Settings
 from ..errors import GymHttpServerError
@@ -43,8 +44,14 @@ _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP")
     "--url", help="Server whose environments to use; by default one is started, with the options before the command."
 )
 @click.option("--api-key", envvar="GYM_HTTP_SERVER_API_KEY", show_envvar=True, help="The key of that server.")
+@click.option(
+    "--only",
+    default="",
+    metavar="ENV_ID",
+    help="The only environment, whose actions the tools then have; with kwargs ENV_ID?NAME=VALUE&NAME=VALUE.",
+)
 @click.pass_context
-def mcp(context: click.Context, url: str | None, api_key: str | None) -> int:
+def mcp(context: click.Context, url: str | None, api_key: str | None, only: str) -> int:
     """Serve MCP on standard input and output, for desktop clients.
 
     It ends with its input, or by a signal, and closes what the client has made. Messages and the log are on stderr.
@@ -58,8 +65,8 @@ def mcp(context: click.Context, url: str | None, api_key: str | None) -> int:
         try:
             with _server_at(url, api_key, settings) as (address, key):
                 click.echo(f"gym-http-server: MCP on standard input and output; environments at {address}", err=True)
-                asyncio.run(_serve(address, key, settings, reading, writing))
-        except (GymHttpServerError, ServerProblem, OSError, ValueError) as error:
+                asyncio.run(_serve(address, key, settings, only, reading, writing))
+        except (GymHttpServerError, HttpProblem, ServerProblem, OSError, ValueError) as error:
             click.echo(f"gym-http-server: cannot serve MCP: {' '.join(str(error).split())}", err=True)
             return 1
     return 0
@@ -85,19 +92,19 @@ def _server_at(url: str | None, api_key: str | None, settings: Settings) -> Iter
 
 
 async def _serve(
-    address: str, api_key: str | None, settings: Settings, reading: InputLines, writing: OutputText
+    address: str, api_key: str | None, settings: Settings, only: str, reading: InputLines, writing: OutputText
 ) -> None:
     from mcp.server.stdio import stdio_server
 
-    from ..agents.mcp.player import Player
+    from ..agents.mcp.pinned_player import player_for
     from ..agents.mcp.rules import Rules
     from ..agents.mcp.server import make_server
     from ..agents.remote_session import RemoteSession
 
     session = RemoteSession(address, api_key, "mcp over stdio")
-    server = make_server(Player(session, Rules.of(settings)))
 
     async def serve() -> None:
+        server = make_server(await player_for(session, Rules.of(settings), only))
         streams: Any = {"stdin": reading, "stdout": writing}
         with contextlib.suppress(BrokenPipeError):  # nobody reads what it says
             async with stdio_server(**streams) as (received, sent):

@@ -61,6 +61,8 @@ def test_a_key_is_required(server: Server) -> None:
     """Without the key, or with another, /mcp is a 401 as every path is, before anything is read."""
     server.key = ""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "gym_http_server_session=none"}):
+        answer = server.post("/mcp/CartPole-v1", {}, headers=headers, check=False)
+        assert answer.status == 401
         answer = server.post("/mcp", {}, headers=headers, check=False)
         assert answer.status == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")

@@ -232,6 +232,41 @@ async def test_sessions_own_their_instances(server: Server) -> None:
     await_live(server, before)
 
 
+async def test_a_session_of_one_environment_has_tools_with_its_actions(server: Server) -> None:
+    """Below /mcp/ the id of an environment, and its kwargs in the query, leave nothing to choose but actions."""
+    before = live(server)
+    async with Client(f"{server.url}/mcp/ALE/Pong-v5?difficulty=1&max_episode_steps=50") as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert list(tools) == ["describe_environment", "reset", "step", "observe", "render", "snapshot", "restore"]
+        taken = tools["step"].input_schema["properties"]
+        assert taken["action"]["anyOf"][1]["enum"] == ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
+        assert taken["actions"]["items"]["anyOf"] == taken["action"]["anyOf"]
+        assert "1 = FIRE" in client.instructions
+        assert not [name for name, tool in tools.items() if "instance_id" in tool.input_schema["properties"]]
+        _, told = await use(client, "describe_environment")
+        assert (told["env_id"], told["max_episode_steps"]) == ("ALE/Pong-v5", 50)
+        [instance_id] = live(server) - before
+        await use(client, "reset", seed=1)
+        text, _ = await use(client, "step", actions=["FIRE", "2"])
+        assert "(step 2 of 50)" in text
+        assert "one of NOOP, FIRE" in await failure(client, "step", action="UP")
+        server.request("DELETE", f"/v1/envs/{instance_id}/")
+        assert "reset makes another" in await failure(client, "step", action="FIRE")
+        await use(client, "reset")
+    await_live(server, before)
+    info = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": info}
+    for path, words in (
+        ("Nonsense-v0", "Nonsense-v0"),
+        ("CartPole-v1?size=3", "size"),
+        ("CartPole-v1/x", "CartPole-v1/x"),
+    ):
+        answer = server.post(f"/mcp/{path}", body, check=False)
+        assert answer.status == 400
+        assert words in answer.json["error"]["message"]
+    assert live(server) == before
+
+
 def rpc(server: Server, method: str, session_id: str = "", version: str = "2025-11-25", **params: Any) -> Any:
     headers = {"Accept": "application/json, text/event-stream"}
     if session_id:

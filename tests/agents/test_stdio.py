@@ -94,6 +94,22 @@ def test_a_running_server_is_used_with_its_key(locked: Server) -> None:
     assert locked.get("/v1/envs/").json["envs"] == {}
 
 
+def test_the_tools_of_one_environment(locked: Server) -> None:
+    """With --only the environment is there from the beginning; one that cannot be made is one line on stderr."""
+    access = {"GYM_HTTP_SERVER_API_KEY": KEY}
+    arguments = ("mcp", "--url", locked.url, "--only")
+    with StdioServer(*arguments, "FrozenLake-v1?is_slippery=false", environment=access) as server:
+        server.shake_hands()
+        assert "create" not in [tool["name"] for tool in server.ask("tools/list")["tools"]]
+        server.call("reset")
+        assert server.call("step", actions=[1, 1, 2, 1, 2, 2])["structuredContent"]["total_reward"] == 1.0
+    assert locked.get("/v1/envs/").json["envs"] == {}
+    with StdioServer(*arguments, "Nonsense-v0", environment=access) as server:
+        assert server.process.stdout.read() == ""
+    assert server.process.returncode == 1
+    assert "Nonsense-v0" in server.stderr[-1]
+
+
 @pytest.mark.parametrize(
     ("url", "key", "why"),
     [

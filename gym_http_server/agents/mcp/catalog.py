@@ -3,6 +3,7 @@
 The tools are the same for every environment, and `action` is any value: `create` and `describe_environment` tell the schema of
 an environment's actions, and `step` checks them. Tools with the schema of the latest instance would change within a session,
 which clients that keep the list, or give it to the model once, do not follow; a session may have several instances, too.
+A session of one environment (`pinned_player.py`) has its schema in the tools.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import logging
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import jsonschema_rs
 import orjson
@@ -28,9 +28,10 @@ from .played_instance import PlayedInstance
 from .step_budget import StepBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from .catalog import Tool
+    from .environment import PlayedEnvironment
     from .rules import Rules
     from .session import Session
 
@@ -43,6 +44,13 @@ MAX_CLOSED_IDS: Final = 1000
 """Most ids of closed instances that a session remembers, so that a second close is no error."""
 
 
+INSTRUCTIONS: Final = (
+    "Environments of Gymnasium and Gym to act in. Find one with list_environments, make it with create, start an episode with "
+    "reset, and take actions with step until the episode ends; the aim is a high sum of rewards. render shows the current frame. "
+    "Close what you no longer need."
+)
+
+
 class UnknownToolError(LookupError):
     """There is no tool of that name."""
 
@@ -53,13 +61,19 @@ class Player:
     Args:
         session: owns the instances.
         rules: what the session may do.
+        tools: the tools; None for all under these rules.
 
     Attributes:
+        instructions: how to use the tools, for the model.
         tools: the tools, by name.
     """
 
-    def __init__(self, session: Session, rules: Rules) -> None:
-        self.tools: Mapping[str, Tool] = {tool.name: tool for tool in catalog(rules)}
+    _HOW_TO_BEGIN: ClassVar = "make one with create"
+    _HOW_TO_GO_ON: ClassVar = "create makes another"
+
+    def __init__(self, session: Session, rules: Rules, tools: Iterable[Tool] | None = None) -> None:
+        self.instructions = INSTRUCTIONS
+        self.tools: Mapping[str, Tool] = {tool.name: tool for tool in tools or catalog(rules)}
         self._session = session
         self._rules = rules
         self._instances: dict[str, PlayedInstance] = {}
@@ -132,13 +146,17 @@ class Player:
             environment = await environment_of(self._session, made["instance_id"])
         finally:
             await self._session.close(made["instance_id"])
-        told = {**environment.told(), "documentation": environment.documentation}
-        about = f"\n\n{environment.documentation}" if environment.documentation else ""
-        return Outcome(f"{told['env_id']} ({told['library']})\n{environment.in_words()}{about}", told)
+        return described(environment)
 
     async def _create(self, given: Mapping[str, Any]) -> Outcome:
         self._budget.check()
-        made = await self._session.create(dict(given))
+        made = await self._make(given)
+        told = {"instance_id": made.instance_id, **made.environment.told(), "steps_left": self._budget.left}
+        text = f"Made {told['env_id']} as instance {made.instance_id}; reset starts an episode.\n{made.environment.in_words()}"
+        return Outcome(text + self._budget.in_words, told)
+
+    async def _make(self, body: Mapping[str, Any]) -> PlayedInstance:
+        made = await self._session.create(dict(body))
         instance_id = made["instance_id"]
         try:
             environment = await environment_of(self._session, instance_id)
@@ -147,10 +165,8 @@ class Player:
         except BaseException:
             await self._session.close(instance_id)
             raise
-        self._instances[instance_id] = PlayedInstance(self._session, instance_id, environment, self._budget)
-        told = {"instance_id": instance_id, **environment.told(), "steps_left": self._budget.left}
-        text = f"Made {told['env_id']} as instance {instance_id}; reset starts an episode.\n{environment.in_words()}"
-        return Outcome(text + self._budget.in_words, told)
+        instance = self._instances[instance_id] = PlayedInstance(self._session, instance_id, environment, self._budget)
+        return instance
 
     async def _reset(self, given: Mapping[str, Any]) -> Outcome:
         self._budget.check()
@@ -201,13 +217,13 @@ class Player:
         if instance_id is None and len(self._instances) == 1:
             return next(iter(self._instances.values()))
         if not self._instances and instance_id is None:
-            raise UnknownInstanceError("you have no instance: make one with create")
+            raise UnknownInstanceError(f"you have no instance: {self._HOW_TO_BEGIN}")
         if instance_id is None:
             raise InvalidValueError(f"you have several instances: give instance_id, one of {live}")
         if instance_id not in self._instances:
             which = f"you have {live}" if live else "you have none"
             gone = "is closed" if instance_id in self._closed else "is not one of yours"
-            raise UnknownInstanceError(f"the instance {instance_id!r} {gone}: {which}; create makes another")
+            raise UnknownInstanceError(f"the instance {instance_id!r} {gone}: {which}; {self._HOW_TO_GO_ON}")
         return self._instances[instance_id]
 
     async def _on(self, given: Mapping[str, Any], use: Callable[[PlayedInstance], Awaitable[Outcome]]) -> Outcome:
@@ -218,7 +234,7 @@ class Player:
         except _ENDED as error:
             await self._forget(instance.instance_id)
             return Outcome(
-                f"{error.detail}. Instance {instance.instance_id} is closed; create makes another.", is_error=True
+                f"{error.detail}. Instance {instance.instance_id} is closed; {self._HOW_TO_GO_ON}.", is_error=True
             )
 
     async def _played(self, given: Mapping[str, Any], use: Callable[[PlayedInstance], Awaitable[Outcome]]) -> Outcome:
@@ -251,3 +267,10 @@ class Player:
         name = f"{re.sub(r'[^A-Za-z0-9._-]', '-', env_id)[:100]}-{instance_id}"
         body = {"directory": f"{self._rules.record}/{self._began}/{name}", "trajectories": True}
         await self._session.call("startMonitor", body, instance_id=instance_id)
+
+
+def described(environment: PlayedEnvironment) -> Outcome:
+    """Return what an environment is, with its docstring."""
+    told = {**environment.told(), "documentation": environment.documentation}
+    about = f"\n\n{environment.documentation}" if environment.documentation else ""
+    return Outcome(f"{told['env_id']} ({told['library']})\n{environment.in_words()}{about}", told)

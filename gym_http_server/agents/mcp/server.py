@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 
 NAME: Final = "gym-http-server"
 
-INSTRUCTIONS: Final = (
-    "Environments of Gymnasium and Gym to act in. Find one with list_environments, make it with create, start an episode with "
-    "reset, and take actions with step until the episode ends; the aim is a high sum of rewards. render shows the current frame. "
-    "Close what you no longer need."
-)
-
 
 def make_server(player: Player) -> Server[Any]:
     """Return the SDK's server for one session, whose tools are those of a player.
@@ -65,7 +59,7 @@ def make_server(player: Player) -> Server[Any]:
         NAME,
         version=__version__,
         title="Gym HTTP server",
-        instructions=INSTRUCTIONS,
+        instructions=player.instructions,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )

@@ -17,10 +17,11 @@ from mcp.types import INVALID_REQUEST, UNSUPPORTED_PROTOCOL_VERSION
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from ...api.asgi import replay, whole_body
+from ...api.problems import HttpProblem
 from ...api.refusals import client_of
-from ...errors import TooManyInstancesError
+from ...errors import GymHttpServerError, TooManyInstancesError
 from ..sessions import AgentSessions
-from .player import Player
+from .pinned_player import player_for
 from .rules import Rules
 from .server import make_server
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ...config import Settings
     from ..operations import InProcessOperations
     from ..sessions import AgentSession
+    from .player import Player
 
 logger = logging.getLogger(__name__)
 
@@ -88,11 +90,15 @@ class StreamableHttp:
         except TooManyInstancesError as error:
             await _send(send, 429, _error(message, error.detail))
             return
-        session = self._live[agent.session_id] = McpSession(agent, self._rules)
         is_begun = False
         try:
+            session = self._live[agent.session_id] = McpSession(
+                agent, await player_for(agent, self._rules, _pinned(scope))
+            )
             await session.start()
             is_begun = await session.serve(scope, receive, send) < 400
+        except (GymHttpServerError, HttpProblem) as error:
+            await _send(send, 400, _error(message, error.detail))
         finally:
             if not is_begun:
                 await asyncio.shield(agent.end("it could not begin"))
@@ -124,15 +130,15 @@ class McpSession:
 
     Args:
         agent: owns the instances.
-        rules: what it may do.
+        player: its tools.
 
     Attributes:
         agent: as above.
     """
 
-    def __init__(self, agent: AgentSession, rules: Rules) -> None:
+    def __init__(self, agent: AgentSession, player: Player) -> None:
         self.agent = agent
-        self._server = make_server(Player(agent, rules))
+        self._server = make_server(player)
         # No rules about Host and Origin: the server's own guard has them.
         self._transport = StreamableHTTPServerTransport(agent.session_id, is_json_response_enabled=True)
         self._task: asyncio.Task[None] | None = None
@@ -192,6 +198,12 @@ def _refusal_of_version(headers: dict[bytes, bytes], body: bytes) -> dict[str, A
     refusal = _error(_read(body), text, UNSUPPORTED_PROTOCOL_VERSION)
     refusal["error"]["data"] = {"supported": list(HANDSHAKE_PROTOCOL_VERSIONS), "requested": version}
     return refusal
+
+
+def _pinned(scope: Scope) -> str:
+    """Return the environment that the address names; empty for any."""
+    env_id = scope["path"].removeprefix("/mcp").strip("/")
+    return f"{env_id}?{scope['query_string'].decode('latin-1')}" if env_id else ""
 
 
 def _read(body: bytes) -> dict[str, Any]:

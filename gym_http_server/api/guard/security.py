@@ -42,8 +42,7 @@ SESSION_SECONDS: Final = 12 * 3600
 
 CHALLENGE: Final = 'Bearer realm="gym-http-server"'
 
-MCP_PATHS: Final = frozenset(("/mcp", "/mcp/"))
-_API_PATHS: Final = MCP_PATHS | {"/v1", "/metrics", "/metrics/"}
+_API_PATHS: Final = frozenset(("/v1", "/mcp", "/metrics", "/metrics/"))
 
 _HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]/@?#\s]*)(?::\d*)?")
 _ANY: Final = "*"
@@ -243,7 +242,12 @@ def is_open(path: str) -> bool:
 
 def is_api(path: str) -> bool:
     """Return whether a path is for programs: an operation's, or `/mcp`. `/metrics` is where Prometheus expects it."""
-    return path in _API_PATHS or path.startswith(("/v1/", "/openenv/"))
+    return path in _API_PATHS or path.startswith(("/v1/", "/openenv/", "/mcp/"))
+
+
+def is_mcp(path: str) -> bool:
+    """Return whether a path is MCP's: `/mcp`, or that of an environment below it."""
+    return path == "/mcp" or path.startswith("/mcp/")
 
 
 def own_origin(scheme: str, host: bytes) -> str:
