@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..contract import Contract
     from .cluster import Cluster
     from .connections import ConnectionPool
+    from .shards import Shard
 
 CLOSING: Final = ("deleteEnv", "closeEnv")
 MAX_IDS, MAX_ID_CHARS = 4096, 64
@@ -135,7 +136,8 @@ class ClusterOperations:
         headers = request_headers(scope["headers"])
         key = dict(headers).get(KEY_NAME)
         if key is None:
-            reply = await self._place(headers, body, is_keyed=False)
+            shard = await self._cluster.shards.place()
+            reply = await self._place(headers, body, shard, is_keyed=False)
         else:
             reply = await self._create_once(key.decode("latin-1"), headers, body)
         await _send(reply, send)
@@ -149,12 +151,14 @@ class ClusterOperations:
         if task is not None:
             # Only after that one is it known where the key was used.
             await asyncio.wait([task])
-        pools = self._cluster.pools()
+        # The shard that would make it knows by itself.
+        shard = await self._cluster.shards.place()
+        pools = [pool for pool in self._cluster.pools() if pool.shard.prefix != shard.prefix]
         asked = await asyncio.gather(*(self._look_up(pool, headers, body) for pool in pools))
         for pool, reply in zip(pools, asked, strict=True):
             if reply is not None:
                 return self._told(pool, reply)
-        task = asyncio.get_running_loop().create_task(self._place(headers, body, is_keyed=True))
+        task = asyncio.get_running_loop().create_task(self._place(headers, body, shard, is_keyed=True))
         self._creating[key] = task
         task.add_done_callback(lambda _: self._creating.pop(key, None))
         return await asyncio.shield(task)
@@ -170,17 +174,14 @@ class ClusterOperations:
             return None
         return None if reply.body == b"{}" else reply
 
-    async def _place(self, headers: list[tuple[bytes, bytes]], body: bytes, *, is_keyed: bool) -> WholeReply:
-        """Make an instance on a shard with room, the next one where a shard is full, ends, or cannot be reached."""
+    async def _place(
+        self, headers: list[tuple[bytes, bytes]], body: bytes, shard: Shard, *, is_keyed: bool
+    ) -> WholeReply:
+        """Make an instance on a shard, or on the next one where that is full, ends, or cannot be reached."""
         refused: set[str] = set()
-        latest: WholeReply | None = None
         while True:
-            try:
+            if refused:
                 shard = await self._cluster.shards.place(frozenset(refused))
-            except NoShardError:
-                if latest is not None and latest.status == 503:
-                    return latest
-                raise
             refused.add(shard.prefix)
             try:
                 pool = self._cluster.pool_for(shard)
@@ -197,10 +198,8 @@ class ClusterOperations:
                 if "not executed" in error.detail or self._cluster.shards.loss(shard.prefix) is not None:
                     continue
                 raise
-            if reply.status in (429, 503):
-                latest = reply
-                continue
-            return self._told(pool, reply)
+            if reply.status not in (429, 503):
+                return self._told(pool, reply)
 
     async def _ask_to_create(
         self, pool: ConnectionPool, headers: list[tuple[bytes, bytes]], body: bytes, *, is_repeatable: bool

@@ -53,7 +53,10 @@ class ClusterPages:
         """Serve one request."""
         room, _, rest = scope["path"].strip("/").partition("/")
         name = rest.partition("/")[0]
-        if room not in ("instances", "environments", "scoreboard") or scope["method"] not in ("GET", "HEAD"):
+        if room not in ("instances", "environments", "scoreboard", "recordings") or scope["method"] not in (
+            "GET",
+            "HEAD",
+        ):
             await self._pages(scope, receive, send)
             return
         try:
