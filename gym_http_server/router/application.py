@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..api.asgi import App, Receive, Scope, Send
     from ..config import Settings
-    from .fast_path import RouterProtocol
+    from .protocol import RouterProtocol
     from .shards import Shards
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
 
 from .. import __version__
 from ..api.call import KEY_NAME, LOOKUP_NAME
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
     from .cluster import Cluster
     from .connections import ConnectionPool
     from .shards import Shard
+
+OF_DIRECTORY: Final = (
+    "getRecording",
+    "getRecordedEpisode",
+    "getRecordedFrame",
+    "downloadRecordedDataset",
+    "downloadRecording",
+)
+"""The operationIds of operations about a recording, which lies on the machine of one shard."""
+
+MAX_PAGE_SIZE: Final = 1000
+"""The maximum of `page_size` in the contract."""
 
 CLOSING: Final = ("deleteEnv", "closeEnv")
 MAX_IDS, MAX_ID_CHARS = 4096, 64
@@ -67,6 +80,7 @@ class ClusterOperations:
             "listEnvs": self._list,
             "renewLeases": self._renew,
             "uploadRecording": self._upload,
+            "listRecordings": self._list_recordings,
             "getHealth": self._health,
             "getMetrics": self._metrics,
             "shutdownServer": self._shutdown,
@@ -80,6 +94,8 @@ class ClusterOperations:
             own = self._own.get(operation_id)
             if own is not None:
                 await own(scope, receive, send)
+            elif operation_id in OF_DIRECTORY:
+                await self._forward(await self._pool_of_directory(scope), scope, receive, send, self._cluster.key)
             elif "instance_id" in arguments:
                 await self._pass_on(operation_id, arguments["instance_id"], scope, receive, send)
             else:
@@ -296,6 +312,46 @@ class ClusterOperations:
             latest = reply
         if latest is not None:
             await _send(latest, send)
+
+    async def _pool_of_directory(self, scope: Scope) -> ConnectionPool:
+        """Return the pool of the shard that has the recording in the query; any if none has, which tells why."""
+        target = b"/v1/recordings/details/?" + scope["query_string"]
+        for prefix, reply in (await self._cluster.ask_all("GET", target)).items():
+            if reply.status == 200:
+                return self._cluster.pool_of(prefix)
+        return await self._cluster.any_pool()
+
+    async def _list_recordings(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """List the recordings on the machines of all shards; those on a shared disk once."""
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        try:
+            page, size = int(query.get("page", ["1"])[0]), int(query.get("page_size", ["50"])[0])
+        except ValueError:
+            page = size = 0
+        if page < 1 or not 1 <= size <= MAX_PAGE_SIZE:
+            # A shard has the words for what is wrong.
+            await self._forward(await self._cluster.any_pool(), scope, receive, send, self._cluster.key)
+            return
+        recordings: dict[str, dict[str, Any]] = {}
+        totals: dict[str, int] = {}
+        is_complete = True
+        for number in range(1, -(-page * size // MAX_PAGE_SIZE) + 1):
+            target = b"/v1/recordings/?page=%d&page_size=%d" % (number, MAX_PAGE_SIZE)
+            for prefix, reply in (await self._cluster.ask_all("GET", target)).items():
+                if reply.status != 200:
+                    await _send(reply, send)
+                    return
+                told = json.loads(reply.body)
+                totals[prefix] = told["total"]
+                is_complete = is_complete and told["is_complete"]
+                for each in told["recordings"]:
+                    recordings.setdefault(each["directory"], each)
+        newest = sorted(recordings.values(), key=lambda each: str(each["updated_at"]), reverse=True)
+        # Shards on one machine tell the same recordings.
+        total = len(newest) if all(each <= len(newest) for each in totals.values()) else max(totals.values())
+        shown = newest[(page - 1) * size : page * size]
+        merged = {"total": total, "page": page, "page_size": size, "is_complete": is_complete, "recordings": shown}
+        await _send_json(merged, send)
 
     async def _health(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
         """Tell that the router is up, or why the cluster is not."""
