@@ -186,7 +186,8 @@ TELLING = [
     ("a redirect for a missing slash", "wire", "test_slashes", "307"),
     ("a redirect for a missing slash", "wire", "Haskell", "307"),
     ("a seed that is ignored", "trajectories", "CartPole-v1", "(the first)"),
-    ("a step done twice", "trajectories", "test_sent_again", "the same reply each time"),
+    ("a step done twice, and none kept", "trajectories", "test_monitor_of_steps[full]", "trajectory_bytes > 0"),
+    ("a step done twice, and none kept", "trajectories", "test_sent_again", "the same reply each time"),
 ]
 
 

@@ -152,16 +152,24 @@ def test_library(caller: Caller, seed: int, env_id: str) -> None:
     served.expect(local, "the trajectory that is served", created["library"], is_close=True)
 
 
-def test_monitor(implementation: Implementation, caller: Caller, seed: int) -> None:
-    """A monitor tells how many episodes there were, and return and length of the last."""
+def recorded_episodes(
+    implementation: Implementation, caller: Caller, seed: int, *, kept: bool | str
+) -> tuple[dict[str, Any], list[int]]:
+    """Record two episodes of CartPole; return what the monitor tells, and the lengths of the episodes."""
     instance_id = caller.create_env("CartPole-v1")["instance_id"]
-    caller.start_monitor(instance_id, implementation.ledger.fresh_directory())
+    caller.start_monitor(instance_id, implementation.ledger.fresh_directory(), trajectories=kept)
     lengths = []
     for number in range(2):
         caller.reset_env(instance_id, seed=seed + number)
         lengths.append(next(count for count in itertools.count(1) if caller.step_env(instance_id, 1)["done"]))
     recorded = caller.get_monitor(instance_id)
     caller.close_monitor(instance_id)
+    return recorded, lengths
+
+
+def test_monitor(implementation: Implementation, caller: Caller, seed: int) -> None:
+    """A monitor tells how many episodes there were, and return and length of the last."""
+    recorded, lengths = recorded_episodes(implementation, caller, seed, kept=False)
     told = {name: recorded[name] for name in ("episodes", "last_return", "last_length", "mean_length")}
     # CartPole gives 1.0 for each step.
     expected = {
@@ -172,3 +180,19 @@ def test_monitor(implementation: Implementation, caller: Caller, seed: int) -> N
     }
     if told != expected:
         raise Nonconformity(str(expected), str(told))
+
+
+@pytest.mark.parametrize("kept", ["none", "full", "actions"])
+def test_monitor_of_steps(implementation: Implementation, caller: Caller, seed: int, kept: str) -> None:
+    """A monitor tells what it keeps of every step, of how many episodes, and in how many bytes; an older one tells nothing."""
+    asked: bool | str = {"none": False, "full": True}.get(kept, kept)
+    recorded, lengths = recorded_episodes(implementation, caller, seed, kept=asked)
+    if "trajectories" not in recorded:
+        pytest.skip("its monitors keep no steps: getMonitor tells no trajectories")
+    told = {name: recorded.get(name) for name in ("trajectories", "trajectory_episodes", "trajectory_bytes")}
+    episodes = len(lengths) if asked else 0
+    is_right = (told["trajectories"], told["trajectory_episodes"]) == (kept, episodes)
+    size = told["trajectory_bytes"]
+    if not is_right or type(size) is not int or (size > 0) != bool(asked):
+        sizes = "> 0" if asked else "0"
+        raise Nonconformity(f"trajectories {kept}, trajectory_episodes {episodes}, trajectory_bytes {sizes}", str(told))
