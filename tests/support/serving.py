@@ -100,6 +100,10 @@ class Server:
         self._reader.join(SECONDS)
         self.process.stdout.close()
         self.process.stderr.close()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the kept connections of all threads."""
         for connection in getattr(self, "_all_connections", []):
             connection.close()
 
