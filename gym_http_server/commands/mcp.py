@@ -13,13 +13,15 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
+from ..api.guard.keys import key_for
 from ..api.problems import HttpProblem
 from ..client import Client, ServerProblem
 from ..config import Settings
 from ..errors import GymHttpServerError
 from ..runtime.making.dependencies import missing
-from .remaking import running_server
+from .remaking import LOOPBACK, running_server
 from .standard_streams import standard_streams
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP")
 
 @click.command()
 @click.option(
-    "--url", help="Server whose environments to use; by default one is started, with the options before the command."
+    "--url",
+    help="Server whose environments to use; by default one is started for this machine, with the options before the command.",
 )
 @click.option("--api-key", envvar="GYM_HTTP_SERVER_API_KEY", show_envvar=True, help="The key of that server.")
 @click.option(
@@ -58,9 +61,13 @@ def mcp(context: click.Context, url: str | None, api_key: str | None, only: str)
     """
     if importlib.util.find_spec("mcp") is None:
         raise missing("gym-http-server mcp", ModuleNotFoundError(name="mcp"))
-    options: dict[str, Any] = {} if context.parent is None else context.parent.params
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    settings = Settings(**options)
+    above = context.parent or context
+    options: dict[str, Any] = {}
+    for name, value in above.params.items():
+        options[name] = tuple(value) if isinstance(value, list) else value
+    # A port that somebody asks for is one to watch at; the usual one may be another server's.
+    is_any_port = above.get_parameter_source("port") is ParameterSource.DEFAULT
+    settings = Settings(**options | {"port": 0 if is_any_port else options["port"]})
     with standard_streams() as (reading, writing):
         try:
             with _server_at(url, api_key, settings) as (address, key):
@@ -85,10 +92,11 @@ def _server_at(url: str | None, api_key: str | None, settings: Settings) -> Iter
             client.list_envs()
         yield url, api_key
         return
+    key = key_for(settings, (LOOPBACK,)).text
     options = {each.name: getattr(settings, each.name) for each in dataclasses.fields(Settings)}
-    options |= {"tls_cert": "", "tls_key": "", "shutdown_timeout": _SHUTDOWN_SECONDS}
-    with running_server(**options) as address:
-        yield address, settings.api_key or None
+    options |= {"listen": LOOPBACK, "api_key": key, "api_key_file": "", "tls_cert": "", "tls_key": ""}
+    with running_server(**options | {"shutdown_timeout": _SHUTDOWN_SECONDS}) as address:
+        yield address, key or None
 
 
 async def _serve(

@@ -33,6 +33,8 @@ MAKING: Final = (
 )
 """Settings that say how environments are made: those of a server of its own."""
 
+LOOPBACK: Final = "127.0.0.1"
+
 
 def remake(trajectories: Trajectories, url: str, api_key: str | None) -> RemoteEnv:
     """Make the environment of a recording, or one lane of its batch, on a server.
@@ -68,16 +70,16 @@ def server_at(url: str | None, api_key: str | None, settings: Mapping[str, Any])
     options = {each.name: settings[each.name] for each in dataclasses.fields(Settings) if each.name in MAKING}
     # Nobody else can use it; environments may see its key, which is worth nothing.
     options |= {"api_key": secrets.token_urlsafe(), "handover": can_fork() and options["engine"] == "process"}
-    with running_server(log_level="error", **options) as started:
+    with running_server(listen=LOOPBACK, port=0, log_level="error", **options) as started:
         yield started, options["api_key"]
 
 
 @contextlib.contextmanager
 def running_server(**options: Any) -> Iterator[str]:
-    """Yield the address of a server that runs meanwhile, in a thread, on a free port of this machine.
+    """Yield the address of a server that runs meanwhile, in a thread.
 
     Args:
-        **options: further settings.
+        **options: its settings.
 
     Raises:
         GymHttpServerError: it cannot be started.
@@ -86,7 +88,6 @@ def running_server(**options: Any) -> Iterator[str]:
 
     started: Future[str] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="server") as threads:
-        options |= {"listen": "127.0.0.1", "port": 0}
         running = threads.submit(start_server, on_start=started.set_result, **options)
         while not started.done():
             if running.done():

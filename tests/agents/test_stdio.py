@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from gym_http_server.client import Client
 from tests.conftest import start
 from tests.manual.commands import fences
 from tests.support.handing import TROUBLE
@@ -39,6 +43,21 @@ def test_nothing_but_the_protocol_is_on_stdout() -> None:
         assert "instance_id" in server.call("observe")["structuredContent"]
         eventually(lambda: any("MCP on standard input and output" in line for line in server.stderr))
         eventually(lambda: any("is made: tests/Troublemaker-v0" in line for line in server.stderr))
+
+
+def test_its_own_server_can_be_watched_with_its_key(tmp_path: Path) -> None:
+    """It serves this machine alone, wherever it is told to listen, and has the key and the port that it is given."""
+    path = tmp_path / "key"
+    path.write_text(KEY)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with StdioServer("--listen", "0.0.0.0", "--port", str(port), "--api-key-file", str(path), "mcp") as server:
+        instance_id = made(server, "CartPole-v1")
+        with Client(f"http://127.0.0.1:{port}", KEY) as client:
+            assert client.list_named_envs()[instance_id]["labels"]["protocol"] == "mcp over stdio"
+        process = psutil.Process(server.process.pid)
+        listening = [each.laddr for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+        assert listening == [("127.0.0.1", port)]
 
 
 def close_input(server: StdioServer) -> None:
