@@ -28,7 +28,7 @@ KINDS = {
 """Where environments run, and how requests come to them: on connections handed over, through a pipe, or by a call."""
 
 LONG_MARKS = ("full", "browser", "languages")
-LONG_FOLDERS = ("tests/conformity/", "tests/handover/", "tests/server/load/")
+LONG_FOLDERS = ("tests/cluster/", "tests/conformity/", "tests/handover/", "tests/server/load/")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ..contract import Contract
     from .cluster import Cluster
     from .connections import ConnectionPool
-    from .shards import Shard
 
 OF_DIRECTORY: Final = (
     "getRecording",
@@ -152,8 +151,7 @@ class ClusterOperations:
         headers = request_headers(scope["headers"])
         key = dict(headers).get(KEY_NAME)
         if key is None:
-            shard = await self._cluster.shards.place()
-            reply = await self._place(headers, body, shard, is_keyed=False)
+            reply = await self._place(headers, body, is_keyed=False)
         else:
             reply = await self._create_once(key.decode("latin-1"), headers, body)
         await _send(reply, send)
@@ -167,14 +165,12 @@ class ClusterOperations:
         if task is not None:
             # Only after that one is it known where the key was used.
             await asyncio.wait([task])
-        # The shard that would make it knows by itself.
-        shard = await self._cluster.shards.place()
-        pools = [pool for pool in self._cluster.pools() if pool.shard.prefix != shard.prefix]
+        pools = self._cluster.pools()
         asked = await asyncio.gather(*(self._look_up(pool, headers, body) for pool in pools))
         for pool, reply in zip(pools, asked, strict=True):
             if reply is not None:
                 return self._told(pool, reply)
-        task = asyncio.get_running_loop().create_task(self._place(headers, body, shard, is_keyed=True))
+        task = asyncio.get_running_loop().create_task(self._place(headers, body, is_keyed=True))
         self._creating[key] = task
         task.add_done_callback(lambda _: self._creating.pop(key, None))
         return await asyncio.shield(task)
@@ -190,14 +186,11 @@ class ClusterOperations:
             return None
         return None if reply.body == b"{}" else reply
 
-    async def _place(
-        self, headers: list[tuple[bytes, bytes]], body: bytes, shard: Shard, *, is_keyed: bool
-    ) -> WholeReply:
-        """Make an instance on a shard, or on the next one where that is full, ends, or cannot be reached."""
+    async def _place(self, headers: list[tuple[bytes, bytes]], body: bytes, *, is_keyed: bool) -> WholeReply:
+        """Make an instance on a shard with room, the next one where a shard is full, ends, or cannot be reached."""
         refused: set[str] = set()
         while True:
-            if refused:
-                shard = await self._cluster.shards.place(frozenset(refused))
+            shard = await self._cluster.shards.place(frozenset(refused))
             refused.add(shard.prefix)
             try:
                 pool = self._cluster.pool_for(shard)

@@ -100,11 +100,15 @@ def test_a_repeated_creation_makes_one_instance(cluster: TestCluster, router: Se
 def test_a_creation_goes_to_the_next_shard_where_one_is_full() -> None:
     """And is refused in words where all are."""
     with TestCluster(2, room=1) as cluster:
-        made = [cluster.router.create() for _ in range(2)]
+        headers, body = {"Idempotency-Key": "before-it-was-full"}, {"env_id": "CartPole-v1"}
+        first = cluster.router.post("/v1/envs/", body, headers=headers).json["instance_id"]
+        made = [f"/v1/envs/{first}", cluster.router.create()]
         assert {path.split("/")[3][:3] for path in made} == set(cluster.prefixes)
         answer = cluster.router.post("/v1/envs/", {"env_id": "CartPole-v1"})
         assert answer.status == 503
         assert "the cluster takes no further instance" in answer.message
+        repeated = cluster.router.post("/v1/envs/", body, headers=headers)
+        assert repeated.json["instance_id"] == first
         cluster.router.request("DELETE", f"{made[0]}/")
         # The router's count may be a second old: the shard decides.
         until(lambda: cluster.router.post("/v1/envs/", {"env_id": "CartPole-v1"}).status == 200)
