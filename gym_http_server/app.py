@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -158,7 +159,8 @@ class Application:
         if settings.mcp_record:
             self.results.recording_directory(settings.mcp_record)  # an error of the start, and not of each session
         mcp = McpFace(settings, self.in_process)
-        routes = Routes(api, mcp, pages, contract, lambda app: compressed(app, settings.compression))
+        websockets = self._serve_websocket if settings.serves_openenv else None
+        routes = Routes(api, mcp, pages, contract, lambda app: compressed(app, settings.compression), websockets)
         guard = Guard(access, sessions, settings.api_key if settings.shard else "")
         served = RouterPrefix(routes) if settings.shard else routes
         self._app: App = Gate(served, guard, routes.refuse, self._count_refused, Guesses())
@@ -195,6 +197,17 @@ class Application:
         from .agents.openenv.face import OpenenvFace
 
         return OpenenvFace(self.settings, load_contract(), self.in_process)
+
+    @property
+    def websocket_paths(self) -> re.Pattern[bytes] | None:
+        """Matches path and query of requests that may become WebSockets; None for none."""
+        if not self.settings.serves_openenv:
+            return None
+        at_root = b"?" if any(each.startswith("/=") for each in self.settings.openenv) else b""
+        return re.compile(rb"(/openenv/[^?]+)%b/(ws|mcp)/?(\?.*)?" % at_root)
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.openenv.sockets(scope, receive, send)
 
     async def start(self) -> None:
         """Start the engine; idempotent.

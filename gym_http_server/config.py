@@ -223,6 +223,12 @@ class Settings:
         False,
         "Serve nothing to OpenEnv's clients; by default they are served on loopback, and where a key is required.",
     )
+    openenv_grace: float = setting(
+        30.0,
+        "Time for which the environment of an OpenEnv client that lost its connection waits for it to come back; 0 for none.",
+        least=0,
+        unit="s",
+    )
     keep_alive: int = setting(75, "Time that an idle connection is kept.", least=1, unit="s")
     shutdown_timeout: int = setting(
         30, "Time that requests under way get to finish when the server stops.", least=1, unit="s"

@@ -137,7 +137,8 @@ async def _serve(
         application = Application(settings, shut_down=shut_down, fork_server=fork_server)
         protocol = HttpProtocol
 
-    server = HttpServer(Configuration(application, settings, protocol, application.on_refused))
+    paths = application.websocket_paths
+    server = HttpServer(Configuration(application, settings, protocol, application.on_refused, websockets=paths))
     on_server(server)
     # Not in the lifespan, whose failure uvicorn would log as a traceback.
     await application.start()

@@ -98,13 +98,17 @@ class InProcessOperations:
         *,
         accept: str | None = None,
         client: str | None = None,
+        received: int = 0,
         **parameters: Any,
     ) -> Reply:
-        """Execute an operation; return its encoded reply. Arguments and errors are those of `call`."""
+        """Execute an operation; return its encoded reply.
+
+        Arguments and errors are those of `call`; `received` is counted as the size of a request of the hot path.
+        """
         hot = self._hot.named(operation_id)
         if hot is not None and (body is None if not hot.takes_body else hot.is_valid(body)):
             call = Call(accept, None, {"type": "http", "headers": [], "client": client and (client, 0)})
-            return await self.hot_reply(hot, call, parameters.pop("instance_id"), body, **parameters)
+            return await self.hot_reply(hot, call, parameters.pop("instance_id"), body, received, **parameters)
         return await self._send(operation_id, body, accept, client, parameters)
 
     async def hot_reply(

@@ -15,6 +15,7 @@ from ..instances.idle import check_interval
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..runtime.messages import Reply
     from .operations import InProcessOperations
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,15 @@ class AgentSession:
         self._under_way += 1
         try:
             return await self._operations.call(operation_id, body, client=self.client, **parameters)
+        finally:
+            self._under_way -= 1
+            self._used_at = time.monotonic()
+
+    async def reply(self, operation_id: str, body: Any = None, *, received: int = 0, **parameters: Any) -> Reply:
+        """The same, for the encoded reply to a request of `received` bytes."""
+        self._under_way += 1
+        try:
+            return await self._operations.reply(operation_id, body, client=self.client, received=received, **parameters)
         finally:
             self._under_way -= 1
             self._used_at = time.monotonic()

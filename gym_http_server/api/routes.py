@@ -1,9 +1,11 @@
-"""Routes by path: the operations, the OpenAPI document, MCP, and the pages for people."""
+"""Routes by path: the operations, the OpenAPI document, MCP, WebSockets, and the pages for people."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import re
+from typing import TYPE_CHECKING, Final, Protocol
 
+from .asgi import link_of
 from .guard.proxy import root_path
 from .guard.security import is_api, is_mcp
 from .normalizer import send_problem
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
     from ..contract import Contract
     from .asgi import App, Receive, Scope, Send
+
+WEBSOCKET: Final = re.compile(r"/openenv/.+/ws/?")
+"""Matches paths at which there is nothing but a WebSocket."""
 
 
 class PageApp(Protocol):
@@ -31,9 +36,16 @@ class Routes:
     """An ASGI app that passes each request on by its path. `compress` wraps the apps of the document and of the pages."""
 
     def __init__(
-        self, api: App, mcp: App | None, pages: PageApp, contract: Contract, compress: Callable[[App], App]
+        self,
+        api: App,
+        mcp: App | None,
+        pages: PageApp,
+        contract: Contract,
+        compress: Callable[[App], App],
+        websockets: App | None = None,
     ) -> None:
         self._api = api
+        self._websockets = websockets
         self._mcp = mcp
         self._refuse_page = pages.refuse
         self._contract = contract
@@ -44,7 +56,9 @@ class Routes:
         """Serve one request."""
         path = scope["path"]
         # Not in connexion's router, where the pages would answer unknown operations with HTML.
-        if self._mcp is not None and is_mcp(path):
+        if self._websockets is not None and (link_of(scope).upgrade is not None or WEBSOCKET.fullmatch(path)):
+            app = self._websockets
+        elif self._mcp is not None and is_mcp(path):
             app = self._mcp
         elif is_api(path):
             app = self._api

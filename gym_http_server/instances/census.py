@@ -24,7 +24,7 @@ class Totals:
     """Counters since the server started, of closed instances but for `created`; they only grow.
 
     `traffic` includes requests for no instance. `lost` instances had been lost before, `reaped` ones were idle, and the lease
-    of `expired` ones had run out.
+    of `expired` ones had run out. `open_websockets` shrinks, too.
     """
 
     traffic: Traffic
@@ -35,6 +35,9 @@ class Totals:
     expired: int = 0
     steps: int = 0
     episodes: int = 0
+    websockets: int = 0
+    websocket_messages: int = 0
+    open_websockets: int = 0
 
     def copy(self) -> Totals:
         """Return counters of their own with the same values."""

@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 from ...api.guard.proxy import root_path
 from ..sessions import AgentSessions
+from .connection import OpenenvSockets
 from .dialect import Dialect
 from .environments import OpenenvEnvironments
+from .lost_players import LostPlayers
 from .messages import schemas
 from .players import OpenenvPlayers
 
@@ -37,17 +39,24 @@ class OpenenvFace:
         environments: what is made for each name.
         players: the environments of live sessions.
         answer: answers a request of OpenEnv's JSON-RPC (see `Dialect.answer`).
+        sockets: serves the WebSockets.
     """
 
     def __init__(self, settings: Settings, contract: Contract, operations: InProcessOperations) -> None:
         self._contract = contract
-        self._sessions = AgentSessions(operations, settings.max_envs, settings.idle_timeout)
+        self._sessions = AgentSessions(
+            operations, settings.max_envs, settings.idle_timeout, on_end=lambda session: self.sockets.tell_end(session)
+        )
         self.environments = OpenenvEnvironments(settings, operations)
         self.players = OpenenvPlayers(self.environments, self._sessions)
         self.answer = Dialect(self.environments, self.players).answer
+        self._lost = LostPlayers(self.players, settings.openenv_grace)
+        totals = operations.instances.totals
+        self.sockets = OpenenvSockets(self.players, self._lost, self.answer, settings.max_values, totals)
 
     async def stop(self) -> None:
         """End all sessions; their instances are left to the server."""
+        self._lost.stop()
         await self._sessions.stop()
 
     async def metadata(self, name: str, client: str | None) -> dict[str, Any]:

@@ -38,24 +38,6 @@ def action_of(space: Mapping[str, Any], data: Any, meanings: Sequence[str] = ())
     return value_of(space, data, meanings)
 
 
-def observed(space: Mapping[str, Any], reply: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a reply of resetEnv or stepEnv in OpenEnv's form.
-
-    Args:
-        space: the description of the observation space.
-        reply: the reply.
-    """
-    value = reply["observation"]
-    metadata = {name: reply[name] for name in ("terminated", "truncated", "info") if name in reply}
-    members = value if space["name"] == "Dict" and isinstance(value, dict) else {"observation": value}
-    return {
-        "observation": {"metadata": metadata, **members},
-        "reward": reply.get("rewards", reply.get("reward")),
-        "done": reply.get("done", False),
-        "metadata": metadata,
-    }
-
-
 def schemas(facts: Facts) -> dict[str, Any]:
     """Return the JSON Schemas of an environment's actions, observations and state."""
     action = schema_of(facts.action_space, facts.names.meanings, facts.names.action)

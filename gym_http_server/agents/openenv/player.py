@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import base64
+from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
+from ...api.problems import HttpProblem
+from ...errors import GymHttpServerError
 from ..words import episode_in_words, reward_in_words, value_in_words
 from .environments import Facts
-from .messages import action_of, observed
+from .frames import observed
+from .messages import action_of
 
 if TYPE_CHECKING:
     from ..sessions import AgentSession
+
+MAX_SEED: Final = 2**53 - 1
+"""Maximum seed that is a number in the contract; a larger one is text."""
 
 RESET_MEMBERS = ("seed", "options")
 """Members of a reset that reach the environment; OpenEnv drops those that an environment does not take."""
@@ -27,7 +36,8 @@ class OpenenvPlayer:
         session, instance_id, facts: as given.
         episode_id: the id that the client gave the episode; None without one.
         step_count: steps taken in it; None before the first episode.
-        latest: the latest observation in OpenEnv's form; empty before the first episode.
+        seed: the seed of the episode; None without one.
+        encoded: the latest observation in OpenEnv's form, as JSON; empty before the first episode.
         is_attached: whether a WebSocket plays it.
         is_closing: whether it ends with its WebSocket.
     """
@@ -37,8 +47,9 @@ class OpenenvPlayer:
         self.facts = facts
         self.instance_id = instance_id
         self.episode_id: str | None = None
+        self.seed: Any = None
         self.step_count: int | None = None
-        self.latest: dict[str, Any] = {}
+        self.encoded = b""
         self.is_attached = self.is_closing = False
         self._total: Any = None
 
@@ -55,22 +66,60 @@ class OpenenvPlayer:
 
     async def reset(self, data: dict[str, Any]) -> dict[str, Any]:
         """Begin an episode; return its first observation in OpenEnv's form."""
-        body = {name: data[name] for name in RESET_MEMBERS if data.get(name) is not None}
-        reply = await self.session.call("resetEnv", body, instance_id=self.instance_id)
-        self.episode_id, self.step_count, self._total = data.get("episode_id"), 0, 0.0
-        self.latest = observed(self.facts.observation_space, reply)
+        await self.reset_encoded(data)
         return self.latest
+
+    async def reset_encoded(self, data: dict[str, Any], received: int = 0, *, with_frame: bool = False) -> bytes:
+        """The same as JSON, for a message of `received` bytes; with the frame in the metadata where that is asked for."""
+        body = {name: data[name] for name in RESET_MEMBERS if data.get(name) is not None}
+        seed = body.get("seed")
+        if type(seed) is int and seed > MAX_SEED:
+            body["wide_seed"] = str(body.pop("seed"))
+        reply = await self.session.reply("resetEnv", body, instance_id=self.instance_id, received=received)
+        self.episode_id, self.seed, self.step_count, self._total = data.get("episode_id"), seed, 0, 0.0
+        further = await self._frame() if with_frame else None
+        self.encoded, _ = observed(self.facts.observation_space, reply.body, further)
+        return self.encoded
 
     async def step(self, data: Any) -> dict[str, Any]:
         """Take an action as a client sent it; return the observation in OpenEnv's form."""
-        action = action_of(self.facts.action_space, data, self.facts.names.meanings)
-        reply = await self.session.call("stepEnv", {"action": action}, instance_id=self.instance_id)
+        await self.step_encoded(data)
+        return self.latest
+
+    async def step_encoded(self, data: Any, received: int = 0, *, with_frame: bool = False) -> bytes:
+        """The same as JSON; see `reset_encoded`."""
+        facts = self.facts
+        body = {"action": action_of(facts.action_space, data, facts.names.meanings)}
+        reply = await self.session.reply("stepEnv", body, instance_id=self.instance_id, received=received)
         self.step_count = (self.step_count or 0) + 1
-        self.latest = observed(self.facts.observation_space, reply)
-        reward = self.latest["reward"]
+        further = await self._frame() if with_frame else None
+        self.encoded, reward = observed(facts.observation_space, reply.body, further)
         is_number = isinstance(reward, int | float) and self._total is not None
         self._total = self._total + reward if is_number else None
-        return self.latest
+        return self.encoded
+
+    async def _frame(self) -> dict[str, Any]:
+        """Return the members of the metadata that have the frame. The step is taken, so an error is told there, too."""
+        try:
+            frame = await self.session.reply("renderEnv", instance_id=self.instance_id, accept="image/png, text/plain")
+        except (GymHttpServerError, HttpProblem) as error:
+            return {"image": None, "image_error": error.detail}
+        if frame.media_type != "image/png":
+            return {"image": {"type": "text", "text": frame.body.decode()}}
+        data = base64.b64encode(frame.body).decode()
+        return {"image": {"type": "image", "data": data, "mimeType": frame.media_type}}
+
+    @property
+    def latest(self) -> dict[str, Any]:
+        """The latest observation in OpenEnv's form; empty before the first episode."""
+        told: dict[str, Any] = orjson.loads(self.encoded) if self.encoded else {}
+        return told
+
+    def resumed(self) -> bytes:
+        """Return the latest observation for a client that has come back to it."""
+        latest = self.latest
+        latest["metadata"] = {**latest["metadata"], "resumed": True, "step_count": self.step_count}
+        return orjson.dumps(latest)
 
     def state(self) -> dict[str, Any]:
         """Return the state of the episode."""

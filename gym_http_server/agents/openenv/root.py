@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ...api.asgi import link_of
 from ...api.content.headers import combined
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class AtRoot:
 
 
 def _is_of_openenv(scope: Scope) -> bool:
-    if scope["type"] == "websocket":
+    if link_of(scope).upgrade is not None:
         return True
     accept = combined(scope["headers"], b"accept") or ""
     return scope["method"] == "POST" and "text/event-stream" not in accept

@@ -111,5 +111,6 @@ class _Record:
 
     async def send(self, message: Message) -> None:
         self.status = message.get("status", self.status)
-        self.sent += len(message.get("body", b""))
+        self.sent += message.get("sent_bytes", len(message.get("body", b"")))
+        self.received += message.get("received_bytes", 0)
         await self._send(message)

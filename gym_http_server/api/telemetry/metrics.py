@@ -121,6 +121,7 @@ class _OfInstances(Collector):
         for state in STATES:
             gauge.add_metric([state], states[state])
         yield gauge
+        yield GaugeMetricFamily(f"{PREFIX}open_websockets", "Open WebSockets.", value=totals.open_websockets)
         for name, text, value in (
             ("instances_created", "Instances made.", totals.created),
             ("instances_closed", "Instances closed, by whomever, lost ones included.", totals.closed),
@@ -129,5 +130,7 @@ class _OfInstances(Collector):
             ("instances_expired", "Instances closed because their lease had run out.", totals.expired),
             ("steps", "Environment steps.", totals.steps),
             ("episodes", "Episodes that have ended.", totals.episodes),
+            ("websockets", "WebSockets opened.", totals.websockets),
+            ("websocket_messages", "Messages received on WebSockets.", totals.websocket_messages),
         ):
             yield CounterMetricFamily(f"{PREFIX}{name}", text, value=value)

@@ -19,7 +19,29 @@ if TYPE_CHECKING:
 NONE: Final = "none"
 """Stands for an operationId: requests that were answered before their operation was known."""
 
-STATUSES: Final = (200, 400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 415, 422, 429, 431, 500, 502, 503, 504, 507)
+STATUSES: Final = (
+    101,
+    200,
+    400,
+    401,
+    403,
+    404,
+    405,
+    406,
+    408,
+    409,
+    410,
+    413,
+    415,
+    422,
+    429,
+    431,
+    500,
+    502,
+    503,
+    504,
+    507,
+)
 """Statuses with their own counter."""
 
 BOUNDS: Final = tuple(base * 10.0**power for power in range(-5, 2) for base in (1, 2, 5))

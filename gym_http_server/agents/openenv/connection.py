@@ -1,0 +1,385 @@
+"""OpenEnv's WebSocket: a connection is a session is an instance. Messages and codes are those of `openenv` 0.10."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
+
+import orjson
+
+from ...api.asgi import BinaryMessageError, link_of
+from ...api.content.bodies import MAX_LOOP_BODY_BYTES, READERS, parse, parse_plain
+from ...api.normalizer import send_problem
+from ...api.problems import HttpProblem, problem_of
+from ...api.refusals import client_of
+from ...errors import GymHttpServerError, InvalidActionError, TooManyInstancesError
+from ...runtime.messages import JSON
+from ...runtime.shared.traffic import NONE
+from . import frames
+from .frames import ENDING, InvalidMessage, OutOfSession
+from .tools import call_tool, tools_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from ...api.asgi import MessageSocket, Receive, Scope, Send
+    from ...instances.census import Totals
+    from ..sessions import AgentSession
+    from .lost_players import LostPlayers
+    from .player import OpenenvPlayer
+    from .players import OpenenvPlayers
+
+logger = logging.getLogger(__name__)
+
+PATH: Final = re.compile(r"/openenv/(.+)/(ws|mcp)/?")
+GOING_AWAY: Final = 1001
+UPGRADE_HEADERS: Final = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13"}
+
+
+class OpenenvSockets:
+    """Serves the WebSockets of all environments.
+
+    Args:
+        players: the environments of live sessions.
+        lost: those whose connection was lost.
+        answer: answers a request of OpenEnv's JSON-RPC (see `Dialect.answer`).
+        max_values: maximum number of values in a message.
+        totals: counts connections and messages.
+    """
+
+    def __init__(
+        self,
+        players: OpenenvPlayers,
+        lost: LostPlayers,
+        answer: Callable[[str, dict[str, Any], str | None], Awaitable[dict[str, Any]]],
+        max_values: int,
+        totals: Totals,
+    ) -> None:
+        self.players = players
+        self.lost = lost
+        self.answer = answer
+        self.max_values = max_values
+        self.totals = totals
+        self._by_session: dict[str, Connection] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
+        """Serve a request for a WebSocket, to the end of its connection."""
+        upgrade = link_of(scope).upgrade
+        match = PATH.fullmatch(scope["path"])
+        try:
+            if upgrade is None or match is None:
+                detail = f"a WebSocket is served at {scope['path']!r}: connect to it with the client of OpenEnv, or another one"
+                raise HttpProblem(426, "upgrade-required", detail, headers=UPGRADE_HEADERS)  # noqa: TRY301 -- answered below
+            socket = upgrade()
+        except HttpProblem as problem:
+            answer = problem_of(problem)
+            self.totals.traffic.count(NONE, answer.status, 0.0, 0, len(answer.body))
+            await send_problem(answer, send)
+            return
+        self.totals.traffic.count(NONE, 101, 0.0, 0, 0)
+        self.totals.websockets += 1
+        self.totals.open_websockets += 1
+        connection = Connection(self, socket, match[1], client_of(scope))
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        try:
+            await connection.serve(match[2] == "mcp", query.get("session_id", [None])[0])
+        finally:
+            self.totals.open_websockets -= 1
+            # For the access log; the protocol sends nothing.
+            sizes = {"received_bytes": socket.received_bytes, "sent_bytes": socket.sent_bytes}
+            await send({"type": "gym_http_server.websocket", "status": 101, **sizes})
+
+    def note(self, session_id: str, connection: Connection | None) -> None:
+        """Note the connection that plays a session; None for none."""
+        if connection is None:
+            self._by_session.pop(session_id, None)
+        else:
+            self._by_session[session_id] = connection
+
+    def tell_end(self, session: AgentSession) -> None:
+        """Close the connection of a session that has ended."""
+        connection = self._by_session.get(session.session_id)
+        if connection is not None:
+            connection.tell_end(session.why_ended or "")
+
+
+class Connection:
+    """One WebSocket.
+
+    Args:
+        sockets: what all connections share.
+        socket: the messages.
+        name: the name of the environment.
+        client: the address of the client.
+    """
+
+    def __init__(self, sockets: OpenenvSockets, socket: MessageSocket, name: str, client: str | None) -> None:
+        self._sockets = sockets
+        self._socket = socket
+        self._name = name
+        self._client = client
+        self._player: OpenenvPlayer | None = None
+        self._is_attached = False
+        self._is_over = False
+        self._telling: asyncio.Task[None] | None = None
+        self._kinds: dict[str, Callable[[dict[str, Any], int], Awaitable[bytes | None]]] = {
+            "step": self._step,
+            "reset": self._reset,
+            "state": self._state,
+            "mcp": self._mcp,
+            "close": self._close,
+        }
+
+    async def serve(self, is_rpc: bool, session_id: str | None) -> None:
+        """Serve messages to the end of the connection."""
+        answer = self._answer_rpc if is_rpc else self._answer
+        try:
+            if not is_rpc:
+                await self._begin(session_id)
+            await self._serve(answer)
+        except OutOfSession as error:
+            self._is_over = True
+            await self._socket.send(error.frame)
+        except BinaryMessageError:
+            self._is_over = True
+            await self._socket.send(frames.error_frame("SESSION_ERROR", "a binary message: send texts with JSON"))
+        except asyncio.CancelledError:
+            # The time of the stop is over.
+            self._socket.close(GOING_AWAY, "the server stops")
+            raise
+        finally:
+            self._end()
+            self._socket.close()
+
+    async def _serve(self, answer: Callable[[bytes], Awaitable[bytes | None]]) -> None:
+        socket, totals = self._socket, self._sockets.totals
+        while not self._is_over and (message := await socket.receive()) is not None:
+            totals.websocket_messages += 1
+            socket.is_serving = True
+            reply = await answer(message)
+            if reply is not None:
+                await socket.send(reply)
+            socket.is_serving = False
+            if socket.is_ending:
+                socket.close(GOING_AWAY, "the server stops")
+
+    # The session
+
+    async def _begin(self, session_id: str | None) -> None:
+        players = self._sockets.players
+        if session_id is not None:
+            player = players.find(self._name, session_id)
+            if player is None:
+                raise OutOfSession(f"Unknown session_id: {session_id}")
+            if not players.attach(player):
+                raise OutOfSession(f"the session {session_id} has a WebSocket already, or is being closed")
+            self._is_attached = True
+            self._take(player)
+        elif not self._sockets.lost.has(self._name):
+            await self._open()
+        # Else the first message tells whether the client comes back to an environment that waits for it.
+
+    async def _open(self) -> OpenenvPlayer:
+        players = self._sockets.players
+        while True:
+            try:
+                player = await players.open(self._name, self._client)
+                break
+            except TooManyInstancesError:
+                if await self._sockets.lost.make_room():
+                    continue
+                room = players.capacity()
+                words = (
+                    f"Server at capacity: {room['active_sessions']}/{room['max_sessions']} sessions active. "
+                    "Cannot accept new connections. More are allowed by a larger --max-envs."
+                )
+                raise OutOfSession(words, "CAPACITY_REACHED", **room) from None
+            except (GymHttpServerError, HttpProblem) as error:
+                raise OutOfSession(error.detail, "FACTORY_ERROR", factory_name=self._name) from None
+        self._take(player)
+        return player
+
+    def _take(self, player: OpenenvPlayer) -> None:
+        self._player = player
+        self._sockets.note(player.session.session_id, self)
+
+    def _end(self) -> None:
+        player, self._player = self._player, None
+        if player is None:
+            return
+        players = self._sockets.players
+        self._sockets.note(player.session.session_id, None)
+        if self._is_attached:
+            players.detach(player)
+        elif self._is_over or self._socket.is_clean:
+            players.close(player)
+        else:
+            self._sockets.lost.keep(self._name, player)
+
+    def tell_end(self, why: str) -> None:
+        """Tell a client that its session has ended, unless a message is being served, whose reply tells it."""
+        if not self._socket.is_serving and self._telling is None:
+            self._is_over = True
+            self._telling = asyncio.get_running_loop().create_task(self._tell_end(why))
+
+    async def _tell_end(self, why: str) -> None:
+        await self._socket.send(frames.error_frame("SESSION_ERROR", f"the session has ended: {why}"))
+        self._socket.close()
+
+    # Messages
+
+    async def _read(self, message: bytes) -> Any:
+        """Return the value of a message.
+
+        Raises:
+            HttpProblem: it is no JSON, or too large.
+        """
+        most = self._sockets.max_values
+        if len(message) > MAX_LOOP_BODY_BYTES:
+            return await asyncio.get_running_loop().run_in_executor(READERS, parse, JSON, message, most)
+        try:
+            return parse_plain(JSON, message, most)
+        except ValueError:
+            return parse(JSON, message, most)
+
+    async def _answer(self, message: bytes) -> bytes | None:
+        try:
+            told = await self._read(message)
+        except HttpProblem as error:
+            return frames.error_frame(
+                "INVALID_JSON", f"Invalid JSON: {error.detail.removeprefix('the body is not JSON: ')}"
+            )
+        if not isinstance(told, dict):
+            raise OutOfSession(f"the message is {type(told).__name__}: send an object with type and data")
+        kind = told.get("type", "")
+        serve = self._kinds.get(kind) if isinstance(kind, str) else None
+        if serve is None:
+            known = ", ".join(self._kinds)
+            return frames.error_frame(
+                "UNKNOWN_TYPE", f"Unknown message type: {kind}" + (f" (there are {known})" if kind else "")
+            )
+        try:
+            if len(told) > 1 + ("data" in told):
+                name = next(each for each in told if each not in ("type", "data"))
+                raise InvalidMessage("extra_forbidden", (name,), "Extra inputs are not permitted", told[name])  # noqa: TRY301 -- answered below
+            return await serve(told, len(message))
+        except ENDING as error:
+            raise OutOfSession(f"{error.detail}. The session has ended; the next connection begins another") from None
+        except (GymHttpServerError, HttpProblem, InvalidMessage) as error:
+            return frames.failure_frame(error)
+
+    async def _step(self, told: dict[str, Any], received: int) -> bytes:
+        player = self._player or await self._open()
+        try:
+            data = told["data"]
+        except KeyError:
+            raise InvalidMessage("missing", ("data",), "Field required", told) from None
+        space = player.facts.action_space
+        is_tool = isinstance(data, dict) and data.get("type") in ("call_tool", "list_tools")
+        if is_tool and "type" not in space.get("keys", ()):
+            return await self._use_tool(player, data)
+        with_frame = isinstance(data, dict) and _asks_for_frame(data, space)
+        try:
+            return frames.observation_frame(await player.step_encoded(data, received, with_frame=with_frame))
+        except InvalidActionError as error:
+            raise frames.explained(space, data, error) from None
+
+    async def _reset(self, told: dict[str, Any], received: int) -> bytes:
+        data = told.get("data")
+        if not isinstance(data, dict):
+            data = {}
+        episode_id = data.get("episode_id")
+        if episode_id is not None:
+            if not isinstance(episode_id, str) or len(episode_id) > 255:
+                raise InvalidMessage("string_type", ("episode_id",), "a text of at most 255 characters", episode_id)
+            found = self._sockets.lost.take(self._name, episode_id)
+            if found is not None:
+                self._change(found)
+                if data.get("seed") in (None, found.seed):
+                    return frames.observation_frame(found.resumed())
+        player = self._player or await self._open()
+        given = {**data, "episode_id": episode_id or str(uuid.uuid4())}
+        with_frame = _asks_for_frame(data, {})
+        return frames.observation_frame(await player.reset_encoded(given, received, with_frame=with_frame))
+
+    def _change(self, player: OpenenvPlayer) -> None:
+        """Play an environment that has waited, instead of the one of this connection."""
+        before = self._player
+        if before is not None:
+            self._sockets.note(before.session.session_id, None)
+            if self._is_attached:
+                self._sockets.players.detach(before)
+            else:
+                self._sockets.players.close(before)
+        self._is_attached = False
+        self._take(player)
+
+    async def _state(self, told: dict[str, Any], received: int) -> bytes:  # noqa: ARG002 -- as the other kinds
+        player = self._player
+        if player is None:
+            return frames.frame("state", {"episode_id": None, "step_count": 0})
+        player.session.touch()
+        return frames.frame("state", {**player.state(), "instance_id": player.instance_id})
+
+    async def _close(self, told: dict[str, Any], received: int) -> None:  # noqa: ARG002
+        self._is_over = True
+
+    async def _mcp(self, told: dict[str, Any], received: int) -> bytes:  # noqa: ARG002
+        player = self._player or await self._open()
+        if not isinstance(told.get("data"), dict):
+            raise InvalidMessage("missing", ("data",), "Field required", told)
+        return frames.frame("mcp", await self._rpc(told["data"], player))
+
+    async def _answer_rpc(self, message: bytes) -> bytes | None:
+        try:
+            request = await self._read(message)
+        except HttpProblem as error:
+            return _rpc_error(-32700, f"Parse error: {error.detail}")
+        if not isinstance(request, dict):
+            return _rpc_error(-32600, "Invalid request: expected one object")
+        if request.get("method") == "tools/call" and self._player is None:
+            with contextlib.suppress(OutOfSession):
+                await self._open()
+        return orjson.dumps(await self._rpc(request, self._player))
+
+    async def _rpc(self, request: dict[str, Any], player: OpenenvPlayer | None) -> dict[str, Any]:
+        params = request.get("params") or {}
+        is_own = player is not None and isinstance(params, dict) and "session_id" not in params
+        if is_own and player is not None and str(request.get("method")).startswith("tools/"):
+            request = {**request, "params": {**params, "session_id": player.session.session_id}}
+        return await self._sockets.answer(self._name, request, self._client)
+
+    async def _use_tool(self, player: OpenenvPlayer, data: dict[str, Any]) -> bytes:
+        if data["type"] == "list_tools":
+            tools = [
+                {"name": each["name"], "description": each["description"], "input_schema": each["inputSchema"]}
+                for each in tools_of(player.facts)
+            ]
+            observation: dict[str, Any] = {"metadata": {}, "tools": tools}
+        else:
+            name, arguments = data.get("tool_name"), data.get("arguments") or {}
+            if not isinstance(name, str) or not isinstance(arguments, dict):
+                raise InvalidMessage("missing", ("tool_name",), "Field required", data)
+            observation = {"metadata": {}, "tool_name": name, "result": None, "error": None}
+            try:
+                observation["result"] = await call_tool(player, name, arguments)
+            except ENDING:
+                raise
+            except (GymHttpServerError, HttpProblem) as error:
+                observation["error"] = {"error_type": "execution_error", "message": error.detail}
+        return frames.frame("observation", {"observation": observation, "reward": None, "done": False})
+
+
+def _asks_for_frame(data: dict[str, Any], space: Mapping[str, Any]) -> bool:
+    """Return whether a client asks for a frame: `{"metadata": {"render": true}}` beside the action."""
+    metadata = data.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("render") is True and "metadata" not in space.get("keys", ())
+
+
+def _rpc_error(code: int, message: str) -> bytes:
+    return orjson.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message, "data": None}})
