@@ -55,7 +55,7 @@ class Session(Frames):
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server with isolation whose connections are handed over, with room for two instances and one second for a call."""
-    with start("handover", "--max-envs", "2", "--call-timeout", "5", "--access-log") as running:
+    with start("handover", "--max-envs", "2", "--call-timeout", "5") as running:
         yield running
 
 
@@ -277,6 +277,8 @@ def test_values_have_openenvs_form(server: Server) -> None:
     with Session(server.address, "/openenv/tests/Words-v0/ws") as client:
         data = client.ask("reset")["data"]
         assert {"at", "word", "metadata"} == data["observation"].keys()
+        client.tell("close")
+        assert client.closed() == 1000
     with Session(server.address, TROUBLE) as client:
         client.ask("reset", {"seed": 2**63 + 1})
         data = client.ask("step", {"action": "", "metadata": {"render": True}})["data"]

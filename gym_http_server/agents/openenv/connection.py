@@ -124,8 +124,8 @@ class Connection:
         self._name = name
         self._client = client
         self._player: OpenenvPlayer | None = None
-        self._is_attached = False
-        self._is_over = False
+        self._created: list[str] = []
+        self._is_attached = self._is_over = False
         self._telling: asyncio.Task[None] | None = None
         self._kinds: dict[str, Callable[[dict[str, Any], int], Awaitable[bytes | None]]] = {
             "step": self._step,
@@ -209,10 +209,13 @@ class Connection:
         self._sockets.note(player.session.session_id, self)
 
     def _end(self) -> None:
+        players = self._sockets.players
+        for session_id in self._created:
+            if (created := players.find(self._name, session_id)) is not None:
+                players.close(created)
         player, self._player = self._player, None
         if player is None:
             return
-        players = self._sockets.players
         self._sockets.note(player.session.session_id, None)
         if self._is_attached:
             players.detach(player)
@@ -345,7 +348,10 @@ class Connection:
         if request.get("method") == "tools/call" and self._player is None:
             with contextlib.suppress(OutOfSession):
                 await self._open()
-        return orjson.dumps(await self._rpc(request, self._player))
+        answer = await self._rpc(request, self._player)
+        if request.get("method") == "openenv/session/create" and "result" in answer:
+            self._created.append(answer["result"]["session_id"])
+        return orjson.dumps(answer)
 
     async def _rpc(self, request: dict[str, Any], player: OpenenvPlayer | None) -> dict[str, Any]:
         params = request.get("params") or {}

@@ -24,7 +24,6 @@ ENDING: Final = (EnvironmentDiedError, CallTimeoutError, InstanceLostError, Unkn
 """Errors after which a session has no environment."""
 
 _HEAD: Final = b'{"observation":'
-_NEXT: Final = (b',"reward":', b',"info":')
 
 
 class OutOfSession(Exception):
@@ -60,16 +59,17 @@ class InvalidMessage(Exception):
 def split(body: bytes) -> tuple[bytes, dict[str, Any]]:
     """Return the encoded observation in a reply of resetEnv or stepEnv, and its other members.
 
-    The observation is only looked for, not read, where it ends at the first name of a next member: if it ended elsewhere, the
-    brackets of the rest would not match.
+    The observation is not read where it ends before the first `reward`, or in the reply of a reset before the first `info`: if it
+    ended elsewhere, the brackets of the rest would not match.
     """
-    for name in _NEXT:
-        end = body.find(name)
-        if end > 0 and body.startswith(_HEAD):
-            try:
-                return body[len(_HEAD) : end], orjson.loads(b"{" + body[end + 1 :])
-            except ValueError:
-                pass
+    end = body.find(b',"reward":')
+    if end < 0:
+        end = body.find(b',"info":')
+    if end > 0 and body.startswith(_HEAD):
+        try:
+            return body[len(_HEAD) : end], orjson.loads(b"{" + body[end + 1 :])
+        except ValueError:
+            pass  # the name is one in the observation, or in the info of a reset
     told = orjson.loads(body)
     return orjson.dumps(told.pop("observation")), told
 
