@@ -65,7 +65,7 @@ class OpenenvSockets:
         self.answer = answer
         self.max_values = max_values
         self.totals = totals
-        self._by_session: dict[str, Connection] = {}
+        self._by_session: dict[str, OpenenvConnection] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
         """Serve a request for a WebSocket, to the end of its connection."""
@@ -84,7 +84,7 @@ class OpenenvSockets:
         self.totals.traffic.count(NONE, 101, 0.0, 0, 0)
         self.totals.websockets += 1
         self.totals.open_websockets += 1
-        connection = Connection(self, socket, match[1], client_of(scope))
+        connection = OpenenvConnection(self, socket, match[1], client_of(scope))
         query = parse_qs(scope["query_string"].decode("latin-1"))
         try:
             await connection.serve(match[2] == "mcp", query.get("session_id", [None])[0])
@@ -94,7 +94,7 @@ class OpenenvSockets:
             sizes = {"received_bytes": socket.received_bytes, "sent_bytes": socket.sent_bytes}
             await send({"type": "gym_http_server.websocket", "status": 101, **sizes})
 
-    def note(self, session_id: str, connection: Connection | None) -> None:
+    def note(self, session_id: str, connection: OpenenvConnection | None) -> None:
         """Note the connection that plays a session; None for none."""
         if connection is None:
             self._by_session.pop(session_id, None)
@@ -108,7 +108,7 @@ class OpenenvSockets:
             connection.tell_end(session.why_ended or "")
 
 
-class Connection:
+class OpenenvConnection:
     """One WebSocket.
 
     Args:
