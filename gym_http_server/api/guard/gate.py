@@ -29,6 +29,9 @@ REQUEST_HEADERS: Final = (
     "Content-Type",
     "Idempotency-Key",
     "Instance-Hold",
+    "Last-Event-Id",
+    "Mcp-Method",  # with the next two what pages with an MCP client send, of versions old and new
+    "Mcp-Name",
     "Mcp-Protocol-Version",
     "Mcp-Session-Id",
     "X-Request-Id",

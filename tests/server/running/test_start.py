@@ -189,6 +189,6 @@ def test_a_server_of_the_process_engine_loads_no_environment_library() -> None:
     code = (
         "import sys, gym_http_server.serving; from gym_http_server.app import Application\n"
         "from gym_http_server import Settings; Application(Settings(engine='process'))\n"
-        "print(*{'numpy', 'gymnasium', 'gym', 'httpx', 'requests', 'starlette.testclient'} & sys.modules.keys())"
+        "print(*{'numpy', 'gymnasium', 'gym', 'httpx', 'requests', 'starlette.testclient', 'mcp', 'pydantic'} & sys.modules.keys())"
     )
     assert subprocess.check_output([sys.executable, "-W", "ignore", "-c", code], text=True).strip() == ""
