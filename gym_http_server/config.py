@@ -21,6 +21,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 FACTORY = re.compile(r"[^\s=]+=[\w.]+:[\w.]+")
 """Matches a value of `--env`."""
 
+RESOURCE = re.compile(r"[^\s=]+=\d+(\.\d+)?")
+"""Matches a value of `--shard-resources`."""
+
 SHARD = re.compile(r"[0-9a-f]{3}")
 """Matches a value of `--shard`."""
 
@@ -84,8 +87,9 @@ class Settings:
     port: int = setting(5000, "Port to listen on; 0 takes a free one.", flags=("-p",), least=0)
     engine: str = setting(
         default_engine,
-        "Where environments run: a process each, or inside the server's process without isolation.",
-        choices=("process", "inline"),
+        "Where environments run: a process each, inside the server's process without isolation, or in processes on the nodes of "
+        "a Ray cluster.",
+        choices=("process", "inline", "ray"),
     )
     imports: tuple[str, ...] = setting(
         (),
@@ -240,6 +244,30 @@ class Settings:
     )
     log_format: str = setting("text", "Whether a line of the log is text or a JSON object.", choices=("text", "json"))
     access_log: bool = setting(False, "Log each request.")
+    ray_address: str = setting(
+        "",
+        "Ray cluster that shards run on: auto for one that runs here, local to start one, HOST:PORT or ray://HOST:PORT; by "
+        "default one that runs here, else a local one (ray engine, as the settings that begin with shard).",
+    )
+    shard_envs: int = setting(64, "Largest number of live instances on a shard.", least=1)
+    shard_cpus: float = setting(1.0, "Processors that Ray reserves for a shard.", least=0)
+    shard_gpus: float = setting(0.0, "GPUs that Ray reserves for a shard.", least=0)
+    shard_resources: tuple[str, ...] = setting(
+        (), "Resource of your own that Ray reserves for a shard, as NAME=NUMBER; repeatable."
+    )
+    shard_idle: float = setting(
+        300.0,
+        "Time after which a shard without instances ends, but for one where a router runs; 0 for never.",
+        least=0,
+        unit="s",
+    )
+    shard_timeout: float = setting(
+        60.0, "Time that a creation waits for a node with room for a new shard.", least=0.001, unit="s"
+    )
+    router_only: bool = setting(
+        False, "Route to the shards that another server with --engine ray starts and ends; start and end none."
+    )
+    direct: bool = setting(True, "Tell clients where they reach an instance without the router.")
     shard: str = setting(
         "",
         "Three hex digits that the ids of instances begin with, so that a router of several servers knows whose they are.",
@@ -259,12 +287,12 @@ class Settings:
                 "the process engine needs fork and descriptor passing, which this platform does not have: "
                 "use --engine inline"
             )
-        if self.max_memory_per_env and self.engine != "process":
+        if self.max_memory_per_env and self.engine == "inline":
             raise EngineUnavailableError(
                 f"max_memory_per_env cannot be held in the {self.engine} engine, where environments have no memory of "
                 "their own: use --engine process, or leave it at 0"
             )
-        if self.max_memory_per_env and not can_watch_memory():
+        if self.max_memory_per_env and self.engine == "process" and not can_watch_memory():
             raise EngineUnavailableError(
                 "max_memory_per_env needs /proc, which tells of the memory of other processes and which this platform "
                 "does not have: leave it at 0"
@@ -275,6 +303,11 @@ class Settings:
         for source in self.env:
             if not FACTORY.fullmatch(source):
                 raise ValueError(f"env is {source!r} and must be ID=MODULE:CALLABLE, such as Shop-v0=my_envs:make_shop")
+        for resource in self.shard_resources:
+            if not RESOURCE.fullmatch(resource):
+                raise ValueError(f"shard_resources is {resource!r} and must be NAME=NUMBER, such as licence=1")
+        if self.router_only and self.engine != "ray":
+            raise ValueError(f"router_only is set with the {self.engine} engine: it is for --engine ray")
         if self.shard and not SHARD.fullmatch(self.shard):
             raise ValueError(f"shard is {self.shard!r} and must be three hex digits, such as 01f")
         for source in self.openenv:

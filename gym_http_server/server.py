@@ -63,7 +63,7 @@ def start_server(*, on_start: Callable[[str], None] | None = None, **options: An
     if _is_in_a_loop():
         _run_in_a_thread(settings, on_start)
     else:
-        _run(settings, on_start, lambda _: None)
+        run(settings, on_start, lambda _: None)
 
 
 def _is_in_a_loop() -> bool:
@@ -90,7 +90,7 @@ def _run_in_a_thread(settings: Settings, on_start: Callable[[str], None] | None)
         server.should_exit = is_interrupted
 
     with ThreadPoolExecutor(1, thread_name_prefix="gym-http-server") as threads:
-        running = threads.submit(_run, settings, on_start, know)
+        running = threads.submit(run, settings, on_start, know)
         try:
             running.result()
         except KeyboardInterrupt:
@@ -100,9 +100,16 @@ def _run_in_a_thread(settings: Settings, on_start: Callable[[str], None] | None)
             running.result()
 
 
-def _run(
+def run(
     settings: Settings, on_start: Callable[[str], None] | None, on_server: Callable[[uvicorn.Server], None]
 ) -> None:
+    """Serve in this thread, in which no event loop runs.
+
+    Args:
+        settings: the settings.
+        on_start: called with the URL once requests are answered.
+        on_server: called with the server before it serves; set its `should_exit` to stop it.
+    """
     is_started = False
     survivors = Survivors()
 
@@ -142,9 +149,13 @@ def _run(
         survivors.release()
 
 
-def shards_of(settings: Settings) -> Shards | None:  # noqa: ARG001 -- no engine has shards yet
+def shards_of(settings: Settings) -> Shards | None:
     """Return the shards that a router places instances on; None for a server with instances of its own."""
-    return None
+    if settings.engine != "ray":
+        return None
+    from .engines.ray.shards import RayShards
+
+    return RayShards(settings)
 
 
 def _start_fork_server(settings: Settings) -> ForkServerProcess:

@@ -127,7 +127,7 @@ async def _serve(
     if shards is not None:
         from .router import application as router
 
-        application = router.RouterApplication(settings, shards, shut_down=shut_down)
+        application = router.RouterApplication(settings, shards, shut_down=shut_down, is_direct=settings.direct)
         protocol: Any = application.protocol
     elif can_hand_over(settings):
         entry = host_entry(settings)

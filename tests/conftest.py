@@ -27,7 +27,7 @@ KINDS = {
 }
 """Where environments run, and how requests come to them: on connections handed over, through a pipe, or by a call."""
 
-LONG_MARKS = ("full", "browser", "languages")
+LONG_MARKS = ("full", "browser", "languages", "ray")
 LONG_FOLDERS = ("tests/cluster/", "tests/conformity/", "tests/handover/", "tests/server/load/")
 
 

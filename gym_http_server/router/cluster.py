@@ -53,7 +53,7 @@ class Cluster:
 
     def __init__(self, settings: Settings, shards: Shards) -> None:
         self.shards = shards
-        self.key = shards.key.encode()
+        self.key = b""
         self._idle_seconds = min(MAX_IDLE_SECONDS, settings.keep_alive / 2)
         self._pools: dict[str, ConnectionPool] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -83,6 +83,7 @@ class Cluster:
 
     def refresh(self) -> None:
         """Take up the shards that have come and drop those that are gone."""
+        self.key = self.shards.key.encode()
         shards = {shard.prefix: shard for shard in self.shards.shards()}
         for prefix in [*self._pools]:
             if prefix not in shards or shards[prefix].url != self._pools[prefix].shard.url:

@@ -1,0 +1,1 @@
+"""Clusters of several Ray nodes on this machine."""

@@ -39,6 +39,7 @@ REQUIREMENTS: Final = {
     "pyarrow": "pyarrow>=17.0",
     "pygame": "gymnasium[classic-control]>=1.1",
     "pytest": "pytest>=8.4",
+    "ray": "ray>=2.50",
     "requests": "requests>=2.32",
     "rlcard": "pettingzoo[classic]",
     "s3fs": "s3fs>=2024.6",
