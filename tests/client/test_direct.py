@@ -18,6 +18,7 @@ from gym_http_server.client.http.transport import Transport
 
 from ..conftest import start
 from ..support.loopback import WAIT_SECONDS, Loopback, reply
+from ..support.relay import Relay
 from ..support.reverse_proxy import ReverseProxy
 from ..support.serving import eventually
 
@@ -56,21 +57,6 @@ class Router(ReverseProxy):
         return [path for _, path in self.seen if path.startswith("/v1/envs/") and path != "/v1/envs/"]
 
 
-class Shard(Loopback):
-    """Passes requests on to a server, unless `trouble` gives another reply, or None to close the connection after that."""
-
-    def __init__(self, server, trouble=lambda _request: b"", **options):
-        super().__init__(self._pass_on, **options)
-        self.server, self.trouble = server, trouble
-
-    def _pass_on(self, request):
-        headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
-        answer = self.server.request(request.method, request.path, request.body or None, headers, check=False)
-        trouble = self.trouble(request)
-        kind = answer.headers.get("content-type", "")
-        return reply(answer.body, f"{answer.status} as it is", kind) if trouble == b"" else trouble
-
-
 def is_step(request):
     return request.path.endswith("/step/")
 
@@ -85,7 +71,7 @@ def steps(server, instance_id):
 
 def test_operations_of_an_instance_go_to_its_server(server):
     """The router sees the creation and nothing of the instance; its server gets the key for the instance."""
-    with Shard(server) as shard, Router(server, shard.url) as router, Client(router.url, "the-routers-key") as client:
+    with Relay(server) as shard, Router(server, shard.url) as router, Client(router.url, "the-routers-key") as client:
         env = client.create_env("CartPole-v1", seed=1)["instance_id"]
         client.reset_env(env)
         client.step_env(env, 0)
@@ -179,7 +165,7 @@ def test_a_host_that_drops_packets_is_tried_once(server, monkeypatch):
             waiting.connect_ex(full.getsockname())
         router = stack.enter_context(Router(server, f"http://127.0.0.2:{full.getsockname()[1]}"))
         stack.enter_context(RemoteEnv(router.url, "CartPole-v1")).reset()
-        shard = stack.enter_context(Shard(server, host="127.0.0.2"))
+        shard = stack.enter_context(Relay(server, host="127.0.0.2"))
         router.direct_url = shard.url
         stack.enter_context(RemoteEnv(router.url, "CartPole-v1")).reset()
         assert shard.requests == []
@@ -200,7 +186,7 @@ def test_a_server_that_is_lost_is_left_for_the_router_and_no_step_is_taken_twice
     def answer(request):
         return replies[trouble] if is_step(request) and lost.is_set() else b""
 
-    with Shard(server, answer) as shard, Router(server, shard.url) as router, Client(router.url) as client:
+    with Relay(server, answer) as shard, Router(server, shard.url) as router, Client(router.url) as client:
         env = client.create_env("CartPole-v1", seed=1)["instance_id"]
         client.reset_env(env)
         client.step_env(env, 0)
@@ -216,7 +202,7 @@ def test_a_server_that_is_lost_is_left_for_the_router_and_no_step_is_taken_twice
 
 def test_without_repetitions_a_lost_step_is_told_and_the_next_goes_to_the_router(server):
     """Nobody knows whether it was taken."""
-    with Shard(server, lambda request: None if is_step(request) else b"") as shard, Router(server, shard.url) as router:
+    with Relay(server, lambda request: None if is_step(request) else b"") as shard, Router(server, shard.url) as router:
         client = Client(router.url, retries=0)
         env = client.create_env("CartPole-v1", seed=1)["instance_id"]
         client.reset_env(env)
