@@ -349,8 +349,20 @@ def _rivals() -> list[Row]:
     packed = p50(RemoteStep(PROCESS))
     openenv = p50(OwnClientStep(OPENENV, OPENENV_CLIENT))
     dm_env_rpc = p50(OwnClientStep(DM_ENV_RPC, DM_ENV_RPC_CLIENT))
+    face, their_socket = p50(WebSocketStep(PIPE, "/openenv/CartPole-v1/ws")), "OpenEnv, WebSocket by raw socket"
+    piped = p50(Step(PIPE))
     return [
-        Row(group, "process by raw socket, p50", "µs", raw, "OpenEnv, WebSocket by raw socket", p50(WebSocketStep())),
+        Row(group, "process by raw socket, p50", "µs", raw, their_socket, p50(WebSocketStep())),
+        Row(group, "OpenEnv's WebSocket here, p50", "µs", face, their_socket, p50(WebSocketStep()), at_most_times(0.5)),
+        Row(
+            group,
+            "OpenEnv's WebSocket here, beside a step over HTTP, p50",
+            "µs",
+            face,
+            WITHOUT_HANDOVER,
+            piped,
+            at_most_times(1.3),
+        ),
         Row(group, "process by RemoteEnv, json, p50", "µs", client, "OpenEnv, its synchronous client", openenv),
         Row(group, "process by RemoteEnv, msgpack, p50", "µs", packed, "dm-env-rpc, its client", dm_env_rpc),
     ]

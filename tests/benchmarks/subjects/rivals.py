@@ -21,21 +21,23 @@ OPENENV_CLIENT = "tests.benchmarks.rivals.openenv_client"
 DM_ENV_RPC_CLIENT = "tests.benchmarks.rivals.dm_env_rpc_client"
 
 _UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 _TEXT = 0x81
+_PING = 0x89
+_PONG = bytes((0x8A, 0x80, 0, 0, 0, 0))
 _MASKED = 0x80
 _LENGTH_FOLLOWS = 126
 
 
 class WebSocket:
-    """A WebSocket of OpenEnv's server: one text frame each way at a time, none of them long."""
+    """A WebSocket of OpenEnv: one text frame each way at a time, none of them long."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], path: str) -> None:
         self._socket = socket.create_connection(address, SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.sendall(_UPGRADE)
+        self._socket.sendall(_UPGRADE % path.encode())
         reply = b""
         while not reply.endswith(b"\r\n\r\n"):
             reply += self._receive()
@@ -49,6 +51,9 @@ class WebSocket:
         """Send a frame and return the text of the one that replies."""
         self._socket.sendall(frame)
         received = self._receive()
+        while received[0] == _PING and len(received) >= 2:
+            self._socket.sendall(_PONG)
+            received = received[2 + received[1] :] or self._receive()
         while True:
             size, start = received[1] if len(received) > 1 else 0, 2
             if size == _LENGTH_FOLLOWS and len(received) >= 4:
@@ -72,13 +77,21 @@ def frame(message: object) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class WebSocketStep:
-    """A step of CartPole on OpenEnv's server: frame written, reply read and its end found."""
+    """A step of CartPole on a WebSocket of OpenEnv: frame written, reply read and its end found.
+
+    Args:
+        kind: the server.
+        path: the path of the WebSocket.
+    """
+
+    kind: Kind = OPENENV
+    path: str = "/ws"
 
     @contextlib.contextmanager
     def open(self, stage: Stage) -> Iterator[Measure]:
         reset = frame({"type": "reset", "data": {}})
         steps = itertools.cycle([frame({"type": "step", "data": {"action": action}}) for action in (0, 1)])
-        with contextlib.closing(WebSocket(stage.server(OPENENV).address)) as websocket:
+        with contextlib.closing(WebSocket(stage.server(self.kind).address, self.path)) as websocket:
             websocket.exchange(reset)
 
             def after(reply: bytes) -> None:
