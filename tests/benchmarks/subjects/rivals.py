@@ -39,7 +39,7 @@ class WebSocket:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(_UPGRADE % path.encode())
         reply = b""
-        while not reply.endswith(b"\r\n\r\n"):
+        while b"\r\n\r\n" not in reply:
             reply += self._receive()
         if not reply.startswith(b"HTTP/1.1 101 "):
             raise ConnectionError(f"no WebSocket: {reply[:200]!r}")
