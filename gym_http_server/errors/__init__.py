@@ -370,6 +370,7 @@ class ShardUnreachableError(GymHttpServerError):
             f"shard {shard} of the cluster does not answer: {reason}; {what}; ask for the state of the instance (getEnv), and if "
             "it is lost, create another",
             shard=shard,
+            reason=reason,
         )
 
 

@@ -52,5 +52,5 @@ async def watch(
             if missed == MAX_MISSED_PINGS:
                 on_loss(pool, f"it has not answered for {MAX_MISSED_PINGS * PING_SECONDS:g} s")
         except ShardUnreachableError as error:
-            on_loss(pool, error.detail)
+            on_loss(pool, error.facts["reason"])
         await asyncio.sleep(max(0.0, began + PING_SECONDS - loop.time()))

@@ -169,7 +169,7 @@ class ClusterOperations:
         asked = await asyncio.gather(*(self._look_up(pool, headers, body) for pool in pools))
         for pool, reply in zip(pools, asked, strict=True):
             if reply is not None:
-                return self._told(pool, reply)
+                return self._told(pool, reply, body)
         task = asyncio.get_running_loop().create_task(self._place(headers, body, is_keyed=True))
         self._creating[key] = task
         task.add_done_callback(lambda _: self._creating.pop(key, None))
@@ -208,7 +208,7 @@ class ClusterOperations:
                     continue
                 raise
             if reply.status not in (429, 503):
-                return self._told(pool, reply)
+                return self._told(pool, reply, body)
 
     async def _ask_to_create(
         self, pool: ConnectionPool, headers: list[tuple[bytes, bytes]], body: bytes, *, is_repeatable: bool
@@ -223,7 +223,7 @@ class ClusterOperations:
             is_repeatable=is_repeatable,
         )
 
-    def _told(self, pool: ConnectionPool, reply: WholeReply) -> WholeReply:
+    def _told(self, pool: ConnectionPool, reply: WholeReply, body: bytes) -> WholeReply:
         """Return the reply of createEnv with where the instance can be reached directly, and the key for that."""
         if reply.status != 200:
             return reply
@@ -232,6 +232,10 @@ class ClusterOperations:
         seen = self._cluster.seen.setdefault(instance_id[:PREFIX_CHARS], {})
         for name in ("envs", "all_envs"):
             seen.setdefault(name, {})[instance_id] = told["env_id"]
+        asked = json.loads(body)
+        for name, value in (("names", asked.get("name")), ("labels", asked.get("labels"))):
+            if value:
+                seen.setdefault(name, {})[instance_id] = value
         if not self._is_direct:
             return reply
         told["url"] = pool.shard.url

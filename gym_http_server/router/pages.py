@@ -16,7 +16,6 @@ from ..console import ClusterFacts, ConsoleView, InstanceRow, ShardRow
 from ..console.shard import row_of
 from ..errors import GymHttpServerError
 from .forwarding import forward
-from .shards import PREFIX_CHARS
 
 if TYPE_CHECKING:
     from ..api.asgi import Receive, Scope, Send
@@ -194,7 +193,7 @@ def _lost_rows(seen: dict[str, Any]) -> list[InstanceRow]:
         InstanceRow(
             instance_id=instance_id,
             env_id=env_id,
-            library=f"shard {instance_id[:PREFIX_CHARS]}",
+            library="unknown",
             engine="process",
             state="lost",
             steps=0,
