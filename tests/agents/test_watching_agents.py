@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+from websockets.sync.client import connect
+
 from tests.support.mcp_http import McpSession
-from tests.support.serving import Server
+from tests.support.serving import Server, eventually
 
 
 def assert_is_watched(server: Server, protocol: str) -> None:
@@ -31,3 +35,13 @@ def test_an_instance_of_a_session_of_mcp_says_whose_it_is(server: Server) -> Non
         assert session.headers["Mcp-Session-Id"].startswith(
             server.get("/v1/envs/").json["labels"].popitem()[1]["session"]
         )
+
+
+def test_an_instance_of_a_session_of_openenv_says_whose_it_is(server: Server) -> None:
+    """The same holds for an environment that lives with its connection."""
+    with connect("ws://{}:{}/openenv/FrozenLake-v1/ws".format(*server.address)) as connection:
+        for message in ({"type": "reset"}, {"type": "step", "data": {"action": 1}}):
+            connection.send(json.dumps(message))
+            assert json.loads(connection.recv(60))["type"] == "observation"
+        assert_is_watched(server, "openenv")
+    eventually(lambda: server.get("/v1/envs/").json["envs"] == {})

@@ -45,7 +45,11 @@ class OpenenvFace:
     def __init__(self, settings: Settings, contract: Contract, operations: InProcessOperations) -> None:
         self._contract = contract
         self._sessions = AgentSessions(
-            operations, settings.max_envs, settings.idle_timeout, on_end=lambda session: self.sockets.tell_end(session)
+            operations,
+            settings.max_envs,
+            settings.idle_timeout,
+            on_end=lambda session: self.sockets.tell_end(session),
+            protocol="openenv",
         )
         self.environments = OpenenvEnvironments(settings, operations)
         self.players = OpenenvPlayers(self.environments, self._sessions)
