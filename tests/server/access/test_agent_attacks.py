@@ -58,8 +58,9 @@ MCP_ATTACKS = {
 
 @pytest.fixture(scope="module")
 def attacked() -> Iterator[Server]:
-    """A server with short time-outs."""
-    with start("handover", "--header-timeout", "0.5", "--body-timeout", "0.5", "--compression", "all") as running:
+    """A server with short time-outs, which compresses what it can."""
+    options = ("--header-timeout", "0.5", "--body-timeout", "0.5", "--compression", "all", "--openenv-grace", "0")
+    with start("handover", *options) as running:
         yield running
 
 
