@@ -357,7 +357,7 @@ class ClusterOperations:
         if problem is not None:
             raise NoShardError.of(problem)
         instances = sum(shard.instances for shard in cluster.shards.shards())
-        told = {"status": "ok", "version": __version__, "engine": "process", "instances": instances}
+        told = {"status": "ok", "version": __version__, "engine": "ray", "instances": instances}
         await _send_json(told, send)
 
     async def _metrics(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature

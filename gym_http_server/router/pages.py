@@ -97,7 +97,7 @@ class ClusterView(ConsoleView):
     def __init__(self, cluster: Cluster) -> None:  # its instances are on the shards
         self.version = __version__
         self.started_at = datetime.now(UTC)
-        self.engine = "process"
+        self.engine = "ray"
         self._cluster = cluster
         self._loop: asyncio.AbstractEventLoop | None = None
         self._latest: tuple[float, Overview, ClusterFacts] | None = None

@@ -59,6 +59,7 @@ def test_lists_are_merged(cluster: TestCluster, router: Server) -> None:
     assert listed["names"] == {instance_id: f"agent {number}" for instance_id, number in made.items()}
     assert listed["labels"] == {instance_id: {"number": str(number)} for instance_id, number in made.items()}
     until(lambda: router.get("/v1/health").json["instances"] == len(made))
+    assert router.get("/v1/health").json["engine"] == "ray"
     assert {instance_id[:3] for instance_id in made} == set(cluster.prefixes)
 
 

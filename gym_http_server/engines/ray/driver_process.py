@@ -130,7 +130,7 @@ class DriverProcess:
         while True:
             await asyncio.sleep(1.0)
             silence = time.monotonic() - self._heard
-            if silence > SILENT_SECONDS and self._is_connected:
+            if silence > SILENT_SECONDS and self._is_connected and not self.is_leaving:
                 self._take({"problem": f"the process that is connected to Ray has not answered for {silence:.0f} s"})
             if silence > HUNG_SECONDS:
                 process.kill()
