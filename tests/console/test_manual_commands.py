@@ -31,7 +31,7 @@ def name_of(path: Path) -> str:
 
 
 TOOLS = ("curl", "openssl")
-OTHERS = {"text", "json", "nginx"}
+OTHERS = {"text", "json", "yaml", "nginx", "haproxy"}
 """Languages of fences that nobody runs."""
 
 

@@ -69,6 +69,11 @@ class Network:
         """Pull the cable of a machine: nothing is sent or received any more, and nobody is told."""
         self._ip("link", "set", self._name(machine), "nomaster")
 
+    def pids(self, machine: int) -> list[str]:
+        """Return the ids of the processes on a machine."""
+        command = [str(IP), "netns", "pids", self._name(machine)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
     def _name(self, machine: int) -> str:
         return f"{self._tag}n{machine}"
 

@@ -1,0 +1,120 @@
+"""The manual's proxy configurations: Debian's nginx and HAProxy before several routers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+
+from gym_http_server.client import RemoteEnv
+
+from ..conftest import start
+from ..support.nginx import NGINX, address
+from ..support.relay import Relay
+from ..support.serving import SECONDS, eventually
+from .manual import block
+
+pytestmark = pytest.mark.full
+
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+
+NGINX_FRAME = """
+worker_processes 1;
+daemon off;
+pid {home}/pid;
+error_log {home}/error.log;
+events {{ worker_connections 256; }}
+http {{
+  access_log off;
+  client_body_temp_path {home}/body;
+  proxy_temp_path {home}/proxy;
+  fastcgi_temp_path {home}/fastcgi;
+  uwsgi_temp_path {home}/uwsgi;
+  scgi_temp_path {home}/scgi;
+  {configuration}
+}}
+"""
+
+
+def paths(router):
+    """Return the paths below instances, up to the third digit of the id."""
+    return {request.path[:12] for request in router.requests if re.match("/v1/envs/.", request.path)}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with start("process") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def running(kind, home, routers):
+    """Run a proxy with the manual's configuration; yield its address."""
+    program = {"nginx": NGINX, "haproxy": HAPROXY}[kind]
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{kind} is not installed")
+    # A proxy cannot tell which free port it has taken; this one it can take again at once.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    configuration = block(kind)
+    for documented, router in zip(("10.0.0.1:5000", "10.0.0.2:5000"), routers, strict=True):
+        assert documented in configuration
+        configuration = configuration.replace(documented, "{}:{}".format(*address(router.url)))
+    configuration = configuration.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    configuration = configuration.replace("bind :80\n", f"bind 127.0.0.1:{port}\n")
+    file = home / "configuration"
+    if kind == "nginx":
+        configuration = NGINX_FRAME.format(home=home, configuration=configuration)
+        user = ["-g", "user root;"] if os.getuid() == 0 else []
+        command = [program, "-p", str(home), "-e", f"{home}/error.log", "-c", str(file), *user]
+    else:
+        command = [program, "-db", "-f", str(file)]
+    file.write_text(configuration)
+    log = home / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: process.poll() is not None or is_healthy(url), SECONDS)
+        assert process.poll() is None, log.read_text()
+        yield url
+    finally:
+        process.terminate()
+        process.wait(SECONDS)
+
+
+def is_healthy(url):
+    with contextlib.suppress(OSError):
+        return urllib.request.urlopen(f"{url}/v1/health/", timeout=SECONDS).status == 200
+    return False
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+def test_requests_of_a_shard_reach_one_router_and_another_where_that_has_ended(server, kind, tmp_path):
+    """Creations go to all of them."""
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(contextlib.ExitStack())
+        routers = [first.enter_context(Relay(server)), stack.enter_context(Relay(server))]
+        url = stack.enter_context(running(kind, tmp_path, routers))
+        for number in range(40):
+            with contextlib.suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(f"{url}/v1/envs/{number:03x}00000/", timeout=SECONDS).close()
+        envs = [stack.enter_context(RemoteEnv(url, "CartPole-v1")) for _ in range(8)]
+        for env in envs:
+            env.reset()
+        assert all(any(request.path == "/v1/envs/" for request in router.requests) for router in routers)
+        one, other = map(paths, routers)
+        assert one
+        assert other
+        assert one.isdisjoint(other)
+        first.close()
+        for env in envs:
+            env.step(0)
+        assert {f"/v1/envs/{env.instance_id}"[:12] for env in envs} <= paths(routers[1])
