@@ -14,6 +14,8 @@ import orjson
 import pytest
 
 from gym_http_server.agents.openenv.frames import observed, split
+from gym_http_server.app import Application
+from gym_http_server.config import Settings
 
 from ..conftest import start
 from ..support.echo import SECONDS, Frames
@@ -22,6 +24,7 @@ from ..support.serving import Server, eventually
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "openenv-0.10.0.json").read_text())
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 CARTPOLE = "/openenv/CartPole-v1/ws"
+COUNT = 24
 TROUBLE = "/openenv/tests%2FTroublemaker-v0/ws"
 
 
@@ -326,44 +329,37 @@ def test_a_connection_may_move_to_an_environment_and_then_become_a_websocket(ser
     server.request("DELETE", f"/v1/envs/{made}/")
 
 
-def test_a_websocket_is_counted_and_logged() -> None:
-    """Metrics have connections, messages and steps; the access log has a line with the sizes at the end."""
-    with start("process", "--access-log", "--log-format", "json") as server:
-        with Session(server.address, CARTPOLE) as client:
-            client.ask("reset")
-            client.ask("step", {"action": 1})
-            text = server.get("/metrics").body.decode()
-            assert "gym_http_server_open_websockets 1.0" in text
-            client.tell("close")
-            assert client.closed() == 1000
+def test_a_key_is_required_before_the_upgrade_and_what_follows_is_counted_and_logged() -> None:
+    """Without the key there is 401; with it, at the root, too, a connection that metrics and access log have with its sizes."""
+    options = ("--openenv", "/=CartPole-v1", "--access-log", "--log-format", "json")
+    with start("process", *options, environment={"GYM_HTTP_SERVER_API_KEY": "secret-key"}) as server:
+        server.key = "secret-key"
+        for path in (CARTPOLE, "/ws", "/openenv/CartPole-v1/mcp"):
+            with Frames(server.address, path) as client:
+                assert client.status == 401
+        with Frames(server.address, CARTPOLE, "Authorization: Bearer wrong") as client:
+            assert client.status == 401
+        for count, path in enumerate((CARTPOLE, "/ws"), 1):
+            with Session(server.address, path, "Authorization: Bearer secret-key") as client:
+                client.ask("reset")
+                client.ask("step", {"action": 1})
+                assert "gym_http_server_open_websockets 1.0" in metrics(server)
+                client.tell("close")
+                assert client.closed() == 1000
+            eventually(lambda: "gym_http_server_open_websockets 0.0" in metrics(server))
+            assert f"gym_http_server_websockets_total {count}.0" in metrics(server)
+            assert f"gym_http_server_websocket_messages_total {3 * count}.0" in metrics(server)
         assert nothing_is_left(server)
-        lines = server.get("/metrics").body.decode().splitlines()
-        assert "gym_http_server_open_websockets 0.0" in lines
-        assert "gym_http_server_websockets_total 1.0" in lines
-        assert "gym_http_server_websocket_messages_total 3.0" in lines
-        assert 'gym_http_server_requests_total{operation="stepEnv",status="200"} 1.0' in lines
-        records = eventually(
-            lambda: [
-                each for each in map(json.loads, server.stderr) if each.get("path") == CARTPOLE and "status" in each
-            ]
-        )
-        assert (records[0]["status"], records[0]["method"]) == (101, "GET")
+        assert 'gym_http_server_requests_total{operation="stepEnv",status="200"} 2.0' in metrics(server)
+        assert 'gym_http_server_requests_total{operation="none",status="101"} 2.0' in metrics(server)
+        records = [each for each in map(json.loads, server.stderr) if each.get("status") == 101]
+        assert [each["path"] for each in records] == [CARTPOLE, "/ws"]
         assert records[0]["received_bytes"] > 40
         assert records[0]["sent_bytes"] > 300
 
 
-def test_a_key_is_required_before_the_upgrade() -> None:
-    """Without the key there is 401 and no WebSocket; with it there is one; the root may have an environment, too."""
-    with start(
-        "process", "--openenv", "/=CartPole-v1", environment={"GYM_HTTP_SERVER_API_KEY": "secret-key"}
-    ) as server:
-        for path in (CARTPOLE, "/ws", "/openenv/CartPole-v1/mcp"):
-            with Frames(server.address, path) as client:
-                assert client.status == 401
-            with Frames(server.address, path, "Authorization: Bearer wrong") as client:
-                assert client.status == 401
-            with Session(server.address, path, "Authorization: Bearer secret-key") as client:
-                assert client.status == 101
+def metrics(server: Server) -> list[str]:
+    return server.get("/metrics").body.decode().splitlines()
 
 
 def test_an_idle_session_is_told_its_end() -> None:
@@ -380,24 +376,31 @@ def test_an_idle_session_is_told_its_end() -> None:
 
 
 def test_without_openenv_there_is_no_websocket() -> None:
-    """With --no-openenv its paths are unknown."""
-    with start("process", "--no-openenv") as server, Frames(server.address, CARTPOLE) as client:
-        assert client.status == 404
+    """With --no-openenv no path is one of a WebSocket; the root's are where it has an environment."""
+    assert Application(Settings(engine="inline", no_openenv=True)).websocket_paths is None
+    plain = Application(Settings(engine="inline")).websocket_paths
+    rooted = Application(Settings(engine="inline", openenv=("/=CartPole-v1",))).websocket_paths
+    assert plain is not None
+    assert rooted is not None
+    assert plain.fullmatch(b"/openenv/ALE%2FPong-v5/ws?session_id=1")
+    assert not plain.fullmatch(b"/ws")
+    assert rooted.fullmatch(b"/ws")
+    assert not rooted.fullmatch(b"/v1/envs/")
 
 
-def test_sixty_four_sessions_at_once_each_have_an_environment() -> None:
-    """As many sessions as a generation batch has play side by side, and a stop closes them with 1001."""
+def test_a_batch_of_sessions_plays_at_once_and_a_stop_closes_them() -> None:
+    """Sessions of a generation batch play side by side, each with an environment; a stop closes them with 1001."""
     with start("process") as server, contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(Session(server.address, CARTPOLE)) for _ in range(64)]
+        clients = [stack.enter_context(Session(server.address, CARTPOLE)) for _ in range(COUNT)]
         for number, client in enumerate(clients):
             client.tell("reset", {"seed": number})
         first = [client.answer()["data"]["observation"]["observation"][0] for client in clients]
-        assert len(set(first)) == 64
+        assert len(set(first)) == COUNT
         for _ in range(3):
             for client in clients:
                 client.tell("step", {"action": 1})
             assert all(client.answer()["data"]["reward"] == 1.0 for client in clients)
-        assert len(server.get("/v1/envs/").json["envs"]) == 64
+        assert len(server.get("/v1/envs/").json["envs"]) == COUNT
         server.process.terminate()
         for client in clients:
             assert client.closed() == 1001
