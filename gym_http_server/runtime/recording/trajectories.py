@@ -24,7 +24,7 @@ from .trajectory_values import byte_size, frozen, is_raw
 from .writer import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..messages import CreateRequest, Description
     from .writer import RecordingWriter
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 BLOCK_BYTES: Final = 1 << 19
 BLOCK_STEPS: Final = 1024
+MAX_ROWS: Final = 32
+"""Number of steps of a batch that are kept together, before each lane takes its values."""
 MIN_FRAME_BYTES: Final = 1 << 13
 FULL, ACTIONS = "full", "actions"
 """What is kept: everything; or seeds, actions, rewards and ends, from which a replay makes the rest."""
@@ -131,6 +133,9 @@ class TrajectoryRecorder:
             raise failed(recording.directory, error) from None
         recording.name_trajectories(self._file.path.name)
         self._begun = 0
+        # Latest steps of a batch: actions, observations and outcomes of all lanes; and how many there were before them.
+        self._rows: list[tuple[Sequence[Any], Sequence[Any], Sequence[tuple[Any, Any, Any]]]] = []
+        self._rows_before = 0
         self._current: list[_Episode | None] = [None] * (lanes or 1)
         # Batches copy the observations of all lanes at once.
         self._frames = _Frames() if lanes is None else None
@@ -152,7 +157,8 @@ class TrajectoryRecorder:
         self._cut(lane)
         if seed is not None:
             self._gaps[lane] = ""
-        episode = self._current[lane] = _Episode(self._begun, [seed, frozen(options), self._gaps[lane]], self._frames)
+        start = [seed, frozen(options), self._gaps[lane]]
+        episode = self._current[lane] = _Episode(self._begun, start, self._frames, self._rows_before + len(self._rows))
         self._begun += 1
         if self._keeps_all:
             episode.keep(observation, info)
@@ -210,8 +216,18 @@ class TrajectoryRecorder:
             restarts: lanes whose episode ended were reset in the same step.
         """
         infos = frozen(infos)
-        for lane, observation in enumerate(observations):
-            info = lane_info(infos, lane)
+        lanes: Iterable[int] = range(len(observations))
+        if not infos and _are_plain(outcomes):
+            # Most steps are no more than a row: a lane takes its values when its episode ends, or rows are many.
+            row = self._rows_before + len(self._rows)
+            self._rows.append((actions, observations, outcomes))
+            lanes = np.flatnonzero(ended | was_reset).tolist()
+            for lane in lanes:
+                self._take_rows(lane, row, row + 1)
+        elif self._rows:
+            self._take_all_rows()
+        for lane in lanes:
+            observation, info = observations[lane], lane_info(infos, lane)
             if was_reset[lane]:
                 self.began(lane, None, None, observation, info)
             elif restarts and ended[lane]:
@@ -220,6 +236,9 @@ class TrajectoryRecorder:
                 self.began(lane, None, None, observation, info)
             else:
                 self.stepped(lane, actions[lane], observation, outcomes[lane], info, ended=bool(ended[lane]))
+        rows = len(self._rows)
+        if rows >= MAX_ROWS or (rows and rows * byte_size(observations[0]) >= BLOCK_BYTES // 4):
+            self._take_all_rows()
 
     def failed(self) -> None:
         """Record that the environment raised an exception: its state is not the one that a replay reaches."""
@@ -250,7 +269,39 @@ class TrajectoryRecorder:
         """Stop without writing."""
         self._file.close()
 
+    def _take_all_rows(self) -> None:
+        end = self._rows_before + len(self._rows)
+        for lane in range(len(self._current)):
+            self._take_rows(lane, end, end)
+        self._rows_before = end
+        self._rows.clear()
+
+    def _take_rows(self, lane: int, end: int, following: int) -> None:
+        """Add a lane's values of the rows up to one to its episode, which goes on with the following one."""
+        episode = self._current[lane]
+        if episode is None:
+            return
+        rows = self._rows[episode.row - self._rows_before : end - self._rows_before]
+        episode.row = following
+        if not rows:
+            return
+        if self._keeps_all:
+            observations = [row[1][lane] for row in rows]
+            episode.observations += observations
+            episode.infos += [_NO_INFO] * len(rows)
+            episode.bytes += _size_of(observations)
+        actions, outcomes = [row[0][lane] for row in rows], [row[2][lane] for row in rows]
+        episode.actions += actions
+        episode.rewards += [reward for reward, _, _ in outcomes]
+        episode.terminated += [terminated for _, terminated, _ in outcomes]
+        episode.truncated += [truncated for _, _, truncated in outcomes]
+        episode.bytes += _size_of(actions)
+        if episode.bytes >= BLOCK_BYTES or len(episode.actions) > BLOCK_STEPS - MAX_ROWS:
+            self._write(lane, episode, 0)
+
     def _cut(self, lane: int, flags: int = 0) -> None:
+        end = self._rows_before + len(self._rows)
+        self._take_rows(lane, end, end)
         episode, self._current[lane] = self._current[lane], None
         if episode is not None:
             self._write(lane, episode, IS_LAST | flags)
@@ -307,13 +358,15 @@ class _Episode:
         number: its number.
         start: seed, options and gap.
         frames: copies its observations; None if they are frozen.
+        row: the first row of the batch that it has not taken.
     """
 
-    def __init__(self, number: int, start: list[Any], frames: _Frames | None) -> None:
+    def __init__(self, number: int, start: list[Any], frames: _Frames | None, row: int) -> None:
         self.number = number
         self.frames = frames
         self.start = start
         self.gap: str = start[2]
+        self.row = row
         self.flags = IS_FIRST
         self.bytes = 0
         self.observations: list[Any] = []
@@ -354,6 +407,19 @@ class _Episode:
         if flags & IS_LAST:
             columns["end"] = [self.gap]
         return columns
+
+
+def _size_of(values: list[Any]) -> int:
+    """Return about how many bytes values of one space take."""
+    first = values[0]
+    if isinstance(first, np.ndarray | np.generic):
+        return byte_size(first) * len(values)
+    return sum(map(byte_size, values))
+
+
+def _are_plain(outcomes: Sequence[tuple[Any, Any, Any]]) -> bool:
+    """Return whether each lane has one reward and one end, which nobody can write into."""
+    return all(isinstance(each, np.generic) and type(first) is type(second) is bool for each, first, second in outcomes)
 
 
 def _end(value: Any) -> Any:

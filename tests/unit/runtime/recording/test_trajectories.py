@@ -391,3 +391,40 @@ def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     """The error names the value and those that there are."""
     with pytest.raises(InvalidValueError, match=r"'most'.*'actions'"):
         make().monitor_start(str(tmp_path), trajectories="most")
+
+
+@pytest.mark.parametrize("block_steps", [1024, 40])
+def test_lanes_that_are_recorded_together_are_those_of_a_twin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_steps: int
+) -> None:
+    """Many steps without infos, in which episodes end at different times, also where blocks are full before an episode is over."""
+    monkeypatch.setattr(trajectories, "BLOCK_STEPS", block_steps)
+    kind = {"num_envs": 5, "vectorization_mode": "vector_entry_point"}
+    served, twin = open_served(CreateRequest("CartPole-v1", **kind)), gymnasium.make_vec("CartPole-v1", **kind)
+    served.call("monitor_start", {"directory": str(tmp_path), "trajectories": True})
+    served.call("batch_reset", {"seed": 7})
+    observations, _ = twin.reset(seed=7)
+    expected: list[list[list[Any]]] = [[[each]] for each in observations]
+    was_over = np.zeros(5, np.bool_)
+    for step in range(150):
+        # Lane 4 is balanced, so that its episode is long.
+        actions = [step % 2, step // 2 % 2, 1, step // 3 % 2, int(observations[4][2] + observations[4][3] > 0)]
+        served.call("batch_step", {"actions": actions})
+        observations, rewards, terminated, truncated, _ = twin.step(np.array(actions))
+        for lane, observation in enumerate(observations):
+            if was_over[lane]:
+                expected[lane].append([observation])
+            else:
+                expected[lane][-1].append(
+                    (np.int64(actions[lane]), float(rewards[lane]), bool(terminated[lane]), observation)
+                )
+        was_over = terminated | truncated
+    served.close()
+    found: list[list[list[Any]]] = [[] for _ in observations]
+    with open_trajectories(tmp_path) as recorded:
+        for episode in recorded:
+            states = list(episode.observations or ())
+            steps = zip(episode.actions, map(float, episode.rewards), episode.terminated, states[1:], strict=True)
+            found[episode.lane].append([states[0], *steps])
+    assert max(len(each) for each in found[4]) > 100
+    assert repr(found) == repr(expected)
