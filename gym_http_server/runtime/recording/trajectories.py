@@ -136,6 +136,8 @@ class TrajectoryRecorder:
         # Latest steps of a batch: actions, observations and outcomes of all lanes; and how many there were before them.
         self._rows: list[tuple[Sequence[Any], Sequence[Any], Sequence[tuple[Any, Any, Any]]]] = []
         self._rows_before = 0
+        # The first row that the current episode of a lane has not taken.
+        self._next_rows = [0] * (lanes or 1)
         self._current: list[_Episode | None] = [None] * (lanes or 1)
         # Batches copy the observations of all lanes at once.
         self._frames = _Frames() if lanes is None else None
@@ -157,8 +159,8 @@ class TrajectoryRecorder:
         self._cut(lane)
         if seed is not None:
             self._gaps[lane] = ""
-        start = [seed, frozen(options), self._gaps[lane]]
-        episode = self._current[lane] = _Episode(self._begun, start, self._frames, self._rows_before + len(self._rows))
+        episode = self._current[lane] = _Episode(self._begun, [seed, frozen(options), self._gaps[lane]], self._frames)
+        self._next_rows[lane] = self._rows_before + len(self._rows)
         self._begun += 1
         if self._keeps_all:
             episode.keep(observation, info)
@@ -281,8 +283,8 @@ class TrajectoryRecorder:
         episode = self._current[lane]
         if episode is None:
             return
-        rows = self._rows[episode.row - self._rows_before : end - self._rows_before]
-        episode.row = following
+        rows = self._rows[self._next_rows[lane] - self._rows_before : end - self._rows_before]
+        self._next_rows[lane] = following
         if not rows:
             return
         if self._keeps_all:
@@ -358,15 +360,13 @@ class _Episode:
         number: its number.
         start: seed, options and gap.
         frames: copies its observations; None if they are frozen.
-        row: the first row of the batch that it has not taken.
     """
 
-    def __init__(self, number: int, start: list[Any], frames: _Frames | None, row: int) -> None:
+    def __init__(self, number: int, start: list[Any], frames: _Frames | None) -> None:
         self.number = number
         self.frames = frames
         self.start = start
         self.gap: str = start[2]
-        self.row = row
         self.flags = IS_FIRST
         self.bytes = 0
         self.observations: list[Any] = []
