@@ -57,6 +57,7 @@ class ShardConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self.transport = transport  # type: ignore[assignment]  # of a stream
+        self.idle_since = self._pool.loop.time()
         self._pool.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -182,6 +183,6 @@ class ConnectionPool:
         """End the connections that have had no exchange for some time; before the shard does, which could cost a request."""
         before = self.loop.time() - seconds
         for connection in list(self.connections):
-            if connection.was_used and not connection.has_exchange and connection.idle_since < before:
+            if not connection.has_exchange and connection.idle_since < before:
                 connection.abort()
         self._idle = [connection for connection in self._idle if not connection.is_closed]
