@@ -20,7 +20,7 @@ from gym_http_server.engines.shards import Shard
 from gym_http_server.errors import NoShardError, StartError
 
 from ..support.ray_nodes import ENVIRONMENT, RayNodes
-from ..support.serving import eventually, living
+from ..support.serving import Server, eventually, living
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -178,3 +178,16 @@ async def test_a_local_ray_ends_with_its_driver() -> None:
     driver.kill()
     assert not await asyncio.to_thread(living, tree, 15.0)
     await shards.stop()
+
+
+async def test_a_local_ray_ends_with_a_router_that_is_killed() -> None:
+    """Five seconds later no process of it is left; the shards of a cluster that was joined would stay."""
+    server = await asyncio.to_thread(Server, "--engine", "ray", "--ray-address", "local", "--shard-cpus", "0.5")
+    try:
+        await asyncio.to_thread(server.create)
+        tree = psutil.Process(server.process.pid).children(recursive=True)
+        assert any("RayShard" in each.name() for each in tree)
+    finally:
+        server.kill()
+        server._finish()
+    assert not await asyncio.to_thread(living, tree, 5.0)

@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
 from typing import Any, Final
@@ -37,6 +38,8 @@ OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 WATCH_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 3.0
 """Time in which the directory answers; after it the cluster counts as unreachable."""
+ORPHAN_SECONDS: Final = 10.0
+"""Time for which this process may outlive the router, to end a local Ray."""
 JOIN_SECONDS: Final = 60.0
 """Maximum time for the directory to start."""
 
@@ -201,8 +204,17 @@ async def serve(out: Any) -> None:
         await Driver(plan, write).run(commands)
 
 
+def end_with(router: int) -> None:
+    """End this process some seconds after the router's, however Ray blocks it then."""
+    while os.getppid() == router:
+        time.sleep(1.0)
+    time.sleep(ORPHAN_SECONDS)
+    os._exit(1)
+
+
 def main() -> None:
     """Run the process. Whatever Ray prints goes to stderr."""
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     os.environ |= {name: os.environ.get(name, value) for name, value in QUIET.items()}

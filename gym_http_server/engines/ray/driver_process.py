@@ -27,8 +27,6 @@ SILENT_SECONDS: Final = 5.0
 """Time without a line of the driver after which the cluster counts as unreachable; it writes one each second."""
 HUNG_SECONDS: Final = 120.0
 """Time without a line after which the driver is killed; it joins or starts a cluster in that time."""
-LEAVE_SECONDS: Final = 15.0
-"""Maximum time for the driver to end, after the shards."""
 
 
 class DriverProcess:
@@ -103,7 +101,7 @@ class DriverProcess:
         """Have the process leave the cluster and wait for its end.
 
         Args:
-            seconds: time that shards may take to end.
+            seconds: time after which the process is killed.
             ends: whether shards end if no other router is left.
         """
         self.is_leaving, process = True, self._process
@@ -111,7 +109,7 @@ class DriverProcess:
             return
         self.send({"leave": ends})
         try:
-            async with asyncio.timeout(seconds + LEAVE_SECONDS):
+            async with asyncio.timeout(seconds):
                 await process.wait()
         except TimeoutError:
             logger.warning("the process that is connected to Ray does not end: it is killed")

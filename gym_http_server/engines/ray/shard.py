@@ -1,7 +1,8 @@
 """`RayShard`: the actor of a shard, whose process runs an ordinary server in a thread.
 
-Measured on two cores beside other work: from the request to the first reply 3 s (a Ray worker 1 s, the server 1 s, the fork server
-1 s), 140 MB for the actor with its server, and as everywhere 50 MB for the fork server.
+Measured with Ray 2.60 and Python 3.11 on Linux: a shard takes 2.5 s of processor time to start, of which its fork server takes 0.6,
+and 100 MB of memory for the actor with its server and 17 MB for the fork server (proportional sizes). The router's driver takes
+84 MB and 1.8 s, the directory 73 MB and 1.3 s. A worker of Ray that does nothing takes 74 MB and a second.
 """
 
 from __future__ import annotations

@@ -28,8 +28,13 @@ START_SECONDS: Final = 120.0
 """Maximum time for the driver to join or start a cluster."""
 SHARD_START_SECONDS: Final = 60.0
 """Maximum time for the server of a shard to start that has found a node; it imports what --import says."""
-RETRY_SECONDS: Final = 5.0
-"""Time between attempts to join a cluster again."""
+RETRY_SECONDS: Final = 2.5
+MAX_RETRY_SECONDS: Final = 40.0
+"""Time between attempts to join a cluster again, which doubles from one to the next."""
+LEAVE_SECONDS: Final = 3.0
+"""Maximum time for the driver to leave a cluster that does not answer."""
+STOP_SECONDS: Final = 15.0
+"""Time after --shutdown-timeout in which the driver has ended the shards, a local Ray and itself."""
 
 
 class RayShards(Shards):
@@ -100,7 +105,7 @@ class RayShards(Shards):
     async def stop(self) -> None:
         """Leave the cluster; the last router that starts shards ends them, and one that started a local Ray ends that."""
         # Nobody closes anything in a cluster that has ended.
-        seconds = 0 if self._problem else self._settings.shutdown_timeout
+        seconds = LEAVE_SECONDS if self._problem else self._settings.shutdown_timeout + STOP_SECONDS
         await self._driver.leave(seconds, ends=not self._settings.router_only)
         if self._running is not None:
             self._running.cancel()
@@ -109,14 +114,20 @@ class RayShards(Shards):
 
     async def _run(self) -> None:
         """Keep a driver running: one that ends before the router does is started anew."""
+        seconds = RETRY_SECONDS
         while not self._driver.is_leaving:
+            began = time.monotonic()
             problem = await self._driver.run()
             if self._driver.is_leaving:
                 break
             self._take({"problem": self._problem or problem})
             if self._settings.ray_address == "local":
                 self._lose_all(problem)
-            await asyncio.sleep(RETRY_SECONDS)
+            # Ray takes a second of processor time to find out that nothing is there.
+            seconds = (
+                RETRY_SECONDS if time.monotonic() - began > MAX_RETRY_SECONDS else min(2 * seconds, MAX_RETRY_SECONDS)
+            )
+            await asyncio.sleep(seconds)
 
     def _take(self, message: dict[str, Any]) -> None:
         """Take note of what the driver wrote."""
