@@ -26,7 +26,6 @@ ENVIRONMENT = {
     "RAY_AUTH_TOKEN": "tests-of-gym-http-server-tests-of-gym",
     "RAY_USAGE_STATS_ENABLED": "0",
     # On a busy machine everything takes longer than Ray expects.
-    "RAY_raylet_start_wait_time_s": "120",
     "RAY_worker_register_timeout_seconds": "180",
 }
 

@@ -19,6 +19,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -109,10 +110,13 @@ class Driver:
                 watching.cancel()
                 with contextlib.suppress(Exception):
                     await result(self._directory.leave.remote(self._router, bool(command["leave"])))
-                break
+                return
             task = asyncio.ensure_future(self._execute(command))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        if not self._head:
+            # The router was killed. A local Ray is of this group of processes but for its workers, which end with it.
+            os.killpg(0, signal.SIGKILL)
 
     async def _execute(self, command: dict[str, Any]) -> None:
         with contextlib.suppress(Exception):
