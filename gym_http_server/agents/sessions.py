@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ..errors import GymHttpServerError, TooManyInstancesError, UnknownInstanceError
+from ..errors import TooManyInstancesError, UnknownInstanceError
 from ..instances.idle import check_interval
 
 if TYPE_CHECKING:
@@ -217,10 +216,8 @@ class AgentSessions:
         for session in self.all():
             session.instance_ids.clear()
             await session.end("the server stops")
-        for ending in list(self._endings):
-            ending.cancel()
-        with contextlib.suppress(asyncio.CancelledError, GymHttpServerError):
-            await asyncio.gather(*self._endings, return_exceptions=True)
+        # Not cancelled: an environment whose close is cut short is neither open nor closed.
+        await asyncio.gather(*self._endings, return_exceptions=True)
 
     def _forget(self, session: AgentSession) -> None:
         self._live.pop(session.session_id, None)
