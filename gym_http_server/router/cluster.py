@@ -18,16 +18,21 @@ from ..errors import (
 from ..support.instance_keys import instance_key
 from .connections import ConnectionPool
 from .exchanges import WholeReply, ask
-from .health import watch
 from .shards import PREFIX_CHARS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..config import Settings
     from .shards import Shard, Shards
 
 logger = logging.getLogger(__name__)
+
+PING_SECONDS: Final = 1.0
+"""Time between two requests, and time limit of each."""
+
+MAX_MISSED_PINGS: Final = 3
+"""Requests without an answer after which a shard is taken for lost: 5 s at most after its last sign."""
 
 REFRESH_SECONDS: Final = 1.0
 """Time after which shards that come or go are noticed without a request for one of them."""
@@ -235,3 +240,37 @@ class Cluster:
             logger.warning("shard %s at %s does not answer: %s", pool.shard.prefix, pool.shard.url, reason)
             pool.fail(reason)
         self.report(pool)
+
+
+async def watch(
+    pool: ConnectionPool,
+    key: bytes,
+    on_answer: Callable[[ConnectionPool, WholeReply, float], None],
+    on_loss: Callable[[ConnectionPool, str], None],
+) -> None:
+    """Ask a shard for its health each second, until this is cancelled.
+
+    A killed process is noticed by its connections. A machine that is lost, or a process that hangs, closes none: it is noticed
+    because it does not answer. However busy a shard is, it answers this request.
+
+    Args:
+        pool: the connections to the shard.
+        key: the key that it accepts.
+        on_answer: called with each answer, and when it was asked for, by the loop's clock.
+        on_loss: called with the reason each time that it is found not to answer.
+    """
+    loop, missed = asyncio.get_running_loop(), 0
+    while True:
+        began = loop.time()
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                reply = await ask(pool, "GET", b"/v1/health", key=key)
+            missed = 0
+            on_answer(pool, reply, began)
+        except TimeoutError:
+            missed += 1
+            if missed == MAX_MISSED_PINGS:
+                on_loss(pool, f"it has not answered for {MAX_MISSED_PINGS * PING_SECONDS:g} s")
+        except ShardUnreachableError as error:
+            on_loss(pool, error.facts["reason"])
+        await asyncio.sleep(max(0.0, began + PING_SECONDS - loop.time()))

@@ -1,20 +1,45 @@
-"""Exchanges with shards whose replies are parsed: all but those of the fast path."""
+"""Requests as shards are sent them, and replies that are parsed: all but those of the fast path."""
 
 from __future__ import annotations
 
 import asyncio
 import collections
+import json
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import httptools
 
+from ..api.call import LOOKUP_NAME
 from ..errors import ShardUnreachableError
-from .heads import head_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .connections import ConnectionPool, ShardConnection
+
+_HOP_BY_HOP: Final = frozenset(
+    (
+        *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection"),
+        *(b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings"),
+    )
+)
+"""Headers of one connection (RFC 9110, 7.6.1)."""
+
+_ROUTERS_OWN: Final = frozenset(
+    (
+        *(b"host", b"authorization", b"cookie", b"content-length", b"expect", b"accept-encoding"),
+        *(b"origin", b"forwarded", b"via", LOOKUP_NAME),
+        *(b"access-control-request-method", b"access-control-request-headers"),
+        *(b"access-control-request-private-network",),
+    )
+)
+"""Headers that the router has acted on: access, framing, compression."""
+
+_OF_SERVER: Final = frozenset((b"date", b"server"))
+"""Headers of a reply that the router's own protocol adds."""
+
+INSTANCE_PATH: Final = re.compile(r"/v1/envs/([0-9a-f]{8})/.*")
 
 MAX_QUEUED_BYTES: Final = 1 << 18
 """Bytes of a reply above which no more are received, until its client has taken some."""
@@ -29,6 +54,16 @@ class WholeReply(NamedTuple):
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
+
+    @property
+    def problem(self) -> str:
+        """The last part of the type of its problem, such as `no-recording`; empty for another reply."""
+        if self.status < 400:
+            return ""
+        try:
+            return str(json.loads(self.body)["type"]).rpartition(":")[2]
+        except (ValueError, KeyError, TypeError):
+            return ""
 
 
 class ParsedReply:
@@ -198,3 +233,39 @@ async def ask(
             else:
                 connection.abort()
         return WholeReply(reply.status, reply.headers, b"".join(parts))
+
+
+def request_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a client's request that its shard is sent; an Idempotency-Key is the last."""
+    passed = [(name, value) for name, value in headers if _passes(name)]
+    return sorted(passed, key=lambda header: header[0] == b"idempotency-key")
+
+
+def reply_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a shard's reply that its client is sent."""
+    return [(name, value) for name, value in headers if name not in _HOP_BY_HOP and name not in _OF_SERVER]
+
+
+def head_bytes(
+    method: bytes, target: bytes, authority: bytes, key: bytes, headers: Iterable[tuple[bytes, bytes]]
+) -> bytes:
+    """Return a request head without its last line.
+
+    Args:
+        method: its method.
+        target: path and query.
+        authority: host and port of the shard.
+        key: the key that the shard accepts; empty for none.
+        headers: further headers.
+    """
+    lines = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, authority)]
+    if key:
+        lines.append(b"authorization: Bearer %b\r\n" % key)
+    lines += [b"%b: %b\r\n" % header for header in headers]
+    return b"".join(lines)
+
+
+def _passes(name: bytes) -> bool:
+    return not (
+        name in _HOP_BY_HOP or name in _ROUTERS_OWN or name.startswith((b"x-forwarded-", b"sec-fetch-", b"proxy-"))
+    )

@@ -17,7 +17,7 @@ from ..contract import load_contract
 from ..errors import GymHttpServerError
 from ..http1.arrival import MAX_HEAD_BYTES
 from ..http1.known_heads import END_OF_HEAD, KEY_LINE, MAX_KNOWN_HEADS, end_of_known
-from .heads import INSTANCE_PATH, head_bytes, request_headers
+from .exchanges import INSTANCE_PATH, head_bytes, request_headers
 from .protocol import KnownHead, RouterProtocol
 
 if TYPE_CHECKING:

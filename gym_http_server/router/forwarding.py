@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ..api.asgi import link_of
 from ..api.normalizer import ClientDisconnected, read_body
 from ..errors import ShardUnreachableError
-from .exchanges import REPEATABLE, ParsedReply
-from .heads import head_bytes, reply_headers, request_headers
+from .exchanges import REPEATABLE, ParsedReply, head_bytes, reply_headers, request_headers
 
 if TYPE_CHECKING:
     from ..api.asgi import Message, Receive, Scope, Send

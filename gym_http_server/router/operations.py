@@ -17,9 +17,8 @@ from ..errors import GymHttpServerError, InstanceLostError, NoShardError, ShardU
 from ..runtime.messages import JSON
 from ..runtime.values.encoding import json_bytes
 from ..support.instance_keys import instance_key
-from .exchanges import WholeReply, ask
+from .exchanges import WholeReply, ask, reply_headers, request_headers
 from .forwarding import forward
-from .heads import reply_headers, request_headers
 from .metrics import merged_metrics
 from .shards import PREFIX_CHARS
 
@@ -303,7 +302,7 @@ class ClusterOperations:
         latest: WholeReply | None = None
         for pool in self._cluster.pools() or [await self._cluster.any_pool()]:
             reply = await ask(pool, "POST", b"/v1/upload/", key=self._cluster.key, headers=headers, body=body)
-            if not _has_no_recording(reply):
+            if reply.problem not in ("no-recording", "forbidden-directory"):
                 await _send(reply, send)
                 return
             latest = reply
@@ -387,14 +386,6 @@ def _instance_ids(body: bytes) -> list[str] | None:
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARS
-
-
-def _has_no_recording(reply: WholeReply) -> bool:
-    with contextlib.suppress(ValueError, AttributeError):
-        return reply.status in (400, 403) and json.loads(reply.body).get("type", "").endswith(
-            (":no-recording", ":forbidden-directory")
-        )
-    return False
 
 
 async def _send(reply: WholeReply, send: Send) -> None:

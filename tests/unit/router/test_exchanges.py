@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gym_http_server.router.heads import head_bytes, reply_headers, request_headers
+from gym_http_server.router.exchanges import head_bytes, reply_headers, request_headers
 
 
 def test_headers_of_one_connection_and_of_access_do_not_pass() -> None:
