@@ -21,6 +21,10 @@ WEBSOCKET: Final = re.compile(r"/openenv/.+/ws/?")
 """Matches paths at which there is nothing but a WebSocket."""
 
 
+def _is_websocket(scope: Scope) -> bool:
+    return link_of(scope).upgrade is not None or WEBSOCKET.fullmatch(scope["path"]) is not None
+
+
 class PageApp(Protocol):
     """An ASGI app of pages, which can also show a problem as one."""
 
@@ -56,7 +60,7 @@ class Routes:
         """Serve one request."""
         path = scope["path"]
         # Not in connexion's router, where the pages would answer unknown operations with HTML.
-        if self._websockets is not None and (link_of(scope).upgrade is not None or WEBSOCKET.fullmatch(path)):
+        if self._websockets is not None and path.startswith("/openenv/") and _is_websocket(scope):
             app = self._websockets
         elif self._mcp is not None and is_mcp(path):
             app = self._mcp
