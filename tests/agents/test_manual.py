@@ -1,4 +1,4 @@
-"""The program of the manual's page about agents, beside a real server and with a scripted model."""
+"""The programs of the manual's pages about agents, beside a real server: with a scripted model, and as TRL calls them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import lend
+from tests.conftest import lend, start
 from tests.manual.commands import Fence, fences
 from tests.support.mcp_session import FROZEN_LAKE
 from tests.support.serving import ROOT, Server
@@ -21,9 +22,10 @@ from tests.support.serving import ROOT, Server
 PAGE = ROOT / "gym_http_server/console/manual/agents.md"
 
 
-def programs(test: str) -> list[Fence]:
-    """Return the programs that a test is said to run."""
-    return [fence for fence in fences(PAGE) if any(test in each for each in fence.run_by)]
+def program(page: Path, test: str) -> Fence:
+    """Return the program that a test is said to run."""
+    [found] = [fence for fence in fences(page) if any(test in each for each in fence.run_by)]
+    return found
 
 
 def run(python: str, code: str, *arguments: str, **variables: str) -> str:
@@ -80,7 +82,7 @@ class ScriptedModel(BaseHTTPRequestHandler):
 
 def test_a_scripted_model_plays_in_the_loop_of_the_manual(shared: Server) -> None:
     """It makes the environment, plays to the goal, reads the words of the results, and has the last word."""
-    [fence] = programs("test_a_scripted_model_plays_in_the_loop_of_the_manual")
+    fence = program(PAGE, "test_a_scripted_model_plays_in_the_loop_of_the_manual")
     conversations: list[list[dict[str, Any]]] = []
     handler = type("Handler", (ScriptedModel,), {"conversations": conversations})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as api:
@@ -96,3 +98,29 @@ def test_a_scripted_model_plays_in_the_loop_of_the_manual(shared: Server) -> Non
     told = [message["content"] for message in conversations[-1] if message["role"] == "tool"]
     assert len(told) == len(ScriptedModel.calls)
     assert "reward 1" in told[2]
+
+
+OPENENV = os.environ.get("OPENENV", "")
+GENERATION = """
+import json
+lake, said = Lake(), []
+for way in (["right", "down"], ["down", "down", "right", "down", "right", "right"]):
+    lake.reset()
+    said.append([[lake.move(f"move {each}") for each in way][-1], reward([lake])])
+print(json.dumps(said))
+lake.client.close()
+"""
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not OPENENV, reason="OPENENV names no Python with openenv, which .ci/run makes")
+def test_what_trl_calls_crosses_the_lake() -> None:
+    """The model's tool tells of the hole and of the goal, and each episode has a reward of its own."""
+    fence = program(PAGE.with_name("openenv.md"), "test_what_trl_calls_crosses_the_lake")
+    lake = 'FrozenLake-v1={"env_id": "FrozenLake-v1", "kwargs": {"is_slippery": false}}'
+    with start("handover", "--openenv", lake) as server:
+        said = run(OPENENV, fence.code.replace("http://127.0.0.1:5000", server.url) + GENERATION)
+    assert json.loads(said) == [
+        ["You are at field 5. The episode is over.", [0.0]],
+        ["You are at field 15. The episode is over.", [1.0]],
+    ]
