@@ -108,7 +108,6 @@ for way in (["right", "down"], ["down", "down", "right", "down", "right", "right
     lake.reset()
     said.append([[lake.move(f"move {each}") for each in way][-1], reward([lake])])
 print(json.dumps(said))
-lake.client.close()
 """
 
 
