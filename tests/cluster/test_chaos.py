@@ -78,6 +78,7 @@ def test_whatever_is_killed_replies_are_right_or_proper_problems_and_nothing_han
     with contextlib.ExitStack() as stack:
         nodes = stack.enter_context(RayNodes(NODES))
         first = router(nodes)
+        stack.callback(first.process.kill)  # if it fails before that
         fill(first.url)
         with Crowd(first.url, CLIENTS) as crowd, Client(first.url) as client:
             crowd.plays_on()
