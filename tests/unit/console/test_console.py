@@ -29,6 +29,9 @@ class View:
     found: dict[str, str] = field(default_factory=lambda: {"gymnasium": "1.2.3", "gym": "0.26.2"})
     rows: list[InstanceRow] = field(default_factory=list)
 
+    def cluster(self):
+        return None
+
     def libraries(self):
         return self.found
 

@@ -23,7 +23,7 @@ PAGES = ["/manual", *(f"/manual/{name}" for name in book().pages)]
 TOPICS = {
     *("operations", "settings", "any-language", "python", "faster", "recording-and-results", "planning", "wrappers"),
     *("environments", "interpreters", "left-running", "security", "figures", "old-clients", "compatibility"),
-    *("conformity", "datasets", "watching"),
+    *("conformity", "datasets", "watching", "agents", "openenv", "cluster"),
 }
 
 
