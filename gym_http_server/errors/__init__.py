@@ -416,3 +416,8 @@ class ResultsRootError(StartError):
 
 class TargetUnavailableError(StartError):
     """The target named by --upload-to cannot be used."""
+
+
+# Errors are told, and pickled, by the name under which they are public.
+for _error in every_error():
+    _error.__module__ = __name__

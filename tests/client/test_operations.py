@@ -177,9 +177,9 @@ def test_each_method_sends_the_request_of_its_operation(loopback, client, call, 
 
 
 def test_every_operation_of_the_contract_has_its_method():
-    """Each operationId of the contract is, in snake case, a method of the client."""
+    """Each operationId of the contract is, in snake case, a method of the client; those of OpenEnv have their own client."""
     operations = [each for item in DOCUMENT["paths"].values() for each in item.values() if isinstance(each, dict)]
-    for operation_id in (each["operationId"] for each in operations):
+    for operation_id in (each["operationId"] for each in operations if each["tags"] != ["openenv"]):
         assert callable(getattr(Client, re.sub("([A-Z])", r"_\1", operation_id).lower()))
 
 

@@ -246,13 +246,15 @@ def test_the_latest_shared_hold_is_announced_and_the_oldest_of_too_many_ends(mon
 
 
 def test_an_environment_tells_how_it_is_played(server: Server) -> None:
-    """MountainCar has keys and Pong has meanings, too; CartPole has neither, and a batch is for no person."""
+    """MountainCar has keys and Pong has meanings, too; CartPole has its docstring, and a batch is for no person."""
     car, pong, pole = (server.create(env_id) for env_id in ("MountainCar-v0", "ALE/Pong-v5", "CartPole-v1"))
     assert {"keys": ["ArrowLeft"], "action": 0} in server.get(f"{car}/controls/").json["keys"]
     told = server.get(f"{pong}/controls/").json
     assert {"keys": ["d", " "], "action": 4} in told["keys"]
     assert told["meanings"][4] == "RIGHTFIRE"
-    assert server.get(f"{pole}/controls/").json == {"keys": [], "meanings": []}
+    told = server.get(f"{pole}/controls/").json
+    assert "cart-pole problem" in told.pop("documentation")
+    assert told == {"keys": [], "meanings": []}
     batch = server.create("CartPole-v1", num_envs=2)
     assert server.get(f"{batch}/controls/").status == 409
     for env in (car, pong, pole, batch):
