@@ -41,10 +41,22 @@ def tree_of(pid: int) -> list[int]:
 def is_ending(pid: int) -> bool:
     """Return whether a process ends, and its children still have it as their parent."""
     with contextlib.suppress(OSError):
-        # proc_pid_stat(5): its name may contain spaces and parentheses; the ninth field has the flags.
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return bool(int(fields[6]) & PF_EXITING)
+        return bool(int(_fields(pid)[9]) & PF_EXITING)
     return False
+
+
+def is_starting_a_program(pid: int) -> bool:
+    """Return whether a process is within `execve`, when it has the variables of neither program."""
+    with contextlib.suppress(OSError):
+        # Opened first: without permission the fields are 0, too.
+        return not Path(f"/proc/{pid}/environ").read_bytes() and int(_fields(pid)[51]) == 0
+    return False
+
+
+def _fields(pid: int) -> dict[int, bytes]:
+    """Return the fields of a process by their number in proc_pid_stat(5), from the third."""
+    # The second, its name, may contain spaces and parentheses.
+    return dict(enumerate(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split(), start=3))
 
 
 @dataclass(frozen=True, slots=True)

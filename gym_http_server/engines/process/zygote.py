@@ -39,7 +39,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ...support.foreign_threads import lasting_threads, other_threads
 from .memory_watch import MemoryWatch
-from .process_tree import INSTANCE_VARIABLE, Traces, children_of, is_ending, kill_tree, owner_of, tree_of
+from .process_tree import (
+    INSTANCE_VARIABLE,
+    Traces,
+    children_of,
+    is_ending,
+    is_starting_a_program,
+    kill_tree,
+    owner_of,
+    tree_of,
+)
 
 if TYPE_CHECKING:
     from ...runtime.guests.hosts import GuestHosts
@@ -258,7 +267,8 @@ class Zygote:
     def _end_orphans(self) -> None:
         """Kill what the ended environments started: their children are orphans now, and so children of this process.
 
-        Whoever is ending has no traces any more, and its own children come here later: they are looked for at its end.
+        Whoever is ending has no traces any more, and its own children come here later; whoever starts a program has none yet.
+        Both are looked at again.
         """
         hosts = self._hosts.pids if "_hosts" in vars(self) else ()
         is_complete = True
@@ -269,7 +279,7 @@ class Zygote:
             if owner_of(orphan, self._ended) is not None:
                 kill_tree(orphan)
                 is_complete = False
-            elif is_ending(orphan):
+            elif is_ending(orphan) or is_starting_a_program(orphan):
                 is_complete = False
         if is_complete:
             self._ended.clear()
