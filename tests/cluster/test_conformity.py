@@ -64,7 +64,7 @@ def with_uploads():
 def test_the_kit_passes(cluster, tmp_path):
     """Seeded trajectories are those of Gymnasium; the whole kit takes minutes, and passes, too."""
     command = [sys.executable, "-m", "gym_http_server", "check", cluster.router.url, "--examples", "1"]
-    command += ["--only", "schema", "--only", "trajectories"]
+    command += ["--only", "trajectories"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
     assert cluster.router.get("/v1/envs/").json["envs"] == {}
