@@ -123,7 +123,7 @@ def test_a_hold_is_renewed_changed_and_ended_by_force(server: Server) -> None:
 def test_a_hold_ends_by_itself(server: Server) -> None:
     """Without a renewal the agent goes on after the seconds of the hold, as often as it asks in the meantime."""
     env = server.create()
-    assert hold(server, env, seconds=1).status == 200
+    assert hold(server, env, seconds=3).status == 200
     refusals = 0
     while server.post(f"{env}/reset/", {}).status == 409:
         refusals += 1
