@@ -41,16 +41,17 @@ def test_an_agent_is_watched(site: Site, env_id: str) -> None:
     for _ in range(4):
         pictures.add(browser.until(lambda: {browser.run(PICTURE)} - {None, *pictures}, "no new frame").pop())
         steps.add(browser.until(lambda: {browser.find("#steps").text} - {NOTHING, *steps}, "no new number").pop())
-    assert browser.all("#action meter")
+    browser.find("#action meter")
     if env_id == "CartPole-v1":
         browser.find("#curve svg")
-        assert len(browser.all("#observation meter")) == 2
+        browser.until(lambda: len(browser.all("#observation meter")) == 2, "no bars of the bounded numbers")
         browser.until(lambda: "stepEnv" in browser.find("#traffic").text, "no requests")
     else:
         browser.until(
             lambda: re.search("FIRE|NOOP|RIGHT|LEFT", browser.find("#action").text), "no meaning of the action"
         )
-        assert "array of 210 \N{MULTIPLICATION SIGN} 160" in browser.find("#observation").text
+        shape = "array of 210 \N{MULTIPLICATION SIGN} 160"
+        browser.until(lambda: shape in browser.find("#observation").text, "no shape of the observation")
     agent.check()
     browser.open(f"{site.url}/")
     agent.stop()
@@ -62,7 +63,7 @@ def test_a_hidden_page_asks_for_nothing(site: Site) -> None:
         env = client.create_env("FrozenLake-v1", render_mode="ansi")["instance_id"]
         browser = site.open(f"/instances/{env}")
         client.reset_env(env)
-        assert browser.find("#frames pre .sgr41").text == "S"
+        browser.until(lambda: browser.find("#frames pre .sgr41").text == "S", "no text")
         browser.find("#about dd")  # what the page asks for at its beginning is asked for
         browser.run(HIDE, True)
         counts: list[int] = []

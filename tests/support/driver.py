@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
@@ -82,7 +83,9 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def until(self, condition: Callable[[], Any], message: str) -> Any:
-        return WebDriverWait(self.driver, SECONDS, poll_frequency=0.05).until(lambda _: condition(), message)
+        """Wait until a condition holds; an element that the page replaces meanwhile is looked for again."""
+        wait = WebDriverWait(self.driver, SECONDS, 0.05, [StaleElementReferenceException])
+        return wait.until(lambda _: condition(), message)
 
     def submit(self, selector: str) -> None:
         """Click a button that leads to another page, and wait for that."""

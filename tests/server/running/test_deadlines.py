@@ -228,7 +228,7 @@ async def test_a_path_on_a_file_system_that_hangs_is_given_up_by_name(
     instances.add("0", FakeWorker())
     replays = Replays.of(settings, results, engine, interpreters)
     parts = (results, Registry(settings), interpreters, Execution(settings, instances))
-    handlers = handler_table(settings, instances, lambda: None, *parts, replays=replays)
+    handlers = handler_table(settings, instances, lambda: None, *parts, replays=replays, openenv=lambda: None)
     monkeypatch.setattr(os.path, "lexists", hanging(os.path.lexists))
     monkeypatch.setattr(Path, "resolve", hanging(Path.resolve))
     monkeypatch.setattr(os, "lstat", hanging(os.lstat))
