@@ -137,7 +137,7 @@ async def _serve(
         application = Application(settings, shut_down=shut_down, fork_server=fork_server)
         protocol = HttpProtocol
 
-    paths = application.websocket_paths if isinstance(application, Application) else None
+    paths = application.websocket_paths
     server = HttpServer(Configuration(application, settings, protocol, application.on_refused, websockets=paths))
     on_server(server)
     # Not in the lifespan, whose failure uvicorn would log as a traceback.

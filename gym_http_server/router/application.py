@@ -25,6 +25,7 @@ from .operations import ClusterOperations
 from .pages import ClusterPages, ClusterView
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
     from ..api.asgi import App, Receive, Scope, Send
@@ -49,6 +50,9 @@ class RouterApplication:
 
     caveat = ""
     """What operators should know, for the log."""
+
+    websocket_paths: re.Pattern[bytes] | None = None
+    """As those of `Application`; a router serves no WebSockets."""
 
     def __init__(
         self,
