@@ -61,8 +61,8 @@ def with_uploads():
     return True
 
 
-def test_the_kit_passes(cluster, tmp_path):
-    """Seeded trajectories are those of Gymnasium; the whole kit takes minutes, and passes, too."""
+def test_the_trajectories_of_the_kit_pass(cluster, tmp_path):
+    """The kit's group of seeded trajectories passes through a router: they are those of Gymnasium."""
     command = [sys.executable, "-m", "gym_http_server", "check", cluster.router.url, "--examples", "1"]
     command += ["--only", "trajectories"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=tmp_path, check=False)
