@@ -16,7 +16,7 @@ from .api.connexion_app import MiddlewarePosition, make_connexion_app
 from .api.content.compression import Compression, compressed
 from .api.guard.gate import Gate
 from .api.guard.guesses import Guesses
-from .api.guard.proxy import RouterPrefix, TrustedProxies
+from .api.guard.proxy import RouterUrl, TrustedProxies
 from .api.guard.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
 from .api.handlers import Execution, handler_table, plan_table
 from .api.hot_operations import HotOperations
@@ -162,7 +162,7 @@ class Application:
         websockets = self._serve_websocket if settings.serves_openenv else None
         routes = Routes(api, mcp, pages, contract, lambda app: compressed(app, settings.compression), websockets)
         guard = Guard(access, sessions, settings.api_key if settings.shard else "")
-        served = RouterPrefix(routes) if settings.shard else routes
+        served = RouterUrl(routes) if settings.shard else routes
         self._app: App = Gate(served, guard, routes.refuse, self._count_refused, Guesses())
         if any(each.startswith("/=") for each in settings.openenv):
             from .agents.openenv.root import AtRoot  # few servers have it

@@ -249,9 +249,17 @@ def test_pages_are_of_all_shards(cluster: TestCluster, router: Server) -> None:
         assert path.split("/")[3] in home
         assert "agent" in router.get(f"/instances/{path.split('/')[3]}", headers=html, check=False).body.decode()
     assert paths[0].split("/")[3] in router.get("/watch", headers=html, check=False).body.decode()
-    for page in ("/environments", "/instances/new", "/scoreboard", "/ui/", "/manual", "/contract"):
+    for page in ("/environments", "/instances/new", "/scoreboard", "/recordings", "/ui/", "/manual", "/contract"):
         assert router.get(page, headers=html, check=False).status in (200, 503), page
     assert router.get("/instances/fff00000", headers=html, check=False).status == 404
+
+
+def test_pages_of_a_shard_name_the_address_that_the_client_used(router: Server) -> None:
+    """As the commands of an empty scoreboard do; what else a client claims is not believed."""
+    headers = {"Accept": "text/html", "Host": "localhost:1234", "Router-URL": "http://elsewhere"}
+    page = router.get("/scoreboard", headers=headers, check=False).body.decode()
+    assert "curl http://localhost:1234/v1/upload/" in page
+    assert "elsewhere" not in page
 
 
 def until(is_so: Any, seconds: float = 30.0) -> None:

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 ROOT_PATH: Final = "gym_http_server.root_path"
 """Key in the scope: the path under which a proxy serves this server, without a final slash."""
 
-ROUTER_PREFIX: Final = b"router-prefix"
-"""The header in which a router tells a shard its own root path."""
+ROUTER_URL: Final = b"router-url"
+"""The header in which a router tells a shard the base URL that its client used."""
 
 _SINGLE: Final = (b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix", b"host")
 """Headers that may appear once. They are read before the guard; `X-Forwarded-Host` replaces `Host`."""
 _PREFIX: Final = re.compile(r"(/(?!\.\.?(/|$))[\w.~-]+)*/?", re.ASCII)
+_URL: Final = re.compile(rb"(https?)://([\w.:\[\]-]+)((?:/[\w.~-]+)*)")
 
 
 def root_path(scope: Scope) -> str:
@@ -82,8 +83,8 @@ class TrustedProxies:
         await self._believing(scope, receive, send)  # type: ignore[arg-type]  # as above
 
 
-class RouterPrefix:
-    """ASGI middleware of a shard: takes the root path from its router, whose key a request has shown before.
+class RouterUrl:
+    """ASGI middleware of a shard: takes scheme, host and root path from its router, whose key a request has shown before.
 
     Args:
         app: the wrapped app.
@@ -94,10 +95,19 @@ class RouterPrefix:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        prefix = next((value for name, value in scope["headers"] if name == ROUTER_PREFIX), b"").decode("latin-1")
-        if prefix and _PREFIX.fullmatch(prefix):
-            scope = {**scope, ROOT_PATH: prefix.rstrip("/")}
+        url = next((value for name, value in scope["headers"] if name == ROUTER_URL), b"")
+        if match := _URL.fullmatch(url):
+            scheme, host, prefix = match.groups()
+            headers = [header for header in scope["headers"] if header[0] not in (b"host", ROUTER_URL)]
+            headers.append((b"host", host))
+            scope = {**scope, "scheme": scheme.decode(), "headers": headers, ROOT_PATH: prefix.decode()}
         await self._app(scope, receive, send)
+
+
+def base_url(scope: Scope) -> bytes:
+    """Return the URL of this server that the client used, without a final slash."""
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    return b"%b://%b%b" % (scope["scheme"].encode(), host, root_path(scope).encode())
 
 
 def _nearest(scope: Scope, header: bytes) -> str | None:

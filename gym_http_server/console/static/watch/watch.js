@@ -101,6 +101,10 @@ function showStep(live) {
   at("reward").textContent = lane.rewards ? JSON.stringify(lane.rewards) : short(lane.reward);
   at("return").textContent = short(lane.return);
   at("length").textContent = lane.observation === null ? "not begun" : `${short(lane.length)}${lane.terminated ? ", terminated" : lane.truncated ? ", truncated" : ""}`;
+  if (renders && lanes <= MAX_LANES) {
+    at("without-frame").hidden = lane.observation !== null;
+    at("without-frame").textContent = "There is no frame before the first reset.";
+  }
   at("episodes").textContent = short(live.episodes);
   at("steps").textContent = short(live.steps);
   at("speed").textContent = short(Math.round(speed(live.steps)));
