@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from .agents.mcp.face import McpFace
 from .agents.operations import InProcessOperations
-from .api.asgi import link_of
 from .api.connexion_app import MiddlewarePosition, make_connexion_app
 from .api.content.compression import Compression, compressed
 from .api.guard.gate import Gate
@@ -24,7 +23,7 @@ from .api.hot_path import HotPath
 from .api.normalizer import Normalizer
 from .api.pages import Pages
 from .api.refusals import REFUSALS
-from .api.request import CURRENT, RequestContext
+from .api.request import serve_request
 from .api.routes import Routes
 from .api.telemetry.access_log import AccessLog, log_refused
 from .config import Settings
@@ -255,21 +254,7 @@ class Application:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        if scope["type"] != "http":
-            raise ValueError(f"{scope['type']} is not served: only HTTP is")
-        request = RequestContext()
-        request.scope = scope
-        CURRENT.set(request)
-        try:
-            await self._app(scope, receive, send)
-        except asyncio.CancelledError:
-            # uvicorn cancels at the end of a shutdown; it would log this and answer without a reason.
-            abandon = link_of(scope).abandon
-            if abandon is None:
-                raise
-            abandon()
-        finally:
-            request.scope = None
+        await serve_request(self._app, scope, receive, send)
 
     def on_refused(self, status: int, sent: int, scope: Scope | None) -> None:
         """Note a request that the protocol answered; see `http1.configuration.Refuse`."""

@@ -1,14 +1,17 @@
-"""The current request: its id and instance, for log records."""
+"""The current request: serves it; its id and instance, for log records."""
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import re
 import secrets
 from typing import TYPE_CHECKING, Final
 
+from .asgi import link_of
+
 if TYPE_CHECKING:
-    from .asgi import Message, Scope, Send
+    from .asgi import App, Message, Receive, Scope, Send
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 """The header with the request's id, set by a client or proxy and returned in the reply."""
@@ -47,6 +50,29 @@ class RequestContext:
 
 CURRENT: Final[contextvars.ContextVar[RequestContext | None]] = contextvars.ContextVar("request", default=None)
 """The request that is served in this context."""
+
+
+async def serve_request(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve a request with `app`, as the current one.
+
+    Raises:
+        ValueError: it is none of HTTP.
+    """
+    if scope["type"] != "http":
+        raise ValueError(f"{scope['type']} is not served: only HTTP is")
+    request = RequestContext()
+    request.scope = scope
+    CURRENT.set(request)
+    try:
+        await app(scope, receive, send)
+    except asyncio.CancelledError:
+        # uvicorn cancels at the end of a shutdown; it would log this and answer without a reason.
+        abandon = link_of(scope).abandon
+        if abandon is None:
+            raise
+        abandon()
+    finally:
+        request.scope = None
 
 
 def current_id() -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from ..api.asgi import link_of
 from ..api.content.compression import compressed
 from ..api.guard.gate import Gate
 from ..api.guard.guesses import Guesses
@@ -14,7 +12,7 @@ from ..api.guard.proxy import TrustedProxies
 from ..api.guard.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Guard, Sessions
 from ..api.pages import Pages
 from ..api.refusals import REFUSALS
-from ..api.request import CURRENT, RequestContext
+from ..api.request import serve_request
 from ..api.routes import Routes
 from ..api.telemetry.access_log import AccessLog, log_refused
 from ..console import Door, create_console
@@ -127,21 +125,7 @@ class RouterApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        if scope["type"] != "http":
-            raise ValueError(f"{scope['type']} is not served: only HTTP is")
-        request = RequestContext()
-        request.scope = scope
-        CURRENT.set(request)
-        try:
-            await self._app(scope, receive, send)
-        except asyncio.CancelledError:
-            # uvicorn cancels at the end of a shutdown; it would log this and answer without a reason.
-            abandon = link_of(scope).abandon
-            if abandon is None:
-                raise
-            abandon()
-        finally:
-            request.scope = None
+        await serve_request(self._app, scope, receive, send)
 
     def on_refused(self, status: int, sent: int, scope: Scope | None) -> None:
         """Note a request that the protocol answered; see `http1.configuration.Refuse`."""
