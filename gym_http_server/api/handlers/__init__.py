@@ -1,4 +1,4 @@
-"""The handlers of the operations: a module per tag of the contract, batches beside episodes, and the tables by operationId.
+"""The handlers of the operations: a module per tag of the contract, and the tables by operationId.
 
 Most operations are one call of an instance. They have a plan, which returns the arguments of that call; the server and
 environments' processes execute it in their own ways. The other operations have a handler, which answers the request.
@@ -14,7 +14,8 @@ from ...instances.shared_replies import SharedReplies
 from ...results.kwargs import KwargsGuard
 from ...results.roots import Roots
 from ...runtime.operations import OPERATIONS
-from .episodes import BatchPlans, EpisodePlans
+from .batches import BatchPlans
+from .episodes import EpisodePlans
 from .instances import InstanceHandlers
 from .lookups import Lookups, OptionsCheck
 from .monitor import MonitorHandlers

@@ -1,4 +1,4 @@
-"""Plans of the tags `episodes` and `batches`: the calls of reset, step, rollout and render, of one environment and of many."""
+"""Plans of the tag `episodes`: the calls of reset, step, rollout and render."""
 
 from __future__ import annotations
 
@@ -59,27 +59,6 @@ class EpisodePlans:
     ) -> dict[str, Any]:
         """Return the latest step."""
         return call.arguments(lane=lane, max_elements=max_elements, after_episode=after_episode)
-
-
-class BatchPlans:
-    """Plans of the tag `batches`."""
-
-    def reset_batch(self, call: Call, body: Any = None) -> dict[str, Any]:
-        """Start an episode in every lane."""
-        asked = body if isinstance(body, dict) else {}
-        arguments = {name: asked.get(name) for name in ("options", "reset_mask")}
-        arguments |= {name: seed_of(asked, name) for name in ("seed", "seeds")}
-        arguments = call.arguments(**arguments)
-        if asked.get("types"):
-            arguments["types"] = True
-        return arguments
-
-    def step_batch(self, call: Call, body: dict[str, Any]) -> dict[str, Any]:
-        """Take an action in every lane."""
-        arguments = call.arguments(actions=body["actions"])
-        if body.get("types"):
-            arguments["types"] = True
-        return arguments
 
 
 def seed_of(body: dict[str, Any], name: str = "seed") -> Any:
