@@ -12,9 +12,9 @@ import httptools
 
 from .. import __version__
 from ..api.content.headers import has_header
+from ..api.content.paths import Lookups, OptionsCheck
 from ..api.guard.security import Access, Guard
 from ..api.handlers import guard_of, plan_table
-from ..api.handlers.lookups import Lookups, OptionsCheck
 from ..api.hot_operations import HotOperations, HotRequest, NotPlainError
 from ..api.problems import problem_of
 from ..runtime.idempotency import IdempotencyKey

@@ -1,1 +1,1 @@
-"""The content of requests and replies: bodies, media types, compression, limits on values."""
+"""The content of requests and replies: bodies, media types, compression, limits on values, paths."""

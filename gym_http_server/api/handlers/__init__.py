@@ -14,10 +14,10 @@ from ...instances.shared_replies import SharedReplies
 from ...results.kwargs import KwargsGuard
 from ...results.roots import Roots
 from ...runtime.operations import OPERATIONS
+from ..content.paths import Lookups, OptionsCheck
 from .batches import BatchPlans
 from .episodes import EpisodePlans
 from .instances import InstanceHandlers
-from .lookups import Lookups, OptionsCheck
 from .monitor import MonitorHandlers
 from .openenv import Openenv, OpenenvHandlers
 from .planning import PlanningPlans

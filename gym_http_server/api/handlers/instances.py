@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ...runtime.messages import Reply
     from ...runtime.shared.traffic import Tally
     from ..call import Call
-    from .lookups import Lookups
+    from ..content.paths import Lookups
 
 
 logger = logging.getLogger(__name__)

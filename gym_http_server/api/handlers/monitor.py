@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...results.kwargs import Note
     from ...runtime.messages import Reply
     from ..call import Call
-    from .lookups import Lookups
+    from ..content.paths import Lookups
 
 
 class MonitorHandlers:

@@ -1,4 +1,4 @@
-"""File system lookups of clients' paths, with a deadline: a network file system may never answer."""
+"""Paths in bodies, looked up within a deadline: a network file system may never answer."""
 
 from __future__ import annotations
 
