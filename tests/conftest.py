@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from .support.cluster import TestCluster
 from .support.serving import Server
 
 # How long an example takes says how busy the machine is.
@@ -27,6 +28,18 @@ KINDS = {
 }
 """Where environments run, and how requests come to them: on connections handed over, through a pipe, or by a call."""
 
+USUAL = "handover"
+"""The kind that stands for all of them where `--full` is not given."""
+
+ROUTER = "router"
+"""The further kind that the fixture `server` has: a router before three shards, which are servers of the kind `process` that
+hand over as usual. A test asks it over HTTP alone: one that looks into a process, or at what its options do, starts its own."""
+
+ROUTED_FOLDERS = ("tests/server/operations/", "tests/server/http/")
+"""The folders whose tests a router is asked, too, with `--routed`; without, those of `ROUTED`, which say most for their time."""
+
+ROUTED = tuple(f"tests/server/{file}.py::" for file in ("operations/test_compliance",))
+
 LONG_MARKS = ("full", "browser", "languages", "ray")
 LONG_FOLDERS = ("tests/cluster/", "tests/conformity/", "tests/handover/", "tests/server/load/")
 
@@ -35,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="also run what takes long or needs programs that pip does not install"
     )
+    parser.addoption("--routed", action="store_true", help="with --full: ask a router all that it can be asked")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -54,20 +68,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # pytest-xdist would run one of several tests that are called alike.
     assert len({item.nodeid for item in items}) == len(items)
     for item in items:
-        if item.nodeid.startswith(LONG_FOLDERS) or is_of_another_kind(item):
+        if item.nodeid.startswith(LONG_FOLDERS) or kinds_of(item) - {USUAL}:
             item.add_marker("full")
-    long = {item for item in items if any(map(item.get_closest_marker, LONG_MARKS))}
-    if not config.getoption("full"):
-        config.hook.pytest_deselected(items=[item for item in items if item in long])
-        items[:] = [item for item in items if item not in long]
+    is_full, routed = config.getoption("full"), ROUTED_FOLDERS if config.getoption("routed") else ROUTED
+    left_out = {
+        item
+        for item in items
+        if (not is_full and any(map(item.get_closest_marker, LONG_MARKS)))
+        or (ROUTER in kinds_of(item) and not item.nodeid.startswith(routed))
+    }
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: not item.nodeid.startswith(LONG_FOLDERS))
 
 
-def is_of_another_kind(item: pytest.Item) -> bool:
-    """Return whether the test asks a kind of server that is not the usual one: `handover` stands for all of them."""
-    params = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+def kinds_of(item: pytest.Item) -> set[str]:
+    """Return the kinds of servers that a test is given."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     # By its type: some tests are given objects that raise whatever they are asked.
-    return any(type(value) is str and value in ("process", "inline") for value in params)
+    return {
+        value
+        for name, value in params.items()
+        if type(value) is str and (value in KINDS or (name, value) == ("server", ROUTER))
+    }
 
 
 UPLOADS = Path(tempfile.gettempdir()) / f"gym-http-server-tests-{os.getpid()}"
@@ -88,37 +111,48 @@ def start(kind: str, *arguments: str, environment: dict[str, str] | None = None)
     return Server(*KINDS[kind], *arguments, *results, *IMPORTS, module=module, environment=environment)
 
 
-@pytest.fixture(scope="session")
-def _servers() -> Iterator[dict[str, Server]]:
+@contextlib.contextmanager
+def start_router() -> Iterator[Server]:
+    """Start a router before three shards."""
+    with TestCluster(3, shard_options=("--upload-to", str(UPLOADS), *IMPORTS)) as cluster:
+        yield cluster.router
+
+
+class SharedServers:
     """The servers that files share, by kind: a start takes as long as a hundred requests."""
-    servers: dict[str, Server] = {}
-    yield servers
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[str, Server] = {}
+
+    def lend(self, kind: str) -> Iterator[Server]:
+        """Lend a file the server of a kind, and close the instances that the file leaves."""
+        running = self._running.get(kind)
+        if running is None or running.process.poll() is not None:
+            started = start_router() if kind == ROUTER else start(kind)
+            running = self._running[kind] = self._stack.enter_context(started)
+        yield running
+        if running.process.poll() is None:
+            for instance_id in running.get("/v1/envs/").json["envs"]:
+                running.request("DELETE", f"/v1/envs/{instance_id}/")
+
+
+@pytest.fixture(scope="session")
+def _servers() -> Iterator[SharedServers]:
     with contextlib.ExitStack() as stack:
-        for running in servers.values():
-            stack.enter_context(running)
+        yield SharedServers(stack)
 
 
-def lend(servers: dict[str, Server], kind: str) -> Iterator[Server]:
-    """Lend a file the server of a kind, and close the instances that the file leaves."""
-    running = servers.get(kind)
-    if running is None or running.process.poll() is not None:
-        running = servers[kind] = start(kind)
-    yield running
-    if running.process.poll() is None:
-        for instance_id in running.get("/v1/envs/").json["envs"]:
-            running.request("DELETE", f"/v1/envs/{instance_id}/")
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def server(request: pytest.FixtureRequest, _servers: dict[str, Server]) -> Iterator[Server]:
+@pytest.fixture(scope="module", params=[*KINDS, ROUTER])
+def server(request: pytest.FixtureRequest, _servers: SharedServers) -> Iterator[Server]:
     """A server of each kind."""
-    yield from lend(_servers, request.param)
+    yield from _servers.lend(request.param)
 
 
 @pytest.fixture(scope="module", params=["handover", "process"])
-def process_server(request: pytest.FixtureRequest, _servers: dict[str, Server]) -> Iterator[Server]:
+def process_server(request: pytest.FixtureRequest, _servers: SharedServers) -> Iterator[Server]:
     """A server of the `process` engine, for environments that misbehave."""
-    yield from lend(_servers, request.param)
+    yield from _servers.lend(request.param)
 
 
 @pytest.fixture(scope="module")

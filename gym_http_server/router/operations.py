@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
@@ -40,8 +41,8 @@ OF_DIRECTORY: Final = (
 )
 """The operationIds of operations about a recording, which lies on the machine of one shard."""
 
-MAX_PAGE_SIZE: Final = 1000
-"""The maximum of `page_size` in the contract."""
+MAX_PAGE, MAX_PAGE_SIZE = 1_000_000, 1000
+"""The maxima of `page` and `page_size` in the contract."""
 
 CLOSING: Final = ("deleteEnv", "closeEnv")
 MAX_IDS, MAX_ID_CHARS = 4096, 64
@@ -319,21 +320,21 @@ class ClusterOperations:
 
     async def _list_recordings(self, scope: Scope, receive: Receive, send: Send) -> None:
         """List the recordings on the machines of all shards; those on a shared disk once."""
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        try:
-            page, size = int(query.get("page", ["1"])[0]), int(query.get("page_size", ["50"])[0])
-        except ValueError:
-            page = size = 0
-        if page < 1 or not 1 <= size <= MAX_PAGE_SIZE:
+        page, size = _page_and_size(scope["query_string"])
+        if not (1 <= page <= MAX_PAGE and 1 <= size <= MAX_PAGE_SIZE):
             # A shard has the words for what is wrong.
             await self._forward(await self._cluster.any_pool(), scope, receive, send, self._cluster.key)
             return
         recordings: dict[str, dict[str, Any]] = {}
         totals: dict[str, int] = {}
         is_complete = True
-        for number in range(1, -(-page * size // MAX_PAGE_SIZE) + 1):
+        pools, number = self._cluster.pools(), 0
+        # However high the page is, shards are asked for no more pages than they have.
+        while pools and number * MAX_PAGE_SIZE < page * size:
+            number += 1
             target = b"/v1/recordings/?page=%d&page_size=%d" % (number, MAX_PAGE_SIZE)
-            for prefix, reply in (await self._cluster.ask_all("GET", target)).items():
+            replies = await self._cluster.ask_all("GET", target, pools)
+            for prefix, reply in replies.items():
                 if reply.status != 200:
                     await _send(reply, send)
                     return
@@ -342,6 +343,7 @@ class ClusterOperations:
                 is_complete = is_complete and told["is_complete"]
                 for each in told["recordings"]:
                     recordings.setdefault(each["directory"], each)
+            pools = [pool for pool in pools if totals.get(pool.shard.prefix, 0) > number * MAX_PAGE_SIZE]
         newest = sorted(recordings.values(), key=lambda each: str(each["updated_at"]), reverse=True)
         # Shards on one machine tell the same recordings.
         total = len(newest) if all(each <= len(newest) for each in totals.values()) else max(totals.values())
@@ -371,6 +373,13 @@ class ClusterOperations:
         """Stop this router, and with it the cluster if the router started that (`Shards.stop`)."""
         self._shut_down()
         await _send_void(scope, send)
+
+
+def _page_and_size(query_string: bytes) -> tuple[int, int]:
+    """Return `page` and `page_size` of a query, and zeros if they are no numbers."""
+    query = parse_qs(query_string.decode("latin-1"), keep_blank_values=True)
+    page, size = (query.get(name, [default])[-1] for name, default in (("page", "1"), ("page_size", "50")))
+    return (int(page), int(size)) if re.fullmatch("[0-9]{1,9} [0-9]{1,9}", f"{page} {size}") else (0, 0)
 
 
 def _instance_ids(body: bytes) -> list[str] | None:

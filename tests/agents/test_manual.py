@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import lend, start
+from tests.conftest import SharedServers, start
 from tests.manual.commands import Fence, fences
 from tests.support.mcp_session import FROZEN_LAKE
 from tests.support.serving import ROOT, Server
@@ -38,9 +38,9 @@ def run(python: str, code: str, *arguments: str, **variables: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def shared(_servers: dict[str, Server]) -> Iterator[Server]:
+def shared(_servers: SharedServers) -> Iterator[Server]:
     """The server that other files use, too."""
-    yield from lend(_servers, "handover")
+    yield from _servers.lend("handover")
 
 
 class ScriptedModel(BaseHTTPRequestHandler):

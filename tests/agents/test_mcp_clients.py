@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import lend
+from tests.conftest import SharedServers
 from tests.support.mcp_http import words
 from tests.support.serving import ROOT, Server, eventually
 
@@ -29,9 +29,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def shared(_servers: dict[str, Server]) -> Iterator[Server]:
+def shared(_servers: SharedServers) -> Iterator[Server]:
     """The server that other files use, too."""
-    yield from lend(_servers, "handover")
+    yield from _servers.lend("handover")
 
 
 def run(*command: str, **variables: str) -> str:

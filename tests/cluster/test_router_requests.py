@@ -63,6 +63,14 @@ def test_lists_are_merged(cluster: TestCluster, router: Server) -> None:
     assert {instance_id[:3] for instance_id in made} == set(cluster.prefixes)
 
 
+def test_a_page_of_recordings_beyond_the_last_is_empty(router: Server) -> None:
+    """However high its number is, no shard is asked for pages that it does not have; a number that is too high is refused."""
+    beyond = router.get("/v1/recordings/?page=1000000&page_size=1000").json
+    assert (beyond["recordings"], beyond["page"]) == ([], 1_000_000)
+    for wrong in ("page=1000001", "page=0", "page=x", "page_size=1001", "page="):
+        assert router.get(f"/v1/recordings/?{wrong}").status == 400, wrong
+
+
 def test_leases_are_renewed_on_the_shard_of_each_instance(router: Server) -> None:
     """Those of no shard are unknown, as on a server."""
     ids = [router.create(lease=60).split("/")[3] for _ in range(3)]
