@@ -291,6 +291,8 @@ def test_values_have_openenvs_form(server: Server) -> None:
         assert client.ask("step", "")["data"]["observation"]["observation"] == 2
         code, words = client.error("reset", {"seed": -1})
         assert (code, "minimum of 0" in words) == ("EXECUTION_ERROR", True)
+        code, words = client.error("reset", {"seed": 2**64})
+        assert (code, "a seed may be at most 2^64 - 1" in words) == ("VALIDATION_ERROR", True)
         client.tell("close")
         assert client.closed() == 1000
 

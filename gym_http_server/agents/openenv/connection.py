@@ -56,7 +56,7 @@ class OpenenvSockets:
         self,
         players: OpenenvPlayers,
         lost: LostPlayers,
-        answer: Callable[[str, dict[str, Any], str | None], Awaitable[dict[str, Any]]],
+        answer: Callable[[str, Any, str | None], Awaitable[dict[str, Any]]],
         max_values: int,
         totals: Totals,
     ) -> None:
@@ -254,9 +254,7 @@ class OpenenvConnection:
         try:
             told = await self._read(message)
         except HttpProblem as error:
-            return frames.error_frame(
-                "INVALID_JSON", f"Invalid JSON: {error.detail.removeprefix('the body is not JSON: ')}"
-            )
+            return frames.unread_frame(error)
         if not isinstance(told, dict):
             raise OutOfSession(f"the message is {type(told).__name__}: send an object with type and data")
         kind = told.get("type", "")
@@ -341,10 +339,10 @@ class OpenenvConnection:
     async def _answer_rpc(self, message: bytes) -> bytes | None:
         try:
             request = await self._read(message)
-        except HttpProblem as error:
-            return _rpc_error(-32700, f"Parse error: {error.detail}")
+        except HttpProblem as problem:
+            request = problem
         if not isinstance(request, dict):
-            return _rpc_error(-32600, "Invalid request: expected one object")
+            return orjson.dumps(await self._sockets.answer(self._name, request, self._client))
         if request.get("method") == "tools/call" and self._player is None:
             with contextlib.suppress(OutOfSession):
                 await self._open()
@@ -385,7 +383,3 @@ def _asks_for_frame(data: dict[str, Any], space: Mapping[str, Any]) -> bool:
     """Return whether a client asks for a frame: `{"metadata": {"render": true}}` beside the action."""
     metadata = data.get("metadata")
     return isinstance(metadata, dict) and metadata.get("render") is True and "metadata" not in space.get("keys", ())
-
-
-def _rpc_error(code: int, message: str) -> bytes:
-    return orjson.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message, "data": None}})

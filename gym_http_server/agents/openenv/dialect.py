@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .environments import OpenenvEnvironments
     from .players import OpenenvPlayers
 
+MALFORMED: Final = -32700
 INVALID_REQUEST: Final = -32600
 UNKNOWN_METHOD: Final = -32601
 INVALID_PARAMS: Final = -32602
@@ -49,16 +50,20 @@ class Dialect:
             "tools/call": self._call,
         }
 
-    async def answer(self, name: str, request: dict[str, Any], client: str | None) -> dict[str, Any]:
+    async def answer(self, name: str, request: Any, client: str | None) -> dict[str, Any]:
         """Return the answer to a request.
 
         Args:
             name: the name of the environment.
-            request: the request.
+            request: the request; the problem of one that is not JSON.
             client: the address of the client.
         """
-        told = {"jsonrpc": "2.0", "id": request.get("id")}
+        told = {"jsonrpc": "2.0", "id": request.get("id") if isinstance(request, dict) else None}
         try:
+            if isinstance(request, HttpProblem):
+                raise RpcError(MALFORMED, f"Parse error: {request.detail}")  # noqa: TRY301 -- answered below
+            if not isinstance(request, dict):
+                raise RpcError(INVALID_REQUEST, "Invalid request: expected one object")  # noqa: TRY301
             return {**told, "result": await self._result(name, request, client)}
         except RpcError as error:
             code, words, data = error.code, str(error), error.data

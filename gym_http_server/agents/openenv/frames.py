@@ -124,6 +124,16 @@ def failure_frame(error: GymHttpServerError | HttpProblem | InvalidMessage, acti
     return error_frame("EXECUTION_ERROR", error.detail)
 
 
+def unread_frame(problem: HttpProblem) -> bytes:
+    """Return the message with the error of a message that was not read."""
+    if problem.slug == "integer-too-large":
+        where = "a seed may be at most 2^64 - 1"
+        return error_frame(
+            "VALIDATION_ERROR", f"Invalid message: an integer does not fit in 64 bits; {where}", errors=[]
+        )
+    return error_frame("INVALID_JSON", f"Invalid JSON: {problem.detail.removeprefix('the body is not JSON: ')}")
+
+
 def explained(space: Mapping[str, Any], data: Any, error: InvalidActionError) -> InvalidMessage:
     """Return what is wrong with an action that the environment has refused, as pydantic would tell it."""
     action = data

@@ -145,7 +145,8 @@ def _integer(digits: str) -> int:
     # The longest integer of 64 bits has 20 characters; Python refuses thousands.
     if len(digits) <= 20 and _MIN_INTEGER <= (value := int(digits)) <= _MAX_INTEGER:
         return value
-    raise HttpProblem(400, "malformed-json", "the body holds an integer that does not fit in 64 bits")
+    detail = "the body holds an integer that does not fit in 64 bits: send a seed of that size as the text wide_seed"
+    raise HttpProblem(400, "integer-too-large", detail)
 
 
 def _real(digits: str) -> float:

@@ -11,6 +11,7 @@ from jsonschema.exceptions import best_match
 from ...runtime.messages import JSON, MSGPACK
 from ..asgi import replay, whole_body
 from ..connexion_parts import BadRequestProblem, JSONRequestBodyValidator, format_error_with_path
+from ..problems import HttpProblem
 from .bodies import LARGE_BODY_BYTES, READERS, parse
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ BODY_VALUE: Final = "gym_http_server.value"
 
 _MAX_ERRORS: Final = 10
 """Number of errors of a small body among which the best one is chosen for the reply."""
+
+_ANSWERS_MALFORMED: Final = "x-answers-malformed"
+"""Mark of a schema whose operation answers malformed JSON itself: its body is then the problem."""
 
 
 class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # connexion has no types
@@ -58,7 +62,12 @@ class StrictJsonValidator(JSONRequestBodyValidator):  # type: ignore[misc]  # co
         return self._value
 
     def _parse_and_validate(self, body: bytes) -> None:
-        self._value = parse(self.media_type, body, self.max_values)
+        try:
+            self._value = parse(self.media_type, body, self.max_values)
+        except HttpProblem as problem:
+            if problem.status != 400 or not self._schema.get(_ANSWERS_MALFORMED):
+                raise
+            self._value = problem
         self._is_large = len(body) > LARGE_BODY_BYTES
         # The text of an error has the whole value.
         shown = in_short(self._value) if self._is_large else self._value

@@ -27,7 +27,7 @@ class Openenv(Protocol):
 
     async def step(self, name: str, body: dict[str, Any], client: str | None) -> dict[str, Any]: ...  # noqa: D102
 
-    async def answer(self, name: str, request: dict[str, Any], client: str | None) -> dict[str, Any]: ...  # noqa: D102
+    async def answer(self, name: str, request: Any, client: str | None) -> dict[str, Any]: ...  # noqa: D102
 
     def document(self, name: str, scope: Scope) -> dict[str, Any]: ...  # noqa: D102
 
@@ -74,8 +74,8 @@ class OpenenvHandlers:
         """Return what an action does in a new environment."""
         return json_reply(await self._check().step(env_id, body, call.client))
 
-    async def call_openenv_mcp(self, call: Call, env_id: str, body: dict[str, Any]) -> Reply:
-        """Answer a request of OpenEnv's JSON-RPC."""
+    async def call_openenv_mcp(self, call: Call, env_id: str, body: Any = None) -> Reply:
+        """Answer a request of OpenEnv's JSON-RPC; the body is a problem where it is not JSON."""
         return json_reply(await self._check().answer(env_id, body, call.client))
 
     def _check(self) -> Openenv:
