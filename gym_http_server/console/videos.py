@@ -84,10 +84,15 @@ def reply(key: str, name: str, file: BinaryIO, max_age: int = MAX_AGE_SECONDS) -
         if kind == "file":
             # A browser would show an uploaded HTML file as a page of this server.
             response.headers.set("Content-Disposition", "attachment", filename=name)
-        response.set_etag(hashlib.sha256(f"{key}/{name}/{size}".encode()).hexdigest()[:32])
+        etag = hashlib.sha256(f"{key}/{name}/{size}".encode()).hexdigest()[:32]
+        response.set_etag(etag)
         response.cache_control.private = True
         response.cache_control.max_age = max_age
-        response.make_conditional(_bounded(flask.request.environ, size), accept_ranges=True, complete_length=size)
+        environ = _bounded(flask.request.environ, size)
+        if flask.request.if_none_match.contains_weak(etag):
+            # A cache that validates a part is told that it is valid (RFC 9110, 13.2.2); werkzeug would send the part.
+            environ = {name: value for name, value in environ.items() if name != "HTTP_RANGE"}
+        response.make_conditional(environ, accept_ranges=True, complete_length=size)
         if response.status_code in (200, 206) and response.content_length <= MAX_PIECE_BYTES:
             response.set_data(response.get_data())
     except BaseException:
@@ -99,8 +104,8 @@ def reply(key: str, name: str, file: BinaryIO, max_age: int = MAX_AGE_SECONDS) -
 def _bounded(environ: WSGIEnvironment, size: int) -> WSGIEnvironment:
     requested = parse_range_header(environ.get("HTTP_RANGE"))
     span = requested.range_for_length(size) if requested else None
-    # werkzeug handles anything but a single valid range.
-    if span is None:
+    # werkzeug handles anything but a single valid range. One with an end is a cache's, which takes what comes for all of it.
+    if requested is None or span is None or requested.ranges[0][1] is not None:
         return environ
     start, stop = span
     return {**environ, "HTTP_RANGE": f"bytes={start}-{min(stop, start + MAX_PIECE_BYTES) - 1}"}
