@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 import tempfile
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +63,9 @@ def parquet_archive(source: Source) -> Iterator[bytes]:
         for episode in recorded:
             survey.add(episode)
         parquet_format.write(directory, parquet_format.description_of(recorded), survey, recorded)
-        files = {path.name: path.open("rb") for path in sorted(directory.iterdir())}
+        with contextlib.ExitStack() as opened:
+            files = {path.name: opened.enter_context(path.open("rb")) for path in sorted(directory.iterdir())}
+            closing = opened.pop_all()
         sizes = [(path.name, path.stat().st_size) for path in sorted(directory.iterdir())]
 
     def read(name: str, start: int, length: int) -> bytes:
@@ -69,4 +73,7 @@ def parquet_archive(source: Source) -> Iterator[bytes]:
         return files[name].read(length)
 
     made_at = datetime.now(UTC) if source.evaluation is None else source.evaluation.created_at
-    return zip_parts(sizes, read, made_at.timetuple()[:6])
+    parts = zip_parts(sizes, read, made_at.timetuple()[:6])
+    # Of a reply that is never sent no part is read: nothing that surrounds the reading would close them.
+    weakref.finalize(parts, closing.close)
+    return parts

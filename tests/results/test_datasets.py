@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,12 +11,15 @@ from typing import Any
 
 import minari
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from gym_http_server.cli import main
 from gym_http_server.client import Client, RemoteEnv
 from gym_http_server.results.trajectories import open_trajectories
+from gym_http_server.verification.dataset import parquet_archive
+from gym_http_server.verification.source import Source
 
 from ..support.serving import Server
 from ..support.stepping import alter
@@ -114,6 +118,19 @@ def changed(columns: dict[str, list[Any]]) -> None:
     value = columns["observations"][1].copy()
     value.view(np.uint8)[0] ^= 1
     columns["observations"][1] = value
+
+
+def test_a_dataset_that_nobody_takes_keeps_no_file_open(recordings: dict[str, Path]) -> None:
+    """Its files are closed with its archive, whether a part of that was read or none."""
+    directory = recordings["True"]
+    source = Source(str(directory), "the recording", None, {}, lambda: open_trajectories(directory))
+    for count in (0, 1):
+        parts = parquet_archive(source)
+        assert len(list(itertools.islice(parts, count))) == count
+        descriptors = psutil.Process().num_fds()
+        del parts
+        # Of metadata, steps and episodes.
+        assert psutil.Process().num_fds() == descriptors - 3
 
 
 def test_one_changed_bit_is_found(
