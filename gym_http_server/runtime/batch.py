@@ -20,8 +20,8 @@ from .guests.making import make_guest_batch
 from .making.declared import declared
 from .making.vectorize import ENTRY_POINT, SingleValues, make_batch
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .recording.trajectories import drawn_seed, repeatable
-from .recording.trajectory_values import frozen
+from .recording.trajectories.recorder import drawn_seed, repeatable
+from .recording.trajectories.values import frozen
 from .served import Served, as_object, outside
 from .sharing.live import LiveLanes
 from .space_calls import calling, encoded

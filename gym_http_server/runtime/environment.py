@@ -21,8 +21,8 @@ from .making.declared import declared
 from .making.library import make
 from .making.own_spaces import SPACE_NAMES, given_spaces, own_space
 from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .recording.trajectories import drawn_seed, repeatable
-from .recording.trajectory_values import frozen
+from .recording.trajectories.recorder import drawn_seed, repeatable
+from .recording.trajectories.values import frozen
 from .rollout import RolloutBuffer, kept, planned
 from .served import Served, as_object, outside
 from .sharing.controls import controls

@@ -26,7 +26,7 @@ from .making.construct import render_modes
 from .messages import JSON, MSGPACK, Description, Reply
 from .operations import CALLS, HELD, Kind
 from .recording.monitor import NO_MONITOR, Camera, Monitor, schedule
-from .recording.trajectories import TrajectoryRecorder, described, what_is_kept
+from .recording.trajectories.recorder import TrajectoryRecorder, described, what_is_kept
 from .recording.writer import RecordingWriter
 from .shared.usage import Usage
 from .sharing.holds import HOLD, Holds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..runtime.recording.trajectory_values import byte_size
+from ..runtime.recording.trajectories.values import byte_size
 from ..runtime.values.outcomes import NUMBERS, reduced
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from gym_http_server.runtime.recording import trajectory_file
+from gym_http_server.runtime.recording.trajectories import file as trajectory_file
 
 from ..conftest import start
 from ..support.serving import Server, eventually

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ...errors import NoRecordingError
-from ...runtime.recording.trajectory_file import IS_COMPLETE, TRAJECTORIES
-from ...runtime.recording.trajectory_values import DAMAGE
+from ...runtime.recording.trajectories.file import IS_COMPLETE
+from ...runtime.recording.trajectories.values import DAMAGE
+from ...runtime.recording.writer import TRAJECTORIES
 from ...support.files import read_regular, reason
 from ..recording import MANIFEST_PREFIX, MANIFEST_SUFFIX, names_in
 from .episode import RecordedEpisode as RecordedEpisode

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from ...runtime.recording.trajectory_file import IS_COMPLETE, IS_LAST, IS_RESTORED
-from ...runtime.recording.trajectory_values import DAMAGE
+from ...runtime.recording.trajectories.file import IS_COMPLETE, IS_LAST, IS_RESTORED
+from ...runtime.recording.trajectories.values import DAMAGE
 from .part import OBSERVED, STEPPED, damaged
 
 if TYPE_CHECKING:

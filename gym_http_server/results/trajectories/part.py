@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from ...errors import NoRecordingError
-from ...runtime.recording.trajectory_file import (
+from ...runtime.recording.trajectories.file import (
     ENVIRONMENT,
     HEAD_BYTES,
     IS_FIRST,
@@ -18,7 +18,7 @@ from ...runtime.recording.trajectory_file import (
     read_head,
     read_record,
 )
-from ...runtime.recording.trajectory_values import DAMAGE, unpack_columns
+from ...runtime.recording.trajectories.values import DAMAGE, unpack_columns
 from ...support.deferred import np
 from ...support.files import open_regular, reason
 

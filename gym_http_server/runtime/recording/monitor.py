@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors import InvalidValueError, RecordingFailedError
 from .component_returns import ComponentReturns
-from .trajectories import NO_TRAJECTORIES
+from .trajectories.recorder import NO_TRAJECTORIES
 from .writer import failed
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..values.outcomes import Parts
-    from .trajectories import TrajectoryRecorder
+    from .trajectories.recorder import TrajectoryRecorder
     from .video_file import Video
     from .writer import RecordingWriter
 

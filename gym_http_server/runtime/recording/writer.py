@@ -10,7 +10,7 @@ manifests in a directory, each with a file of episodes:
                                                   component or null for each, and null among "episode_rewards"
     openaigym.video.<infix>.video000000.mp4       and its …video000000.meta.json
     openaigym.trajectories.<infix>.zst            of all episodes since the monitor started, named by each manifest of it as
-                                                  "trajectories" (`trajectory_file`)
+                                                  "trajectories" (`trajectories/`)
 
 `<infix>` is `<number>.<pid>`. Each file is replaced atomically after every episode, so that a reader always sees all complete
 episodes, also after a crash. A full file of episodes is followed by another with its own manifest, so that the time of a write
@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Final
 from ...errors import InvalidValueError, RecordingExistsError, RecordingFailedError
 from .partial_files import Lock, remove_left
 from .replaced_file import ReplacedFile, write_and_rename
-from .trajectory_file import TRAJECTORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "openaigym."
 MANIFEST: Final = PREFIX + "manifest."
+TRAJECTORIES: Final = PREFIX + "trajectories."
 TRAINING: Final = "t"
 """The type of every episode; Gym's other types were for its evaluation site."""
 

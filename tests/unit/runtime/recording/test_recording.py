@@ -20,9 +20,9 @@ from gym_http_server import load_results
 from gym_http_server.errors import InvalidValueError, RecordingExistsError, RecordingFailedError
 from gym_http_server.runtime.recording import writer
 from gym_http_server.runtime.recording.replaced_file import ReplacedFile
-from gym_http_server.runtime.recording.trajectory_file import IS_COMPLETE, TRAJECTORIES, heads, read_record
-from gym_http_server.runtime.recording.trajectory_values import unpack_columns
-from gym_http_server.runtime.recording.writer import RecordingWriter
+from gym_http_server.runtime.recording.trajectories.file import IS_COMPLETE, heads, read_record
+from gym_http_server.runtime.recording.trajectories.values import unpack_columns
+from gym_http_server.runtime.recording.writer import TRAJECTORIES, RecordingWriter
 from tests.support import old_gym
 from tests.support.serving import threads
 
@@ -265,7 +265,7 @@ WRITER = """
 import itertools, os, sys
 from pathlib import Path
 from gym_http_server.runtime.recording import writer
-from gym_http_server.runtime.recording.trajectories import TrajectoryRecorder
+from gym_http_server.runtime.recording.trajectories.recorder import TrajectoryRecorder
 writer.EPISODES_PER_FILE = 50
 written = writer.RecordingWriter(Path(sys.argv[1]), "CartPole-v1", "gymnasium 1.4.0", force=False, resume=True)
 steps = TrajectoryRecorder(written, {"env_id": "x"}, None, "full")

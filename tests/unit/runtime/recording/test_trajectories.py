@@ -17,8 +17,9 @@ from gym_http_server.errors import GymHttpServerError, InvalidValueError, NoReco
 from gym_http_server.results.trajectories import RecordedEpisode, open_trajectories
 from gym_http_server.runtime.messages import CreateRequest
 from gym_http_server.runtime.opening import open_served
-from gym_http_server.runtime.recording import trajectories, trajectory_file
-from gym_http_server.runtime.recording.trajectory_values import frozen, pack_columns, unpack_columns
+from gym_http_server.runtime.recording.trajectories import file as trajectory_file
+from gym_http_server.runtime.recording.trajectories import recorder
+from gym_http_server.runtime.recording.trajectories.values import frozen, pack_columns, unpack_columns
 from gym_http_server.runtime.served import Served
 from gym_http_server.runtime.values.codec import encode
 from gym_http_server.runtime.values.encoding import json_bytes
@@ -184,7 +185,7 @@ def test_a_block_that_has_no_form_fails_no_step(tmp_path: Path, monkeypatch: pyt
                 served.step(1)
         assert served._monitor.state()["error"] is None or is_broken
     served.close()
-    assert [(each.is_complete, each.gap) for each in read(tmp_path)] == [(True, trajectories.LOST)]
+    assert [(each.is_complete, each.gap) for each in read(tmp_path)] == [(True, recorder.LOST)]
 
 
 def plain(space: Any, values: Any) -> list[bytes]:
@@ -359,7 +360,7 @@ def test_episodes_that_are_cut_short_are_kept_and_say_so(tmp_path: Path) -> None
     assert [len(each.actions) for each in episodes] == [1, 1, 1, 2]
     assert [each.was_restored for each in episodes] == [False, True, False, False]
     assert not any(each.is_complete for each in episodes)
-    assert [each.gap for each in episodes] == ["", "", trajectories.RESTORED, trajectories.FAILED]
+    assert [each.gap for each in episodes] == ["", "", recorder.RESTORED, recorder.FAILED]
     assert repeats(episodes[:2]) == [True, True]
 
 
@@ -398,7 +399,7 @@ def test_lanes_that_are_recorded_together_are_those_of_a_twin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_steps: int
 ) -> None:
     """Many steps without infos, in which episodes end at different times, also where blocks are full before an episode is over."""
-    monkeypatch.setattr(trajectories, "BLOCK_STEPS", block_steps)
+    monkeypatch.setattr(recorder, "BLOCK_STEPS", block_steps)
     kind = {"num_envs": 5, "vectorization_mode": "vector_entry_point"}
     served, twin = open_served(CreateRequest("CartPole-v1", **kind)), gymnasium.make_vec("CartPole-v1", **kind)
     served.call("monitor_start", {"directory": str(tmp_path), "trajectories": True})

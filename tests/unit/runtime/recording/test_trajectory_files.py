@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 from gym_http_server.errors import NoRecordingError, RecordingFailedError
 from gym_http_server.results.trajectories import open_trajectories
-from gym_http_server.runtime.recording import trajectories, trajectory_file
 from gym_http_server.runtime.recording.replaced_file import ReplacedFile
-from gym_http_server.runtime.recording.trajectory_values import DAMAGE, pack_columns, unpack_columns
+from gym_http_server.runtime.recording.trajectories import file as trajectory_file
+from gym_http_server.runtime.recording.trajectories import recorder
+from gym_http_server.runtime.recording.trajectories.values import DAMAGE, pack_columns, unpack_columns
 from tests.support.sample_spaces import same
 
 from .test_trajectories import agree, log, make, read, whole
@@ -197,19 +198,19 @@ def test_memory_stays_bounded_while_the_disk_is_full(tmp_path: Path, monkeypatch
         patch.setattr(trajectory_file.os, "write", full)
         play(20)
         assert served._trajectories._file._waiting_bytes <= 2000
-        assert trajectories.LOST in served._monitor.state()["error"]
+        assert recorder.LOST in served._monitor.state()["error"]
     play(2)
     assert served._monitor.state()["error"] is None
     served.close()
     episodes = read(tmp_path)
     assert 4 <= len(episodes) < 20
-    assert [each.gap for each in episodes] == [""] * (len(episodes) - 2) + [trajectories.LOST] * 2
+    assert [each.gap for each in episodes] == [""] * (len(episodes) - 2) + [recorder.LOST] * 2
 
 
 def test_a_long_episode_is_written_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While an episode runs, no more than a block is kept, and a kill loses no more; it is read by position and in order."""
-    monkeypatch.setattr(trajectories, "BLOCK_BYTES", 1 << 20)
-    monkeypatch.setattr(trajectories, "BLOCK_STEPS", 10)
+    monkeypatch.setattr(recorder, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(recorder, "BLOCK_STEPS", 10)
     served = make(seed=0)
     served._environment.unwrapped.length = 95
     served.monitor_start(str(tmp_path), trajectories=True)
@@ -250,7 +251,7 @@ def test_large_frames_are_written_by_their_size(tmp_path: Path) -> None:
     with max(tmp_path.glob("openaigym.traj*")).open("rb") as file:
         heads = [head for _, head in trajectory_file.heads(file)]
     assert len(heads) > 3
-    assert max(head.raw_bytes for head in heads) < trajectories.BLOCK_BYTES * 1.3
+    assert max(head.raw_bytes for head in heads) < recorder.BLOCK_BYTES * 1.3
 
 
 def test_parts_are_read_in_the_order_of_their_recordings(tmp_path: Path) -> None:

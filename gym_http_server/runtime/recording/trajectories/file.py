@@ -1,7 +1,7 @@
 """The file of a recording's trajectories: records that are appended, each of a head, a checksum and compressed bytes.
 
 The first record describes the environment (JSON), every other one is a block: some steps of an episode of one lane, as
-`trajectory_values` packs columns. Episodes of several lanes take turns. Whatever is killed, all records that were written stay,
+`values.py` packs columns. Episodes of several lanes take turns. Whatever is killed, all records that were written stay,
 and a reader leaves out the torn one at the end.
 
 Compressed by zstd at level 1: a frame of Pong (100,800 bytes) takes 30 µs and 100 bytes in a block of six; lz4 takes as long
@@ -18,13 +18,12 @@ import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
-from .trajectory_values import pack_columns
+from .values import pack_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-TRAJECTORIES: Final = "openaigym.trajectories."
 MAX_BLOCK_BYTES: Final = 1 << 28
 """Maximum size of a block before its compression."""
 MAX_BLOCK_STEPS: Final = 1 << 16

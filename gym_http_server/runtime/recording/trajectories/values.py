@@ -17,7 +17,7 @@ import msgpack
 import numpy as np
 from gymnasium.spaces import GraphInstance
 
-from ..values.encoding import msgpack_bytes
+from ...values.encoding import msgpack_bytes
 
 DAMAGE: Final = (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError, MemoryError)
 """Errors of reading bytes that are no columns."""

@@ -15,27 +15,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ...errors import InvalidValueError
-from ..values.encoding import json_bytes
-from ..values.lanes import lane_info
-from ..values.outcomes import FLAGS
-from .trajectory_file import IS_COMPLETE, IS_FIRST, IS_LAST, IS_RESTORED, TrajectoryFile
-from .trajectory_values import byte_size, frozen, is_raw
-from .writer import failed
+from ....errors import InvalidValueError
+from ...values.encoding import json_bytes
+from ...values.lanes import lane_info
+from ...values.outcomes import FLAGS
+from ..writer import failed
+from .episode import BLOCK_BYTES, NO_INFO, FrameCopies, UnwrittenEpisode
+from .file import IS_COMPLETE, IS_LAST, IS_RESTORED, TrajectoryFile
+from .values import byte_size, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..messages import CreateRequest, Description
-    from .writer import RecordingWriter
+    from ...messages import CreateRequest, Description
+    from ..writer import RecordingWriter
 
 logger = logging.getLogger(__name__)
 
-BLOCK_BYTES: Final = 1 << 19
 BLOCK_STEPS: Final = 1024
 MAX_ROWS: Final = 32
 """Number of steps of a batch that are kept together, before each lane takes its values."""
-MIN_FRAME_BYTES: Final = 1 << 13
 FULL, ACTIONS = "full", "actions"
 """What is kept: everything; or seeds, actions, rewards and ends, from which a replay makes the rest."""
 
@@ -43,8 +42,6 @@ UNSEEDED: Final = "its random generator was seeded before, or never, and what ha
 RESTORED: Final = "a snapshot was restored"
 FAILED: Final = "a call raised an exception"
 LOST: Final = "an earlier part could not be written"
-_NO_INFO: Final[dict[str, Any]] = {}
-
 
 NO_TRAJECTORIES: Final[dict[str, Any]] = {"trajectories": "none", "trajectory_episodes": 0, "trajectory_bytes": 0}
 """`TrajectoryRecorder.state()` where no trajectories are kept."""
@@ -138,9 +135,9 @@ class TrajectoryRecorder:
         self._rows_before = 0
         # The first row that the current episode of a lane has not taken.
         self._next_rows = [0] * (lanes or 1)
-        self._current: list[_Episode | None] = [None] * (lanes or 1)
+        self._current: list[UnwrittenEpisode | None] = [None] * (lanes or 1)
         # Batches copy the observations of all lanes at once.
-        self._frames = _Frames() if lanes is None else None
+        self._frames = FrameCopies() if lanes is None else None
         # Why the state in which the next episode of a lane begins cannot be reached by a replay; empty if it can.
         self._gaps = [UNSEEDED] * (lanes or 1)
 
@@ -159,7 +156,9 @@ class TrajectoryRecorder:
         self._cut(lane)
         if seed is not None:
             self._gaps[lane] = ""
-        episode = self._current[lane] = _Episode(self._begun, [seed, frozen(options), self._gaps[lane]], self._frames)
+        episode = self._current[lane] = UnwrittenEpisode(
+            self._begun, [seed, frozen(options), self._gaps[lane]], self._frames
+        )
         self._next_rows[lane] = self._rows_before + len(self._rows)
         self._begun += 1
         if self._keeps_all:
@@ -233,7 +232,7 @@ class TrajectoryRecorder:
             if was_reset[lane]:
                 self.began(lane, None, None, observation, info)
             elif restarts and ended[lane]:
-                last, last_info = info.pop("final_obs", observation), info.pop("final_info", _NO_INFO)
+                last, last_info = info.pop("final_obs", observation), info.pop("final_info", NO_INFO)
                 self.stepped(lane, actions[lane], last, outcomes[lane], last_info, ended=True)
                 self.began(lane, None, None, observation, info)
             else:
@@ -290,7 +289,7 @@ class TrajectoryRecorder:
         if self._keeps_all:
             observations = [row[1][lane] for row in rows]
             episode.observations += observations
-            episode.infos += [_NO_INFO] * len(rows)
+            episode.infos += [NO_INFO] * len(rows)
             episode.bytes += _size_of(observations)
         actions, outcomes = [row[0][lane] for row in rows], [row[2][lane] for row in rows]
         episode.actions += actions
@@ -308,7 +307,7 @@ class TrajectoryRecorder:
         if episode is not None:
             self._write(lane, episode, IS_LAST | flags)
 
-    def _write(self, lane: int, episode: _Episode, flags: int) -> None:
+    def _write(self, lane: int, episode: UnwrittenEpisode, flags: int) -> None:
         """Write a block; `error` says why it could not be written."""
         columns = episode.taken(flags)
         try:
@@ -327,86 +326,6 @@ class TrajectoryRecorder:
         episode.flags = 0
         if self._frames is not None:
             self._frames.clear()
-
-
-class _Frames:
-    """Copies large arrays of one form into memory that is used again: pages that are new take longer than the copy."""
-
-    def __init__(self) -> None:
-        self._rows = np.empty((0, 0))
-        self._count = 0
-
-    def copied(self, array: np.ndarray[Any, Any]) -> Any:
-        """Return a copy, which lasts until `clear`."""
-        rows = self._rows
-        if rows.shape[1:] != array.shape or rows.dtype != array.dtype or self._count == len(rows):
-            if self._count or not is_raw(array.dtype):
-                return frozen(array)
-            self._rows = rows = np.empty((BLOCK_BYTES // array.nbytes + 1, *array.shape), array.dtype)
-        row = rows[self._count, ...]
-        row[...] = array
-        self._count += 1
-        return row
-
-    def clear(self) -> None:
-        """Use the memory again."""
-        self._count = 0
-
-
-class _Episode:
-    """The part of an episode that is not written yet.
-
-    Args:
-        number: its number.
-        start: seed, options and gap.
-        frames: copies its observations; None if they are frozen.
-    """
-
-    def __init__(self, number: int, start: list[Any], frames: _Frames | None) -> None:
-        self.number = number
-        self.frames = frames
-        self.start = start
-        self.gap: str = start[2]
-        self.flags = IS_FIRST
-        self.bytes = 0
-        self.observations: list[Any] = []
-        self.infos: list[Any] = []
-        self.actions: list[Any] = []
-        self.rewards: list[Any] = []
-        self.terminated: list[Any] = []
-        self.truncated: list[Any] = []
-
-    def keep(self, observation: Any, info: Any) -> None:
-        """Add what a reset or a step returned."""
-        if self.frames is None:
-            kept = observation
-        elif type(observation) is np.ndarray and observation.nbytes >= MIN_FRAME_BYTES:
-            kept = self.frames.copied(observation)
-        else:
-            kept = frozen(observation)
-        self.observations.append(kept)
-        self.bytes += byte_size(kept)
-        if info:
-            info = info if self.frames is None else frozen(info)
-            self.bytes += byte_size(info)
-            self.infos.append(info)
-        else:
-            self.infos.append(_NO_INFO)
-
-    def taken(self, flags: int) -> dict[str, list[Any]]:
-        """Return the columns of a block, and begin with the next one."""
-        columns = {
-            name: getattr(self, name)
-            for name in ("observations", "infos", "actions", "rewards", "terminated", "truncated")
-        }
-        for name in columns:
-            setattr(self, name, [])
-        self.bytes = 0
-        if self.flags & IS_FIRST:
-            columns["start"] = self.start
-        if flags & IS_LAST:
-            columns["end"] = [self.gap]
-        return columns
 
 
 def _size_of(values: list[Any]) -> int:

@@ -1,0 +1,1 @@
+"""Trajectories beside an environment: what its episodes consist of, kept, packed and appended to a file."""
