@@ -54,6 +54,9 @@ class MessageSocket(Protocol):
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close it."""
 
+    async def probe(self, seconds: float) -> bool:
+        """Ping the client, and cut the connection if nothing is heard within `seconds`; return whether it goes on."""
+
 
 class BinaryMessageError(Exception):
     """A message is binary where a text is expected."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
 CHECK_SECONDS: Final = 5.0
@@ -16,6 +16,9 @@ PING_SECONDS: Final = 15.0
 
 DEAD_SECONDS: Final = 35.0
 """Silence of a client after which its connection is cut; noticed one check later at the latest."""
+
+PROBE_INTERVAL: Final = 0.05
+"""Time between two looks for the answer to a ping that somebody waits for, in seconds."""
 
 
 class Heartbeat:
@@ -67,6 +70,17 @@ class Heartbeat:
             self._partial_since = None
         elif self._partial_since is None:
             self._partial_since = self._loop.time()
+
+    async def is_answered(self, seconds: float) -> bool:
+        """Send a ping; return whether anything is heard within `seconds`."""
+        began = self._loop.time()
+        self.is_heard = False
+        self._ping()
+        while not self.is_heard and self._heard_at <= began:
+            if self._loop.time() - began >= seconds:
+                return False
+            await asyncio.sleep(PROBE_INTERVAL)
+        return True
 
     def _check(self) -> None:
         now = self._loop.time()

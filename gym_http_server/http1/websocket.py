@@ -153,6 +153,14 @@ class WebSocket(asyncio.Protocol):
             self._protocol.send_close(code, reason)
             self._flush()
 
+    async def probe(self, seconds: float) -> bool:
+        """Ping the client, and cut the connection if nothing is heard within `seconds`; return whether it goes on."""
+        # The pongs of a client whose messages fill the queue are not read.
+        if not self.is_closed and not self._is_full and not await self._heartbeat.is_answered(seconds):
+            self._transport.abort()
+            return False
+        return not self.is_closed
+
     @property
     def is_closed(self) -> bool:
         """Whether a close was sent or received, or the connection is lost."""
@@ -243,8 +251,12 @@ class WebSocket(asyncio.Protocol):
         self._protocol.send_ping(b"")
         self._flush()
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= MAX_WAITING_MESSAGES
+
     def _cut(self) -> None:
-        if len(self._waiting) < MAX_WAITING_MESSAGES:
+        if not self._is_full:
             self._transport.abort()
         else:
             # Its pongs are not read while so many of its messages wait.

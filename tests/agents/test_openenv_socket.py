@@ -48,6 +48,12 @@ class Session(Frames):
         assert opcode == TEXT, (opcode, payload)
         return json.loads(payload)
 
+    def answer_ping(self) -> None:
+        """Answer the next message, which is a ping."""
+        opcode, payload = self.read()
+        assert opcode == PING, (opcode, payload)
+        self.send(PONG, payload)
+
     def error(self, kind: str, data: Any = None) -> tuple[str, str]:
         """Send a message; return code and words of the error that it is answered with."""
         told = self.ask(kind, data)
@@ -233,6 +239,26 @@ def test_a_client_that_comes_back_finds_its_episode(server: Server) -> None:
         assert client.closed() == 1000
 
 
+def test_a_client_that_comes_back_need_not_wait_until_its_old_connection_is_known_to_be_dead(server: Server) -> None:
+    """An old peer that was cut without a word answers no ping, so the episode goes on; one that answers keeps its own."""
+    with Session(server.address, CARTPOLE) as cut, Session(server.address, CARTPOLE) as client:
+        cut.ask("reset", {"seed": 42, "episode_id": "e1"})
+        last = cut.ask("step", {"action": 1})["data"]
+        again = client.ask("reset", {"episode_id": "e1"})["data"]
+        assert (again["observation"], again["metadata"]["step_count"]) == (last["observation"], 1)
+        client.tell("close")
+        assert client.closed() == 1000
+    nothing_is_left(server)
+    with Session(server.address, CARTPOLE) as alive, Session(server.address, CARTPOLE) as client:
+        alive.ask("reset", {"episode_id": "e2"})
+        client.tell("reset", {"episode_id": "e2"})
+        alive.answer_ping()
+        assert "resumed" not in client.answer()["data"]["metadata"]
+        for each in (alive, client):
+            each.tell("close")
+            assert each.closed() == 1000
+
+
 def test_a_lost_client_does_not_keep_others_out(server: Server) -> None:
     """Environments that wait for their clients are closed where others need the room, the one that waits longest first."""
     for name in ("a", "b"):
@@ -268,10 +294,13 @@ def test_a_websocket_shares_a_session_made_over_http(server: Server) -> None:
         told = client.ask("mcp", {"jsonrpc": "2.0", "id": 5, "method": "tools/list"})["data"]
         assert len(told["result"]["tools"]) == len(listed)
         with Session(server.address, path) as second:
+            client.answer_ping()
             assert second.answer()["data"]["code"] == "SESSION_ERROR"
             assert second.closed() == 1000
-        client.tell("close")
-        assert client.closed() == 1000
+        with Session(server.address, path) as back:  # `client` answers no ping now
+            assert back.ask("state")["data"]["step_count"] == 1
+            back.tell("close")
+            assert back.closed() == 1000
     assert eventually(lambda: rpc("openenv/session/close", session_id=session_id).get("closed"))
 
 
