@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ import click
 from gym_http_server.client import Client, ServerProblem
 
 from ..support.network import Network, require
+from ..support.ray_nodes import ENVIRONMENT
 from ..support.serving import ROOT, SECONDS, eventually
 
 KEY = "key-of-the-router"
@@ -53,8 +53,8 @@ class Slow(gymnasium.Env):
 @contextlib.contextmanager
 def program(command: list[str], directory: Path, *, is_read: bool = False) -> Iterator[subprocess.Popen[str]]:
     """Run a program with all that it starts."""
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": RAY_TOKEN}
-    variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{directory}", "GYM_HTTP_SERVER_API_KEY": KEY, **token}
+    ours = {**ENVIRONMENT, "RAY_AUTH_TOKEN": RAY_TOKEN}
+    variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{directory}", "GYM_HTTP_SERVER_API_KEY": KEY, **ours}
     with (directory / "log").open("a") as log:
         process = subprocess.Popen(
             command,
@@ -171,7 +171,8 @@ def main() -> None:
                 arguments = ("--head", "--port", "6379", "--num-cpus", "0", "--include-dashboard", "false")
                 programs.enter_context(node(network, 0, directory, *arguments, "--temp-dir", str(directory / "r")))
                 for machine in (1, 2):
-                    eventually(lambda: _is_reached(network.addresses[0], 6379), SECONDS)
+                    # One after the other: Ray gives up a node that has not started after 30 s.
+                    eventually(lambda started=machine: _count_started(directory) == started, 2 * SECONDS)
                     programs.enter_context(node(network, machine, directory, "--address", head, "--num-cpus", "1"))
                 server = [
                     sys.executable,
@@ -199,10 +200,8 @@ def main() -> None:
             raise
 
 
-def _is_reached(host: str, port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
-        return True
-    return False
+def _count_started(directory: Path) -> int:
+    return (directory / "log").read_text().count("Ray runtime started")
 
 
 if __name__ == "__main__":

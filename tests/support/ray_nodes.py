@@ -29,6 +29,8 @@ ENVIRONMENT = {
     "RAY_worker_register_timeout_seconds": "180",
 }
 
+OBJECT_STORE_BYTES = 80_000_000
+
 
 class RayNodes:
     """The nodes of a cluster.
@@ -54,8 +56,7 @@ class RayNodes:
             text=True,
         )
         self.nodes: list[str] = []
-        for _ in range(count):
-            self.add(cpus)
+        self.add(cpus, count)
 
     def __enter__(self) -> RayNodes:  # noqa: PYI034 -- no subclass
         return self
@@ -70,12 +71,11 @@ class RayNodes:
                 each.kill()
         self._directory.cleanup()
 
-    def add(self, cpus: float = 1, **resources: float) -> str:
-        """Add a node with these resources and return its id."""
-        answer = self._ask({"add": cpus, "resources": resources})
+    def add(self, cpus: float = 1, count: int = 1, **options: Any) -> None:
+        """Add nodes with so many processors, and other options of Ray's."""
+        answer = self._ask({"add": count, "options": {"num_cpus": cpus, **options}})
         self.address = answer["address"]
-        self.nodes.append(answer["node"])
-        return str(answer["node"])
+        self.nodes.extend(answer["nodes"])
 
     def kill(self, node: str) -> None:
         """Kill all processes of Ray on a node, as the loss of its machine does; the workers end by themselves."""
@@ -101,17 +101,21 @@ def main(directory: str) -> None:
     # Others on this machine are not to join it unasked.
     ray._private.utils.write_ray_address = lambda *_: None
     cluster, nodes = Cluster(), {}
+    of_all = {"temp_dir": directory, "object_store_memory": OBJECT_STORE_BYTES}
+    of_head = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
     try:
         for line in sys.stdin:
             command = json.loads(line)
             answer = {}
             if "add" in command:
-                options = {"num_cpus": command["add"], "resources": command["resources"], "temp_dir": directory}
-                if not nodes:
-                    options["include_dashboard"] = False
-                node = cluster.add_node(**options)
-                nodes[node.node_id] = node
-                answer = {"address": cluster.address, "node": node.node_id}
+                added = []
+                for _ in range(command["add"]):
+                    options = command["options"] | of_all | ({} if nodes or added else of_head)
+                    # Nodes start beside each other, after the head.
+                    added.append(cluster.add_node(**options, wait=not (nodes or added)))
+                cluster.wait_for_nodes()
+                nodes |= {node.node_id: node for node in added}
+                answer = {"address": cluster.address, "nodes": [node.node_id for node in added]}
             elif "kill" in command:
                 kill(nodes.pop(command["kill"]))
             sys.stdout.write(json.dumps(answer) + "\n")

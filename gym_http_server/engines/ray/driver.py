@@ -39,8 +39,8 @@ OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 WATCH_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 3.0
 """Time in which the directory answers; after it the cluster counts as unreachable."""
-ORPHAN_SECONDS: Final = 10.0
-"""Time for which this process may outlive the router, to end a local Ray."""
+ORPHAN_SECONDS: Final = 2.0
+"""Maximum time for which this process outlives the router."""
 JOIN_SECONDS: Final = 60.0
 """Maximum time for the directory to start."""
 
@@ -114,9 +114,8 @@ class Driver:
             task = asyncio.ensure_future(self._execute(command))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if not self._head:
-            # The router was killed. A local Ray is of this group of processes but for its workers, which end with it.
-            os.killpg(0, signal.SIGKILL)
+        # The router was killed.
+        end_all()
 
     async def _execute(self, command: dict[str, Any]) -> None:
         with contextlib.suppress(Exception):
@@ -208,12 +207,16 @@ async def serve(out: Any) -> None:
         await Driver(plan, write).run(commands)
 
 
+def end_all() -> None:
+    """End this process and with it a local Ray, which is of its group but for workers, which end with that."""
+    os.killpg(0, signal.SIGKILL)
+
+
 def end_with(router: int) -> None:
-    """End this process some seconds after the router's, however Ray blocks it then."""
+    """End this process with the router's, however Ray blocks it then."""
     while os.getppid() == router:
-        time.sleep(1.0)
-    time.sleep(ORPHAN_SECONDS)
-    os._exit(1)
+        time.sleep(ORPHAN_SECONDS)
+    end_all()
 
 
 def main() -> None:

@@ -126,7 +126,7 @@ class Fleet:
                 max_restarts=0,
                 max_concurrency=1000,
             )
-            .remote(prefix, plan["options"], self.key, plan["directory"])
+            .remote(prefix, plan["options"], self.key, plan["directory"], is_durable=self._is_durable)
         )
         self._add(ShardEntry(prefix, actor, plan["envs"]))
         self._tell()
@@ -180,7 +180,7 @@ class Fleet:
             except ActorUnavailableError as error:
                 try:
                     async with asyncio.timeout(PING_SECONDS):
-                        await entry.actor.ping.remote(self._is_durable)
+                        await entry.actor.ping.remote()
                 except TimeoutError:
                     raise error from None
 
@@ -202,7 +202,7 @@ class Fleet:
         node = self.node_name(entry.node)
         try:
             async with asyncio.timeout(PING_SECONDS):
-                await entry.actor.ping.remote(self._is_durable)
+                await entry.actor.ping.remote()
         except TimeoutError:
             self._lose(entry, f"node {node} does not answer", is_known=False)
         except RayError as error:
@@ -225,7 +225,7 @@ class Fleet:
         while time.monotonic() < end:
             try:
                 async with asyncio.timeout(PING_SECONDS):
-                    await entry.actor.ping.remote(self._is_durable)
+                    await entry.actor.ping.remote()
             except ActorDiedError as error:
                 self.losses[entry.prefix] = death_words(error, self.node_name(entry.node))
                 self._tell()
@@ -280,7 +280,7 @@ class Fleet:
             return
         try:
             async with asyncio.timeout(PING_SECONDS):
-                instances = await entry.actor.ping.remote(self._is_durable)
+                instances = await entry.actor.ping.remote()
         except (RayError, TimeoutError):
             return
         if bool(instances) != bool(entry.instances):

@@ -23,10 +23,16 @@ import ray
 SERVER: Final = "gym_http_server.server"
 """The module whose `run` serves: an engine knows no HTTP, so it is imported by name."""
 
-SILENT_SECONDS: Final = 3.0
-"""Time without a call of the directory after which the shard looks whether the cluster still exists."""
-DEAD_SECONDS: Final = 3.0
-"""Time for which Ray's head refuses connections, after which the cluster counts as ended."""
+CONNECT_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 0.5
+"""Time between two attempts to connect to Ray's head."""
+MAX_REFUSALS: Final = 3
+"""Attempts in a row that are refused, after which the cluster counts as ended."""
+READ_BYTES: Final = 4096
+CLOSE_SECONDS: Final = 2.0
+"""Maximum time for the server to end when the cluster has."""
+HEARD_SECONDS: Final = 2.0
+"""Maximum time for the directory to hear why a shard ended; it kills the actor then."""
 
 
 class RayShard:
@@ -37,9 +43,10 @@ class RayShard:
         options: settings of its server, without prefix, key and address.
         key: the cluster's key.
         directory: working directory of the router, which the shard takes where the node has it, too.
+        is_durable: whether the cluster outlives its head.
     """
 
-    def __init__(self, prefix: str, options: dict[str, Any], key: str, directory: str) -> None:
+    def __init__(self, prefix: str, options: dict[str, Any], key: str, directory: str, *, is_durable: bool) -> None:
         # What it is told
         # JSON has no tuples.
         own = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
@@ -51,9 +58,9 @@ class RayShard:
         self._server: Any = None
         self._url: Future[str] = Future()
         self._end: Future[str] = Future()
-        # Who calls
-        self._last_call = time.monotonic()
-        self._is_durable = False
+        # Its cluster
+        self._is_durable = is_durable
+        self._has_head = True
 
     async def start(self) -> dict[str, Any]:
         """Start the server; return what the directory keeps of the shard, or an `error`. Idempotent."""
@@ -65,7 +72,8 @@ class RayShard:
                 sys.path.append(self._router_directory)
             self._options |= {"listen": ray.util.get_node_ip_address(), "port": 0}
             self._thread.start()
-            self._task = asyncio.ensure_future(self._watch(ray.get_runtime_context().gcs_address))
+            if not self._is_durable:
+                self._watching = asyncio.ensure_future(self._watch(ray.get_runtime_context().gcs_address))
         try:
             url = await asyncio.wrap_future(self._url)
         except Exception as error:  # noqa: BLE001 -- whatever ends a start
@@ -87,10 +95,9 @@ class RayShard:
         """Wait for the end of the server and return why it ended."""
         return await asyncio.shield(asyncio.wrap_future(self._end))
 
-    async def ping(self, is_durable: bool) -> int:
-        """Return the number of live instances; `is_durable` says whether the cluster outlives its head."""
-        self._last_call, self._is_durable = time.monotonic(), is_durable
-        return self._instances()
+    async def ping(self) -> int:
+        """Return the number of live instances."""
+        return 0 if self._server is None else len(self._server.config.app.instances.all())
 
     async def stop(self) -> None:
         """Close the instances, end the server and wait for it."""
@@ -99,9 +106,6 @@ class RayShard:
             self._server.should_exit = True
             with contextlib.suppress(Exception):
                 await self.ended()
-
-    def _instances(self) -> int:
-        return 0 if self._server is None else len(self._server.config.app.instances.all())
 
     def _serve(self) -> None:
         try:
@@ -112,36 +116,42 @@ class RayShard:
             if not self._url.done():
                 self._url.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
             self._end.set_result(f"its server ended: {error}")
-        # Time for the directory to hear why; then nothing of the shard is left, whoever is there to end it.
-        time.sleep(2.0)
+        if self._has_head:
+            time.sleep(HEARD_SECONDS)
+        # Nothing of the shard is left, whoever is there to end it.
         os._exit(0)
 
     def _know(self, server: Any) -> None:
         self._server = server
 
     async def _watch(self, head: str) -> None:
-        """End the server at once when Ray's head has ended, without which nothing would end its processes for a minute."""
-        host, _, port = head.rpartition(":")
-        refused_since: float | None = None
-        while not self._end.done():
-            await asyncio.sleep(1.0)
-            now = time.monotonic()
-            if (
-                now - self._last_call < SILENT_SECONDS
-                or self._is_durable
-                or not await asyncio.to_thread(is_refused, host, port)
-            ):
-                refused_since = None
-            elif refused_since is None:
-                refused_since = now
-            elif now - refused_since >= DEAD_SECONDS:
-                self._end_at_once()
+        """End the server at once when Ray's head has ended, without which nothing would end its processes for a minute.
 
-    def _end_at_once(self) -> None:
+        An open connection to the head tells of its end. A machine that is lost or cut off closes none: then Ray decides.
+        """
+        host, _, port = head.rpartition(":")
+        refusals = 0
+        while refusals < MAX_REFUSALS:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            except ConnectionRefusedError:
+                refusals += 1
+            except OSError:
+                refusals = 0
+            else:
+                refusals = 0
+                with contextlib.closing(writer), contextlib.suppress(OSError):
+                    while await reader.read(READ_BYTES):
+                        pass
+            await asyncio.sleep(RETRY_SECONDS)
+        self._has_head = False
         if self._server is None:
             os._exit(1)
         self._server.stopped_by = "the end of Ray's head"
         self._server.force_exit = self._server.should_exit = True
+        await asyncio.sleep(CLOSE_SECONDS)
+        os._exit(1)
 
 
 def is_refused(host: str, port: str) -> bool:

@@ -1,0 +1,114 @@
+"""Environments made, played and closed by the thousand on three Ray nodes: how fast, and what the cluster's processes hold.
+
+Run by hand: `python -m tests.cluster.turnover 2000`. It prints the private memory of router, driver, directory and shards after
+each quarter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import psutil
+
+from gym_http_server.client import Client
+
+from ..support.ray_nodes import ENVIRONMENT, RayNodes
+from ..support.serving import Server, eventually
+
+ENV_ID = "CartPole-v1"
+STEPS = 5
+CLIENTS = 4
+NODES = 3
+QUARTERS = 4
+MEGABYTE = 1 << 20
+
+
+def turn_over(url: str, count: int, clients: int = CLIENTS) -> list[float]:
+    """Make, play and close environments, and return how many seconds each creation took.
+
+    Args:
+        url: the router's address.
+        count: number of environments.
+        clients: number of threads that do so, each with a client.
+    """
+    took: list[float] = []
+    numbers = iter(range(count))
+
+    def play() -> None:
+        with Client(url) as client:
+            for _ in iter(lambda: next(numbers, None), None):
+                begun = time.monotonic()
+                env = client.create_env(ENV_ID)["instance_id"]
+                took.append(time.monotonic() - begun)
+                client.reset_env(env)
+                for step in range(STEPS):
+                    client.step_env(env, step % 2)
+                client.close_env(env)
+
+    threads = [threading.Thread(target=play) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(took) == count
+    return took
+
+
+def memory(router: psutil.Process, nodes: RayNodes) -> dict[str, float]:
+    """Return the private megabytes of router, driver, directory, shards and their fork servers, when no environment is left."""
+    ours = {"router": router, "driver": router.children()[0]}
+    for pid in nodes.pids():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if (name := process.name()).startswith(("ray::Directory", "ray::RayShard")):
+                name = "directory" if "Directory" in name else f"shard {process.pid}"
+                ours[name] = process
+    for name, shard in [each for each in ours.items() if each[0].startswith("shard")]:
+        eventually(lambda shard=shard: len(shard.children(recursive=True)) == 1)
+        ours[f"fork server of {name}"] = shard.children()[0]
+    return {name: process.memory_full_info().uss / MEGABYTE for name, process in ours.items()}
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[tuple[RayNodes, Server]]:
+    """Run three nodes with a shard each, and a router."""
+    with RayNodes(NODES) as nodes:
+        options: Any = ("--engine", "ray", "--ray-address", nodes.address, "--shard-envs", "2", "--shard-idle", "0")
+        with Server(*options, environment=ENVIRONMENT) as router:
+            with Client(router.url) as client:
+                for env in [client.create_env(ENV_ID)["instance_id"] for _ in range(2 * NODES)]:
+                    client.close_env(env)
+            yield nodes, router
+
+
+@click.command()
+@click.argument("count", type=int, default=2000)
+def main(count: int) -> None:
+    """Turn COUNT environments over."""
+    with cluster() as (nodes, router):
+        process = psutil.Process(router.process.pid)
+        told = [memory(process, nodes)]
+        for _ in range(QUARTERS):
+            begun = time.monotonic()
+            took = turn_over(router.url, count // QUARTERS)
+            seconds = time.monotonic() - begun
+            told.append(memory(process, nodes))
+            middle, most = statistics.median(took), max(took)
+            click.echo(
+                f"{len(took)} in {seconds:.1f} s; a creation took {middle * 1e3:.0f} ms (median), {most * 1e3:.0f} ms (most)"
+            )
+        for name in told[0]:
+            click.echo(f"{name}: {', '.join(f'{each[name]:.1f}' for each in told)} MB")
+        for earlier, later in itertools.pairwise(told[-2:]):
+            assert all(later[name] < earlier[name] + 2.0 for name in later), "memory grows"
+
+
+if __name__ == "__main__":
+    main()
