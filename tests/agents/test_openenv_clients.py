@@ -67,7 +67,16 @@ def test_the_generic_client_plays_whole_episodes(found: Any) -> None:
     assert {"at", "word"} <= found["tests/Words-v0"]["first"].keys()
 
 
-def test_the_synchronous_client_plays_whole_episodes(found: Any) -> None:
+@pytest.mark.parametrize("client", ["synchronous_episodes", "tool_episodes"])
+def test_the_other_clients_play_whole_episodes(found: Any, client: str) -> None:
+    """The same five are played to their end by the synchronous client and by the client of tools."""
+    assert found[client].keys() == found["episodes"].keys()
+    for is_done, steps, counted in found[client].values():
+        assert is_done
+        assert steps == counted > 0
+
+
+def test_the_synchronous_client_goes_on(found: Any) -> None:
     """Two episodes on a connection; an action that is refused is its error with our words, and the session goes on."""
     found = found["synchronous"]
     assert found["lengths"][0] == found["lengths"][1] > 5

@@ -29,6 +29,7 @@ ACTIONS = {
     "tests/Words-v0": lambda: {"action": [0.1, -0.1]},
 }
 SESSIONS = 64
+MAX_STEPS = 600
 
 
 async def episodes(url: str) -> dict[str, Any]:
@@ -38,7 +39,7 @@ async def episodes(url: str) -> dict[str, Any]:
         async with GenericEnvClient(base_url=f"{url}/openenv/{name}") as client:
             first = await client.reset(seed=7, episode_id="mine")
             steps, result = 0, first
-            while not result.done and steps < 600:
+            while not result.done and steps < MAX_STEPS:
                 result = await client.step(action())
                 steps += 1
             state = await client.state()
@@ -54,8 +55,34 @@ async def episodes(url: str) -> dict[str, Any]:
     return found
 
 
+def synchronous_episodes(url: str) -> dict[str, Any]:
+    """The same by the client's synchronous wrapper; returns whether each ended, and its steps as counted here and there."""
+    found = {}
+    for name, action in ACTIONS.items():
+        with GenericEnvClient(base_url=f"{url}/openenv/{name}").sync() as client:
+            result, steps = client.reset(seed=7), 0
+            while not result.done and steps < MAX_STEPS:
+                result = client.step(action())
+                steps += 1
+            found[name] = [result.done, steps, client.state()["step_count"]]
+    return found
+
+
+async def tool_episodes(url: str) -> dict[str, Any]:
+    """The same by calls of the tool `act`."""
+    found = {}
+    for name, action in ACTIONS.items():
+        async with MCPToolClient(base_url=f"{url}/openenv/{name}") as client:
+            result, steps = {"done": (await client.reset(seed=7)).done}, 0
+            while not result["done"] and steps < MAX_STEPS:
+                result = await client.call_tool("act", **action())
+                steps += 1
+            found[name] = [result["done"], steps, (await client.state()).step_count]
+    return found
+
+
 def synchronous(url: str) -> dict[str, Any]:
-    """The same of CartPole by the client's synchronous wrapper, twice on one connection, and an error."""
+    """Two episodes of CartPole on one connection of the synchronous wrapper, and an error."""
     with GenericEnvClient(base_url=f"{url}/openenv/CartPole-v1").sync() as client:
         lengths = []
         for _ in range(2):
@@ -132,10 +159,8 @@ def validate(url: str) -> dict[str, Any]:
 def main() -> None:
     url, *paths = sys.argv[1:]
     random.seed(5)
-    found = {
-        name: asyncio.run(play(url)) for name, play in (("episodes", episodes), ("tools", tools), ("at_once", at_once))
-    }
-    found["synchronous"] = synchronous(url)
+    found = {play.__name__: asyncio.run(play(url)) for play in (episodes, tool_episodes, tools, at_once)}
+    found |= {play.__name__: play(url) for play in (synchronous_episodes, synchronous)}
     found["validated"] = {path: validate(f"{url}{path}") for path in paths}
     print(json.dumps(found))
 
