@@ -105,13 +105,24 @@ class OpenenvSockets:
             self._by_session[session_id] = connection
 
     async def leave_dead(self, session_id: str) -> bool:
-        """End the connection that plays a session if its client answers no ping; return whether it has ended."""
-        connection = self._by_session.get(session_id)
-        return connection is not None and await connection.has_ended()
+        """End the connection that plays a session if its client answers no ping; return whether it has ended.
 
-    def session_of(self, name: str, episode_id: str) -> str | None:
-        """Return the id of the session in which an episode is played over a connection; None if there is none."""
-        return next((each for each, known in self._by_session.items() if known.plays(name, episode_id)), None)
+        A step that is under way ends first.
+        """
+        connection = self._by_session.get(session_id)
+        if connection is None or await connection.probe(PROBE_SECONDS):
+            return False
+        await connection.ended.wait()
+        return True
+
+    async def find_lost(self, name: str, episode_id: str) -> OpenenvPlayer | None:
+        """Return the player of an episode whose client has lost its connection, whether that is known yet or not."""
+        found = self.lost.take(name, episode_id)
+        if found is None:
+            playing = self.players.playing(name, episode_id)
+            if playing is not None and await self.leave_dead(playing.session.session_id):
+                found = self.lost.take(name, episode_id)
+        return found
 
     def tell_end(self, session: AgentSession) -> None:
         """Close the connection of a session that has ended."""
@@ -128,6 +139,10 @@ class OpenenvConnection:
         socket: the messages.
         name: the name of the environment.
         client: the address of the client.
+
+    Attributes:
+        probe: pings the client (see `MessageSocket.probe`).
+        ended: set at its end, when it has left its session.
     """
 
     def __init__(self, sockets: OpenenvSockets, socket: MessageSocket, name: str, client: str | None) -> None:
@@ -139,7 +154,7 @@ class OpenenvConnection:
         self._created: list[str] = []
         self._is_attached = self._is_over = False
         self._telling: asyncio.Task[None] | None = None
-        self._ended = asyncio.Event()
+        self.probe, self.ended = socket.probe, asyncio.Event()
         self._kinds: dict[str, Callable[[dict[str, Any], int], Awaitable[bytes | None]]] = {
             "step": self._step,
             "reset": self._reset,
@@ -168,19 +183,7 @@ class OpenenvConnection:
         finally:
             self._end()
             self._socket.close()
-            self._ended.set()
-
-    async def has_ended(self) -> bool:
-        """Return whether it has ended, as it does here where its client answers no ping; a step under way ends first."""
-        if await self._socket.probe(PROBE_SECONDS):
-            return False
-        await self._ended.wait()
-        return True
-
-    def plays(self, name: str, episode_id: str) -> bool:
-        """Return whether an episode of an environment is played in its own session."""
-        player = self._player
-        return player is not None and not self._is_attached and (self._name, player.episode_id) == (name, episode_id)
+            self.ended.set()
 
     async def _serve(self, answer: Callable[[bytes], Awaitable[bytes | None]]) -> None:
         socket, totals = self._socket, self._sockets.totals
@@ -326,7 +329,8 @@ class OpenenvConnection:
         if episode_id is not None:
             if not isinstance(episode_id, str) or len(episode_id) > 255:
                 raise InvalidMessage("string_type", ("episode_id",), "a text of at most 255 characters", episode_id)
-            found = await self._find(episode_id)
+            is_own = self._player is not None and self._player.episode_id == episode_id
+            found = None if is_own else await self._sockets.find_lost(self._name, episode_id)
             if found is not None:
                 self._change(found)
                 if data.get("seed") in (None, found.seed):
@@ -335,16 +339,6 @@ class OpenenvConnection:
         given = {**data, "episode_id": episode_id or str(uuid.uuid4())}
         with_frame = _asks_for_frame(data, {})
         return frames.observation_frame(await player.reset_encoded(given, received, with_frame=with_frame))
-
-    async def _find(self, episode_id: str) -> OpenenvPlayer | None:
-        """Return the player of an episode whose client has lost its connection, whether that is known yet or not."""
-        sockets = self._sockets
-        found = sockets.lost.take(self._name, episode_id)
-        if found is None and not self.plays(self._name, episode_id):
-            session_id = sockets.session_of(self._name, episode_id)
-            if session_id is not None and await sockets.leave_dead(session_id):
-                found = sockets.lost.take(self._name, episode_id)
-        return found
 
     def _change(self, player: OpenenvPlayer) -> None:
         """Play an environment that has waited, instead of the one of this connection."""

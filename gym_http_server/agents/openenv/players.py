@@ -67,6 +67,17 @@ class OpenenvPlayers:
         at, player = self._players.get(str(session_id), ("", None))
         return player if player is not None and at == name and player.session.why_ended is None else None
 
+    def playing(self, name: str, episode_id: str) -> OpenenvPlayer | None:
+        """Return the player that is in an episode, in a session that belongs to a connection; None if there is none."""
+        return next(
+            (
+                player
+                for at, player in self._players.values()
+                if player.episode_id == episode_id and at == name and not player.is_attached
+            ),
+            None,
+        )
+
     def attach(self, player: OpenenvPlayer) -> bool:
         """Give a session its WebSocket; return whether it had none and goes on."""
         if player.is_attached or player.is_closing:
