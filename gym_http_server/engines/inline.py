@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..runtime.making import opengl
 from ..runtime.making.library import declare_imports
-from ..runtime.opening import open_served
+from ..runtime.served.opening import open_served
 from .base import Engine, Worker
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..config import Settings
     from ..runtime.messages import CreateRequest, Reply
-    from ..runtime.served import Served
+    from ..runtime.served.base import Served
 
 
 T = TypeVar("T")

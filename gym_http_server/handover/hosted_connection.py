@@ -18,7 +18,7 @@ from .request_parser import RequestParser
 
 if TYPE_CHECKING:
     from ..config import Settings
-    from ..runtime.served import Served
+    from ..runtime.served.base import Served
     from ..runtime.shared.traffic import Traffic
     from .hot_service import Head, HotService
     from .receive_buffer import ReceiveBuffer

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..config import Settings
-    from ..runtime.served import Served
+    from ..runtime.served.base import Served
     from ..runtime.shared.traffic import Traffic
     from .request_parser import ParsedRequest
 

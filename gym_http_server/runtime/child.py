@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import EnvironmentRaisedError, GymHttpServerError, RuntimeDefectError
 from .frames import CLOSE, CREATE, RequestReader, pack_description, pack_error, pack_reply
 from .messages import JSON, MSGPACK, CreateRequest
-from .opening import open_served
+from .served.opening import open_served
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-    from .served import Served
+    from .served.base import Served
     from .shared.memory import Memory
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from typing import Any
 
 from gym_http_server.results.trajectories import trajectory_files
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
 from gym_http_server.runtime.recording.trajectories.file import ENVIRONMENT, TrajectoryFile, heads, read_record
 from gym_http_server.runtime.recording.trajectories.values import unpack_columns
+from gym_http_server.runtime.served.opening import open_served
 from gym_http_server.runtime.values.codec import encode
 
 

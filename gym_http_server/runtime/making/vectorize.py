@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium
+import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import Autoreset
@@ -90,6 +91,50 @@ class SingleValues(gymnasium.Wrapper[Any, Any, Any, Any]):
         if number is None or parts:
             info = {**(info or {}), self.PARTS: OutcomeParts(parts)}
         return observation, math.nan if number is None else number, terminated, truncated, info
+
+
+class LaneParts:
+    """Takes out of what a batch returned the parts of outcomes that `SingleValues` put into the infos.
+
+    Args:
+        lanes: number of lanes.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        self._lanes = lanes
+        self._no_reward: np.ndarray[Any, Any] | None = None
+
+    def split(
+        self, rewards: np.ndarray[Any, Any], infos: Any, was_reset: np.ndarray[Any, Any] | None
+    ) -> tuple[np.ndarray[Any, Any], list[Parts | None] | None]:
+        """Return the single rewards, NaN where there is none, and the parts of each lane's outcome; None if no lane has any."""
+        if rewards.ndim > 1:  # of the environment's own vector implementation
+            return np.full(self._lanes, np.nan), [{"rewards": row} for row in rewards]
+        parts = _taken_parts(infos, self._lanes) if infos else None
+        for each in parts or ():
+            if each and isinstance(each.get("rewards"), np.ndarray):
+                self._no_reward = np.zeros_like(each["rewards"])
+                break
+        if self._no_reward is not None:
+            # Lanes that were only reset have the reward 0, here in the form of the others.
+            parts = parts or [None] * self._lanes
+            for lane in range(self._lanes):
+                if parts[lane] is None and was_reset is not None and was_reset[lane]:
+                    parts[lane] = {"rewards": self._no_reward}
+                    rewards[lane] = np.nan
+        return rewards, parts
+
+
+def _taken_parts(infos: Any, lanes: int) -> list[Parts | None] | None:
+    """Return the parts of each lane's outcome, taken out of the infos; None if no lane has any."""
+    parts: list[Parts | None] | None = None
+    for holder in (infos, infos.get("final_info")) if isinstance(infos, dict) else ():
+        if isinstance(holder, dict) and SingleValues.PARTS in holder:
+            row = holder.pop(SingleValues.PARTS)
+            del holder[f"_{SingleValues.PARTS}"]
+            parts = parts or [None] * lanes
+            parts = [old if new is None else new.parts for old, new in zip(parts, row, strict=True)]
+    return parts
 
 
 def _is_of_library(environment: Any) -> bool:

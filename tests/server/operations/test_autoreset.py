@@ -16,7 +16,7 @@ from gym_http_server import load_results
 from gym_http_server.client import RemoteEnv
 from gym_http_server.errors import EnvironmentRaisedError
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served.opening import open_served
 from tests.support.sample_spaces import in_order, same
 from tests.support.serving import Server
 from tests.unit.runtime.recording.test_monitor_videos import frames, listed

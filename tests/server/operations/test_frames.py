@@ -16,8 +16,8 @@ from PIL import Image
 from gym_http_server.client import Client, RemoteEnv
 from gym_http_server.errors import EnvironmentResultError, RenderFormatError
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
-from gym_http_server.runtime.served import Served
+from gym_http_server.runtime.served.base import Served
+from gym_http_server.runtime.served.opening import open_served
 from tests.conftest import KINDS, start
 from tests.support.serving import Server
 

@@ -15,7 +15,7 @@ import pytest
 from gym_http_server.instances import shared_replies
 from gym_http_server.instances.shared_replies import SharedReplies
 from gym_http_server.runtime.messages import CreateRequest, Reply
-from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served.opening import open_served
 from gym_http_server.runtime.sharing.live import MAX_EPISODES, LatestEpisodes
 from tests.support.serving import Server
 from tests.support.twins import Twin

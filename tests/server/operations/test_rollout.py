@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from gym_http_server.errors import ReplyTooLargeError
 from gym_http_server.runtime.messages import JSON, MSGPACK
-from gym_http_server.runtime.rollout import RolloutBuffer, kept, planned, stacked
+from gym_http_server.runtime.served.rollout import RolloutBuffer, kept, planned, stacked
 from gym_http_server.runtime.values.encoding import ENCODERS
 from gym_http_server.runtime.values.spaces import element_count
 from tests.conftest import KINDS, start

@@ -19,7 +19,7 @@ from gym_http_server import load_results
 from gym_http_server.client import Client, RemoteEnv, RemoteVectorEnv
 from gym_http_server.errors import UnknownSnapshotError
 from gym_http_server.runtime.messages import JSON, MSGPACK, CreateRequest
-from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served.opening import open_served
 from tests.conftest import IMPORTS, KINDS, start
 from tests.support.handing import Client as Connection
 from tests.support.handing import get, handed, owner_of, post, step

@@ -21,7 +21,7 @@ from gym_http_server.conformity.contract import DOCUMENT
 from gym_http_server.errors import InvalidValueError, MissingDependencyError
 from gym_http_server.runtime.making.wrappers import REFUSED, RENAMED, WRAPPERS
 from gym_http_server.runtime.messages import MSGPACK, CreateRequest
-from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served.opening import open_served
 from tests.support.sample_spaces import in_order, same
 from tests.support.serving import Server
 from tests.support.wrapper_uses import STACKS, USES, Use, name_of

@@ -20,9 +20,9 @@ from gym_http_server.conformity.contract import DOCUMENT, check_reply, inlined
 from gym_http_server.conformity.exchange import Nonconformity
 from gym_http_server.contract import METHODS, load_contract, resolve
 from gym_http_server.runtime import operations
-from gym_http_server.runtime.batch import Batch
-from gym_http_server.runtime.environment import Environment
 from gym_http_server.runtime.messages import MSGPACK
+from gym_http_server.runtime.served.batch import Batch
+from gym_http_server.runtime.served.environment import Environment
 
 COMPONENTS = [(kind, name, value) for kind, named in DOCUMENT["components"].items() for name, value in named.items()]
 OPERATIONS = [

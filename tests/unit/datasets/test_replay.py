@@ -14,7 +14,7 @@ import pytest
 from gym_http_server.datasets.replay import EpisodeVerdict, replay
 from gym_http_server.results.trajectories import open_trajectories
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served.opening import open_served
 from tests.support.stepping import alter, record_steps
 
 

@@ -25,8 +25,8 @@ from gym_http_server.errors import (
     UnknownEnvironmentError,
 )
 from gym_http_server.runtime.messages import CreateRequest, Interpreter
-from gym_http_server.runtime.opening import open_served
-from gym_http_server.runtime.served import Served
+from gym_http_server.runtime.served.base import Served
+from gym_http_server.runtime.served.opening import open_served
 from tests.support.guests import OWN, old_gym, with_packages
 
 Open = Callable[..., Served]

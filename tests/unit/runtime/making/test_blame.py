@@ -19,8 +19,8 @@ from gym_http_server.errors import (
     RuntimeDefectError,
 )
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
-from gym_http_server.runtime.served import Served
+from gym_http_server.runtime.served.base import Served
+from gym_http_server.runtime.served.opening import open_served
 from gym_http_server.runtime.snapshots import snapshots
 from tests.conftest import start
 from tests.support.serving import eventually

@@ -17,7 +17,7 @@ from gym_http_server.errors import (
 from gym_http_server.runtime.making.ids import find
 from gym_http_server.runtime.making.library import make
 from gym_http_server.runtime.messages import CreateRequest, Interpreter
-from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served.opening import open_served
 from tests.support import fake_libraries
 
 

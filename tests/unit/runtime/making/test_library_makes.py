@@ -25,7 +25,7 @@ from gym_http_server.runtime.making import gym_compat
 from gym_http_server.runtime.making.dependencies import REQUIREMENTS
 from gym_http_server.runtime.making.library import NewEnvironment, declare_imports, make
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served.opening import open_served
 from gym_http_server.runtime.values.spaces import describe
 
 ATARI = ("ale_py",)

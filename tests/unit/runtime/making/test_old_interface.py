@@ -15,7 +15,7 @@ from gym_http_server.runtime.making import gym_compat
 from gym_http_server.runtime.making.library import make
 from gym_http_server.runtime.making.sources.old_interface import NewInterface
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served.opening import open_served
 
 gym = gym_compat.load()
 BASES = {"gym": gym.Env, "gymnasium": gymnasium.Env, "none": object}

@@ -19,8 +19,8 @@ from gym_http_server.client.values import observation_reader
 from gym_http_server.errors import EnvironmentRaisedError, InvalidValueError
 from gym_http_server.runtime.making.wrappers import WRAPPERS
 from gym_http_server.runtime.messages import MSGPACK, WRAPPER_NAMES, CreateRequest
-from gym_http_server.runtime.opening import open_served
-from gym_http_server.runtime.served import Served
+from gym_http_server.runtime.served.base import Served
+from gym_http_server.runtime.served.opening import open_served
 from gym_http_server.runtime.values.codec import encoder
 from gym_http_server.runtime.values.packing import unpack
 from gym_http_server.runtime.values.spaces import rebuild

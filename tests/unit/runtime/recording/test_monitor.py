@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from gym_http_server.errors import InvalidValueError, RecordingExistsError, RecordingFailedError, RenderModeError
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
 from gym_http_server.runtime.recording.monitor import NO_MONITOR, schedule
 from gym_http_server.runtime.recording.replaced_file import ReplacedFile
-from gym_http_server.runtime.served import Served
+from gym_http_server.runtime.served.base import Served
+from gym_http_server.runtime.served.opening import open_served
 
 from .test_recording import names
 

@@ -10,7 +10,7 @@ import av
 import pytest
 
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served.opening import open_served
 from tests.support import old_gym
 
 from .test_monitor import state

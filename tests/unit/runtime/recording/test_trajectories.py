@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from gym_http_server.errors import GymHttpServerError, InvalidValueError, NoRecordingError
 from gym_http_server.results.trajectories import RecordedEpisode, open_trajectories
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
 from gym_http_server.runtime.recording.trajectories import file as trajectory_file
 from gym_http_server.runtime.recording.trajectories import recorder
 from gym_http_server.runtime.recording.trajectories.values import frozen, pack_columns, unpack_columns
-from gym_http_server.runtime.served import Served
+from gym_http_server.runtime.served.base import Served
+from gym_http_server.runtime.served.opening import open_served
 from gym_http_server.runtime.values.codec import encode
 from gym_http_server.runtime.values.encoding import json_bytes
 from gym_http_server.runtime.values.lanes import lane_info

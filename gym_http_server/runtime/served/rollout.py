@@ -1,28 +1,133 @@
-"""The steps of a rollout, collected and stacked into arrays."""
+"""Rollouts: many steps in one call, collected and stacked into arrays."""
 
 from __future__ import annotations
 
+import abc
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, GraphInstance, MultiBinary, MultiDiscrete, Space, Tuple
 
-from ..errors import InvalidValueError, ReplyTooLargeError, RolloutTimeoutError
-from .values.codec import encoder
-from .values.outcomes import several
-from .values.spaces import element_count
-from .values.value_types import joined, note, observation_note
+from ...errors import InvalidActionError, InvalidValueError, ReplyTooLargeError, RolloutTimeoutError
+from ..messages import JSON, MSGPACK, Reply
+from ..values.codec import encoder
+from ..values.outcomes import several
+from ..values.spaces import element_count
+from ..values.value_types import joined, note, observation_note
+from .space_calls import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .values.outcomes import Parts
-    from .values.value_types import Types
+    from ..shared.usage import Usage
+    from ..values.outcomes import Parts
+    from ..values.value_types import Types
 
 
 STEPS_SHARE: Final = 0.8
 """Share of `call_timeout` for the steps of a rollout; the rest is for the last step and the reply."""
+
+
+class RolloutCalls(abc.ABC):
+    """A mixin: takes many steps of a single environment in one call.
+
+    Attributes:
+        usage: its counters.
+    """
+
+    usage: Usage
+    _action_space: Space[Any]
+    _observation_space: Space[Any]
+    _call_timeout: float | None
+    _observation: Any
+    _under_way: bool
+
+    @abc.abstractmethod
+    def _reset(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, Any]:
+        """Start an episode; return observation and info."""
+
+    @abc.abstractmethod
+    def _decoded(self, action: Any, where: str = "") -> Any:
+        """Return a decoded action; raise `InvalidActionError`, whose text begins with `where`, for one outside its space."""
+
+    @abc.abstractmethod
+    def _step(self, action: Any, types: Types | None = None) -> tuple[Any, float | None, bool, bool, Any, Parts | None]:
+        """Take a decoded action; return observation, reward, terminated, truncated, info and the parts of the outcome."""
+
+    def rollout(
+        self,
+        limit: int,
+        actions: Any = None,
+        steps: int | None = None,
+        episodes: int | None = None,
+        seed: int | str | None = None,
+        media_type: str = JSON,
+        types: bool = False,
+    ) -> Reply:
+        """Take many steps; reply the trajectory (see `RolloutBuffer`).
+
+        Args:
+            limit: maximum size of the reply in bytes.
+            actions: the actions, in order; None for random ones.
+            steps: number of random actions.
+            episodes: number of episodes with random actions, instead of `steps`.
+            seed: seed of a reset before the first step and, for random actions, of the action space; as for `reset`.
+            media_type: the media type of the reply.
+            types: reply `types` as well (see `value_types`).
+
+        Raises:
+            ReplyTooLargeError: the trajectory exceeds the limit.
+            RolloutTimeoutError: the time limit is reached.
+        """
+        self.usage.begin_rollout()
+        seed = None if seed is None else int(seed)
+        remaining = None if actions is None else iter(self._planned(actions, needs_reset=not self._under_way))
+        trajectory = RolloutBuffer(self._observation_space, self._action_space, limit, self._call_timeout)
+        steps = steps if actions is None else len(actions)
+        trajectory.refuse_beyond(steps)
+        if actions is None and seed is not None:
+            self._action_space.seed(seed)
+        space = self._action_space
+        if seed is not None or not self._under_way:
+            self._reset(seed, None)
+        trajectory.start(self._observation)
+        while trajectory.goes_on(steps, episodes):
+            if not self._under_way:
+                self._reset(None, None)
+                trajectory.restart(self._observation)
+            if space is not self._action_space:
+                space = self._action_space
+                if actions is not None:
+                    remaining = iter(self._planned(actions, trajectory.steps))
+            action = space.sample() if remaining is None else next(remaining)
+            taken = kept(action)  # the environment may write into it
+            noted: Types | None = {} if types else None
+            observation, reward, terminated, truncated, _, parts = self._step(action, noted)
+            trajectory.add(taken, observation, reward, parts, noted, terminated=terminated, truncated=truncated)
+        trajectory.use_spaces(self._observation_space, self._action_space)
+        reply = trajectory.arrays()
+        if types:
+            trajectory.note_types(reply, packed=media_type == MSGPACK)
+        return encoded(reply, media_type)
+
+    def _planned(self, actions: Any, start: int = 0, *, needs_reset: bool = False) -> list[Any]:
+        """Return the decoded actions of a request.
+
+        Args:
+            actions: the actions.
+            start: how many of them are left out.
+            needs_reset: there is a reset before the first one anyway, which may bring the space that they are for.
+        """
+        try:
+            return [self._decoded(action, f"actions[{at}]: ") for at, action in planned(actions) if at >= start]
+        except InvalidActionError:
+            before = self._action_space
+            if needs_reset:
+                self._reset(None, None)
+            if before is self._action_space:
+                raise
+            return self._planned(actions, start)
 
 
 class RolloutBuffer:

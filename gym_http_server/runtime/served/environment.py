@@ -6,48 +6,47 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import (
+from ...errors import (
     GymHttpServerError,
-    InvalidActionError,
     InvalidValueError,
     NoTransitionModelError,
     RenderModeError,
     ReplyTooLargeError,
     ResetNeededError,
 )
-from .guests.making import make_guest
-from .making.construct import render_modes
-from .making.declared import declared
-from .making.library import make
-from .making.own_spaces import SPACE_NAMES, given_spaces, own_space
-from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .recording.trajectories.recorder import drawn_seed, repeatable
-from .recording.trajectories.values import frozen
-from .rollout import RolloutBuffer, kept, planned
-from .served import Served, as_object, outside
-from .sharing.controls import controls
-from .sharing.live import LiveEpisode
+from ..guests.making import make_guest
+from ..making.construct import render_modes
+from ..making.declared import declared
+from ..making.library import make
+from ..making.own_spaces import SPACE_NAMES, given_spaces, own_space
+from ..messages import JSON, MSGPACK, CreateRequest, Description, Reply
+from ..recording.trajectories.recorder import drawn_seed, repeatable
+from ..recording.trajectories.values import frozen
+from ..sharing.controls import controls
+from ..sharing.live import LiveEpisode
+from ..values.action_check import takes
+from ..values.codec import checker, decoder, encoder
+from ..values.encoding import ENCODERS
+from ..values.outcomes import FLAGS, NUMBERS, reduced
+from ..values.rendered_frame import filmable, packable
+from ..values.spaces import describe
+from ..values.value_types import note, note_outcome, note_parts, note_single, observation_note
+from .base import Served, as_object, outside
+from .rollout import RolloutCalls
 from .space_calls import calling, encoded
 from .transitions import transition_model
-from .values.action_check import takes
-from .values.codec import checker, decoder, encoder
-from .values.encoding import ENCODERS
-from .values.outcomes import FLAGS, NUMBERS, reduced
-from .values.rendered_frame import filmable, packable
-from .values.spaces import describe
-from .values.value_types import note, note_outcome, note_parts, note_single, observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import gymnasium
 
-    from .shared.usage import Usage
-    from .values.outcomes import Parts
-    from .values.value_types import Types
+    from ..shared.usage import Usage
+    from ..values.outcomes import Parts
+    from ..values.value_types import Types
 
 
-class Environment(Served):
+class Environment(RolloutCalls, Served):
     """One live environment.
 
     Args:
@@ -206,80 +205,6 @@ class Environment(Served):
         if render:
             return self._with_frame(reply, media_type, limit)
         return Reply(ENCODERS[media_type](reply), media_type)
-
-    def rollout(
-        self,
-        limit: int,
-        actions: Any = None,
-        steps: int | None = None,
-        episodes: int | None = None,
-        seed: int | str | None = None,
-        media_type: str = JSON,
-        types: bool = False,
-    ) -> Reply:
-        """Take many steps; reply the trajectory (see `RolloutBuffer`).
-
-        Args:
-            limit: maximum size of the reply in bytes.
-            actions: the actions, in order; None for random ones.
-            steps: number of random actions.
-            episodes: number of episodes with random actions, instead of `steps`.
-            seed: seed of a reset before the first step and, for random actions, of the action space; as for `reset`.
-            media_type: the media type of the reply.
-            types: reply `types` as well (see `value_types`).
-
-        Raises:
-            ReplyTooLargeError: the trajectory exceeds the limit.
-            RolloutTimeoutError: the time limit is reached.
-        """
-        self.usage.begin_rollout()
-        seed = None if seed is None else int(seed)
-        remaining = None if actions is None else iter(self._planned(actions, needs_reset=not self._under_way))
-        trajectory = RolloutBuffer(self._observation_space, self._action_space, limit, self._call_timeout)
-        steps = steps if actions is None else len(actions)
-        trajectory.refuse_beyond(steps)
-        if actions is None and seed is not None:
-            self._action_space.seed(seed)
-        space = self._action_space
-        if seed is not None or not self._under_way:
-            self._reset(seed, None)
-        trajectory.start(self._observation)
-        while trajectory.goes_on(steps, episodes):
-            if not self._under_way:
-                self._reset(None, None)
-                trajectory.restart(self._observation)
-            if space is not self._action_space:
-                space = self._action_space
-                if actions is not None:
-                    remaining = iter(self._planned(actions, trajectory.steps))
-            action = space.sample() if remaining is None else next(remaining)
-            taken = kept(action)  # the environment may write into it
-            noted: Types | None = {} if types else None
-            observation, reward, terminated, truncated, _, parts = self._step(action, noted)
-            trajectory.add(taken, observation, reward, parts, noted, terminated=terminated, truncated=truncated)
-        trajectory.use_spaces(self._observation_space, self._action_space)
-        reply = trajectory.arrays()
-        if types:
-            trajectory.note_types(reply, packed=media_type == MSGPACK)
-        return encoded(reply, media_type)
-
-    def _planned(self, actions: Any, start: int = 0, *, needs_reset: bool = False) -> list[Any]:
-        """Return the decoded actions of a request.
-
-        Args:
-            actions: the actions.
-            start: how many of them are left out.
-            needs_reset: there is a reset before the first one anyway, which may bring the space that they are for.
-        """
-        try:
-            return [self._decoded(action, f"actions[{at}]: ") for at, action in planned(actions) if at >= start]
-        except InvalidActionError:
-            before = self._action_space
-            if needs_reset:
-                self._reset(None, None)
-            if before is self._action_space:
-                raise
-            return self._planned(actions, start)
 
     def _note_types(self, reply: dict[str, Any], types: Types, observation: Any, media_type: str) -> None:
         self._note_observation(observation, "/observation", types, media_type == MSGPACK)

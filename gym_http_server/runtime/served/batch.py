@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.vector.utils import iterate
 
-from ..errors import (
+from ...errors import (
     EnvironmentDiedError,
     EnvironmentFailure,
     InstanceKindError,
@@ -16,32 +16,33 @@ from ..errors import (
     InvalidValueError,
     ResetNeededError,
 )
-from .guests.making import make_guest_batch
-from .making.declared import declared
-from .making.vectorize import ENTRY_POINT, SingleValues, make_batch
-from .messages import JSON, MSGPACK, CreateRequest, Description, Reply
-from .recording.trajectories.recorder import drawn_seed, repeatable
-from .recording.trajectories.values import frozen
-from .served import Served, as_object, outside
-from .sharing.live import LiveLanes
+from ..guests.making import make_guest_batch
+from ..making.declared import declared
+from ..making.vectorize import ENTRY_POINT, LaneParts, make_batch
+from ..messages import JSON, MSGPACK, CreateRequest, Description, Reply
+from ..recording.trajectories.recorder import repeatable
+from ..recording.trajectories.values import frozen
+from ..sharing.live import LiveLanes
+from ..values.action_check import takes
+from ..values.codec import checker, decoder, encoder
+from ..values.lanes import is_of_lanes, lane_info, lane_outcomes, lane_values, object_array
+from ..values.outcomes import PARTS, several
+from ..values.spaces import describe
+from ..values.value_types import note, observation_note
+from .base import Served, as_object, outside
+from .lane_resets import LaneSeeds, reset_mask_of
 from .space_calls import calling, encoded
-from .values.action_check import takes
-from .values.codec import checker, decoder, encoder
-from .values.lanes import is_of_lanes, lane_info, lane_outcomes, lane_values, object_array
-from .values.outcomes import PARTS, several
-from .values.spaces import describe
-from .values.value_types import note, observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import gymnasium
 
-    from ..errors import GymHttpServerError
-    from .recording.monitor import Monitor
-    from .shared.usage import Usage
-    from .values.outcomes import Parts
-    from .values.value_types import Types
+    from ...errors import GymHttpServerError
+    from ..recording.monitor import Monitor
+    from ..shared.usage import Usage
+    from ..values.outcomes import Parts
+    from ..values.value_types import Types
 
 
 class Batch(Served):
@@ -94,8 +95,8 @@ class Batch(Served):
         self._stays = getattr(made.environment.unwrapped, "stays", "")
         self._observations: Any = None
         self._ended = np.zeros(self._lanes, np.bool_)
-        self._is_seeded = np.zeros(self._lanes, np.bool_)  # lanes of which a reset had a seed
-        self._no_reward: np.ndarray[Any, Any] | None = None
+        self._seeds = LaneSeeds(self._lanes, takes_one=made.vectorization_mode == ENTRY_POINT)
+        self._lane_parts = LaneParts(self._lanes)
         self._live = LiveLanes(self._lanes)
 
     def batch_reset(
@@ -119,15 +120,19 @@ class Batch(Served):
             types: reply `types` as well (see `value_types`).
         """
         options = dict(options or {})
-        mask = self._mask(options.pop("reset_mask", None) if reset_mask is None else reset_mask)
+        mask = reset_mask_of(
+            options.pop("reset_mask", None) if reset_mask is None else reset_mask,
+            self.description,
+            has_reset=self._has_reset,
+        )
         whose = InvalidValueError if options or seeds is not None else None
         given = dict(options) if options or mask is not None else None  # what each lane gets
         if mask is not None:
             options["reset_mask"] = mask
-        chosen = self._chosen_seed(seed, seeds)
+        chosen = self._seeds.asked(seed, seeds, self._seed)
         recorder = self._trajectories
         if chosen is None and recorder is not None:
-            chosen = self._drawn_seed(mask)
+            chosen = self._seeds.drawn(mask)
         with self._calling("reset", whose), repeatable(recorder):
             observations, infos = self._environment.reset(seed=chosen, options=options or None)
         values = () if recorder is None else self._each_lane(frozen(observations))
@@ -140,11 +145,10 @@ class Batch(Served):
         self.usage.count_leap()
         if self._monitor is not None:
             self._monitor.lanes_began(begun)
-        seeds = self._lane_seeds(chosen)
-        for lane in range(self._lanes) if mask is None else np.flatnonzero(mask).tolist():
-            self._is_seeded[lane] |= seeds[lane] is not None
+        lanes = range(self._lanes) if mask is None else np.flatnonzero(mask).tolist()
+        for lane, lane_seed in zip(lanes, self._seeds.given(chosen, lanes), strict=True):
             if recorder is not None:
-                recorder.began(lane, seeds[lane], given, values[lane], frozen(lane_info(infos, lane)))
+                recorder.began(lane, lane_seed, given, values[lane], frozen(lane_info(infos, lane)))
         reply = {"observations": self._encode_observations(observations), "infos": self._told(infos)}
         if types:
             self._note_types(reply, observations, infos, media_type)
@@ -184,9 +188,7 @@ class Batch(Served):
         self._observations = observations
         resets = int(np.count_nonzero(self._ended)) if self.description.autoreset_mode == "next_step" else 0
         ended_before, self._ended = self._ended, terminated | truncated
-        parts = None
-        if infos or rewards.ndim > 1 or self._no_reward is not None:
-            rewards, parts = self._split(rewards, infos, ended_before if resets else None)
+        rewards, parts = self._lane_parts.split(rewards, infos, ended_before if resets else None)
         ends = int(np.count_nonzero(self._ended))
         self.usage.count(self._lanes - resets, ends)
         self._live.stepped(decoded, rewards, parts, terminated, truncated, self._ended if ends else None)
@@ -225,26 +227,6 @@ class Batch(Served):
 
     def _each_lane(self, observations: Any) -> Sequence[Any]:
         return lane_values(self._environment.observation_space, observations, self._lanes)
-
-    def _split(
-        self, rewards: np.ndarray[Any, Any], infos: Any, was_reset: np.ndarray[Any, Any] | None
-    ) -> tuple[np.ndarray[Any, Any], list[Parts | None] | None]:
-        """Return the single rewards, NaN where there is none, and the parts of each lane's outcome, taken out of the infos."""
-        if rewards.ndim > 1:  # of the environment's own vector implementation
-            return np.full(self._lanes, np.nan), [{"rewards": row} for row in rewards]
-        parts = _taken_parts(infos, self._lanes)
-        for each in parts or ():
-            if each and isinstance(each.get("rewards"), np.ndarray):
-                self._no_reward = np.zeros_like(each["rewards"])
-                break
-        if self._no_reward is not None:
-            # Lanes that were only reset have the reward 0, here in the form of the others.
-            parts = parts or [None] * self._lanes
-            for lane in range(self._lanes):
-                if parts[lane] is None and was_reset is not None and was_reset[lane]:
-                    parts[lane] = {"rewards": self._no_reward}
-                    rewards[lane] = np.nan
-        return rewards, parts
 
     def _note_types(self, reply: dict[str, Any], observations: Any, infos: Any, media_type: str) -> None:
         types: Types = {}
@@ -357,59 +339,6 @@ class Batch(Served):
             infos = {**infos, "final_obs": [None if each is None else encode(each) for each in final]}
         return as_object(infos)
 
-    def _chosen_seed(
-        self, seed: int | str | None, seeds: Sequence[int | str | None] | None
-    ) -> int | list[int | None] | None:
-        if seeds is None:
-            return self._seed if seed is None else int(seed)
-        if seed is not None:
-            raise InvalidValueError("both seed and seeds are given: give one of them")
-        if self.description.vectorization_mode == ENTRY_POINT:
-            raise InvalidValueError(
-                "the environment's own vector implementation takes one seed: give seed, or create the batch with "
-                "vectorization_mode 'sync' or 'async'"
-            )
-        if len(seeds) != self._lanes:
-            raise InvalidValueError(f"expected {self._lanes} seeds, one for each lane, got {len(seeds)}")
-        return [None if each is None else int(each) for each in seeds]
-
-    def _lane_seeds(self, chosen: int | list[int | None] | None) -> list[int | None]:
-        """Return the seed that each lane is given."""
-        if isinstance(chosen, list):
-            return chosen
-        if chosen is None or self.description.vectorization_mode == ENTRY_POINT:
-            return [chosen] * self._lanes
-        return [chosen + lane for lane in range(self._lanes)]
-
-    def _drawn_seed(self, mask: np.ndarray[Any, Any] | None) -> int | list[int | None] | None:
-        """Return seeds for lanes that never had one, so that their recording can be replayed; None for none."""
-        lanes = np.flatnonzero(~self._is_seeded if mask is None else mask & ~self._is_seeded).tolist()
-        if len(lanes) == self._lanes or self.description.vectorization_mode == ENTRY_POINT:
-            return drawn_seed() if lanes else None
-        first = drawn_seed()
-        return [first + lane if lane in lanes else None for lane in range(self._lanes)] if lanes else None
-
-    def _mask(self, mask: Any) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
-        if mask is None:
-            return None
-        made = self.description
-        if made.vectorization_mode == ENTRY_POINT and made.autoreset_mode != "disabled":
-            raise InvalidValueError(
-                "the environment's own vector implementation resets all lanes together: leave reset_mask out, or create "
-                "the batch with vectorization_mode 'sync' or 'async'"
-            )
-        try:
-            given = np.asarray(mask)
-        except ValueError:  # lists of different lengths
-            given = np.empty(0)
-        if given.shape != (self._lanes,) or given.dtype != np.bool_:
-            raise InvalidValueError(f"reset_mask is to be {self._lanes} booleans, one for each lane")
-        if not given.any():
-            raise InvalidValueError("reset_mask names no lane: at least one is to be true")
-        if not (self._has_reset or given.all()):
-            raise ResetNeededError("the first reset is one of all lanes: call resetBatch without a reset_mask first")
-        return given
-
     def _decoded(self, actions: Any) -> Any:
         try:
             decoded = self._decode_actions(actions)
@@ -450,18 +379,6 @@ class Batch(Served):
             text = "the process of a lane ended" if ended else f"a lane raised {type(cause).__name__}: {cause}"
             self.last_words = f"{text} during {operation}, which ends the batch"
             raise EnvironmentDiedError(self.last_words) from error
-
-
-def _taken_parts(infos: Any, lanes: int) -> list[Parts | None] | None:
-    """Return the parts of each lane's outcome, taken out of the infos; None if no lane has any."""
-    parts: list[Parts | None] | None = None
-    for holder in (infos, infos.get("final_info")) if isinstance(infos, dict) else ():
-        if isinstance(holder, dict) and SingleValues.PARTS in holder:
-            row = holder.pop(SingleValues.PARTS)
-            del holder[f"_{SingleValues.PARTS}"]
-            parts = parts or [None] * lanes
-            parts = [old if new is None else new.parts for old, new in zip(parts, row, strict=True)]
-    return parts
 
 
 def _reals(rewards: Any) -> np.ndarray[Any, Any]:

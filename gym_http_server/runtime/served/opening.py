@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..errors import EnvironmentCreationError, InvalidValueError, MissingDependencyError
+from ...errors import EnvironmentCreationError, InvalidValueError, MissingDependencyError
 from .batch import Batch
 from .environment import Environment
 
 if TYPE_CHECKING:
-    from .messages import CreateRequest
-    from .served import Served
-    from .shared.usage import Usage
+    from ..messages import CreateRequest
+    from ..shared.usage import Usage
+    from .base import Served
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..errors import NoTransitionModelError
+from ...errors import NoTransitionModelError
 
 _NONE: Final = object()
 

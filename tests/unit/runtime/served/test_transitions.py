@@ -13,7 +13,7 @@ import pytest
 from gym_http_server.client import RemoteEnv, ServerProblem
 from gym_http_server.errors import NoTransitionModelError
 from gym_http_server.runtime.making import gym_compat
-from gym_http_server.runtime.transitions import transition_model
+from gym_http_server.runtime.served.transitions import transition_model
 from tests.support.serving import Server
 
 MODELS = [

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import EnvironmentRaisedError, GymHttpServerError, InvalidValueError
-from .making.blame import blame
-from .messages import JSON, MSGPACK, Description, Reply
-from .values.codec import contains, encoder
-from .values.encoding import ENCODERS
-from .values.opaque import part_at
-from .values.spaces import describe
-from .values.value_types import observation_note
+from ...errors import EnvironmentRaisedError, GymHttpServerError, InvalidValueError
+from ..making.blame import blame
+from ..messages import JSON, MSGPACK, Description, Reply
+from ..values.codec import contains, encoder
+from ..values.encoding import ENCODERS
+from ..values.opaque import part_at
+from ..values.spaces import describe
+from ..values.value_types import observation_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import gymnasium
 
-    from .values.value_types import Types
+    from ..values.value_types import Types
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import pytest
 
 from gym_http_server.errors import EnvironmentDiedError
 from gym_http_server.runtime.messages import CreateRequest
-from gym_http_server.runtime.opening import open_served
+from gym_http_server.runtime.served.opening import open_served
 from tests.support.serving import living
 
 
