@@ -134,6 +134,7 @@ class ConnectionPool:
         self.failure = ""
         self._host, self._port = address.hostname or "", address.port or 80
         self._idle: list[ShardConnection] = []
+        self._connecting: set[asyncio.Timeout] = set()
 
     def idle(self) -> ShardConnection | None:
         """Return a kept connection without an exchange; None if there is none."""
@@ -158,12 +159,16 @@ class ConnectionPool:
         Raises:
             ShardUnreachableError: the shard does not take it.
         """
+        limit = asyncio.timeout(CONNECT_SECONDS)
+        self._connecting.add(limit)
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with limit:
                 _, connection = await self.loop.create_connection(lambda: ShardConnection(self), self._host, self._port)
         except OSError as error:  # TimeoutError is one
             why = "no connection was made in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
-            raise ShardUnreachableError.of(self.shard.prefix, why, was_sent=False) from None
+            raise ShardUnreachableError.of(self.shard.prefix, self.failure or why, was_sent=False) from None
+        finally:
+            self._connecting.discard(limit)
         return connection
 
     def fail(self, reason: str) -> None:
@@ -174,6 +179,9 @@ class ConnectionPool:
             connection.reason = reason
             connection.is_closed = True
             connection.transport.abort()
+        for limit in self._connecting:
+            if not limit.expired():
+                limit.reschedule(self.loop.time())
 
     def mend(self) -> None:
         """Take requests again."""
