@@ -40,14 +40,14 @@ def _token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[RayNodes]:
-    with RayNodes(NODES) as running:
+    with RayNodes(NODES, num_gpus=1, resources={"licence": 1}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def first(nodes: RayNodes) -> Iterator[Server]:
-    """A router that starts shards."""
-    with router(nodes) as running:
+    """A router that starts shards, which ask for all that a node has."""
+    with router(nodes, "--shard-gpus", "1", "--shard-resources", "licence=1") as running:
         yield running
 
 
@@ -59,7 +59,8 @@ def router(nodes: RayNodes, *options: str) -> Server:
 @contextlib.asynccontextmanager
 async def joined(nodes: RayNodes, **options: Any) -> AsyncIterator[RayShards]:
     """Join the cluster as another router does."""
-    settings = {"shard_envs": ROOM, "shard_idle": 0.0, "shard_timeout": 60.0, **options}
+    wants = {"shard_gpus": 1.0, "shard_resources": ("licence=1",)}
+    settings = {"shard_envs": ROOM, "shard_idle": 0.0, "shard_timeout": 60.0, **wants, **options}
     shards = RayShards(Settings(engine="ray", ray_address=nodes.address, **settings))
     await shards.start()
     try:
@@ -103,12 +104,14 @@ async def test_a_router_that_only_routes_needs_another(nodes: RayNodes) -> None:
 
 
 async def test_shards_run_on_nodes_of_their_own_and_routers_see_the_same(nodes: RayNodes, first: Server) -> None:
-    """A shard's ids begin with its prefix, it opens to the cluster's key alone, and one that is killed leaves no process."""
+    """A shard's ids begin with its prefix, it sees the GPU that it asked for, opens to the cluster's key alone, and one that is killed leaves no process."""
     async with joined(nodes) as second:
         placed = [await second.place()]
         while len(placed) < NODES:
             placed.append(await second.place(frozenset(each.prefix for each in placed)))
         assert len({each.node for each in placed}) == NODES
+        (fork_server,) = shard_at(nodes, placed[0].url).children()
+        assert fork_server.environ()["CUDA_VISIBLE_DEVICES"] == "0"
         paths = [await asyncio.to_thread(first.create) for _ in range(NODES)]
         assert {path.split("/")[3][:3] for path in paths} == {each.prefix for each in placed}
         with Client(placed[0].url, "another-key") as client, pytest.raises(ServerProblem, match="401"):
@@ -118,7 +121,8 @@ async def test_shards_run_on_nodes_of_their_own_and_routers_see_the_same(nodes: 
             assert {each.prefix: each.url for each in third.shards()} == {each.prefix: each.url for each in placed}
             assert third.key == second.key
             with pytest.raises(
-                NoShardError, match=r"no node of the Ray cluster had room for another shard \(1 CPU\) for 1 s"
+                NoShardError,
+                match=r"no node of the Ray cluster had room for another shard \(1 CPU, 1 GPU, licence=1\) for 1 s",
             ):
                 await third.place(frozenset(each.prefix for each in placed))
             assert third.status().pending == 1

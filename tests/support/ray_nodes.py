@@ -38,13 +38,14 @@ class RayNodes:
     Args:
         count: number of nodes, with the head.
         cpus: processors that each counts.
+        options: further options of Ray's for each.
 
     Attributes:
         address: address of the head.
         nodes: ids of the nodes, the head first.
     """
 
-    def __init__(self, count: int = 3, cpus: int = 1) -> None:
+    def __init__(self, count: int = 3, cpus: int = 1, **options: Any) -> None:
         # Paths of sockets may have 107 characters.
         self._directory = tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
@@ -56,7 +57,7 @@ class RayNodes:
             text=True,
         )
         self.nodes: list[str] = []
-        self.add(cpus, count)
+        self.add(cpus, count, **options)
 
     def __enter__(self) -> RayNodes:  # noqa: PYI034 -- no subclass
         return self

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -36,6 +37,12 @@ QUIET: Final = {
 
 OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 """Size of a local Ray's object store, of which nothing is used; Ray would take a third of the memory."""
+CLIENT: Final = "ray://"
+"""Beginning of the address of a Ray that is reached through its client server."""
+CLIENT_NEEDS: Final = (
+    "ray:// needs a package that is not installed: install it with: python -m pip install 'ray[client]'. A machine of the "
+    "cluster needs none: there --ray-address auto is enough"
+)
 WATCH_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 3.0
 """Time in which the directory answers; after it the cluster counts as unreachable."""
@@ -50,7 +57,10 @@ def connect(address: str) -> str:
 
     Raises:
         ConnectionError, RuntimeError, ValueError: as Ray has it.
+        ModuleNotFoundError: what Ray needs for `ray://` is not installed.
     """
+    if address.startswith(CLIENT) and importlib.util.find_spec("grpc") is None:
+        raise ModuleNotFoundError(CLIENT_NEEDS)
     import ray
 
     from .fleet import NAMESPACE
@@ -69,7 +79,7 @@ def connect(address: str) -> str:
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         ray.init("local", **options)
         return ""
-    return address if address.startswith("ray://") else str(ray.get_runtime_context().gcs_address)
+    return address if address.startswith(CLIENT) else str(ray.get_runtime_context().gcs_address)
 
 
 async def result(call: Any) -> Any:
@@ -103,7 +113,7 @@ class Driver:
         except Exception as error:  # noqa: BLE001 -- Ray raises whatever it likes, and the router tells it in words
             self._write({"failed": f"{type(error).__name__}: {error}" if not str(error) else str(error)})
             return
-        watching = asyncio.ensure_future(self._watch())
+        watching = asyncio.ensure_future(self._watch(commands))
         while line := await commands.readline():
             command = json.loads(line)
             if "leave" in command:
@@ -161,8 +171,10 @@ class Driver:
                 raise RuntimeError("the directory of the cluster's shards does not start, or ends at once")
             await asyncio.sleep(0.5)
 
-    async def _watch(self) -> None:
+    async def _watch(self, commands: asyncio.StreamReader) -> None:
         """Tell the router the state, again and again; the cluster may come back."""
+        import ray
+
         while True:
             try:
                 async with asyncio.timeout(WATCH_SECONDS + ANSWER_SECONDS):
@@ -176,13 +188,16 @@ class Driver:
                 with contextlib.suppress(Exception):
                     await self._join()
                 await asyncio.sleep(WATCH_SECONDS)
+            if not ray.is_initialized():
+                # Ray's client has given up for good: the router starts another driver.
+                return commands.feed_eof()
 
     async def _problem(self, error: Exception) -> str:
         from .deaths import reason_in
         from .shard import is_refused
 
         host, _, port = self._head.rpartition(":")
-        if self._head and not self._head.startswith("ray://") and await asyncio.to_thread(is_refused, host, port):
+        if self._head and not self._head.startswith(CLIENT) and await asyncio.to_thread(is_refused, host, port):
             return f"the head of the Ray cluster at {self._head} has ended, and with it the cluster"
         return f"the Ray cluster does not answer: {reason_in(str(error)) or type(error).__name__}"
 
