@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from .agents.mcp.face import McpFace
 from .agents.operations import InProcessOperations
+from .agents.shard_status import Load, ShardStatus
 from .api.connexion_app import MiddlewarePosition, make_connexion_app
 from .api.content.compression import Compression, compressed
 from .api.guard.gate import Gate
@@ -24,7 +24,7 @@ from .api.normalizer import Normalizer
 from .api.pages import Pages
 from .api.refusals import REFUSALS
 from .api.request import serve_request
-from .api.routes import Routes
+from .api.routes import Routes, websocket_paths
 from .api.telemetry.access_log import AccessLog, log_refused
 from .config import Settings
 from .console import ConsoleView, Door, create_console
@@ -40,6 +40,7 @@ from .runtime.shared.traffic import NONE, Traffic
 from .verification.verifier import Replays
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
     from .agents.openenv.face import OpenenvFace
@@ -161,9 +162,9 @@ class Application:
         websockets = self._serve_websocket if settings.serves_openenv else None
         routes = Routes(api, mcp, pages, contract, lambda app: compressed(app, settings.compression), websockets)
         guard = Guard(access, sessions, settings.api_key if settings.shard else "")
-        served = RouterUrl(routes) if settings.shard else routes
+        served = ShardStatus(RouterUrl(routes), self.load) if settings.shard else routes
         self._app: App = Gate(served, guard, routes.refuse, self._count_refused, Guesses())
-        if any(each.startswith("/=") for each in settings.openenv):
+        if settings.has_openenv_root:
             from .agents.openenv.root import AtRoot  # few servers have it
 
             self._app = AtRoot(self._app)
@@ -171,7 +172,8 @@ class Application:
             self._app = AccessLog(self._app, contract)
         if settings.trusted_proxy:
             self._app = TrustedProxies(self._app, settings.trusted_proxy)
-        self._stops = mcp.stop, pages.stop
+        self._mcp = mcp
+        self._stop_pages = pages.stop
         self._is_running = False
 
     @property
@@ -189,6 +191,12 @@ class Application:
         """Number of live instances."""
         return len(self.instances.all())
 
+    def load(self) -> Load:
+        """Return what is on this server."""
+        openenv = vars(self).get("openenv")
+        empty, waiting = (0, 0) if openenv is None else (openenv.empty, openenv.waiting)
+        return Load(self.live, empty + self._mcp.empty, waiting)
+
     @functools.cached_property
     def openenv(self) -> OpenenvFace:
         """What serves OpenEnv's clients."""
@@ -200,10 +208,7 @@ class Application:
     @property
     def websocket_paths(self) -> re.Pattern[bytes] | None:
         """Matches path and query of requests that may become WebSockets; None for none."""
-        if not self.settings.serves_openenv:
-            return None
-        at_root = b"?" if any(each.startswith("/=") for each in self.settings.openenv) else b""
-        return re.compile(rb"(/openenv/[^?]+)%b/(ws|mcp)/?(\?.*)?" % at_root)
+        return websocket_paths(self.settings)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.openenv.sockets(scope, receive, send)
@@ -232,10 +237,9 @@ class Application:
             self.replays.stop()
             self.registry.stop()
             self.interpreters.stop()
-            stop_mcp, stop_pages = self._stops
             try:
                 async with asyncio.timeout(self.settings.shutdown_timeout if seconds is None else seconds):
-                    await stop_mcp()
+                    await self._mcp.stop()
                     await self._reaper.stop(at_once=at_once)
                     if "openenv" in vars(self):
                         await self.openenv.stop()
@@ -247,7 +251,7 @@ class Application:
                 )
             finally:
                 await self.engine.stop()
-                stop_pages()
+                self._stop_pages()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

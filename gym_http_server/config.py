@@ -327,6 +327,11 @@ class Settings:
         return self.is_private and not self.no_openenv
 
     @property
+    def has_openenv_root(self) -> bool:
+        """Whether OpenEnv's clients find an environment at the server's root."""
+        return any(each.startswith("/=") for each in self.openenv)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """What is imported beside environments: `--import`, then `--env`."""
         return (*self.imports, *self.env)

@@ -35,7 +35,7 @@ class AgentSession:
         protocol: what the client speaks.
 
     Attributes:
-        session_id: a UUID, which nobody can guess.
+        session_id: a UUID, which nobody can guess; on a shard it begins with the prefix of that, as ids of instances do.
         client: the address of the client.
         labels: labels of its instances, which say whose they are.
         instance_ids: its live instances, the oldest first.
@@ -49,7 +49,8 @@ class AgentSession:
         on_end: Callable[[AgentSession], None] = lambda _: None,
         protocol: str = "",
     ) -> None:
-        self.session_id = str(uuid.uuid4())
+        shard = operations.instances.shard
+        self.session_id = shard + str(uuid.uuid4())[len(shard) :]
         self.client = client
         self.labels = labels_of(protocol, self.session_id)
         self.instance_ids: list[str] = []
@@ -175,6 +176,11 @@ class AgentSessions:
         self._endings: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another session with an instance may begin."""
+        return len(self._live) < self.max_sessions and self._operations.instances.has_room
+
     def open(self, client: str | None) -> AgentSession:
         """Begin a session.
 
@@ -201,6 +207,11 @@ class AgentSessions:
     def all(self) -> list[AgentSession]:
         """Return the live sessions, the oldest first."""
         return list(self._live.values())
+
+    @property
+    def empty(self) -> int:
+        """Number of live sessions without an instance."""
+        return sum(not session.instance_ids for session in self._live.values())
 
     def end_soon(self, session: AgentSession, why: str) -> None:
         """End a session without waiting for its instances to close."""

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ..errors import GymHttpServerError
 
 Scope = MutableMapping[str, Any]
@@ -57,6 +59,27 @@ class MessageSocket(Protocol):
     async def probe(self, seconds: float) -> bool:
         """Ping the client, and cut the connection if nothing is heard within `seconds`; return whether it goes on."""
 
+    def abort(self) -> None:
+        """End the connection without a close."""
+
+
+class SwitchedConnection(Protocol):
+    """A connection whose request was answered with 101, for an app that speaks the other protocol itself.
+
+    Attributes:
+        transport: the connection.
+        received: what was received behind the request.
+    """
+
+    transport: asyncio.Transport
+    received: bytes
+
+    def begin(self, protocol: asyncio.Protocol) -> None:
+        """Let a protocol take the connection over; it has `shutdown`, which is called when the server stops."""
+
+    def end(self, exc: Exception | None) -> None:
+        """Release the connection, which is lost."""
+
 
 class BinaryMessageError(Exception):
     """A message is binary where a text is expected."""
@@ -74,6 +97,7 @@ class ProtocolLink:
         is_declined: the hot path has declined this request of one of its operations, and counts it.
         upgrade: makes the connection of this request a WebSocket, which ends the request; None where it asks for none. Raises
             `HttpProblem` for a malformed handshake.
+        switch: the same for an app that passes the connection on: answers with 101 and these headers.
     """
 
     reply: Callable[[bytes, bytes], bool] | None = None
@@ -81,6 +105,7 @@ class ProtocolLink:
     error: GymHttpServerError | None = None
     is_declined: bool = False
     upgrade: Callable[[], MessageSocket] | None = None
+    switch: Callable[[Iterable[tuple[bytes, bytes]]], SwitchedConnection] | None = None
 
 
 _NONE: Final = ProtocolLink()

@@ -14,11 +14,20 @@ from .problems import HttpProblem, problem_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ..config import Settings
     from ..contract import Contract
     from .asgi import App, Receive, Scope, Send
 
 WEBSOCKET: Final = re.compile(r"/openenv/.+/ws/?")
 """Matches paths at which there is nothing but a WebSocket."""
+
+
+def websocket_paths(settings: Settings) -> re.Pattern[bytes] | None:
+    """Return a pattern of path and query of requests that may become WebSockets; None for none."""
+    if not settings.serves_openenv:
+        return None
+    at_root = b"?" if settings.has_openenv_root else b""
+    return re.compile(rb"(/openenv/[^?]+)%b/(ws|mcp)/?(\?.*)?" % at_root)
 
 
 def _is_websocket(scope: Scope) -> bool:
@@ -42,7 +51,7 @@ class Routes:
     def __init__(
         self,
         api: App,
-        mcp: App | None,
+        mcp: App,
         pages: PageApp,
         contract: Contract,
         compress: Callable[[App], App],
@@ -62,7 +71,7 @@ class Routes:
         # Not in connexion's router, where the pages would answer unknown operations with HTML.
         if self._websockets is not None and path.startswith("/openenv/") and _is_websocket(scope):
             app = self._websockets
-        elif self._mcp is not None and is_mcp(path):
+        elif is_mcp(path):
             app = self._mcp
         elif is_api(path):
             app = self._api

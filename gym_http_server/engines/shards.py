@@ -76,8 +76,8 @@ class Shards(abc.ABC):
     """The shards of one cluster. All methods run in the router's event loop; those that are not `async` do no I/O.
 
     **Room.** The limit of a shard is its own: it answers 429 where it is full and 503 where it ends, and the router then asks
-    `place` again, without it. So that `place` chooses well, the router calls `count` with the number of live instances that a
-    shard's `/v1/health` told, each second, and after each creation. An implementation need not ask shards itself.
+    `place` again, without it. So that `place` chooses well, the router calls `count` with the number of places that are taken on a
+    shard, which that tells each second, and after each creation. An implementation need not ask shards itself.
 
     **Loss.** The router finds out by itself that a shard does not answer, by its connections and by a request each second. It
     tells `report`, fails the calls under way, and goes on to ask `shards` and `loss` for what became of it. A shard is either in
@@ -134,5 +134,5 @@ class Shards(abc.ABC):
         """Return the state of the cluster."""
 
     def count(self, prefix: str, instances: int) -> None:
-        """Take note of the number of live instances of a shard."""
+        """Take note of the number of places that are taken on a shard."""
         self.counts[prefix] = instances

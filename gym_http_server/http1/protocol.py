@@ -15,6 +15,7 @@ from .transport import JoiningTransport
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterable
 
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -48,6 +49,28 @@ class Beginning(NamedTuple):
     data: bytes = b""
     error: GymHttpServerError | None = None
     waits_since: float = 0.0
+
+
+class Switched:
+    """A connection that is no longer HTTP's; see `asgi.SwitchedConnection`."""
+
+    def __init__(self, http: HttpToolsProtocol, transport: asyncio.Transport, received: bytes) -> None:
+        self.transport = transport
+        self.received = received
+        self._http = http
+        self._protocol: asyncio.Protocol | None = None
+
+    def begin(self, protocol: asyncio.Protocol) -> None:
+        """Let a protocol take the connection over."""
+        self._protocol = protocol
+        self._http.connections.discard(self._http)
+        self._http.connections.add(protocol)  # type: ignore[arg-type]  # uvicorn only calls `shutdown`
+        self.transport.set_protocol(protocol)
+
+    def end(self, exc: Exception | None) -> None:
+        """Release the connection."""
+        self._http.connections.discard(self._protocol)
+        self._http.connection_lost(exc)
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -212,7 +235,7 @@ class HttpProtocol(HttpToolsProtocol):
             link = dataclasses.replace(link, error=self._error)
             self._error = None
         if asks_for_websocket:
-            link = dataclasses.replace(link, upgrade=self._upgrade)
+            link = dataclasses.replace(link, upgrade=self._upgrade, switch=self._switch)
         self.scope["extensions"] = {LINK: link}  # type: ignore[dict-item]  # ASGI says: values of any type
         super().on_headers_complete()
         if asks_for_websocket:
@@ -308,16 +331,22 @@ class HttpProtocol(HttpToolsProtocol):
         # The rules of the setting are those of replies; a message is no reply off the hot path, so `remote` compresses none here.
         compresses = self.config.compression == "all"
         handshake = Handshake(path, cycle.scope["headers"], self.config.max_body, compresses=compresses)
-        given = ((name.encode(), value.encode("latin-1")) for name, value in handshake.headers)
-        lines = [*self.server_state.default_headers, *given]
-        head = b"HTTP/1.1 101 Switching Protocols\r\n" + b"".join(b"%b: %b\r\n" % line for line in lines)
         socket = WebSocket(self, self._joining.plain, handshake.protocol, self.config.body_timeout)
+        switched = self._switch((name.encode(), value.encode("latin-1")) for name, value in handshake.headers)
+        socket.begin(switched.received)
+        return socket
+
+    def _switch(self, headers: Iterable[tuple[bytes, bytes]]) -> Switched:
+        """Answer the current request with 101; see `asgi.ProtocolLink`."""
+        cycle = self._under_way
+        assert cycle is not None, "there is a request to upgrade"  # noqa: S101 -- for the type checker
         cycle.response_started = cycle.response_complete = cycle.disconnected = True
+        lines = [*self.server_state.default_headers, *headers]
+        head = b"HTTP/1.1 101 Switching Protocols\r\n" + b"".join(b"%b: %b\r\n" % line for line in lines)
         self._joining.plain.write(head + b"\r\n")
         data, self._behind_upgrade = self._behind_upgrade or b"", None
         self.flow.resume_reading()
-        socket.begin(data)
-        return socket
+        return Switched(self, self._joining.plain, data)
 
     def _abandon(self) -> None:
         """End the current request and the connection, because the server stops."""

@@ -161,6 +161,10 @@ class WebSocket(asyncio.Protocol):
             return False
         return not self.is_closed
 
+    def abort(self) -> None:
+        """End the connection without a close."""
+        self._transport.abort()
+
     @property
     def is_closed(self) -> bool:
         """Whether a close was sent or received, or the connection is lost."""

@@ -35,6 +35,7 @@ class Instances:
     """The live instances of a server.
 
     Attributes:
+        shard: what the ids of all begin with; empty outside a cluster.
         closed: the instances that were closed last.
         totals: counters of closed instances; their `traffic` is that of requests for no live instance.
         has_lease: set when an instance with a lease is added.
@@ -42,6 +43,7 @@ class Instances:
 
     def __init__(self, settings: Settings, engine: Engine, traffic: Traffic | None = None) -> None:
         self._settings = settings
+        self.shard = settings.shard
         self.engine = engine
         self.totals = Totals(traffic or Traffic())
         self.closed = ClosedInstances()
@@ -72,7 +74,7 @@ class Instances:
         processes = request.num_envs if request.vectorization_mode == "async" else None
         if processes is not None and processes > self._settings.max_async_lanes:
             raise TooManyLanesError.of(processes, "max_async_lanes", self._settings.max_async_lanes)
-        if len(self._live) + self._making >= self._settings.max_envs:
+        if not self.has_room:
             raise TooManyInstancesError.of(self._settings.max_envs)
         self._making += 1
         try:
@@ -128,6 +130,11 @@ class Instances:
             return self._live[instance_id]
         except KeyError:
             raise self._unknown(instance_id) from None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another instance may be made; those in creation count."""
+        return len(self._live) + self._making < self._settings.max_envs
 
     def all(self) -> list[Instance]:
         """Return the live instances, the oldest first."""
@@ -213,7 +220,6 @@ class Instances:
         return UnknownInstanceError.of(instance_id) if reaped is None else copy.copy(reaped)
 
     def _new_id(self) -> str:
-        shard = self._settings.shard
-        while (instance_id := shard + secrets.token_hex(4)[len(shard) :]) in self._live:
+        while (instance_id := self.shard + secrets.token_hex(4)[len(self.shard) :]) in self._live:
             pass
         return instance_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from ..agents.openenv.root import AtRoot
 from ..api.content.compression import compressed
 from ..api.guard.gate import Gate
 from ..api.guard.guesses import Guesses
@@ -13,10 +14,12 @@ from ..api.guard.security import CHALLENGE, COOKIE, SESSION_SECONDS, Access, Gua
 from ..api.pages import Pages
 from ..api.refusals import REFUSALS
 from ..api.request import serve_request
-from ..api.routes import Routes
+from ..api.routes import Routes, websocket_paths
 from ..api.telemetry.access_log import AccessLog, log_refused
 from ..console import Door, create_console
 from ..contract import load_contract
+from .agents.mcp import McpRoute
+from .agents.openenv_sockets import OpenenvSockets
 from .cluster import Cluster
 from .fast_path import FastPath
 from .operations import ClusterOperations
@@ -48,9 +51,6 @@ class RouterApplication:
 
     caveat = ""
     """What operators should know, for the log."""
-
-    websocket_paths: re.Pattern[bytes] | None = None
-    """As those of `Application`; a router serves no WebSockets."""
 
     def __init__(
         self,
@@ -86,8 +86,12 @@ class RouterApplication:
 
         # Every request
         operations = ClusterOperations(settings, cluster, contract, shut_down, is_direct=is_direct)
-        routes = Routes(compress(operations), None, pages, contract, compress)
+        mcp = McpRoute(settings, cluster)
+        websockets = OpenenvSockets(settings, cluster) if settings.serves_openenv else None
+        routes = Routes(compress(operations), mcp, pages, contract, compress, websockets)
         self._app: App = Gate(routes, guard, routes.refuse, lambda _status, _sent: None, Guesses())
+        if settings.has_openenv_root:
+            self._app = AtRoot(self._app)
         if settings.access_log:
             self._app = AccessLog(self._app, contract)
         if settings.trusted_proxy:
@@ -98,6 +102,11 @@ class RouterApplication:
     def live(self) -> int:
         """Number of live instances that end with the router: none, unless it started the cluster."""
         return 0
+
+    @property
+    def websocket_paths(self) -> re.Pattern[bytes] | None:
+        """As those of `Application`."""
+        return websocket_paths(self.settings)
 
     @property
     def protocol(self) -> Callable[..., RouterProtocol]:

@@ -9,6 +9,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from ..agents.shard_status import PATH as STATUS_PATH
+from ..agents.shard_status import Load
 from ..errors import (
     GymHttpServerError,
     InstanceLostError,
@@ -33,6 +35,9 @@ PING_SECONDS: Final = 1.0
 
 MAX_MISSED_PINGS: Final = 3
 """Requests without an answer after which a shard is taken for lost: 5 s at most after its last sign."""
+
+LOOK_SECONDS: Final = 0.25
+"""Time limit for shards to tell their load to a request that waits for it."""
 
 REFRESH_SECONDS: Final = 1.0
 """Time after which shards that come or go are noticed without a request for one of them."""
@@ -67,6 +72,8 @@ class Cluster:
         """What `listEnvs` of each shard told last, by prefix; it stays when the shard is lost."""
         self._seen_at: dict[str, float] = {}
         self._placed_at: dict[str, float] = {}
+        self._latest_look: asyncio.Task[None] | None = None
+        self._next_look: asyncio.Task[None] | None = None
         self._reports: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -159,6 +166,28 @@ class Cluster:
         """Take note that an instance is made on a shard: what that counted before is out of date."""
         self._placed_at[prefix] = asyncio.get_running_loop().time()
 
+    async def look(self) -> None:
+        """Ask the shards for their load, which is up to a second old; those that do not answer at once keep what they told."""
+        if self._next_look is None:
+            self._next_look = asyncio.get_running_loop().create_task(self._look(self._latest_look))
+        await asyncio.shield(self._next_look)
+
+    async def _look(self, latest: asyncio.Task[None] | None) -> None:
+        # One at a time, for all who have asked meanwhile.
+        if latest is not None:
+            await asyncio.wait([latest])
+        self._latest_look, self._next_look = self._next_look, None
+        tasks = [asyncio.ensure_future(self._look_at(pool)) for pool in self.pools()]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=LOOK_SECONDS)
+            for task in late:
+                task.cancel()
+
+    async def _look_at(self, pool: ConnectionPool) -> None:
+        began = asyncio.get_running_loop().time()
+        with contextlib.suppress(ShardUnreachableError):  # `watch` finds it, too
+            self._answered(pool, await ask(pool, "GET", STATUS_PATH.encode(), key=self.key), began)
+
     def key_of(self, instance_id: str) -> bytes:
         """Return the key that a shard accepts for one instance: third-party code beside it may read what its client sends."""
         return instance_key(self.shards.key, instance_id).encode()
@@ -180,7 +209,11 @@ class Cluster:
 
     def report(self, pool: ConnectionPool) -> None:
         """Have the cluster find out whether a shard lives that did not answer."""
-        task = asyncio.get_running_loop().create_task(self._report(pool.shard.prefix))
+        self.report_prefix(pool.shard.prefix)
+
+    def report_prefix(self, prefix: str) -> None:
+        """The same, for the prefix of the shard."""
+        task = asyncio.get_running_loop().create_task(self._report(prefix))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
 
@@ -224,10 +257,12 @@ class Cluster:
             pool.mend()
         if reply.status != 200:
             return
-        with contextlib.suppress(ValueError, KeyError):
-            instances = int(json.loads(reply.body)["instances"])
+        with contextlib.suppress(ValueError, TypeError):
+            load = Load(**json.loads(reply.body))
+            instances = load.instances
             if self._placed_at.get(prefix, 0.0) < began:
-                self.shards.count(prefix, instances)
+                self.shards.count(prefix, load.taken)
+            pool.load = load
             known = len(self.seen.get(prefix, {}).get("envs", ()))
             if known != instances and time.monotonic() > self._seen_at.get(prefix, 0.0) + SEEN_SECONDS:
                 self._seen_at[prefix] = time.monotonic()
@@ -248,7 +283,7 @@ async def watch(
     on_answer: Callable[[ConnectionPool, WholeReply, float], None],
     on_loss: Callable[[ConnectionPool, str], None],
 ) -> None:
-    """Ask a shard for its health each second, until this is cancelled.
+    """Ask a shard for its load each second, until this is cancelled.
 
     A killed process is noticed by its connections. A machine that is lost, or a process that hangs, closes none: it is noticed
     because it does not answer. However busy a shard is, it answers this request.
@@ -264,7 +299,7 @@ async def watch(
         began = loop.time()
         try:
             async with asyncio.timeout(PING_SECONDS):
-                reply = await ask(pool, "GET", b"/v1/health", key=key)
+                reply = await ask(pool, "GET", STATUS_PATH.encode(), key=key)
             missed = 0
             on_answer(pool, reply, began)
         except TimeoutError:

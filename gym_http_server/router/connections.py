@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from ..agents.shard_status import Load
 from ..errors import ShardUnreachableError
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ CONNECT_SECONDS: Final = 3.0
 
 MAX_IDLE_CONNECTIONS: Final = 64
 """Maximum number of connections to one shard that are kept for any request."""
+
+
+Connection = TypeVar("Connection", bound="ShardConnection")
 
 
 class Taker(Protocol):
@@ -105,6 +109,17 @@ class ShardConnection(asyncio.Protocol):
         if not keeps:
             self.abort()
 
+    @property
+    def prefix(self) -> str:
+        """The prefix of the shard."""
+        return self._pool.shard.prefix
+
+    def release(self) -> None:
+        """End the connection after what is written; its exchange is told nothing more."""
+        self._taker = None
+        self.is_closed = True
+        self.transport.close()
+
     def abort(self) -> None:
         """End the connection; its exchange is told nothing more."""
         self._taker = None
@@ -123,6 +138,7 @@ class ConnectionPool:
         authority: its host and port.
         connections: all connections.
         failure: why it does not answer; empty while it does.
+        load: what is on it, as last told.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -132,6 +148,7 @@ class ConnectionPool:
         self.authority = address.netloc.encode()
         self.connections: set[ShardConnection] = set()
         self.failure = ""
+        self.load = Load(0, 0, 0)
         self._host, self._port = address.hostname or "", address.port or 80
         self._idle: list[ShardConnection] = []
         self._connecting: set[asyncio.Timeout] = set()
@@ -154,7 +171,11 @@ class ConnectionPool:
             connection.abort()
 
     async def connect(self) -> ShardConnection:
-        """Return a new connection.
+        """Return a new connection; raises as `open`."""
+        return await self.open(ShardConnection)
+
+    async def open(self, kind: type[Connection]) -> Connection:
+        """Return a new connection of that kind.
 
         Raises:
             ShardUnreachableError: the shard does not take it.
@@ -163,7 +184,7 @@ class ConnectionPool:
         self._connecting.add(limit)
         try:
             async with limit:
-                _, connection = await self.loop.create_connection(lambda: ShardConnection(self), self._host, self._port)
+                _, connection = await self.loop.create_connection(lambda: kind(self), self._host, self._port)
         except OSError as error:  # TimeoutError is one
             why = "no connection was made in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
             raise ShardUnreachableError.of(self.shard.prefix, self.failure or why, was_sent=False) from None

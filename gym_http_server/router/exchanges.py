@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import httptools
 
+from ..agents.openenv.placing import ROUTER_ASKS
 from ..api.call import LOOKUP_NAME
 from ..errors import ShardUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..api.asgi import Send
     from .connections import ConnectionPool, ShardConnection
 
 _HOP_BY_HOP: Final = frozenset(
@@ -29,7 +31,7 @@ _HOP_BY_HOP: Final = frozenset(
 _ROUTERS_OWN: Final = frozenset(
     (
         *(b"host", b"authorization", b"cookie", b"content-length", b"expect", b"accept-encoding"),
-        *(b"origin", b"forwarded", b"via", LOOKUP_NAME),
+        *(b"origin", b"forwarded", b"via", LOOKUP_NAME, ROUTER_ASKS),
         *(b"access-control-request-method", b"access-control-request-headers"),
         *(b"access-control-request-private-network",),
     )
@@ -233,6 +235,14 @@ async def ask(
             else:
                 connection.abort()
         return WholeReply(reply.status, reply.headers, b"".join(parts))
+
+
+async def send_reply(reply: WholeReply, send: Send) -> None:
+    """Send a shard's reply to its client."""
+    headers = [header for header in reply_headers(reply.headers) if header[0] != b"content-length"]
+    headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 def request_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

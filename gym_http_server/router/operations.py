@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -12,15 +11,18 @@ from urllib.parse import parse_qs
 from .. import __version__
 from ..api.call import KEY_NAME, LOOKUP_NAME
 from ..api.content.headers import wants_html_only
+from ..api.handlers.openenv import check_openenv
 from ..api.normalizer import ClientDisconnected, read_body, send_problem
 from ..api.problems import HttpProblem, problem_of
 from ..errors import GymHttpServerError, InstanceLostError, NoShardError, ShardUnreachableError
 from ..runtime.messages import JSON
 from ..runtime.values.encoding import json_bytes
 from ..support.instance_keys import instance_key
-from .exchanges import WholeReply, ask, reply_headers, request_headers
+from .agents.openenv_operations import OpenenvOperations
+from .exchanges import WholeReply, ask, request_headers, send_reply
 from .forwarding import forward
 from .metrics import merged_metrics
+from .placing import place
 from .shards import PREFIX_CHARS
 
 if TYPE_CHECKING:
@@ -69,7 +71,9 @@ class ClusterOperations:
         *,
         is_direct: bool = True,
     ) -> None:
+        self._settings = settings
         self._max_body = settings.max_body
+        self._openenv = OpenenvOperations(cluster, settings.max_body)
         self._cluster = cluster
         self._contract = contract
         self._shut_down = shut_down
@@ -93,6 +97,9 @@ class ClusterOperations:
             own = self._own.get(operation_id)
             if own is not None:
                 await own(scope, receive, send)
+            elif scope["path"].startswith("/openenv/"):
+                check_openenv(self._settings)
+                await self._openenv.serve(operation_id, arguments["env_id"], scope, receive, send)
             elif operation_id in OF_DIRECTORY:
                 await self._forward(await self._pool_of_directory(scope), scope, receive, send, self._cluster.key)
             elif "instance_id" in arguments:
@@ -154,7 +161,7 @@ class ClusterOperations:
             reply = await self._place(headers, body, is_keyed=False)
         else:
             reply = await self._create_once(key.decode("latin-1"), headers, body)
-        await _send(reply, send)
+        await send_reply(reply, send)
 
     async def _create_once(self, key: str, headers: list[tuple[bytes, bytes]], body: bytes) -> WholeReply:
         """Make an instance with an Idempotency-Key, unless a shard has made it before.
@@ -187,28 +194,11 @@ class ClusterOperations:
         return None if reply.body == b"{}" else reply
 
     async def _place(self, headers: list[tuple[bytes, bytes]], body: bytes, *, is_keyed: bool) -> WholeReply:
-        """Make an instance on a shard with room, the next one where a shard is full, ends, or cannot be reached."""
-        refused: set[str] = set()
-        while True:
-            shard = await self._cluster.shards.place(frozenset(refused))
-            refused.add(shard.prefix)
-            try:
-                pool = self._cluster.pool_for(shard)
-                if pool.failure:
-                    continue
-                self._cluster.note_placed(shard.prefix)
-                reply = await self._ask_to_create(pool, headers, body, is_repeatable=is_keyed)
-                self._cluster.note_placed(shard.prefix)
-            except ShardUnreachableError as error:
-                with contextlib.suppress(ShardUnreachableError):
-                    self._cluster.report(self._cluster.pool_for(shard))
-                await self._cluster.shards.report(shard.prefix)
-                # What it may have made is gone with it; if it lives, it may still be making it.
-                if "not executed" in error.detail or self._cluster.shards.loss(shard.prefix) is not None:
-                    continue
-                raise
-            if reply.status not in (429, 503):
-                return self._told(pool, reply, body)
+        """Make an instance on a shard with room."""
+        pool, reply = await place(
+            self._cluster, lambda pool: self._ask_to_create(pool, headers, body, is_repeatable=is_keyed)
+        )
+        return self._told(pool, reply, body)
 
     async def _ask_to_create(
         self, pool: ConnectionPool, headers: list[tuple[bytes, bytes]], body: bytes, *, is_repeatable: bool
@@ -266,7 +256,7 @@ class ClusterOperations:
             # A shard has the words for what is wrong.
             pool = await cluster.any_pool()
             reply = await ask(pool, "POST", b"/v1/leases/", key=cluster.key, headers=headers, body=body)
-            await _send(reply, send)
+            await send_reply(reply, send)
             return
         by_shard: dict[str, list[str]] = {}
         for instance_id in ids:
@@ -291,7 +281,7 @@ class ClusterOperations:
                 unknown.update(part)
         for reply in await asyncio.gather(*asked):
             if reply.status != 200:
-                await _send(reply, send)
+                await send_reply(reply, send)
                 return
             unknown.update(json.loads(reply.body)["unknown"])
         await _send_json({"unknown": [each for each in ids if each in unknown]}, send)
@@ -304,11 +294,11 @@ class ClusterOperations:
         for pool in self._cluster.pools() or [await self._cluster.any_pool()]:
             reply = await ask(pool, "POST", b"/v1/upload/", key=self._cluster.key, headers=headers, body=body)
             if reply.problem not in ("no-recording", "forbidden-directory"):
-                await _send(reply, send)
+                await send_reply(reply, send)
                 return
             latest = reply
         if latest is not None:
-            await _send(latest, send)
+            await send_reply(latest, send)
 
     async def _pool_of_directory(self, scope: Scope) -> ConnectionPool:
         """Return the pool of the shard that has the recording in the query; any if none has, which tells why."""
@@ -336,7 +326,7 @@ class ClusterOperations:
             replies = await self._cluster.ask_all("GET", target, pools)
             for prefix, reply in replies.items():
                 if reply.status != 200:
-                    await _send(reply, send)
+                    await send_reply(reply, send)
                     return
                 told = json.loads(reply.body)
                 totals[prefix] = told["total"]
@@ -357,7 +347,8 @@ class ClusterOperations:
         problem = cluster.shards.status().problem
         if problem is not None:
             raise NoShardError.of(problem)
-        instances = sum(shard.instances for shard in cluster.shards.shards())
+        empty = sum(pool.load.empty_sessions for pool in cluster.pools())
+        instances = max(0, sum(shard.instances for shard in cluster.shards.shards()) - empty)
         told = {"status": "ok", "version": __version__, "engine": "ray", "instances": instances}
         await _send_json(told, send)
 
@@ -367,7 +358,7 @@ class ClusterOperations:
         replies = await cluster.ask_all("GET", b"/metrics")
         texts = {prefix: reply.body for prefix, reply in sorted(replies.items()) if reply.status == 200}
         text, media_type = await merged_metrics(texts, cluster.shards)
-        await _send(WholeReply(200, [(b"content-type", media_type.encode())], text), send)
+        await send_reply(WholeReply(200, [(b"content-type", media_type.encode())], text), send)
 
     async def _shutdown(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
         """Stop this router, and with it the cluster if the router started that (`Shards.stop`)."""
@@ -397,18 +388,11 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARS
 
 
-async def _send(reply: WholeReply, send: Send) -> None:
-    headers = [header for header in reply_headers(reply.headers) if header[0] != b"content-length"]
-    headers.append((b"content-length", b"%d" % len(reply.body)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
-
-
 async def _send_json(value: Any, send: Send) -> None:
-    await _send(WholeReply(200, [(b"content-type", JSON.encode())], json_bytes(value)), send)
+    await send_reply(WholeReply(200, [(b"content-type", JSON.encode())], json_bytes(value)), send)
 
 
 async def _send_void(scope: Scope, send: Send) -> None:
     accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), None)
     media_type = "text/html; charset=utf-8" if wants_html_only(accept) else JSON
-    await _send(WholeReply(200, [(b"content-type", media_type.encode())], b"{}"), send)
+    await send_reply(WholeReply(200, [(b"content-type", media_type.encode())], b"{}"), send)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import __version__
-from ..api.guard.proxy import ROUTER_URL, base_url
+from ..api.guard.proxy import with_router_url
 from ..api.problems import STATUS, HttpProblem, slug_of
 from ..console import ClusterFacts, ConsoleView, InstanceRow, ShardRow
 from ..console.shard import row_of
@@ -63,17 +63,11 @@ class ClusterPages:
                 pool = self._cluster.pool_of(name)
             else:
                 pool = await self._cluster.any_pool(name if room == "scoreboard" else "")
-            await forward(pool, _with_url(scope), receive, send, key=self._cluster.key, max_body=self._max_body)
+            await forward(pool, with_router_url(scope), receive, send, key=self._cluster.key, max_body=self._max_body)
         except GymHttpServerError as error:
             status = STATUS[type(error)]
             problem = HttpProblem(404 if status == 400 else status, slug_of(type(error)), error.detail)
             await self.refuse(problem, scope, send)
-
-
-def _with_url(scope: Scope) -> Scope:
-    """Return a scope whose headers tell a shard the URL of the router, for the links and commands of its pages."""
-    headers = [header for header in scope["headers"] if header[0] != ROUTER_URL]
-    return {**scope, "headers": [*headers, (ROUTER_URL, base_url(scope))]}
 
 
 @dataclasses.dataclass(slots=True)

@@ -19,6 +19,7 @@ from gym_http_server.config import Settings
 
 from ..conftest import start
 from ..support.echo import SECONDS, Frames
+from ..support.openenv_socket import Session
 from ..support.serving import Server, eventually
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "openenv-0.10.0.json").read_text())
@@ -26,39 +27,6 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 CARTPOLE = "/openenv/CartPole-v1/ws"
 COUNT = 24
 TROUBLE = "/openenv/tests%2FTroublemaker-v0/ws"
-
-
-class Session(Frames):
-    """A client of one session."""
-
-    def tell(self, kind: str, data: Any = None) -> None:
-        """Send a message."""
-        self.send(TEXT, json.dumps({"type": kind} if data is None else {"type": kind, "data": data}).encode())
-
-    def ask(self, kind: str, data: Any = None) -> Any:
-        """Send a message; return its reply."""
-        self.tell(kind, data)
-        return self.answer()
-
-    def answer(self) -> Any:
-        """Return the next message."""
-        opcode, payload = self.read()
-        while opcode == PING:
-            opcode, payload = self.read()
-        assert opcode == TEXT, (opcode, payload)
-        return json.loads(payload)
-
-    def answer_ping(self) -> None:
-        """Answer the next message, which is a ping."""
-        opcode, payload = self.read()
-        assert opcode == PING, (opcode, payload)
-        self.send(PONG, payload)
-
-    def error(self, kind: str, data: Any = None) -> tuple[str, str]:
-        """Send a message; return code and words of the error that it is answered with."""
-        told = self.ask(kind, data)
-        assert told["type"] == "error", told
-        return told["data"]["code"], told["data"]["message"]
 
 
 @pytest.fixture(scope="module")

@@ -44,17 +44,18 @@ class McpFace:
         except HttpProblem as error:
             await send_problem(problem_of(error), send)
 
+    @property
+    def empty(self) -> int:
+        """Number of live sessions without an instance."""
+        return 0 if self._served is None else self._served.empty
+
     async def stop(self) -> None:
         """End all sessions; their instances are left to the server."""
         if self._served is not None:
             await self._served.stop()
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        if not is_on(self._settings):
-            raise HttpProblem(
-                404, "not-found", "MCP is not served here: start the server with --mcp, which also needs a key unless it "
-                "listens on loopback or has --no-auth"
-            )  # fmt: skip
+        check_on(self._settings)
         check_coding(scope)
         body = await read_body(scope, receive, self._settings.max_body)
         limit = self._settings.max_values
@@ -70,6 +71,15 @@ class McpFace:
                 module: Any = await asyncio.to_thread(_imported)
                 self._served = module.StreamableHttp(self._settings, self._operations)
             return self._served
+
+
+def check_on(settings: Settings) -> None:
+    """Raise HttpProblem where MCP is not served."""
+    if not is_on(settings):
+        raise HttpProblem(
+            404, "not-found", "MCP is not served here: start the server with --mcp, which also needs a key unless it "
+            "listens on loopback or has --no-auth"
+        )  # fmt: skip
 
 
 def is_on(settings: Settings) -> bool:

@@ -55,6 +55,11 @@ class StreamableHttp:
         )
         self._live: dict[str, McpSession] = {}
 
+    @property
+    def empty(self) -> int:
+        """Number of live sessions without an instance."""
+        return self._sessions.empty
+
     async def serve(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Serve one request with its whole body."""
         headers = dict(scope["headers"])

@@ -22,6 +22,7 @@ from ...runtime.messages import JSON
 from ...runtime.shared.traffic import NONE
 from . import frames
 from .frames import ENDING, InvalidMessage, OutOfSession
+from .placing import RESUME, asked_of, check_asked, resumes
 from .tools import call_tool, tools_of
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class OpenenvSockets:
         answer: answers a request of OpenEnv's JSON-RPC (see `Dialect.answer`).
         max_values: maximum number of values in a message.
         totals: counts connections and messages.
+        is_shard: whether a router brings them (see `placing`).
     """
 
     def __init__(
@@ -62,12 +64,15 @@ class OpenenvSockets:
         answer: Callable[[str, Any, str | None], Awaitable[dict[str, Any]]],
         max_values: int,
         totals: Totals,
+        *,
+        is_shard: bool = False,
     ) -> None:
         self.players = players
         self.lost = lost
         self.answer = answer
         self.max_values = max_values
         self.totals = totals
+        self.is_shard = is_shard
         self._by_session: dict[str, OpenenvConnection] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
@@ -78,6 +83,8 @@ class OpenenvSockets:
             if upgrade is None or match is None:
                 detail = f"a WebSocket is served at {scope['path']!r}: connect to it with the client of OpenEnv, or another one"
                 raise HttpProblem(426, "upgrade-required", detail, headers=UPGRADE_HEADERS)  # noqa: TRY301 -- answered below
+            asked = asked_of(scope) if self.is_shard else b""
+            check_asked(asked, match[1], self.players, self.lost)
             socket = upgrade()
         except HttpProblem as problem:
             answer = problem_of(problem)
@@ -90,7 +97,8 @@ class OpenenvSockets:
         connection = OpenenvConnection(self, socket, match[1], client_of(scope))
         query = parse_qs(scope["query_string"].decode("latin-1"))
         try:
-            await connection.serve(match[2] == "mcp", query.get("session_id", [None])[0])
+            if asked != RESUME or await connection.resumes():
+                await connection.serve(match[2] == "mcp", query.get("session_id", [None])[0])
         finally:
             self.totals.open_websockets -= 1
             # For the access log; the protocol sends nothing.
@@ -153,6 +161,7 @@ class OpenenvConnection:
         self._player: OpenenvPlayer | None = None
         self._created: list[str] = []
         self._is_attached = self._is_over = False
+        self._first: bytes | None = None
         self._telling: asyncio.Task[None] | None = None
         self.probe, self.ended = socket.probe, asyncio.Event()
         self._kinds: dict[str, Callable[[dict[str, Any], int], Awaitable[bytes | None]]] = {
@@ -162,6 +171,17 @@ class OpenenvConnection:
             "mcp": self._mcp,
             "close": self._close,
         }
+
+    async def resumes(self) -> bool:
+        """Wait for the first message; end the connection unless that goes on with an episode that waits here."""
+        try:
+            self._first = await self._socket.receive()
+        except BinaryMessageError:
+            self._first = None
+        if self._first is not None and resumes(self._first, self._name, self._sockets.lost):
+            return True
+        self._socket.abort()
+        return False
 
     async def serve(self, is_rpc: bool, session_id: str | None) -> None:
         """Serve messages to the end of the connection."""
@@ -187,7 +207,8 @@ class OpenenvConnection:
 
     async def _serve(self, answer: Callable[[bytes], Awaitable[bytes | None]]) -> None:
         socket, totals = self._socket, self._sockets.totals
-        while not self._is_over and (message := await socket.receive()) is not None:
+        while not self._is_over and (message := self._first or await socket.receive()) is not None:
+            self._first = None
             totals.websocket_messages += 1
             socket.is_serving = True
             reply = await answer(message)

@@ -56,7 +56,19 @@ class OpenenvFace:
         self.answer = Dialect(self.environments, self.players).answer
         self._lost = LostPlayers(self.players, settings.openenv_grace)
         totals = operations.instances.totals
-        self.sockets = OpenenvSockets(self.players, self._lost, self.answer, settings.max_values, totals)
+        self.sockets = OpenenvSockets(
+            self.players, self._lost, self.answer, settings.max_values, totals, is_shard=bool(settings.shard)
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Number of environments that wait for their client to come back."""
+        return self._lost.count
+
+    @property
+    def empty(self) -> int:
+        """Number of live sessions whose instance is being made."""
+        return self._sessions.empty
 
     async def stop(self) -> None:
         """End all sessions; their instances are left to the server."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .player import OpenenvPlayer
@@ -37,6 +37,15 @@ class LostPlayers:
     def has(self, name: str) -> bool:
         """Return whether a player of an environment waits."""
         return any(at == name for at, _ in self._waiting)
+
+    @property
+    def count(self) -> int:
+        """Number of players that wait."""
+        return len(self._waiting)
+
+    def waits(self, name: str, episode_id: Any) -> bool:
+        """Return whether the player of an episode waits."""
+        return (name, episode_id) in self._waiting
 
     def take(self, name: str, episode_id: str) -> OpenenvPlayer | None:
         """Return the player of an episode, which waits no more; None if there is none."""

@@ -27,6 +27,11 @@ class OpenenvPlayers:
         self._sessions = sessions
         self._players: dict[str, tuple[str, OpenenvPlayer]] = {}
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another session may begin."""
+        return self._sessions.has_room
+
     def capacity(self) -> dict[str, int]:
         """Return the number of sessions and its maximum, as OpenEnv tells them."""
         return {"active_sessions": len(self._sessions.all()), "max_sessions": self._sessions.max_sessions}

@@ -110,6 +110,12 @@ def base_url(scope: Scope) -> bytes:
     return b"%b://%b%b" % (scope["scheme"].encode(), host, root_path(scope).encode())
 
 
+def with_router_url(scope: Scope) -> Scope:
+    """Return a scope whose headers tell a shard the URL of this router, for the links and commands in its replies."""
+    headers = [header for header in scope["headers"] if header[0] != ROUTER_URL]
+    return {**scope, "headers": [*headers, (ROUTER_URL, base_url(scope))]}
+
+
 def _nearest(scope: Scope, header: bytes) -> str | None:
     """Return the last item of a header, which the nearest proxy set; None if it is absent."""
     values = combined(scope["headers"], header)

@@ -79,7 +79,12 @@ class OpenenvHandlers:
         return json_reply(await self._check().answer(env_id, body, call.client))
 
     def _check(self) -> Openenv:
-        if not self._settings.serves_openenv:
-            detail = "OpenEnv is not served here: start the server without --no-openenv, and with a key or on loopback"
-            raise HttpProblem(404, "not-found", detail)
+        check_openenv(self._settings)
         return self._openenv()
+
+
+def check_openenv(settings: Settings) -> None:
+    """Raise HttpProblem where OpenEnv's clients are not served."""
+    if not settings.serves_openenv:
+        detail = "OpenEnv is not served here: start the server without --no-openenv, and with a key or on loopback"
+        raise HttpProblem(404, "not-found", detail)

@@ -37,9 +37,7 @@ def plan_of(settings: Settings) -> dict[str, Any]:
     shards: dict[str, Any] | None = None
     if not settings.router_only:
         own = {
-            each.name
-            for each in dataclasses.fields(settings)
-            if each.name.startswith(("ray_", "shard_", "router_", "mcp_", "openenv"))
+            each.name for each in dataclasses.fields(settings) if each.name.startswith(("ray_", "shard_", "router_"))
         }
         options = {
             each.name: getattr(settings, each.name)
@@ -47,7 +45,7 @@ def plan_of(settings: Settings) -> dict[str, Any]:
             if each.name not in KEPT_BACK | own | {"direct"}
         }
         shards = {
-            "options": {**options, "engine": default_engine(), "mcp": False, "max_envs": settings.shard_envs},
+            "options": {**options, "engine": default_engine(), "max_envs": settings.shard_envs},
             "envs": settings.shard_envs,
             "cpus": settings.shard_cpus,
             "gpus": settings.shard_gpus,

@@ -96,8 +96,8 @@ class RayShard:
         return await asyncio.shield(asyncio.wrap_future(self._end))
 
     async def ping(self) -> int:
-        """Return the number of live instances."""
-        return 0 if self._server is None else len(self._server.config.app.instances.all())
+        """Return the number of places that are taken: a session of an agent without an instance may make one, and only here."""
+        return 0 if self._server is None else self._server.config.app.load().taken
 
     async def stop(self) -> None:
         """Close the instances, end the server and wait for it."""
