@@ -149,7 +149,7 @@ class Cluster:
         """
         pools = self.pools()
         if not pools:
-            return self.pool_for(await self.shards.place())
+            return self.pool_for(await self.place())
         # Rendezvous hashing: most choices stay as they are when a shard comes or goes. Not Python's hash, which is salted.
         return max(pools, key=lambda pool: instance_key(choice or "any", pool.shard.prefix))
 
@@ -165,6 +165,14 @@ class Cluster:
     def note_placed(self, prefix: str) -> None:
         """Take note that an instance is made on a shard: what that counted before is out of date."""
         self._placed_at[prefix] = asyncio.get_running_loop().time()
+
+    async def place(self, exclude: frozenset[str] = frozenset()) -> Shard:
+        """Return a shard with room, as `Shards.place`; where all are full, they are asked whether they still are."""
+        if not any(shard.has_room and shard.prefix not in exclude for shard in self.shards.shards()):
+            await self.look()
+        shard = await self.shards.place(exclude)
+        self.note_placed(shard.prefix)
+        return shard
 
     async def look(self) -> None:
         """Ask the shards for their load, which is up to a second old; those that do not answer at once keep what they told."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 3.0
 """Time limit for connecting to a shard, below what calls under way get when it is lost."""
+
+LOST_SECONDS: Final = 2.0
+"""Time in which a shard has told that a lost client's instance waits for it."""
 
 MAX_IDLE_CONNECTIONS: Final = 64
 """Maximum number of connections to one shard that are kept for any request."""
@@ -149,9 +153,19 @@ class ConnectionPool:
         self.connections: set[ShardConnection] = set()
         self.failure = ""
         self.load = Load(0, 0, 0)
+        self._lost_at = -math.inf
         self._host, self._port = address.hostname or "", address.port or 80
         self._idle: list[ShardConnection] = []
         self._connecting: set[asyncio.Timeout] = set()
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether an instance may wait for a client of OpenEnv to come back."""
+        return self.load.waiting > 0 or self.loop.time() < self._lost_at + LOST_SECONDS
+
+    def note_lost_client(self) -> None:
+        """Take note that the shard has lost a client of OpenEnv, and tells it in a moment."""
+        self._lost_at = self.loop.time()
 
     def idle(self) -> ShardConnection | None:
         """Return a kept connection without an exchange; None if there is none."""

@@ -44,13 +44,12 @@ async def place(
     """
     refused: set[str] = set()
     while True:
-        shard = await cluster.shards.place(frozenset(refused))
+        shard = await cluster.place(frozenset(refused))
         refused.add(shard.prefix)
         try:
             pool = cluster.pool_for(shard)
             if pool.failure:
                 continue
-            cluster.note_placed(shard.prefix)
             reply = await ask(pool)
             cluster.note_placed(shard.prefix)
         except ShardUnreachableError as error:

@@ -82,18 +82,17 @@ class OpenenvSockets:
             return
         if self._has_grace and scope["path"].rstrip("/").endswith("/ws"):
             await cluster.look()
-            for pool in [each for each in cluster.pools() if each.load.waiting]:
+            for pool in [each for each in cluster.pools() if each.may_wait]:
                 yield pool, RESUME
         if not any(shard.has_room for shard in cluster.shards.shards()):
             # As at a server, who was lost keeps nobody out.
-            for pool in [each for each in cluster.pools() if each.load.waiting]:
+            for pool in [each for each in cluster.pools() if each.may_wait]:
                 yield pool, LOST_ROOM
         refused: set[str] = set()
         try:
             while True:
-                shard = await cluster.shards.place(frozenset(refused))
+                shard = await cluster.place(frozenset(refused))
                 refused.add(shard.prefix)
-                cluster.note_placed(shard.prefix)
                 with contextlib.suppress(ShardUnreachableError):
                     yield cluster.pool_for(shard), ROOM
         except NoShardError:
@@ -145,7 +144,10 @@ class _Passage:
             connection.abort()
             return False
         try:
-            return await self._tunnel.run(connection, handshake.early, may_decline=asked == RESUME)
+            is_over = await self._tunnel.run(connection, handshake.early, may_decline=asked == RESUME)
+            if is_over and not self._tunnel.is_clean:
+                pool.note_lost_client()
+            return is_over  # noqa: TRY300 -- of the shard, not of the stop
         except asyncio.CancelledError:
             # The time of the stop is over.
             self._tunnel.end("the router stops: connect to the next one", GOING_AWAY)

@@ -72,6 +72,11 @@ class Tunnel(asyncio.Protocol):
         if client.received:
             self.data_received(client.received)
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether either side has closed the WebSocket."""
+        return self._from_client.has_close or self._from_shard.has_close
+
     async def run(self, connection: TunnelConnection, early: bytes, *, may_decline: bool) -> bool:
         """Pass bytes to the end of either side.
 
