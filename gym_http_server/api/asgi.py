@@ -59,8 +59,8 @@ class MessageSocket(Protocol):
     async def probe(self, seconds: float) -> bool:
         """Ping the client, and cut the connection if nothing is heard within `seconds`; return whether it goes on."""
 
-    def abort(self) -> None:
-        """End the connection without a close."""
+    def leave(self, last: bytes) -> None:
+        """End the connection without a close, behind these bytes."""
 
 
 class SwitchedConnection(Protocol):

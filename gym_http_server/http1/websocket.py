@@ -161,9 +161,10 @@ class WebSocket(asyncio.Protocol):
             return False
         return not self.is_closed
 
-    def abort(self) -> None:
-        """End the connection without a close."""
-        self._transport.abort()
+    def leave(self, last: bytes) -> None:
+        """End the connection without a close, behind these bytes."""
+        self._transport.write(last)
+        self._transport.close()
 
     @property
     def is_closed(self) -> bool:

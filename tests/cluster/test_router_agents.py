@@ -117,6 +117,27 @@ def test_a_client_that_comes_back_finds_its_episode_on_whatever_shard(cluster: T
             close(back)
 
 
+def test_a_client_that_comes_back_finds_its_episode_before_its_old_connection_is_known_to_be_lost(
+    cluster: TestCluster, router: Server
+) -> None:
+    """The old one answers no ping; whichever shard it is on, the router asks that."""
+    silent = {shard_of(each): each for each in (open_to(router, episode_id=name) for name in ("one", "two"))}
+    for client, episode_id in zip(silent.values(), ("one", "two"), strict=True):
+        instance_id = client.ask("state")["data"]["instance_id"]
+        prefix = instance_id[:3]
+        eventually(lambda prefix=prefix: statuses(cluster)[prefix]["waiting"] == 1)
+        back = Session(router.address, CARTPOLE)
+        assert back.ask("reset", {"episode_id": episode_id})["data"]["metadata"]["resumed"] is True
+        assert back.ask("state")["data"]["instance_id"] == instance_id
+        client.socket.close()
+        close(back)
+
+
+def statuses(cluster: TestCluster) -> dict[str, dict[str, int]]:
+    """Return what each shard tells of its load, by prefix."""
+    return {prefix: shard.get("/shard/status", check=False).json for prefix, shard in cluster.shards.items()}
+
+
 def test_lost_clients_keep_nobody_out(router: Server) -> None:
     """Where every shard is full, an environment that waits for its client makes room."""
     with contextlib.ExitStack() as stack:
@@ -240,8 +261,8 @@ def test_sessions_of_mcp_are_placed_and_routed_by_their_ids(cluster: TestCluster
         sessions += [stack.enter_context(McpSession(router)) for _ in range(2)]
         shards = [each.headers["Mcp-Session-Id"][:3] for each in sessions]
         assert {*shards} == {*cluster.prefixes}
-        told = [shard.get("/shard/status", check=False).json for shard in cluster.shards.values()]
-        assert [each["empty_sessions"] for each in told] == [shards.count(prefix) for prefix in cluster.shards]
+        told = statuses(cluster)
+        assert all(told[prefix]["empty_sessions"] == shards.count(prefix) for prefix in cluster.prefixes)
         made = [session.make("FrozenLake-v1", kwargs={"is_slippery": False}) for session in sessions]
         assert [each[:3] for each in made] == shards
         for session in sessions:

@@ -22,7 +22,7 @@ from ...runtime.messages import JSON
 from ...runtime.shared.traffic import NONE
 from . import frames
 from .frames import ENDING, InvalidMessage, OutOfSession
-from .placing import RESUME, asked_of, check_asked, resumes
+from .placing import RESUME, asked_of, check_asked, first_message
 from .tools import call_tool, tools_of
 
 if TYPE_CHECKING:
@@ -97,8 +97,9 @@ class OpenenvSockets:
         connection = OpenenvConnection(self, socket, match[1], client_of(scope))
         query = parse_qs(scope["query_string"].decode("latin-1"))
         try:
-            if asked != RESUME or await connection.resumes():
-                await connection.serve(match[2] == "mcp", query.get("session_id", [None])[0])
+            first = await first_message(socket, match[1], self.players, self.lost) if asked == RESUME else None
+            if asked != RESUME or first is not None:
+                await connection.serve(match[2] == "mcp", query.get("session_id", [None])[0], first)
         finally:
             self.totals.open_websockets -= 1
             # For the access log; the protocol sends nothing.
@@ -161,7 +162,6 @@ class OpenenvConnection:
         self._player: OpenenvPlayer | None = None
         self._created: list[str] = []
         self._is_attached = self._is_over = False
-        self._first: bytes | None = None
         self._telling: asyncio.Task[None] | None = None
         self.probe, self.ended = socket.probe, asyncio.Event()
         self._kinds: dict[str, Callable[[dict[str, Any], int], Awaitable[bytes | None]]] = {
@@ -172,24 +172,14 @@ class OpenenvConnection:
             "close": self._close,
         }
 
-    async def resumes(self) -> bool:
-        """Wait for the first message; end the connection unless that goes on with an episode that waits here."""
-        try:
-            self._first = await self._socket.receive()
-        except BinaryMessageError:
-            self._first = None
-        if self._first is not None and resumes(self._first, self._name, self._sockets.lost):
-            return True
-        self._socket.abort()
-        return False
-
-    async def serve(self, is_rpc: bool, session_id: str | None) -> None:
-        """Serve messages to the end of the connection."""
+    async def serve(self, is_rpc: bool, session_id: str | None, first: bytes | None = None) -> None:
+        """Serve messages to the end of the connection; `first` is one that was received before."""
         answer = self._answer_rpc if is_rpc else self._answer
         try:
-            if not is_rpc:
+            # A first message finds the environment that it goes on with.
+            if not is_rpc and first is None:
                 await self._begin(session_id)
-            await self._serve(answer)
+            await self._serve(answer, first)
         except OutOfSession as error:
             self._is_over = True
             await self._socket.send(error.frame)
@@ -205,10 +195,10 @@ class OpenenvConnection:
             self._socket.close()
             self.ended.set()
 
-    async def _serve(self, answer: Callable[[bytes], Awaitable[bytes | None]]) -> None:
+    async def _serve(self, answer: Callable[[bytes], Awaitable[bytes | None]], first: bytes | None) -> None:
         socket, totals = self._socket, self._sockets.totals
-        while not self._is_over and (message := self._first or await socket.receive()) is not None:
-            self._first = None
+        while not self._is_over and (message := first or await socket.receive()) is not None:
+            first = None
             totals.websocket_messages += 1
             socket.is_serving = True
             reply = await answer(message)

@@ -62,8 +62,8 @@ class OpenenvFace:
 
     @property
     def waiting(self) -> int:
-        """Number of environments that wait for their client to come back."""
-        return self._lost.count
+        """Number of environments that wait for their client to come back, or whose client has been silent for a moment."""
+        return self._lost.count + self.players.silent
 
     @property
     def empty(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .player import OpenenvPlayer
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from ..sessions import AgentSessions
     from .environments import OpenenvEnvironments
+
+
+SILENT_SECONDS: Final = 1.0
+"""Time without a message after which a connection may be lost without anybody knowing."""
 
 
 class OpenenvPlayers:
@@ -78,10 +82,19 @@ class OpenenvPlayers:
             (
                 player
                 for at, player in self._players.values()
-                if player.episode_id == episode_id and at == name and not player.is_attached
+                if player.episode_id == episode_id and at == name and _is_of_connection(player)
             ),
             None,
         )
+
+    @property
+    def silent(self) -> int:
+        """Number of environments that a client plays over a connection and has not used for a moment."""
+        return sum(_is_silent(player) for _, player in self._players.values())
+
+    def is_silent(self, name: str) -> bool:
+        """Return whether there is one of them by a name."""
+        return any(at == name and _is_silent(player) for at, player in self._players.values())
 
     def attach(self, player: OpenenvPlayer) -> bool:
         """Give a session its WebSocket; return whether it had none and goes on."""
@@ -104,3 +117,11 @@ class OpenenvPlayers:
         self._players.pop(player.session.session_id, None)
         self._sessions.end_soon(player.session, "its client has closed it")
         return True
+
+
+def _is_of_connection(player: OpenenvPlayer) -> bool:
+    return not player.is_attached and player.session.why_ended is None
+
+
+def _is_silent(player: OpenenvPlayer) -> bool:
+    return _is_of_connection(player) and player.episode_id is not None and player.session.idle_seconds >= SILENT_SECONDS

@@ -17,12 +17,14 @@ class FrameHeads:
         messages: number of messages that have begun.
         is_whole: whether the last of them has ended.
         has_close: whether a close frame has begun.
+        opcode: that of the latest frame.
     """
 
     def __init__(self) -> None:
         self.messages = 0
         self.is_whole = True
         self.has_close = False
+        self.opcode = CONTINUATION
         self._head = b""
         """Bytes of an incomplete head."""
         self._left = 0
@@ -54,6 +56,7 @@ class FrameHeads:
             self._note(head[0] & 0x0F, is_last=bool(head[0] & 0x80))
 
     def _note(self, opcode: int, *, is_last: bool) -> None:
+        self.opcode = opcode
         if opcode in (TEXT, BINARY):
             self.messages += 1
         if opcode in (CONTINUATION, TEXT, BINARY):

@@ -35,7 +35,7 @@ class OpenenvSockets:
     """An ASGI app that serves requests for WebSockets.
 
     The shard of a session has it in the session's id. For a new one, shards are asked in this order: those where environments wait
-    for clients that lost their connection, whose first message tells whether it is one of these; those with room; all.
+    for clients that lost their connection, known or not, whose first message tells whether it is one of these; those with room; all.
 
     Args:
         settings: the router's settings.
@@ -62,6 +62,8 @@ class OpenenvSockets:
         passage = _Passage(self._cluster, scope)
         try:
             async for pool, asked in self._choices(scope):
+                if asked == RESUME and passage.is_new:
+                    continue
                 if await passage.try_shard(pool, asked):
                     break
         except GymHttpServerError as error:
@@ -119,6 +121,11 @@ class _Passage:
         self._tunnel: Tunnel | None = None
         self._extensions: list[bytes] = []
         self.failure: WholeReply | GymHttpServerError = NoShardError.of("no shard takes the WebSocket")
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its first message is known to go on with no episode."""
+        return self._tunnel is not None and self._tunnel.is_new
 
     async def try_shard(self, pool: ConnectionPool, asked: bytes) -> bool:
         """Offer the WebSocket to a shard; return whether that is over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from ...agents.openenv.placing import LEFT_TO_ALL, LEFT_TO_NEXT
 from ..connections import ShardConnection
 from .frame_heads import FrameHeads, close_frame
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 GOING_AWAY, UNEXPECTED = 1001, 1011
 """Codes of a close (RFC 6455, 7.4.1)."""
+
+LEAVING: Final = (LEFT_TO_NEXT, LEFT_TO_ALL)
 
 CLOSE_SECONDS: Final = 5.0
 """Time for a client to take what is left and to close, before its connection is cut."""
@@ -53,6 +56,7 @@ class Tunnel(asyncio.Protocol):
         received_bytes: bytes of the client.
         sent_bytes: bytes sent to it.
         is_over: whether no shard can take it any more.
+        is_new: whether its first message goes on with no episode.
     """
 
     def __init__(self, client: SwitchedConnection) -> None:
@@ -63,11 +67,13 @@ class Tunnel(asyncio.Protocol):
         self._from_client, self._from_shard = FrameHeads(), FrameHeads()
         self._kept: bytearray | None = bytearray()
         """What the client has sent, while the next shard may have to be sent it again."""
+        self._undecided = b""
+        """What a shard has sent of a frame that may be the sign that it leaves the client to the next one."""
         self.received_bytes = self.sent_bytes = 0
         self._is_held = False
         # Its end
         self._turn: asyncio.Future[bool] | None = None
-        self._is_stopping = self._is_ending = self.is_over = False
+        self._is_stopping = self._is_ending = self.is_over = self.is_new = False
         client.begin(self)
         if client.received:
             self.data_received(client.received)
@@ -99,7 +105,7 @@ class Tunnel(asyncio.Protocol):
         if not may_decline:
             self._decide()
         elif len(kept) > MAX_KEPT_BYTES:
-            self._decline()
+            self._leave()
             return False
         connection.transport.write(kept)
         if early:
@@ -151,7 +157,7 @@ class Tunnel(asyncio.Protocol):
                 self._kept.clear()
             if len(self._kept) > MAX_KEPT_BYTES:
                 self._read()
-                self._decline()
+                self._leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the shard's side, after what it has not taken yet."""
@@ -181,21 +187,35 @@ class Tunnel(asyncio.Protocol):
 
     def take(self, data: bytes) -> None:
         """Pass bytes on to the client."""
-        self.sent_bytes += len(data)
         self._from_shard.follow(data)
-        self._transport.write(data)
-        if self._kept is not None and (self._from_shard.messages or self._from_shard.has_close):
-            self._decide()
+        if self._kept is not None:
+            data = self._undecided + data
+            if self._from_shard.messages or self._from_shard.has_close:
+                self._decide()
+            elif not self._from_shard.is_between:
+                self._undecided = data
+                return
+            elif data.endswith(LEAVING) and self._from_shard.opcode == data[-2] & 0x0F:
+                self.is_new = data.endswith(LEFT_TO_ALL)
+                self._send(data[:-2])
+                self._leave()
+                return
+            self._undecided = b""
+        self._send(data)
         if self._is_stopping:
             self._stop_between()
 
+    def _send(self, data: bytes) -> None:
+        self.sent_bytes += len(data)
+        self._transport.write(data)
+
     def lose(self, reason: str) -> None:
         """End the client's side, or leave it to the next shard."""
+        if self._kept is not None:
+            self._leave()
+            return
         shard, self._shard = self._shard, None
         assert shard is not None, "it has ended"  # noqa: S101 -- for the type checker
-        if self._kept is not None and self._from_shard.is_between and not self._from_shard.has_close:
-            self._tell(is_over=False)
-            return
         self.end(f"shard {shard.prefix} of the cluster does not answer: {reason}; connect again")
         self._tell(is_over=True)
 
@@ -224,11 +244,12 @@ class Tunnel(asyncio.Protocol):
             self._kept = None
             self._read()
 
-    def _decline(self) -> None:
-        """Take the client from the shard that has not decided."""
+    def _leave(self) -> None:
+        """Leave the client to the next shard, because this one has not taken it."""
         shard, self._shard = self._shard, None
         if shard is not None:
             shard.abort()
+            self._from_shard, self._undecided = FrameHeads(), b""
             self._tell(is_over=False)
 
     def _stop_between(self) -> None:
