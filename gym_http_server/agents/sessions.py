@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -12,7 +13,7 @@ from ..errors import TooManyInstancesError, UnknownInstanceError
 from ..instances.idle import check_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..runtime.messages import Reply
     from .operations import InProcessOperations
@@ -66,9 +67,19 @@ class AgentSession:
         """Seconds since its last call ended; 0 while one is in execution."""
         return 0.0 if self._under_way else time.monotonic() - self._used_at
 
-    def touch(self) -> None:
-        """Note that the client has used the session without a call."""
-        self._used_at = time.monotonic()
+    def touch(self, moment: float | None = None) -> None:
+        """Note that the client uses the session without a call, or has used it, at a moment of the monotonic clock."""
+        self._used_at = time.monotonic() if moment is None else moment
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Count the session as used until the end."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._used_at = time.monotonic()
 
     async def create(self, body: dict[str, Any]) -> dict[str, Any]:
         """Make an instance that the session owns.
@@ -99,12 +110,8 @@ class AgentSession:
 
     async def call(self, operation_id: str, body: Any = None, **parameters: Any) -> Any:
         """Execute an operation as a use of the session; see `InProcessOperations.call`."""
-        self._under_way += 1
-        try:
+        with self.in_use():
             return await self._operations.call(operation_id, body, client=self.client, **parameters)
-        finally:
-            self._under_way -= 1
-            self._used_at = time.monotonic()
 
     async def reply(self, operation_id: str, body: Any = None, *, received: int = 0, **parameters: Any) -> Reply:
         """The same, for the encoded reply to a request of `received` bytes."""

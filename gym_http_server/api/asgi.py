@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,6 +22,20 @@ CONTEXT: Final = "connexion_context"
 
 LINK: Final = "gym_http_server"
 """The ASGI extension with a `ProtocolLink`."""
+
+
+class Stay(NamedTuple):
+    """The time of a WebSocket in an environment's process.
+
+    Attributes:
+        note: what the process tells of the session; empty if it tells nothing.
+        is_over: whether the session has ended.
+        idle_since: since when nothing is asked, in seconds of the monotonic clock.
+    """
+
+    note: bytes
+    is_over: bool
+    idle_since: float
 
 
 class MessageSocket(Protocol):
@@ -52,6 +66,20 @@ class MessageSocket(Protocol):
 
     async def send(self, message: bytes) -> None:
         """Send a text in UTF-8."""
+
+    async def lend(self, instance_id: str, told: Callable[[], Mapping[str, Any]]) -> Stay | None:
+        """Have the process of an instance serve the messages, until one comes that it does not serve, or none for a while.
+
+        Args:
+            instance_id: the instance.
+            told: returns what the process has to know of the session, as plain values.
+
+        Returns:
+            What has become of the session; None at once if that does not pay or is not possible.
+
+        Raises:
+            GymHttpServerError: the environment was lost during a message.
+        """
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close it."""

@@ -147,7 +147,7 @@ def _row(instance: Instance) -> InstanceRow:
         name=instance.metadata.name,
         labels=instance.metadata.labels,
         render_mode=made.render_mode,
-        version=instance.version,
+        version=instance.usage.version,
         origin=instance.metadata.origin,
     )
 

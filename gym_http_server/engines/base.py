@@ -68,6 +68,10 @@ class Worker(abc.ABC):
 class Lender(Protocol):
     """Whoever handed a client's connection over."""
 
+    @property
+    def session(self) -> Mapping[str, Any] | None:
+        """What the environment's process has to know of the session of a WebSocket, as plain values; None for HTTP."""
+
     def is_served_there(self, data: bytes) -> bool:
         """Return whether received bytes begin a request that the environment's process serves."""
 

@@ -15,23 +15,22 @@ from ..contract import load_contract
 from ..engines.process.fork_server import Entry
 from ..http1.protocol import Beginning, HttpProtocol
 from .lent_connections import LentConnections, shut_down
-from .policy import HOST_MODULE
+from .policy import HOST_MODULE, Habit
 from .request_parser import unanswered
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from websockets.server import ServerProtocol as FrameProtocol
+
     from ..api.hot_operations import HotOperations
     from ..config import Settings
+    from ..http1.websocket import WebSocket
     from ..instances.directory import Instances
     from ..instances.instance import Instance
     from .lent_connections import Returned
 
 REQUEST_LINE: Final = re.compile(rb"([A-Z]+) (/v1/envs/([0-9a-f]{8})/[^ ?#%]*) HTTP/1\.[01]\r\n")
-
-MIN_SERVED_REQUESTS: Final = 32
-"""A hand-over that ends after fewer requests than this costs more than it saves."""
-
-MIN_PATIENCE_REQUESTS: Final = 1
-MAX_PATIENCE_REQUESTS: Final = 1 << 12
 
 
 def host_entry(settings: Settings) -> Entry:
@@ -47,42 +46,6 @@ def host_entry(settings: Settings) -> Entry:
         "paths": paths,
     }
     return Entry(HOST_MODULE, arguments, LentConnections)
-
-
-class Habit:
-    """The recent use of a connection, which decides whether to hand it over.
-
-    Handing over and back takes as long as two requests through the server. A connection moves when it is used repeatedly for
-    one instance, and later after each hand-over that did not pay.
-
-    Attributes:
-        instance_id: the instance of the last request, or empty.
-        run: number of earlier requests in a row for it.
-        patience: minimum `run` for a hand-over.
-    """
-
-    __slots__ = ("instance_id", "patience", "run")
-
-    def __init__(self) -> None:
-        self.instance_id = b""
-        self.run = 0
-        self.patience = MIN_PATIENCE_REQUESTS
-
-    def is_ripe(self, instance_id: bytes) -> bool:
-        """Note a request for an instance; return whether the connection should move there."""
-        if instance_id != self.instance_id:
-            self.instance_id = instance_id
-            self.run = 0
-        else:
-            self.run += 1
-        return self.run >= self.patience
-
-    def came_back(self, served: int) -> None:
-        """Note that the connection came back after `served` requests."""
-        self.patience = (
-            min(self.patience * 2, MAX_PATIENCE_REQUESTS) if served < MIN_SERVED_REQUESTS else MIN_PATIENCE_REQUESTS
-        )
-        self.run = 0
 
 
 class Gateway:
@@ -122,6 +85,10 @@ class Gateway:
             return False
         return HandedOver(self, protocol, instance).begin(data)
 
+    def find(self, instance_id: str) -> Instance | None:
+        """Return a live instance; None if there is none."""
+        return self._instances.find(instance_id)
+
     def is_hot(self, match: re.Match[bytes]) -> bool:
         """Return whether a match of `REQUEST_LINE` is of an operation of the hot path."""
         return self._operations.find(match[1].decode(), match[2].decode("latin-1")) is not None
@@ -157,6 +124,17 @@ class ServerProtocol(HttpProtocol):
             return
         super().data_received(data)
 
+    def _come_back(self, transport: asyncio.Transport) -> None:
+        """Note that the connection, a WebSocket, comes back from another process."""
+        self.transport = transport
+        self._was_elsewhere = True
+
+    def _make_websocket(self, transport: asyncio.Transport, protocol: FrameProtocol) -> WebSocket:
+        from .websocket import LendableWebSocket  # few servers need the library
+
+        options = transport, protocol, self.config.body_timeout
+        return LendableWebSocket(self._gateway.find, self.habit, self._come_back, self, *options)
+
 
 class HandedOver:
     """A connection that an environment's process serves; it represents the connection in uvicorn's set.
@@ -172,6 +150,7 @@ class HandedOver:
         self._protocol = protocol
         self._instance = instance
         self._is_ending = False
+        self.session = None
 
     def begin(self, data: bytes) -> bool:
         """Hand the connection over; return whether that worked."""

@@ -13,6 +13,8 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from ..agents.openenv.hosted import HostedSession
+from ..api.call import Call
 from ..api.guard.security import Access
 from ..api.refusals import tell_on_stderr
 from ..config import Settings
@@ -21,7 +23,8 @@ from ..runtime.child import OperationLoop
 from ..runtime.frames import CREATE, pack_last_words
 from ..support.waiting import READABLE, WRITABLE, Waiter
 from .connection_frames import ADOPT, RECALL, pack_ended
-from .hosted_connection import HostedConnection
+from .hosted_connection import HostedConnection, client_of
+from .hosted_websocket import HostedWebSocket
 from .hot_service import HotService
 from .receive_buffer import ReceiveBuffer, receive_buffers
 
@@ -71,8 +74,8 @@ class ConnectionHost(OperationLoop):
         self._waiter = Waiter(AWAKE_SECONDS)
         self._waiter.watch(channel, READABLE)
         self._channel_descriptor = channel.fileno()
-        self._connections: dict[int, HostedConnection] = {}
-        self._queue: collections.deque[HostedConnection] = collections.deque()
+        self._connections: dict[int, HostedConnection | HostedWebSocket] = {}
+        self._queue: collections.deque[HostedConnection | HostedWebSocket] = collections.deque()
         """Connections with a complete request."""
         self._look_at = 0.0
         """When to look for clients that are too slow, in seconds of the monotonic clock."""
@@ -100,7 +103,7 @@ class ConnectionHost(OperationLoop):
         if operation == CREATE:
             self._service.take_key(arguments["request"]["key_digest"])
         elif operation == ADOPT:
-            self._adopt(arguments["slot"])
+            self._adopt(arguments["slot"], arguments.get("session"))
         elif operation == RECALL:
             self._recall(arguments.get("slot"))
         return operation in (ADOPT, RECALL)
@@ -110,20 +113,27 @@ class ConnectionHost(OperationLoop):
         self._give_all_back()
         super().end()
 
-    def _adopt(self, slot: int) -> None:
-        connection = HostedConnection(
-            slot,
-            socket.socket(fileno=self.requests.next_descriptor()),
-            self._buffers[slot],
-            self._service,
-            self._instance_id,
-        )
-        self._connections[connection.socket.fileno()] = connection
-        self._waiter.watch(connection.socket, READABLE)
+    def _adopt(self, slot: int, session: Mapping[str, Any] | None) -> None:
+        theirs = socket.socket(fileno=self.requests.next_descriptor())
+        connection: HostedConnection | HostedWebSocket
+        if session is None:
+            connection = HostedConnection(slot, theirs, self._buffers[slot], self._service, self._instance_id)
+        else:
+            connection = self._adopt_websocket(slot, theirs, session)
+        self._connections[theirs.fileno()] = connection
+        self._waiter.watch(theirs, READABLE)
         self._look_at = 0.0
         self._sort(connection)
 
-    def _go_on(self, connection: HostedConnection) -> None:
+    def _adopt_websocket(self, slot: int, theirs: socket.socket, session: Mapping[str, Any]) -> HostedWebSocket:
+        assert self.environment is not None, "connections come after the environment"  # noqa: S101 -- for the type checker
+        settings = self._service.settings
+        call = Call(None, None, {"type": "http", "headers": [], "client": client_of(theirs)})
+        execute = functools.partial(self._service.execute, self.environment, self.memory.traffic, call)
+        hosted = HostedSession(session, execute, settings.max_values)
+        return HostedWebSocket(slot, theirs, self._buffers[slot], hosted, settings)
+
+    def _go_on(self, connection: HostedConnection | HostedWebSocket) -> None:
         """Go on with a connection that can be read or written, unless its requests are in the queue."""
         if connection.is_writing:
             connection.send_rest()
@@ -135,7 +145,7 @@ class ConnectionHost(OperationLoop):
             connection.receive()
         self._sort(connection)
 
-    def _serve(self, connection: HostedConnection) -> bool:
+    def _serve(self, connection: HostedConnection | HostedWebSocket) -> bool:
         if connection.socket.fileno() < 0:
             return True  # it was given back meanwhile
         assert self.environment is not None, "connections come after the environment"  # noqa: S101 -- for the type checker
@@ -147,12 +157,14 @@ class ConnectionHost(OperationLoop):
         self._sort(connection)
         return True
 
-    def _sort(self, connection: HostedConnection) -> None:
+    def _sort(self, connection: HostedConnection | HostedWebSocket) -> None:
         """Put a connection where it belongs after something has happened to it."""
         if connection.has_ended:
             self._remove(connection)
             connection.end()
             self._tell(pack_ended(connection.slot))
+        elif connection.is_late:
+            self._give_back(connection)
         elif connection.is_writing:
             pass
         elif connection.has_request:
@@ -160,7 +172,7 @@ class ConnectionHost(OperationLoop):
         elif connection.is_to_leave:
             self._give_back(connection)
 
-    def _give_back(self, connection: HostedConnection) -> None:
+    def _give_back(self, connection: HostedConnection | HostedWebSocket) -> None:
         self._remove(connection)
         self._tell(connection.leave().pack())
 
@@ -179,7 +191,7 @@ class ConnectionHost(OperationLoop):
         for connection in list(self._connections.values()):
             self._give_back(connection)
 
-    def _remove(self, connection: HostedConnection) -> None:
+    def _remove(self, connection: HostedConnection | HostedWebSocket) -> None:
         del self._connections[connection.socket.fileno()]
         self._waiter.forget(connection.socket)
 
@@ -198,7 +210,7 @@ class ConnectionHost(OperationLoop):
         now = time.monotonic()
         for connection in list(self._connections.values()):
             left = connection.seconds_left(now)
-            if left is not None and left <= 0 and not connection.has_request:
+            if left is not None and left <= 0:
                 connection.end_late()
                 self._sort(connection)
         self._seconds_left()

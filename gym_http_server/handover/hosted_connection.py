@@ -43,7 +43,10 @@ class HostedConnection:
         slot: the number of its receive buffer.
         has_ended: whether the connection has ended.
         is_to_leave: whether the server has to serve what follows the complete requests.
+        is_late: never: a client that does not take its reply is left alone.
     """
+
+    is_late = False
 
     def __init__(
         self, slot: int, connection: socket.socket, buffer: ReceiveBuffer, service: HotService, instance_id: str
@@ -62,7 +65,7 @@ class HostedConnection:
         self._clock = ClientClock(service.settings, self._parser)
         # Replies
         self._service = service
-        self._admit = functools.partial(service.admit, instance_id=instance_id, client=_client_of(connection))
+        self._admit = functools.partial(service.admit, instance_id=instance_id, client=client_of(connection))
         self._writer = ReplyWriter(connection, buffer)
 
         connection.setblocking(False)
@@ -246,7 +249,8 @@ class ClientClock:
         return float(self._settings.header_timeout if self._parser.part == HEAD else self._settings.body_timeout)
 
 
-def _client_of(connection: socket.socket) -> tuple[str, int] | None:
+def client_of(connection: socket.socket) -> tuple[str, int] | None:
+    """Return the address of a connection's client; None if it is not known."""
     try:
         address = connection.getpeername()
     except OSError:

@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import httptools
 
 from .. import __version__
+from ..agents.operations import error_of
 from ..api.content.headers import has_header
 from ..api.content.paths import Lookups, OptionsCheck
 from ..api.guard.security import Access, Guard
 from ..api.handlers import guard_of, plan_table
-from ..api.hot_operations import HotOperations, HotRequest, NotPlainError
-from ..api.problems import problem_of
+from ..api.hot_operations import HotOperation, HotOperations, HotRequest, NotPlainError
+from ..api.problems import HttpProblem, problem_of
+from ..errors import GymHttpServerError
 from ..runtime.idempotency import IdempotencyKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..api.call import Call
     from ..config import Settings
+    from ..runtime.messages import Reply
     from ..runtime.served.base import Served
     from ..runtime.shared.traffic import Traffic
     from .request_parser import ParsedRequest
@@ -123,10 +127,7 @@ class HotService:
         try:
             identity = None if head.key is None else IdempotencyKey.of(head.key, operation.operation_id, body)
             arguments = request.arguments(value, identity, head.scope)
-            if options := arguments.get("options"):
-                # It may block on the file system: nobody else is served here, and `call_timeout` ends it.
-                self._options.check_here(options)
-            reply = environment.call(operation.call, arguments).within(self.settings.max_reply)
+            reply = self._call(environment, operation, arguments)
         except Exception as error:  # noqa: BLE001 -- every error becomes a problem
             problem = problem_of(error, head.scope)
             seconds = time.perf_counter() - began
@@ -135,6 +136,51 @@ class HotService:
         seconds = time.perf_counter() - began
         traffic.count(operation.operation_id, 200, seconds, received, len(reply.body))
         return self._replies.ok(reply.media_type, len(reply.body), head.keep_alive), reply.body
+
+    def execute(
+        self,
+        environment: Served,
+        traffic: Traffic,
+        call: Call,
+        operation_id: str,
+        body: Mapping[str, Any],
+        received: int,
+    ) -> Reply:
+        """Execute an operation for a message of a WebSocket and count it; return its reply.
+
+        Args:
+            environment: the environment.
+            traffic: counts the operation.
+            call: what a plan is told of a request.
+            operation_id: its operationId.
+            body: its body.
+            received: the size of the message in bytes.
+
+        Raises:
+            NotPlainError: only the server executes it.
+            GymHttpServerError: the error with which a client would have been answered.
+            HttpProblem: the same.
+        """
+        operation = self._operations.named(operation_id)
+        if operation is None or not operation.is_valid(body):
+            raise NotPlainError
+        began = time.perf_counter()
+        try:
+            reply = self._call(environment, operation, operation.plan(call, body=body))
+        except Exception as error:
+            problem = problem_of(error, call.scope)
+            traffic.count(operation_id, problem.status, time.perf_counter() - began, received, len(problem.body))
+            if isinstance(error, GymHttpServerError | HttpProblem):
+                raise
+            raise error_of(problem.body) from error
+        traffic.count(operation_id, 200, time.perf_counter() - began, received, len(reply.body))
+        return reply
+
+    def _call(self, environment: Served, operation: HotOperation, arguments: Mapping[str, Any]) -> Reply:
+        if options := arguments.get("options"):
+            # It may block on the file system: nobody else is served here, and `call_timeout` ends it.
+            self._options.check_here(options)
+        return environment.call(operation.call, arguments).within(self.settings.max_reply)
 
 
 class ReplyHeads:

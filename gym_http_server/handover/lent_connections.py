@@ -19,6 +19,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..engines.process.connections import Connections
+from ..http1.websocket_frames import PING, PONG, after_frames, frame_head, read_frames
 from .connection_frames import RETURNED, ReturnedFrame, max_body_bytes, pack_adopt, pack_recall
 from .receive_buffer import EXECUTING, MAX_CONNECTIONS, REPLYING, WAITING, ReceiveBuffer, receive_buffers
 from .request_parser import unanswered
@@ -38,6 +39,13 @@ MIN_WATCH_SECONDS: Final = 0.02
 MAX_WATCH_SECONDS: Final = 0.64
 """Time between two looks at a process that may execute a call for somebody else; doubled while it is idle."""
 
+MIN_SLOW_SECONDS: Final = 0.5
+"""Time after which a call is slow: the server answers pings meanwhile."""
+
+SLOW_WATCH_SECONDS: Final = 0.25
+WEBSOCKET_WATCH_SECONDS: Final = 1.0
+"""Time between two looks at a process that has a WebSocket, during a slow call and otherwise."""
+
 MAX_LOOK_BYTES: Final = 4096
 """Maximum bytes of a waiting request that are looked at."""
 
@@ -54,6 +62,7 @@ class Returned(NamedTuple):
         served: number of requests that the process answered.
         error: answer to the first unanswered request if the process died during it.
         waits_since: since when the server waits for the client, in seconds of the monotonic clock; 0 if unknown.
+        note: what the process tells of the session of a WebSocket.
     """
 
     connection: int
@@ -64,6 +73,7 @@ class Returned(NamedTuple):
     served: int
     error: GymHttpServerError | None
     waits_since: float = 0.0
+    note: bytes = b""
 
 
 class LentConnection:
@@ -80,6 +90,7 @@ class LentConnection:
         self.buffer = buffer
         self._lender = lender
         self._sent_before = bytes_sent(connection)
+        self.is_websocket = lender.session is not None
 
     @property
     def is_unread(self) -> bool:
@@ -93,7 +104,7 @@ class LentConnection:
     @property
     def is_for_server(self) -> bool:
         """Whether a request waits in the connection that the process does not serve."""
-        if self.buffer.phase != WAITING:
+        if self.is_websocket or self.buffer.phase != WAITING:
             return False
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection)) as connection:
             if data := connection.recv(MAX_LOOK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT):
@@ -107,6 +118,7 @@ class LentConnection:
         closes: bool = False,
         ends_reply: bool = False,
         error: GymHttpServerError | None = None,
+        note: bytes = b"",
     ) -> None:
         """Return the connection to the server.
 
@@ -115,8 +127,33 @@ class LentConnection:
         buffer = self.buffer
         answered = buffer.answered + ends_reply
         self._lender.back(
-            Returned(self._connection, rest, closes, buffer.data, answered, buffer.served, error, buffer.waits_since)
+            Returned(
+                self._connection, rest, closes, buffer.data, answered, buffer.served, error, buffer.waits_since, note
+            )
         )
+
+    def answer_pings(self) -> None:
+        """Answer the pings that wait on a WebSocket while the process executes something, and writes nothing."""
+        buffer, pongs = self.buffer, self.buffer.pongs
+        received = after_frames(buffer.data, buffer.answered)
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection)) as connection:
+            with contextlib.suppress(BlockingIOError):
+                received += connection.recv(MAX_LOOK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            for number, frame in enumerate(read_frames(received), buffer.served + 1):
+                if frame.kind != PING or number <= pongs.count:
+                    continue
+                with pongs.writing():
+                    if buffer.phase == REPLYING:
+                        return
+                    pong = frame_head(PONG, len(frame.payload)) + frame.payload
+                    self._count_sent(connection.send(pong, socket.MSG_DONTWAIT), len(pong))
+                    pongs.count = number
+
+    def _count_sent(self, sent: int, size: int) -> None:
+        if sent != size:
+            shut_down(self._connection)  # half a frame would be the beginning of the next one
+        elif self._sent_before is not None:
+            self._sent_before += sent
 
     def end(self) -> None:
         """Drop a connection that has ended, and shut it down: the process may keep a duplicate."""
@@ -162,6 +199,8 @@ class LentConnections(Connections):
         self._is_called = False
         self._watch: asyncio.TimerHandle | None = None
         self._pause = MIN_WATCH_SECONDS
+        # The watch for pings
+        self._ping_watch: asyncio.TimerHandle | None = None
 
     @functools.cached_property
     def _buffers(self) -> list[ReceiveBuffer]:
@@ -186,13 +225,16 @@ class LentConnections(Connections):
         buffer = self._buffers[slot]
         buffer.start(data)
         lent = LentConnection(connection, buffer, lender)
-        if not send(_ADOPT_FRAMES[slot], connection):
+        frame = pack_adopt(slot, lender.session) if lent.is_websocket else _ADOPT_FRAMES[slot]
+        if not send(frame, connection):
             return False
         if not self._lent:
             self._unread = None
         self._lent[slot] = lent
         self._send = send
         self._watch_closely()
+        if lent.is_websocket and self._ping_watch is None:
+            self._watch_pings()
         return True
 
     def begin_call(self) -> None:
@@ -227,7 +269,9 @@ class LentConnections(Connections):
             if frame.slot in self._taken:
                 self._taken.remove(frame.slot)
             else:
-                self._take(frame.slot).give_back(frame.rest, closes=frame.closes, ends_reply=frame.ends_reply)
+                self._take(frame.slot).give_back(
+                    frame.rest, closes=frame.closes, ends_reply=frame.ends_reply, note=frame.note
+                )
         else:
             self._take(body[0] if body else -1).end()
 
@@ -287,6 +331,20 @@ class LentConnections(Connections):
                 if lent.is_for_server:
                     self._recall(slot, busy_since)
         self._go_on_watching()
+
+    def _watch_pings(self) -> None:
+        """Look for pings of WebSockets now and then: the process reads nothing while it executes a call."""
+        self._ping_watch = None
+        lent = [each for each in self._lent.values() if each.is_websocket]
+        if not lent:
+            return
+        busy_since = self._memory.usage.busy_since
+        is_slow = busy_since is not None and time.monotonic() - busy_since >= MIN_SLOW_SECONDS
+        if is_slow:
+            for each in lent:
+                each.answer_pings()
+        seconds = SLOW_WATCH_SECONDS if is_slow else WEBSOCKET_WATCH_SECONDS
+        self._ping_watch = asyncio.get_running_loop().call_later(seconds, self._watch_pings)
 
     def _recall(self, slot: int, busy_since: float) -> None:
         """Take a connection from a process that is in a call since a moment; or else the process gives it back."""

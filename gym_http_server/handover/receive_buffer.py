@@ -6,6 +6,7 @@ with the unanswered requests: none is lost and none is executed twice.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from ..runtime.shared.memory import CONNECTION_BYTES
@@ -13,6 +14,7 @@ from ..runtime.shared.usage import within
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
     from ..runtime.shared.memory import Memory
 
@@ -27,8 +29,8 @@ MAX_CONNECTIONS: Final = CONNECTION_BYTES // CAPACITY
 WAITING, EXECUTING, REPLYING = range(3)
 """Phases of the first unanswered request: not begun, in the environment, its reply perhaps begun."""
 
-CELLS: Final = 7
-_LENGTH, _PROGRESS, _SERVED, _CLOSES, _BEGIN, _END, _WAITS_SINCE = range(CELLS)
+CELLS: Final = 9
+_LENGTH, _PROGRESS, _SERVED, _CLOSES, _BEGIN, _END, _WAITS_SINCE, _PONGED, _IS_WRITING = range(CELLS)
 _PHASES: Final = 4
 """Progress is one number, `_PHASES * answered + phase`, because a process may end between two writes."""
 
@@ -41,19 +43,24 @@ class ReceiveBuffer:
     Args:
         cells: `CELLS` float64 that start as zeros.
         data: `CAPACITY` bytes.
+
+    Attributes:
+        pongs: the pongs of the server on a WebSocket.
     """
 
-    __slots__ = ("_answered", "_cells", "_data", "_length", "_served")
+    __slots__ = ("_answered", "_cells", "_data", "_length", "_served", "pongs")
 
     def __init__(self, cells: memoryview[float], data: memoryview[int]) -> None:
         self._cells = cells
         self._data = data
         self._length = self._answered = self._served = 0
+        self.pongs = Pongs(cells)
 
     def start(self, data: bytes) -> None:
         """Begin with the first bytes of another connection, in the server."""
         self._cells[_PROGRESS] = self._cells[_SERVED] = 0.0
         self._cells[_LENGTH] = self._cells[_WAITS_SINCE] = 0.0
+        self.pongs.start()
         self.adopt()
         self.put(data)
 
@@ -105,9 +112,9 @@ class ReceiveBuffer:
         cells[_END] = end
         cells[_PROGRESS] = _PHASES * self._answered + REPLYING
 
-    def mark_not_begun(self) -> None:
-        """Mark the reply as not begun after all."""
-        self._cells[_PROGRESS] = _PHASES * self._answered + EXECUTING
+    def go_back(self, phase: int) -> None:
+        """Mark the first unanswered request as in an earlier phase after all."""
+        self._cells[_PROGRESS] = _PHASES * self._answered + phase
 
     def mark_answered(self) -> None:
         """Mark the request as answered."""
@@ -160,6 +167,46 @@ class ReceiveBuffer:
     def data(self) -> bytes:
         """The received bytes."""
         return bytes(self._data[: int(within(self._cells[_LENGTH]))])
+
+
+class Pongs:
+    """What the server writes to a WebSocket that the process has: pongs, while a long call keeps the process from it.
+
+    Args:
+        cells: those of the receive buffer.
+    """
+
+    __slots__ = ("_cells",)
+
+    def __init__(self, cells: memoryview[float]) -> None:
+        self._cells = cells
+
+    def start(self) -> None:
+        """Begin with another connection."""
+        self._cells[_PONGED] = self._cells[_IS_WRITING] = 0.0
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep the process from beginning a reply."""
+        self._cells[_IS_WRITING] = 1.0
+        try:
+            yield
+        finally:
+            self._cells[_IS_WRITING] = 0.0
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the server writes."""
+        return self._cells[_IS_WRITING] != 0.0
+
+    @property
+    def count(self) -> int:
+        """Number of frames since the hand-over up to the last ping that the server has answered."""
+        return int(within(self._cells[_PONGED]))
+
+    @count.setter
+    def count(self, count: int) -> None:
+        self._cells[_PONGED] = count
 
 
 def receive_buffers(memory: Memory) -> list[ReceiveBuffer]:

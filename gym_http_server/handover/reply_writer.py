@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..http1.transport import MAX_COPIED_BODY_BYTES
+from .receive_buffer import EXECUTING
 
 if TYPE_CHECKING:
     import socket
@@ -42,7 +43,7 @@ class ReplyWriter:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            self._buffer.mark_not_begun()
+            self._buffer.go_back(EXECUTING)
             return False
         self._written += size
         if sent == size:

@@ -58,6 +58,12 @@ class Heartbeat:
         """Begin to check."""
         self._timer = self._loop.call_later(min(CHECK_SECONDS, self._message_seconds), self._check)
 
+    def go_on(self, since: float, *, is_partial: bool) -> None:
+        """Begin to check a connection whose client is waited for since a moment of the loop's clock."""
+        self.is_heard, self._heard_at = False, since
+        self._partial_since = since if is_partial else None
+        self.start()
+
     def stop(self) -> None:
         """Check no more."""
         if self._timer is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+    from websockets.server import ServerProtocol
 
     from ..api.problems import Problem
     from ..errors import GymHttpServerError
@@ -323,7 +324,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _upgrade(self) -> WebSocket:
         """Make the connection of the current request a WebSocket; see `asgi.ProtocolLink`."""
         # Not at the top: few servers need the library, and it takes 30 ms to import.
-        from .websocket import Handshake, WebSocket
+        from .websocket import Handshake
 
         cycle = self._under_way
         assert cycle is not None, "there is a request to upgrade"  # noqa: S101 -- for the type checker
@@ -331,7 +332,7 @@ class HttpProtocol(HttpToolsProtocol):
         # The rules of the setting are those of replies; a message is no reply off the hot path, so `remote` compresses none here.
         compresses = self.config.compression == "all"
         handshake = Handshake(path, cycle.scope["headers"], self.config.max_body, compresses=compresses)
-        socket = WebSocket(self, self._joining.plain, handshake.protocol, self.config.body_timeout)
+        socket = self._make_websocket(self._joining.plain, handshake.protocol)
         switched = self._switch((name.encode(), value.encode("latin-1")) for name, value in handshake.headers)
         socket.begin(switched.received)
         return socket
@@ -347,6 +348,11 @@ class HttpProtocol(HttpToolsProtocol):
         data, self._behind_upgrade = self._behind_upgrade or b"", None
         self.flow.resume_reading()
         return Switched(self, self._joining.plain, data)
+
+    def _make_websocket(self, transport: asyncio.Transport, protocol: ServerProtocol) -> WebSocket:
+        from .websocket import WebSocket
+
+        return WebSocket(self, transport, protocol, self.config.body_timeout)
 
     def _abandon(self) -> None:
         """End the current request and the connection, because the server stops."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
@@ -18,9 +18,11 @@ from ..api.problems import HttpProblem
 from .heartbeat import Heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from ..api.asgi import Stay
 
 MIN_COMPRESSED_BYTES: Final = 1024
 """Minimum size of a message that is compressed."""
@@ -146,6 +148,10 @@ class WebSocket(asyncio.Protocol):
             self._transport.write(Frame(Opcode.TEXT, message).serialize(mask=False))
         if self._http.flow.write_paused:
             await self._http.flow.drain()
+
+    async def lend(self, instance_id: str, told: Callable[[], Mapping[str, Any]]) -> Stay | None:  # noqa: ARG002 -- for the subclass
+        """Keep the connection here; see `asgi.MessageSocket`."""
+        return None
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection; idempotent."""

@@ -61,6 +61,7 @@ class Totals:
         self.lost += instance.loss is not None
         self.steps += instance.steps
         self.episodes += instance.episodes
+        self.websocket_messages += instance.usage.messages
         for traffic in counted:
             self.traffic.add(traffic)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..engines.base import Lender, Worker
     from ..runtime.idempotency import IdempotencyKey
     from ..runtime.messages import Description, Reply
+    from ..runtime.shared.usage import Usage
 
 
 _SPACE_NAMES: Final = ("action_space", "observation_space")
@@ -145,9 +146,9 @@ class Instance:
         return datetime.fromtimestamp(time.time() - max(0.0, time.monotonic() - began), UTC)
 
     @property
-    def version(self) -> str:
-        """A text that is another after each step, reset and restore."""
-        return self._worker.usage.version
+    def usage(self) -> Usage:
+        """What its process counts."""
+        return self._worker.usage
 
     @property
     def counted(self) -> list[Traffic]:

@@ -48,13 +48,13 @@ class SharedReplies:
         kept = self._kept.setdefault(instance, {})
         key, now = repr((call, sorted(arguments.items()))), time.monotonic()
         shared = kept.get(key)
-        if shared is None or not _serves(shared, instance.version, now - max_age):
+        if shared is None or not _serves(shared, instance.usage.version, now - max_age):
             if shared is None and len(kept) >= MAX_REPLIES:
                 del kept[next(iter(kept))]
             task = asyncio.get_running_loop().create_task(instance.call(call, arguments))
             # Whoever asked may be gone by then, and an error would be of interest to nobody.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            shared = kept[key] = _Shared(task, instance.version, now)
+            shared = kept[key] = _Shared(task, instance.usage.version, now)
             asyncio.get_running_loop().call_later(KEPT_SECONDS, _forget, kept, key, shared)
         return await asyncio.shield(shared.task)
 

@@ -349,7 +349,7 @@ def _rivals() -> list[Row]:
     packed = p50(RemoteStep(PROCESS))
     openenv = p50(OwnClientStep(OPENENV, OPENENV_CLIENT))
     dm_env_rpc = p50(OwnClientStep(DM_ENV_RPC, DM_ENV_RPC_CLIENT))
-    face, their_socket = p50(WebSocketStep(PIPE, "/openenv/CartPole-v1/ws")), "OpenEnv, WebSocket by raw socket"
+    face, their_socket = p50(WebSocketStep(PROCESS, "/openenv/CartPole-v1/ws")), "OpenEnv, WebSocket by raw socket"
     piped = p50(Step(PIPE))
     return [
         Row(group, "process by raw socket, p50", "µs", raw, their_socket, p50(WebSocketStep())),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gym_http_server.cli import main
-from gym_http_server.handover import gateway
+from gym_http_server.handover import policy
 
 if __name__ == "__main__":
-    gateway.MIN_PATIENCE_REQUESTS = gateway.MIN_SERVED_REQUESTS = 0
+    policy.MIN_PATIENCE_REQUESTS = policy.MIN_SERVED_REQUESTS = 0
     main()

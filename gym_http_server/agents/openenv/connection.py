@@ -22,11 +22,12 @@ from ...runtime.messages import JSON
 from ...runtime.shared.traffic import NONE
 from . import frames
 from .frames import ENDING, InvalidMessage, OutOfSession
+from .hosted import HostedSession
 from .placing import RESUME, asked_of, check_asked, first_message
 from .tools import call_tool, tools_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from ...api.asgi import MessageSocket, Receive, Scope, Send
     from ...instances.census import Totals
@@ -162,6 +163,8 @@ class OpenenvConnection:
         self._player: OpenenvPlayer | None = None
         self._created: list[str] = []
         self._is_attached = self._is_over = False
+        self._may_move = False
+        """Whether the latest message was one that the environment's process can serve."""
         self._telling: asyncio.Task[None] | None = None
         self.probe, self.ended = socket.probe, asyncio.Event()
         self._kinds: dict[str, Callable[[dict[str, Any], int], Awaitable[bytes | None]]] = {
@@ -207,6 +210,34 @@ class OpenenvConnection:
             socket.is_serving = False
             if socket.is_ending:
                 socket.close(GOING_AWAY, "the server stops")
+            elif self._may_move:
+                self._may_move = False
+                await self._lend()
+        if self._telling is not None:
+            await self._telling
+
+    async def _lend(self) -> None:
+        """Have the environment's process serve the connection for as long as it can, if that pays."""
+        player = self._player
+        if player is None or self._is_attached:
+            return  # requests over HTTP play an attached one, too
+        session, episode = player.session, player.episode
+        try:
+            with session.in_use():
+                stay = await self._socket.lend(
+                    player.instance_id, lambda: HostedSession.told(player.instance_id, episode)
+                )
+        except ENDING as error:
+            raise frames.ended(error) from None
+        if stay is None:
+            return
+        self._is_over = self._is_over or stay.is_over
+        session.touch(stay.idle_since)
+        try:
+            if stay.note:
+                episode.take(stay.note)
+        except ValueError as error:
+            raise OutOfSession(f"the environment's process has lost the session: {error}") from None
 
     # The session
 
@@ -312,7 +343,7 @@ class OpenenvConnection:
                 raise InvalidMessage("extra_forbidden", (name,), "Extra inputs are not permitted", told[name])  # noqa: TRY301 -- answered below
             return await serve(told, len(message))
         except ENDING as error:
-            raise OutOfSession(f"{error.detail}. The session has ended; the next connection begins another") from None
+            raise frames.ended(error) from None
         except (GymHttpServerError, HttpProblem, InvalidMessage) as error:
             return frames.failure_frame(error)
 
@@ -323,10 +354,10 @@ class OpenenvConnection:
         except KeyError:
             raise InvalidMessage("missing", ("data",), "Field required", told) from None
         space = player.facts.action_space
-        is_tool = isinstance(data, dict) and data.get("type") in ("call_tool", "list_tools")
-        if is_tool and "type" not in space.get("keys", ()):
-            return await self._use_tool(player, data)
-        with_frame = isinstance(data, dict) and _asks_for_frame(data, space)
+        if frames.is_tool_use(data, space):
+            return await _use_tool(player, data)
+        with_frame = isinstance(data, dict) and frames.asks_for_frame(data, space)
+        self._may_move = not with_frame
         try:
             return frames.observation_frame(await player.step_encoded(data, received, with_frame=with_frame))
         except InvalidActionError as error:
@@ -340,15 +371,15 @@ class OpenenvConnection:
         if episode_id is not None:
             if not isinstance(episode_id, str) or len(episode_id) > 255:
                 raise InvalidMessage("string_type", ("episode_id",), "a text of at most 255 characters", episode_id)
-            is_own = self._player is not None and self._player.episode_id == episode_id
+            is_own = self._player is not None and self._player.episode.episode_id == episode_id
             found = None if is_own else await self._sockets.find_lost(self._name, episode_id)
             if found is not None:
                 self._change(found)
-                if data.get("seed") in (None, found.seed):
+                if data.get("seed") in (None, found.episode.seed):
                     return frames.observation_frame(found.resumed())
         player = self._player or await self._open()
         given = {**data, "episode_id": episode_id or str(uuid.uuid4())}
-        with_frame = _asks_for_frame(data, {})
+        with_frame = frames.asks_for_frame(data, {})
         return frames.observation_frame(await player.reset_encoded(given, received, with_frame=with_frame))
 
     def _change(self, player: OpenenvPlayer) -> None:
@@ -368,7 +399,7 @@ class OpenenvConnection:
         if player is None:
             return frames.frame("state", {"episode_id": None, "step_count": 0})
         player.session.touch()
-        return frames.frame("state", {**player.state(), "instance_id": player.instance_id})
+        return frames.state_frame(player.episode.state(), player.instance_id)
 
     async def _close(self, told: dict[str, Any], received: int) -> None:  # noqa: ARG002
         self._is_over = True
@@ -401,28 +432,23 @@ class OpenenvConnection:
             request = {**request, "params": {**params, "session_id": player.session.session_id}}
         return await self._sockets.answer(self._name, request, self._client)
 
-    async def _use_tool(self, player: OpenenvPlayer, data: dict[str, Any]) -> bytes:
-        if data["type"] == "list_tools":
-            tools = [
-                {"name": each["name"], "description": each["description"], "input_schema": each["inputSchema"]}
-                for each in tools_of(player.facts)
-            ]
-            observation: dict[str, Any] = {"metadata": {}, "tools": tools}
-        else:
-            name, arguments = data.get("tool_name"), data.get("arguments") or {}
-            if not isinstance(name, str) or not isinstance(arguments, dict):
-                raise InvalidMessage("missing", ("tool_name",), "Field required", data)
-            observation = {"metadata": {}, "tool_name": name, "result": None, "error": None}
-            try:
-                observation["result"] = await call_tool(player, name, arguments)
-            except ENDING:
-                raise
-            except (GymHttpServerError, HttpProblem) as error:
-                observation["error"] = {"error_type": "execution_error", "message": error.detail}
-        return frames.frame("observation", {"observation": observation, "reward": None, "done": False})
 
-
-def _asks_for_frame(data: dict[str, Any], space: Mapping[str, Any]) -> bool:
-    """Return whether a client asks for a frame: `{"metadata": {"render": true}}` beside the action."""
-    metadata = data.get("metadata")
-    return isinstance(metadata, dict) and metadata.get("render") is True and "metadata" not in space.get("keys", ())
+async def _use_tool(player: OpenenvPlayer, data: dict[str, Any]) -> bytes:
+    if data["type"] == "list_tools":
+        tools = [
+            {"name": each["name"], "description": each["description"], "input_schema": each["inputSchema"]}
+            for each in tools_of(player.facts)
+        ]
+        observation: dict[str, Any] = {"metadata": {}, "tools": tools}
+    else:
+        name, arguments = data.get("tool_name"), data.get("arguments") or {}
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            raise InvalidMessage("missing", ("tool_name",), "Field required", data)
+        observation = {"metadata": {}, "tool_name": name, "result": None, "error": None}
+        try:
+            observation["result"] = await call_tool(player, name, arguments)
+        except ENDING:
+            raise
+        except (GymHttpServerError, HttpProblem) as error:
+            observation["error"] = {"error_type": "execution_error", "message": error.detail}
+    return frames.frame("observation", {"observation": observation, "reward": None, "done": False})

@@ -105,6 +105,11 @@ def observation_frame(data: bytes) -> bytes:
     return b'{"type":"observation","data":%b}' % data
 
 
+def state_frame(state: Mapping[str, Any], instance_id: str) -> bytes:
+    """Return the message with the state of an episode."""
+    return frame("state", {**state, "instance_id": instance_id})
+
+
 def frame(kind: str, data: Any) -> bytes:
     """Return a message."""
     return orjson.dumps({"type": kind, "data": data})
@@ -113,6 +118,11 @@ def frame(kind: str, data: Any) -> bytes:
 def error_frame(code: str, message: str, **facts: Any) -> bytes:
     """Return the message with an error."""
     return frame("error", {"message": message, "code": code, **facts})
+
+
+def ended(error: GymHttpServerError) -> OutOfSession:
+    """Return what ends the connection after one of the errors of `ENDING`."""
+    return OutOfSession(f"{error.detail}. The session has ended; the next connection begins another")
 
 
 def failure_frame(error: GymHttpServerError | HttpProblem | InvalidMessage, action: Any = None) -> bytes:
@@ -150,3 +160,20 @@ def explained(space: Mapping[str, Any], data: Any, error: InvalidActionError) ->
             return InvalidMessage("less_than_equal", ("action",), error.detail, action, le=most)
         return InvalidMessage("greater_than_equal", ("action",), error.detail, action, ge=least)
     return InvalidMessage("value_error", ("action",), error.detail, action)
+
+
+def is_tool_use(data: Any, space: Mapping[str, Any]) -> bool:
+    """Return whether a step is the use of a tool, or the question for them."""
+    is_named = isinstance(data, dict) and data.get("type") in ("call_tool", "list_tools")
+    return is_named and "type" not in space.get("keys", ())
+
+
+def asks_for_frame(data: Mapping[str, Any], space: Mapping[str, Any]) -> bool:
+    """Return whether a client asks for a frame: `{"metadata": {"render": true}}` beside the action."""
+    metadata = data.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("render") is True and "metadata" not in space.get("keys", ())
+
+
+def is_more_than_action(data: Mapping[str, Any], space: Mapping[str, Any]) -> bool:
+    """Return whether a step takes more than one call of its environment, or none."""
+    return is_tool_use(data, space) or asks_for_frame(data, space)

@@ -25,10 +25,10 @@ class LostPlayers:
 
     def keep(self, name: str, player: OpenenvPlayer) -> None:
         """Keep a player for its client; without time, or without an episode to come back to, it ends."""
-        if not self._seconds or player.episode_id is None or player.session.why_ended is not None:
+        if not self._seconds or player.episode.episode_id is None or player.session.why_ended is not None:
             self._players.close(player)
             return
-        key = name, player.episode_id
+        key = name, player.episode.episode_id
         if key in self._waiting:
             self._end(key)
         timer = asyncio.get_running_loop().call_later(self._seconds, self._end, key)

@@ -82,7 +82,7 @@ class OpenenvPlayers:
             (
                 player
                 for at, player in self._players.values()
-                if player.episode_id == episode_id and at == name and _is_of_connection(player)
+                if at == name and player.episode.has_id(episode_id) and _is_of_connection(player)
             ),
             None,
         )
@@ -124,4 +124,4 @@ def _is_of_connection(player: OpenenvPlayer) -> bool:
 
 
 def _is_silent(player: OpenenvPlayer) -> bool:
-    return _is_of_connection(player) and player.episode_id is not None and player.session.idle_seconds >= SILENT_SECONDS
+    return _is_of_connection(player) and player.episode.episode_id is not None and player.session.idle_seconds >= SILENT_SECONDS

@@ -70,13 +70,13 @@ async def call_tool(player: OpenenvPlayer, name: str, arguments: dict[str, Any])
     if name == "render":
         image = await player.session.call("renderEnv", instance_id=player.instance_id, accept="image/png")
         return _image(image)
-    if name == "new_episode" or player.step_count is None:
+    if name == "new_episode" or player.episode.step_count is None:
         await player.reset({"seed": arguments.get("seed")})
     if name == "act":
-        if player.latest["done"]:
+        if player.episode.latest["done"]:
             raise ResetNeededError("the episode is over: call new_episode, or reset")
         await player.step({"action": arguments["action"]})
-    return _result(player.words(), player.latest)
+    return _result(player.words(), player.episode.latest)
 
 
 def _result(words: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from . import traffic, usage
 
-CONNECTION_CELLS: Final = 64
+CONNECTION_CELLS: Final = 72
 CONNECTION_BYTES: Final = 4 << 20
 """Room for the clients' connections that the process serves, in float64 and in bytes."""
 

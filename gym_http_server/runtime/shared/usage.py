@@ -10,10 +10,9 @@ from typing import Final
 
 from ..operations import CALLS
 
-CELLS: Final = 10
-_STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION, _STEPS_BEFORE, _EPISODES_BEFORE, _SPACES, _LEAPS = (
-    range(CELLS)
-)
+CELLS: Final = 11
+_STEPS, _EPISODES, _USED_AT, _BUSY_SINCE, _IDLE_SINCE, _OPERATION = range(6)
+_STEPS_BEFORE, _EPISODES_BEFORE, _SPACES, _LEAPS, _MESSAGES = range(6, CELLS)
 _NAMES: Final = tuple(CALLS)
 _INDEX: Final = {name: float(index) for index, name in enumerate(CALLS)}
 MAX_VALUE: Final = float(1 << 53)
@@ -50,6 +49,10 @@ class Usage:
         cells[_STEPS] += steps
         cells[_EPISODES] += episodes
 
+    def count_message(self) -> None:
+        """Count a message of a WebSocket that the process answers."""
+        self._cells[_MESSAGES] += 1
+
     def count_spaces(self) -> None:
         """Record that the environment has other spaces than before."""
         self._cells[_SPACES] += 1
@@ -77,6 +80,11 @@ class Usage:
     def episodes(self) -> int:
         """Number of ended episodes."""
         return int(within(self._cells[_EPISODES]))
+
+    @property
+    def messages(self) -> int:
+        """Number of messages of WebSockets that the process answered."""
+        return int(within(self._cells[_MESSAGES]))
 
     @property
     def of_rollout(self) -> tuple[int, int] | None:

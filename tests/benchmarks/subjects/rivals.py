@@ -91,15 +91,21 @@ class WebSocketStep:
     def open(self, stage: Stage) -> Iterator[Measure]:
         reset = frame({"type": "reset", "data": {}})
         steps = itertools.cycle([frame({"type": "step", "data": {"action": action}}) for action in (0, 1)])
-        with contextlib.closing(WebSocket(stage.server(self.kind).address, self.path)) as websocket:
-            websocket.exchange(reset)
+        address = stage.server(self.kind).address
 
-            def after(reply: bytes) -> None:
-                data = json.loads(reply)["data"]
-                if data["done"]:
-                    websocket.exchange(reset)
+        def measure() -> Sample:
+            # A connection of its own each time: nobody answers a server's pings while others are measured.
+            with contextlib.closing(WebSocket(address, self.path)) as websocket:
+                websocket.exchange(reset)
 
-            yield lambda: timed(lambda: websocket.exchange(next(steps)), stage.seconds, after=after)
+                def after(reply: bytes) -> None:
+                    data = json.loads(reply)["data"]
+                    if data["done"]:
+                        websocket.exchange(reset)
+
+                return timed(lambda: websocket.exchange(next(steps)), stage.seconds, after=after)
+
+        yield measure
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gym_http_server.errors import EnvironmentDiedError
-from gym_http_server.handover import gateway, lent_connections
+from gym_http_server.handover import lent_connections, policy
 from gym_http_server.handover import receive_buffer as buffer_module
 from gym_http_server.handover.connection_frames import (
     ADOPT,
@@ -29,14 +29,14 @@ from gym_http_server.handover.connection_frames import (
     pack_adopt,
     pack_ended,
 )
-from gym_http_server.handover.gateway import (
+from gym_http_server.handover.gateway import REQUEST_LINE
+from gym_http_server.handover.lent_connections import LentConnections, Returned
+from gym_http_server.handover.policy import (
     MAX_PATIENCE_REQUESTS,
     MIN_PATIENCE_REQUESTS,
     MIN_SERVED_REQUESTS,
-    REQUEST_LINE,
     Habit,
 )
-from gym_http_server.handover.lent_connections import LentConnections, Returned
 from gym_http_server.handover.receive_buffer import (
     CAPACITY,
     EXECUTING,
@@ -90,7 +90,7 @@ def test_the_patience_doubles_with_each_move_in_vain_up_to_a_limit() -> None:
     assert found == [min(MIN_PATIENCE_REQUESTS << count, MAX_PATIENCE_REQUESTS) for count in range(15)]
     habit.came_back(MIN_SERVED_REQUESTS)
     assert ripe_after(habit, b"a") == MIN_PATIENCE_REQUESTS
-    assert gateway.MIN_PATIENCE_REQUESTS == 1
+    assert policy.MIN_PATIENCE_REQUESTS == 1
 
 
 @pytest.mark.parametrize(
@@ -240,6 +240,8 @@ def test_the_memory_is_shared_by_its_descriptor() -> None:
 class Held:
     """Lent connections with sockets on all sides; `buffer` is that of the first."""
 
+    session = None
+
     def __init__(self) -> None:
         memory, descriptor = Memory.make()
         os.close(descriptor)
@@ -328,7 +330,7 @@ def in_a_loop(test: Callable[..., None]) -> Callable[..., None]:
 def test_each_connection_has_a_slot_of_its_own(held: Held) -> None:
     """One more than there are slots is refused, and the slot of a connection that came back is used again."""
     assert [held.hand_over() for _ in range(MAX_CONNECTIONS + 1)] == [True] * MAX_CONNECTIONS + [False]
-    held.lent.take(RETURNED, bytes((3, 0)))
+    held.lent.take(RETURNED, ReturnedFrame(3, b"", closes=False, ends_reply=False).pack()[REPLY_HEADER.size :])
     assert held.hand_over(b"again")
     requests = RequestReader(held.process)
     slots = []
@@ -354,7 +356,7 @@ def test_a_request_for_the_server_does_not_wait_for_a_call_in_the_process(held: 
     asyncio.run(watched(held, b"ours"))
     [returned] = held.returned
     assert returned is not None
-    assert returned[1:] == (b"", False, b"", 0, 0, None, 0.0)
+    assert returned[1:8] == (b"", False, b"", 0, 0, None, 0.0)
     assert not held.lent.is_held
     held.lent.end_call()
     held.usage.end()
@@ -449,10 +451,10 @@ def test_a_connection_that_is_given_back_comes_with_all_that_is_open(held: Held)
     held.give_back(b"rest", closes=True, ends_reply=True)
     [returned] = held.returned
     assert returned is not None
-    assert returned[1:] == (b"rest", True, b"abc", 2, 1, None, 0.0)
+    assert returned[1:8] == (b"rest", True, b"abc", 2, 1, None, 0.0)
     assert held.hand_over(b"next")
     held.give_back()
-    assert held.returned[1][1:] == (b"", False, b"next", 0, 0, None, 0.0)
+    assert held.returned[1][1:8] == (b"", False, b"next", 0, 0, None, 0.0)
 
 
 def test_a_connection_that_ended_is_closed_and_told_as_none(held: Held) -> None:
@@ -483,7 +485,7 @@ def test_what_is_inherited_depends_on_how_far_a_request_was(held: Held, phase: s
     assert not held.lent.is_held
     [returned] = held.returned
     assert returned is not None
-    assert returned[1:] == (b"", False, b"data", 0, 0, None if phase == "waiting" else SHUTDOWN, 0.0)
+    assert returned[1:8] == (b"", False, b"data", 0, 0, None if phase == "waiting" else SHUTDOWN, 0.0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much was written to a connection")
@@ -509,7 +511,7 @@ def test_a_reply_that_a_dead_process_had_begun_is_none_or_whole_or_the_end(
     else:
         assert returned is not None
         answered, error = (1, SHUTDOWN) if written == 0 else (2, None)
-        assert returned[1:] == (b"", closes, b"data", answered, 1, error, 0.0)
+        assert returned[1:8] == (b"", closes, b"data", answered, 1, error, 0.0)
 
 
 def test_where_the_system_does_not_tell_what_was_written_a_begun_reply_is_the_end(
