@@ -124,4 +124,8 @@ def _is_of_connection(player: OpenenvPlayer) -> bool:
 
 
 def _is_silent(player: OpenenvPlayer) -> bool:
-    return _is_of_connection(player) and player.episode.episode_id is not None and player.session.idle_seconds >= SILENT_SECONDS
+    return (
+        _is_of_connection(player)
+        and player.episode.episode_id is not None
+        and player.session.idle_seconds >= SILENT_SECONDS
+    )
