@@ -151,7 +151,13 @@ def _array_space(space: Mapping[str, Any], names: Sequence[str]) -> str:
         shown = f"each {ranges[0]}" if len(set(ranges)) == 1 else "each within its own bounds"
     if len(space["shape"]) == 1:
         return f"a list of {size} {'number' if size == 1 else 'numbers'}, {shown}"
-    return f"nested lists of {_dimensions(space['shape'])} numbers, {shown}"
+    what = "an image, nested lists" if _is_image(space) else "nested lists"
+    return f"{what} of {_dimensions(space['shape'])} numbers, {shown}"
+
+
+def _is_image(space: Mapping[str, Any]) -> bool:
+    shape = space["shape"]
+    return space.get("dtype") == "uint8" and len(shape) == 3 and min(shape[:2]) > 3 and shape[2] in (1, 3, 4)
 
 
 def _ranges(space: Mapping[str, Any], size: int) -> list[str]:
@@ -175,6 +181,8 @@ def _value(space: Mapping[str, Any], value: Any, names: Sequence[str] = (), mean
             return f"{value} ({meanings[value - space['start']]})"
         case "Text", str():
             return value
+        case "Box", list() if _is_image(space):
+            return f"an image, {_plain(value)}"
         case "Dict", dict():
             known = space["spaces"]
             return "; ".join(

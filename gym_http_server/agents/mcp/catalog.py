@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .rules import Rules
 
 Schema: TypeAlias = "dict[str, Any]"
@@ -20,6 +22,9 @@ MAX_ACTIONS: Final = 100
 
 PAGE_SIZE: Final = 25
 """Environments in a page of `list_environments`."""
+
+NOT_IN_PLAY: Final = ("seed", "options", "kwargs", "max_episode_steps")
+"""Arguments with which a model could repeat an episode, or make an easier one."""
 
 
 class Tool(NamedTuple):
@@ -45,6 +50,11 @@ class Tool(NamedTuple):
     is_destructive: bool = False
     is_idempotent: bool = False
 
+    def without(self, names: Collection[str]) -> Tool:
+        """Return it without some of its arguments."""
+        properties = {name: schema for name, schema in self.takes["properties"].items() if name not in names}
+        return self._replace(takes=_arguments(properties, *(set(self.takes.get("required", ())) - set(names))))
+
 
 INSTANCE: Final[Schema] = {
     "type": "string",
@@ -59,6 +69,11 @@ ENV_ID: Final[Schema] = {
 KWARGS: Final[Schema] = {
     "type": "object",
     "description": 'Arguments of the environment\'s constructor, such as {"is_slippery": false} for FrozenLake-v1.',
+}
+LIBRARY: Final[Schema] = {
+    "type": "string",
+    "maxLength": 64,
+    "description": "Whose environment, where list_environments has the id more than once; left out, the first one's.",
 }
 FRAME: Final[Schema] = {
     "type": "boolean",
@@ -139,9 +154,9 @@ _NEW_SPACE: Final[Schema] = {"action_space": {**_SPACE, "description": "The acti
 
 def catalog(rules: Rules) -> tuple[Tool, ...]:
     """Return the tools of a session under these rules."""
-    seed = {} if rules.is_play else {"seed": SEED}
-    tools = (*_finding(), *_playing(seed), _CLOSE)
-    return tools if rules.is_play else (*tools[:-1], *_SNAPSHOTS, _CLOSE)
+    if rules.is_play:
+        return tuple(tool.without(NOT_IN_PLAY) for tool in (*_finding(), *_playing(), _CLOSE))
+    return (*_finding(), *_playing(), *_SNAPSHOTS, _CLOSE)
 
 
 def _finding() -> tuple[Tool, ...]:
@@ -172,7 +187,7 @@ def _finding() -> tuple[Tool, ...]:
             "Describe an environment",
             "Tells what an environment is about, what its actions and observations are, in words and as JSON Schema, and how "
             "long an episode lasts.",
-            _arguments({"env_id": ENV_ID, "kwargs": KWARGS}, "env_id"),
+            _arguments({"env_id": ENV_ID, "library": LIBRARY, "kwargs": KWARGS}, "env_id"),
             _object({**_ENVIRONMENT, "documentation": _TEXT}),
             is_read_only=True,
             is_idempotent=True,
@@ -180,7 +195,7 @@ def _finding() -> tuple[Tool, ...]:
     )
 
 
-def _playing(seed: Schema) -> tuple[Tool, ...]:
+def _playing() -> tuple[Tool, ...]:
     step = {
         **_EPISODE,
         "reward": _REWARD,
@@ -204,6 +219,7 @@ def _playing(seed: Schema) -> tuple[Tool, ...]:
             _arguments(
                 {
                     "env_id": ENV_ID,
+                    "library": LIBRARY,
                     "kwargs": KWARGS,
                     "render_mode": {
                         "type": "string",
@@ -215,7 +231,7 @@ def _playing(seed: Schema) -> tuple[Tool, ...]:
                         "minimum": 1,
                         "description": "Steps after which an episode is cut off; left out, as the environment has it.",
                     },
-                    **seed,
+                    "seed": SEED,
                 },
                 "env_id",
             ),
@@ -228,7 +244,7 @@ def _playing(seed: Schema) -> tuple[Tool, ...]:
             _arguments(
                 {
                     "instance_id": INSTANCE,
-                    **seed,
+                    "seed": SEED,
                     "options": {
                         "type": "object",
                         "description": "Options of the environment's reset, where it has some.",

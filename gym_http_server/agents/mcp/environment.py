@@ -77,7 +77,9 @@ class PlayedEnvironment:
         """Return what it is, in a few lines."""
         told = self.told()
         limit = "" if self.max_episode_steps is None else f", at most {self.max_episode_steps} steps"
-        frames = "none" if told["render_mode"] is None else told["render_mode"]
+        mode = told["render_mode"]
+        kind = "texts" if mode == "ansi" else "images"
+        frames = "none" if mode is None else f"{kind}, by render or with frame in reset and step"
         return (
             f"Actions: {told['action_space']['description']}.\n"
             f"JSON Schema of an action: {json.dumps(told['action_space']['schema'])}\n"

@@ -98,20 +98,9 @@ async def player_for(session: Session, rules: Rules, pinned: str = "") -> Player
 
 def _without_choice(tools: Iterable[Tool]) -> list[Tool]:
     """Return the tools of a session that has one instance."""
-    kept = []
-    for tool in tools:
-        if tool.name not in _LEFT_OUT:
-            properties = {
-                name: schema
-                for name, schema in tool.takes["properties"].items()
-                if name not in ("instance_id", "env_id", "kwargs")
-            }
-            takes = {name: schema for name, schema in tool.takes.items() if name != "required"}
-            required = [name for name in tool.takes.get("required", ()) if name in properties]
-            kept.append(
-                tool._replace(takes={**takes, "properties": properties, **({"required": required} if required else {})})
-            )
-    return kept
+    return [
+        tool.without(("instance_id", "env_id", "library", "kwargs")) for tool in tools if tool.name not in _LEFT_OUT
+    ]
 
 
 def _with_actions(tool: Tool, environment: PlayedEnvironment) -> Tool:

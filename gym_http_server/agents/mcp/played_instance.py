@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from ...api.problems import HttpProblem
-from ...errors import GymHttpServerError, ResetNeededError, UnknownSnapshotError
+from ...errors import GymHttpServerError, InvalidActionError, ResetNeededError, UnknownSnapshotError
 from ..schemas import value_of
 from ..words import episode_in_words, reward_in_words, value_in_words
 from .outcome import PNG, Frame, Outcome, kept
@@ -223,8 +223,11 @@ class PlayedInstance:
             reply: dict[str, Any] = await self._session.call(
                 "stepEnv", {"action": action}, instance_id=self.instance_id
             )
-        except (GymHttpServerError, HttpProblem):
+        except (GymHttpServerError, HttpProblem) as error:
             self._budget.give_back()
+            if isinstance(error, InvalidActionError):
+                expected = self.environment.told_action_space()["description"]
+                raise InvalidActionError(f"{error.detail}; expected {expected}") from None
             raise
         if self._episode is not None:
             self._episode.count(reply)

@@ -12,7 +12,8 @@ class Rules(NamedTuple):
     """The rules of all sessions.
 
     Attributes:
-        is_play: there are no seeds, snapshots and restores, so that a model cannot replay its way to a score.
+        is_play: there are no seeds, snapshots and restores, and nothing that changes an environment, so that a model cannot replay its
+            way to a score.
         max_steps: maximum number of steps that a session takes; 0 for any.
         record: directory below which episodes are recorded; empty for none.
     """

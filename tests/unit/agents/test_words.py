@@ -80,12 +80,13 @@ def test_every_space_and_its_values_have_words(space: Space[Any]) -> None:
 
 
 def test_an_image_is_told_by_its_shape() -> None:
-    """Nobody reads 100,000 numbers: shape, smallest, greatest and mean stand for them."""
+    """Nobody reads 100,000 numbers: that it is an image, shape, smallest, greatest and mean stand for them."""
     space = Box(0, 255, (210, 160, 3), np.uint8)
     pixels = np.zeros((210, 160, 3), np.uint8)
     pixels[0] = 200
     words = value_in_words(described(space), pixels.tolist())
-    assert words == "210 x 160 x 3 numbers from 0 to 200, 0.952 on average"
+    assert words == "an image, 210 x 160 x 3 numbers from 0 to 200, 0.952 on average"
+    assert space_in_words(described(space)) == "an image, nested lists of 210 x 160 x 3 numbers, each 0 to 255"
 
 
 def test_words_of_language_environments_are_their_texts() -> None:
