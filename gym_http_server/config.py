@@ -202,8 +202,8 @@ class Settings:
     )
     mcp_mode: str = setting(
         "full",
-        "Which tools a session of MCP has: all, or in play none for seeds and snapshots, with which a model could replay its way "
-        "to a score.",
+        "Which tools a session of MCP has: all, or in play none for seeds, snapshots and what changes an environment, with which "
+        "a model could replay its way to a score.",
         choices=("full", "play"),
     )
     mcp_max_steps: int = setting(0, "Largest number of steps of a session of MCP; 0 for any.", least=0)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import httpx2
 import pytest
 from mcp import Client
@@ -19,6 +20,7 @@ from gym_http_server import load_results
 from gym_http_server.agents.mcp.face import McpFace, is_on
 from gym_http_server.app import Application
 from gym_http_server.config import Settings
+from gym_http_server.datasets.replay import replay
 from gym_http_server.results.trajectories import open_trajectories
 
 from ..support.serving import SECONDS, Server
@@ -115,7 +117,7 @@ async def test_a_session_takes_so_many_steps(server: Server) -> None:
 
 
 async def test_what_a_model_did_is_recorded(server: Server, root: Path, tmp_path: Path) -> None:
-    """Each instance of each session has a recording with trajectories, also of an episode under way, which is exported."""
+    """Each instance of each session has a recording with trajectories, also of an episode under way, which is replayed and exported."""
     before = set((root / "played").glob("*/*"))
     await play(
         server,
@@ -130,6 +132,9 @@ async def test_what_a_model_did_is_recorded(server: Server, root: Path, tmp_path
     assert load_results(str(made))["episode_rewards"] == [1.0]
     with open_trajectories(made) as trajectories:
         assert [len(episode.actions) for episode in trajectories] == [6, 2]
+    with open_trajectories(made) as trajectories:
+        verdicts = list(replay(trajectories, lambda: gymnasium.make("FrozenLake-v1", is_slippery=False)))
+    assert [verdict.result for verdict in verdicts] == ["equal", "equal"]
     command = [sys.executable, "-m", "gym_http_server", "export", str(made), "--to", "parquet"]
     command += ["--output", str(tmp_path / "exported")]
     await asyncio.to_thread(subprocess.run, command, check=True, timeout=SECONDS, capture_output=True)

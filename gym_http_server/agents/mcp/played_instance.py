@@ -246,7 +246,8 @@ class PlayedInstance:
     def _seen(self, observation: Any) -> str:
         space, names = self.environment.observation_space, self.environment.names.observation
         words = value_in_words(space, observation, names)
-        return words if names or space["name"] in ("Dict", "Text") else f"observation {words}"
+        is_clear = names or space["name"] in ("Dict", "Text") or words.startswith("an image")
+        return words if is_clear else f"observation {words}"
 
     def _goes(self) -> str:
         episode = self._episode
