@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from websockets.sync.client import connect
 
 from gym_http_server.client import RemoteEnv
 
@@ -118,3 +120,14 @@ def test_requests_of_a_shard_reach_one_router_and_another_where_that_has_ended(s
         for env in envs:
             env.step(0)
         assert {f"/v1/envs/{env.instance_id}"[:12] for env in envs} <= paths(routers[1])
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+def test_websockets_pass_through_the_proxy(server, kind, tmp_path):
+    """Those of OpenEnv's clients."""
+    with running(kind, tmp_path, [server, server]) as url:
+        address = f"ws{url.removeprefix('http')}/openenv/CartPole-v1/ws"
+        with connect(address, proxy=None) as websocket:
+            for message in ({"type": "reset", "data": {}}, {"type": "step", "data": {"action": 1}}):
+                websocket.send(json.dumps(message))
+                assert json.loads(websocket.recv())["type"] == "observation"

@@ -38,6 +38,8 @@ http {{
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_set_header X-Forwarded-Prefix {prefix};
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection $http_connection;
     }}
   }}
 }}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 import yaml
+from websockets.sync.client import connect
 
 from gym_http_server.contract import load_contract
 from tests.support import nginx
@@ -56,6 +58,14 @@ class Site:
         head = [f"{method} {self._prefix}{path} HTTP/1.1", f"Host: 127.0.0.1:{self._address[1]}", "Connection: close"]
         head += [*self._lines, *lines, f"Content-Length: {len(body)}", "", ""]
         return parse_response(raw(self._address, "\r\n".join(head).encode() + body))
+
+    def tell_websocket(self, path: str, message: object) -> Any:
+        """Send a message to a WebSocket; return the reply."""
+        host, port = self._address
+        headers = [("Authorization", f"Bearer {KEY}"), *(tuple(line.split(": ")) for line in self._lines)]
+        with connect(f"ws://{host}:{port}{self._prefix}{path}", additional_headers=headers, proxy=None) as websocket:
+            websocket.send(json.dumps(message))
+            return json.loads(websocket.recv())
 
     def log_in(self, key: str = KEY, following: str = "/scoreboard") -> Answer:
         form = "Content-Type: application/x-www-form-urlencoded"
@@ -116,6 +126,12 @@ def test_operations_are_answered_under_the_prefix(site: Site) -> None:
     instance = site.ask("POST", "/v1/envs/", *lines, body=body).json["instance_id"]
     assert site.ask("POST", f"/v1/envs/{instance}/reset/", *lines, body=b"{}").status == 200
     assert site.ask("POST", f"/v1/envs/{instance}/close/", *lines).status == 200
+
+
+def test_websockets_are_served_under_the_prefix(site: Site) -> None:
+    """Those of OpenEnv."""
+    told = site.tell_websocket("/openenv/CartPole-v1/ws", {"type": "reset", "data": {}})
+    assert told["type"] == "observation"
 
 
 def ask(server: Server, prefix: str) -> Answer:
