@@ -19,7 +19,7 @@ from ..api.telemetry.access_log import AccessLog, log_refused
 from ..console import Door, create_console
 from ..contract import load_contract
 from .agents.mcp import McpRoute
-from .agents.openenv_sockets import OpenenvSockets
+from .agents.openenv_tunnels import OpenenvTunnels
 from .cluster import Cluster
 from .fast_path import FastPath
 from .operations import ClusterOperations
@@ -87,7 +87,7 @@ class RouterApplication:
         # Every request
         operations = ClusterOperations(settings, cluster, contract, shut_down, is_direct=is_direct)
         mcp = McpRoute(settings, cluster)
-        websockets = OpenenvSockets(settings, cluster) if settings.serves_openenv else None
+        websockets = OpenenvTunnels(settings, cluster) if settings.serves_openenv else None
         routes = Routes(compress(operations), mcp, pages, contract, compress, websockets)
         self._app: App = Gate(routes, guard, routes.refuse, lambda _status, _sent: None, Guesses())
         if settings.has_openenv_root:

@@ -120,7 +120,7 @@ class OpenenvSockets:
         A step that is under way ends first.
         """
         connection = self._by_session.get(session_id)
-        if connection is None or await connection.probe(PROBE_SECONDS):
+        if connection is None or await connection.socket.probe(PROBE_SECONDS):
             return False
         await connection.ended.wait()
         return True
@@ -151,13 +151,13 @@ class OpenenvConnection:
         client: the address of the client.
 
     Attributes:
-        probe: pings the client (see `MessageSocket.probe`).
+        socket: the messages.
         ended: set at its end, when it has left its session.
     """
 
     def __init__(self, sockets: OpenenvSockets, socket: MessageSocket, name: str, client: str | None) -> None:
         self._sockets = sockets
-        self._socket = socket
+        self.socket = socket
         self._name = name
         self._client = client
         self._player: OpenenvPlayer | None = None
@@ -166,7 +166,7 @@ class OpenenvConnection:
         self._may_move = False
         """Whether the latest message was one that the environment's process can serve."""
         self._telling: asyncio.Task[None] | None = None
-        self.probe, self.ended = socket.probe, asyncio.Event()
+        self.ended = asyncio.Event()
         self._kinds: dict[str, Callable[[dict[str, Any], int], Awaitable[bytes | None]]] = {
             "step": self._step,
             "reset": self._reset,
@@ -185,21 +185,21 @@ class OpenenvConnection:
             await self._serve(answer, first)
         except OutOfSession as error:
             self._is_over = True
-            await self._socket.send(error.frame)
+            await self.socket.send(error.frame)
         except BinaryMessageError:
             self._is_over = True
-            await self._socket.send(frames.error_frame("SESSION_ERROR", "a binary message: send texts with JSON"))
+            await self.socket.send(frames.error_frame("SESSION_ERROR", "a binary message: send texts with JSON"))
         except asyncio.CancelledError:
             # The time of the stop is over.
-            self._socket.close(GOING_AWAY, "the server stops")
+            self.socket.close(GOING_AWAY, "the server stops")
             raise
         finally:
             self._end()
-            self._socket.close()
+            self.socket.close()
             self.ended.set()
 
     async def _serve(self, answer: Callable[[bytes], Awaitable[bytes | None]], first: bytes | None) -> None:
-        socket, totals = self._socket, self._sockets.totals
+        socket, totals = self.socket, self._sockets.totals
         while not self._is_over and (message := first or await socket.receive()) is not None:
             first = None
             totals.websocket_messages += 1
@@ -224,7 +224,7 @@ class OpenenvConnection:
         session, episode = player.session, player.episode
         try:
             with session.in_use():
-                stay = await self._socket.lend(
+                stay = await self.socket.lend(
                     player.instance_id, lambda: HostedSession.told(player.instance_id, episode)
                 )
         except ENDING as error:
@@ -292,20 +292,20 @@ class OpenenvConnection:
         self._sockets.note(player.session.session_id, None)
         if self._is_attached:
             players.detach(player)
-        elif self._is_over or self._socket.is_clean:
+        elif self._is_over or self.socket.is_clean:
             players.close(player)
         else:
             self._sockets.lost.keep(self._name, player)
 
     def tell_end(self, why: str) -> None:
         """Tell a client that its session has ended, unless a message is being served, whose reply tells it."""
-        if not self._socket.is_serving and self._telling is None:
+        if not self.socket.is_serving and self._telling is None:
             self._is_over = True
             self._telling = asyncio.get_running_loop().create_task(self._tell_end(why))
 
     async def _tell_end(self, why: str) -> None:
-        await self._socket.send(frames.error_frame("SESSION_ERROR", f"the session has ended: {why}"))
-        self._socket.close()
+        await self.socket.send(frames.error_frame("SESSION_ERROR", f"the session has ended: {why}"))
+        self.socket.close()
 
     # Messages
 

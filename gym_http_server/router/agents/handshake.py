@@ -20,7 +20,7 @@ MAX_REFUSAL_BYTES: Final = 1 << 20
 """Maximum size of an answer that is no 101."""
 
 
-class Handshake:
+class ShardHandshake:
     """The answer of a shard; a `Taker`.
 
     Args:
@@ -93,7 +93,7 @@ class Handshake:
 
 async def shake_hands(
     pool: ConnectionPool, scope: Scope, key: bytes, further: list[tuple[bytes, bytes]]
-) -> tuple[TunnelConnection, Handshake]:
+) -> tuple[TunnelConnection, ShardHandshake]:
     """Send a client's request for a WebSocket to a shard; return the connection and the answer, which may be a refusal.
 
     Args:
@@ -106,7 +106,7 @@ async def shake_hands(
         ShardUnreachableError: the shard does not answer.
     """
     connection = await pool.open(TunnelConnection)
-    handshake = Handshake(connection)
+    handshake = ShardHandshake(connection)
     query = scope["query_string"]
     target = scope["raw_path"] + (b"?" + query if query else b"")
     headers = [*request_headers(scope["headers"]), *_UPGRADE, *further]

@@ -1,4 +1,4 @@
-"""`OpenenvSockets`: WebSockets of OpenEnv's clients at a router, each of which a shard takes."""
+"""`OpenenvTunnels`: WebSockets of OpenEnv's clients at a router, each of which a shard takes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DECLINED: Final = (404, *FULL)
 EXTENSIONS: Final = b"sec-websocket-extensions"
 
 
-class OpenenvSockets:
+class OpenenvTunnels:
     """An ASGI app that serves requests for WebSockets.
 
     The shard of a session has it in the session's id. For a new one, shards are asked in this order: those where environments wait
