@@ -35,10 +35,15 @@ ROUTER = "router"
 """The further kind that the fixture `server` has: a router before three shards, which are servers of the kind `process` that
 hand over as usual. A test asks it over HTTP alone: one that looks into a process, or at what its options do, starts its own."""
 
-ROUTED_FOLDERS = ("tests/server/operations/", "tests/server/http/")
-"""The folders whose tests a router is asked, too, with `--routed`; without, those of `ROUTED`, which say most for their time."""
+ROUTED_PLACES = ("tests/server/operations/", "tests/server/http/", "tests/conformity/test_wire.py")
+"""Where tests are that a router is asked, too, with `--routed`."""
 
-ROUTED = tuple(f"tests/server/{file}.py::" for file in ("operations/test_compliance",))
+ROUTED_FILES = (
+    *(f"tests/server/operations/test_{name}.py" for name in ("compliance", "idempotency", "holds", "metadata", "live")),
+    "tests/server/http/test_bad_input.py",
+    "tests/conformity/test_wire.py",
+)
+"""The files of these that ask it without: they say most for their time."""
 
 LONG_MARKS = ("full", "browser", "languages", "ray")
 LONG_FOLDERS = ("tests/cluster/", "tests/conformity/", "tests/handover/", "tests/server/load/")
@@ -70,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.nodeid.startswith(LONG_FOLDERS) or kinds_of(item) - {USUAL}:
             item.add_marker("full")
-    is_full, routed = config.getoption("full"), ROUTED_FOLDERS if config.getoption("routed") else ROUTED
+    is_full, routed = config.getoption("full"), ROUTED_PLACES if config.getoption("routed") else ROUTED_FILES
     left_out = {
         item
         for item in items
@@ -113,8 +118,8 @@ def start(kind: str, *arguments: str, environment: dict[str, str] | None = None)
 
 @contextlib.contextmanager
 def start_router() -> Iterator[Server]:
-    """Start a router before three shards."""
-    with TestCluster(3, shard_options=("--upload-to", str(UPLOADS), *IMPORTS)) as cluster:
+    """Start a router before three shards; clients that would go to a shard directly go through it, too."""
+    with TestCluster(3, options=("--no-direct",), shard_options=("--upload-to", str(UPLOADS), *IMPORTS)) as cluster:
         yield cluster.router
 
 

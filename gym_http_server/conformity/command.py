@@ -31,6 +31,9 @@ _OK, _UNAUTHORIZED = 200, 401
 )
 @click.option("--only", multiple=True, type=click.Choice(GROUPS), help="Only this group of checks; repeatable.")
 @click.option(
+    "--operation", "operations", multiple=True, metavar="ID", help="Of schema, only this operation; repeatable."
+)
+@click.option(
     "--examples", type=click.IntRange(1), default=25, show_default=True, help="Generated requests for each operation."
 )
 @click.option("--seed", type=click.IntRange(0), help="Repeat the run that had this seed.")
@@ -40,8 +43,10 @@ _OK, _UNAUTHORIZED = 200, 401
 )
 def check(
     url: str,
+    *,
     api_key: str | None,
     only: tuple[str, ...],
+    operations: tuple[str, ...],
     examples: int,
     seed: int | None,
     with_uploads: bool,
@@ -56,8 +61,12 @@ def check(
         install = pip_command(*(REQUIREMENTS[name] for name in missing), python=sys.executable)
         return _cannot(f"check needs packages that are not installed ({', '.join(missing)}): {install}")
     # Imported here because `--help` of the server loads this module.
+    from ..contract import load_contract
     from .implementation import Implementation
 
+    known = {operation["operationId"] for operation in load_contract().operations()}
+    if unknown := [operation_id for operation_id in operations if operation_id not in known]:
+        return _cannot(f"--operation {unknown[0]} is no operation of the contract, such as stepEnv: see /openapi.yaml")
     try:
         with Implementation(url, api_key or None, timeout) as implementation:
             health = _health(implementation)
@@ -68,6 +77,7 @@ def check(
 
     options = [f"--gym-examples={examples}", f"--gym-timeout={timeout}"]
     options += [f"--gym-api-key={api_key}"] if api_key else []
+    options += [f"--gym-operation={operation_id}" for operation_id in operations]
     options += ["--gym-with-uploads"] if with_uploads else []
     return run(url, seed, [group for group in GROUPS if group in (only or GROUPS)], options, health)
 

@@ -28,6 +28,9 @@ SUITE = "gym_http_server.conformity.suite"
 PROFILE = "gym-http-server"
 """The hypothesis profile of the suite's generated tests."""
 
+CHOSEN_OPERATIONS: set[str] = set()
+"""The operationIds for which requests are generated; empty for all."""
+
 PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
 """Without shrinking, which takes a thousand requests and gains little."""
 
@@ -58,6 +61,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--gym-timeout", metavar="SECONDS", type=float, default=60.0, help="seconds that an answer may take"
     )
+    group.addoption(
+        "--gym-operation", metavar="ID", action="append", default=[], help="generate requests for this operation only"
+    )
     group.addoption("--gym-with-uploads", action="store_true", help="upload a recording, which writes an evaluation")
 
 
@@ -73,6 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.getoption("--gym-examples"), defaults, stateful_step_count=SEQUENCE_STEPS, database=None, phases=PHASES
     )
     hypothesis.settings.register_profile(PROFILE, settings)
+    CHOSEN_OPERATIONS.update(config.getoption("--gym-operation"))
     if url := config.getoption("--gym-url"):
         try:
             implementation = Implementation(url, config.getoption("--gym-api-key"), config.getoption("--gym-timeout"))

@@ -98,14 +98,14 @@ class FastPath:
         if size < len(END_OF_HEAD) or size > MAX_HEAD_BYTES:
             return None
         head = _ParsedHead()
-        parser = httptools.HttpRequestParser(head)
+        parser = head.parser = httptools.HttpRequestParser(head)
         try:
             parser.feed_data(data[:size])
             method, target = parser.get_method().decode("ascii"), httptools.parse_url(head.target)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError):
             return None
         names = [name for name, _ in head.headers]
-        if not head.is_complete or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
+        if parser.get_http_version() != "1.1" or not head.keeps_alive:
             return None
         if _NOT_PLAIN.intersection(names) or (b"idempotency-key" in names) != bool(key):
             return None
@@ -146,12 +146,21 @@ class FastPath:
 
 
 class _ParsedHead:
-    """The head of a request, as its parser tells it."""
+    """The head of a request, as its parser tells it.
+
+    Attributes:
+        parser: its parser.
+        target: path and query.
+        headers: its headers, with names in lower case.
+        keeps_alive: whether it is complete, and leaves the connection open.
+    """
+
+    parser: httptools.HttpRequestParser
 
     def __init__(self) -> None:
         self.target = b""
         self.headers: list[tuple[bytes, bytes]] = []
-        self.is_complete = False
+        self.keeps_alive = False
 
     def on_url(self, url: bytes) -> None:
         """Receive a part of the target."""
@@ -162,5 +171,5 @@ class _ParsedHead:
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """End the head."""
-        self.is_complete = True
+        """End the head; after a request without a body, which ends here, the parser has forgotten what it said."""
+        self.keeps_alive = self.parser.should_keep_alive()

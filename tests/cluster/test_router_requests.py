@@ -18,12 +18,16 @@ from gym_http_server.support.instance_keys import instance_key
 from ..support.cluster import KEY, TestCluster
 from ..support.serving import Server, parse_response, raw
 
-ACTIONS = (1, 0, 0, 1, 1, 0, 1, 0)
-
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[TestCluster]:
     with TestCluster(2, shard_options=("--import", "tests.support.troublemakers")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def single() -> Iterator[Server]:
+    with Server() as running:
         yield running
 
 
@@ -34,22 +38,53 @@ def router(cluster: TestCluster) -> Iterator[Server]:
         cluster.router.request("DELETE", f"/v1/envs/{instance_id}/")
 
 
-def play(server: Server, path: str) -> list[Any]:
-    told = [server.post(f"{path}/reset/", {"seed": 7}).json]
-    return told + [server.post(f"{path}/step/", {"action": action}).json for action in ACTIONS]
+def game(path: str, actions: tuple[Any, ...], **body: Any) -> tuple[dict[str, Any], list[tuple[str, str, Any]]]:
+    """Return the body of createEnv, and the requests of a seeded game: method, path and body."""
+    name = "actions" if path else "action"
+    steps = [("POST", f"{path}/step/", {name: action}) for action in actions]
+    sampled = [] if path else [("POST", "/rollout/", {"policy": "random", "steps": 20, "seed": 3})]
+    samples: list[tuple[str, str, Any]] = [("GET", "/action_space/sample", None)]
+    return body, [("POST", f"{path}/reset/", {"seed": 7}), *steps, *steps, *samples, *sampled]
 
 
-def test_seeded_episodes_are_those_of_a_single_server(cluster: TestCluster, router: Server) -> None:
-    """On whatever shard an instance is."""
-    paths = [router.create(seed=3) for _ in cluster.prefixes]
-    assert {path.split("/")[3][:3] for path in paths} == set(cluster.prefixes)
-    with Server() as single:
-        expected = play(single, single.create(seed=3))
-    assert [play(router, path) for path in paths] == [expected] * len(paths)
+GAMES = (
+    game("", (1, 0, 0, 1, 1, 0, 1, 0), env_id="CartPole-v1"),
+    game("", (1, 2, 2, 1), env_id="FrozenLake-v1", autoreset=True),
+    game("", ([0.5], [-1.5]), env_id="Pendulum-v1"),
+    game("", (1, 0), env_id="Blackjack-v1", autoreset=True),
+    game("/batch", ([0, 1, 0], [1, 1, 0]), env_id="CartPole-v1", num_envs=3),
+)
+
+
+def play(server: Server, path: str, requests: list[tuple[str, str, Any]], headers: dict[str, str]) -> list[bytes]:
+    """Return the replies to the requests of a game, as their bytes."""
+    replies = [server.request(method, path + rest, body, headers) for method, rest, body in requests]
+    assert {reply.status for reply in replies} == {200}
+    return [reply.body for reply in replies]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/msgpack"])
+def test_seeded_episodes_are_those_of_a_single_server(
+    cluster: TestCluster, router: Server, single: Server, accept: str
+) -> None:
+    """To the byte, on whatever shard an instance is, and through the router as directly."""
+    until(lambda: router.get("/v1/health").json["instances"] == 0)
+    headers = {"Accept": accept}
+    used = set()
+    for body, requests in GAMES:
+        expected = play(single, single.create(**body, seed=3), requests, headers)
+        routed, direct = (router.post("/v1/envs/", {**body, "seed": 3}).json for _ in range(2))
+        used |= {told["instance_id"][:3] for told in (routed, direct)}
+        assert play(router, f"/v1/envs/{routed['instance_id']}", requests, headers) == expected
+        shard, own = cluster.shards[direct["instance_id"][:3]], {"Authorization": f"Bearer {direct['key']}"}
+        assert shard.url == direct["url"]
+        assert play(shard, f"/v1/envs/{direct['instance_id']}", requests, {**headers, **own}) == expected
+    assert used == {*cluster.prefixes}
 
 
 def test_lists_are_merged(cluster: TestCluster, router: Server) -> None:
     """Names and labels among them; the health has the sum."""
+    until(lambda: router.get("/v1/health").json["instances"] == 0)
     made = {
         router.create(name=f"agent {number}", labels={"number": str(number)}).split("/")[3]: number
         for number in range(4)
@@ -177,6 +212,26 @@ def test_what_passes_through_is_neither_read_nor_kept(router: Server) -> None:
         while part := connection.recv(65536):
             received += part
     assert parse_response(received).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "rest", "body"),
+    [
+        ("GET", "/action_space/sample", ""),
+        ("POST", "/reset/", ""),
+        ("POST", "/step/", '{"action": 1}'),
+        ("GET", "/", ""),
+    ],
+)
+def test_a_connection_ends_where_its_client_says_so(router: Server, method: str, rest: str, body: str) -> None:
+    """Clients of Lua and Clojure send `Connection: close`, and some read until the end."""
+    path = router.create()
+    router.post(f"{path}/reset/")
+    head = (
+        f"{method} {path}{rest} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    answer = parse_response(raw(router.address, (head + body).encode(), timeout=20), method)
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
 
 
 def test_pipelined_requests_are_answered_in_order(router: Server) -> None:

@@ -25,8 +25,8 @@ def _replies(change: Callable[[dict[str, Any]], None]) -> Change:
     return after
 
 
-def _each(*changes: Change) -> Change:
-    """Return what changes a reply in several ways."""
+def each_of(*changes: Change) -> Change:
+    """Return what makes several changes, one after another."""
 
     def after(passing: Passing) -> None:
         for change in changes:
@@ -104,7 +104,7 @@ def without_key(passing: Passing) -> None:
 WRONG: Final[dict[str, dict[str, Change]]] = {
     "a reward that is an integer": {"after": _replies(integer_reward)},
     "replies that lack what is required": {
-        "after": _each(_replies(without_done), refused_without_message, void_is_204)
+        "after": each_of(_replies(without_done), refused_without_message, void_is_204)
     },
     "no message": {"after": _replies(without_message)},
     "info null": {"after": _replies(null_info)},

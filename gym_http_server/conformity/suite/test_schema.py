@@ -15,7 +15,7 @@ from ..generated.cases import UNEXPECTED_METHODS, accepted, aim, restrain
 from ..generated.schema import each_operation, load_schema
 from ..implementation import Implementation
 from ..ledger import UNKNOWN_ID
-from ..plugin import PROFILE
+from ..plugin import CHOSEN_OPERATIONS, PROFILE
 
 if TYPE_CHECKING:
     from schemathesis import Case
@@ -89,7 +89,12 @@ def test_access(implementation: Implementation, absent: set[str]) -> None:
                     raise Nonconformity("401", str(exchange.answer.status), exchange)
 
 
-@each_operation(SCHEMA, hypothesis.settings.get_profile(PROFILE))
+def is_chosen(operation: dict[str, Any]) -> bool:
+    """Return whether requests are generated for an operation."""
+    return not CHOSEN_OPERATIONS or operation["operationId"] in CHOSEN_OPERATIONS
+
+
+@each_operation(SCHEMA, hypothesis.settings.get_profile(PROFILE), only=is_chosen)
 def test_operation(
     case: Case[Any],
     implementation: Implementation,
