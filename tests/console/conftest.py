@@ -18,7 +18,8 @@ from ..support.recordings import record
 from ..support.serving import Server
 
 KEY = "correct-horse-battery-staple"
-SITES = ("open", "key", "key under a path")
+SITES = ("open", "key under a path")
+"""Besides `key` at the root, which only the log-in tells from them."""
 
 
 @dataclass

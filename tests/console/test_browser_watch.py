@@ -13,7 +13,7 @@ from gym_http_server.client import ServerProblem
 from ..support.twins import Twin
 from .conftest import Site, client_of, expect_refusal
 
-pytestmark = [pytest.mark.browser, pytest.mark.parametrize("site", ["open", "key under a path"], indirect=True)]
+pytestmark = pytest.mark.browser
 
 gymnasium.register_envs(ale_py)
 

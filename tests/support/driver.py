@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
@@ -64,7 +64,7 @@ class Browser:
 
     def find(self, selector: str) -> WebElement:
         """Return the first element of a CSS selector, once it is there."""
-        return self.until(lambda: next(iter(self.all(selector)), None), f"no {selector} on {self.url}")
+        return self.until(lambda: next(iter(self.all(selector)), None), f"no {selector}")
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -85,7 +85,10 @@ class Browser:
     def until(self, condition: Callable[[], Any], message: str) -> Any:
         """Wait until a condition holds; an element that the page replaces meanwhile is looked for again."""
         wait = WebDriverWait(self.driver, SECONDS, 0.05, [StaleElementReferenceException])
-        return wait.until(lambda _: condition(), message)
+        try:
+            return wait.until(lambda _: condition())
+        except TimeoutException:
+            raise AssertionError(f"{message} on {self.url}") from None
 
     def submit(self, selector: str) -> None:
         """Click a button that leads to another page, and wait for that."""
@@ -109,7 +112,8 @@ class Browser:
 
     def links(self) -> set[str]:
         """Return the addresses that the page links to, without their fragments."""
-        return {each.get_property("href").partition("#")[0] for each in self.all("a[href]")}
+        found: list[str] = self.run("return Array.from(document.querySelectorAll('a[href]'), (each) => each.href)")
+        return {each.partition("#")[0] for each in found}
 
     def findings(self) -> list[str]:
         """Return the critical and serious findings of axe-core on the page as it is."""
