@@ -27,19 +27,20 @@ pytestmark = pytest.mark.languages
 PROGRAMS = Path(__file__).parent
 
 SESSIONS = {
-    "python": ("session.py", "PYTHONPATH=client python session.py {url} frame.png"),
+    "python": ("session.py", "true", "PYTHONPATH=client python session.py {url} frame.png"),
     "ts": (
         "session.ts",
-        'tsc --strict --module nodenext --types node --typeRoots "$TYPES" session.ts && node session.js {url} frame.png',
+        'tsc --strict --module nodenext --types node --typeRoots "$TYPES" session.ts',
+        "node session.js {url} frame.png",
     ),
-    "go": ("client/session/session.go", "cd client && go run ./session {url} ../frame.png"),
+    "go": ("client/session/session.go", "cd client && go build -o .. ./session", "./session {url} frame.png"),
     "java": (
         "Session.java",
-        'javac -cp "$JARS" -d built -sourcepath client/src/main/java -implicit:class Session.java'
-        ' && java -cp "$JARS:built" Session {url} frame.png',
+        'javac -cp "$JARS" -d built -sourcepath client/src/main/java -implicit:class Session.java',
+        'java -cp "$JARS:built" Session {url} frame.png',
     ),
 }
-"""Where the program of a session lies beside the client, and how it is run."""
+"""Where the program of a session lies beside the client, how it is built, and how it is run."""
 
 WARNINGS = {
     # Of the examples of request bodies, which Swagger UI shows, and its own documents do not.
@@ -72,6 +73,17 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     assert (directory / "openapi.yaml").read_bytes() == (ROOT / "openapi/openapi.yaml").read_bytes()
     done = run(recipes()[request.param].make, directory)
     return Made(request.param, directory, done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="module")
+def built(made: Made) -> Made:
+    """The same with the program of a session, built."""
+    file, command, _ = SESSIONS[made.language]
+    place = made.directory / file
+    place.parent.mkdir(exist_ok=True)
+    shutil.copy(PROGRAMS / place.name, place)
+    run(command, made.directory)
+    return made
 
 
 def test_the_manual_has_a_short_agent_in_each_language() -> None:
@@ -110,15 +122,15 @@ def test_every_property_is_documented(made: Made) -> None:
     assert generated.DOCUMENTATION[made.language](made.client) == generated.contract_documentation()
 
 
-def test_a_session_is_what_it_is_over_plain_http(made: Made, language_server: Server) -> None:
+def test_a_session_is_what_it_is_over_plain_http(built: Made, language_server: Server) -> None:
     """Create, spaces, seeded reset, 200 steps, a batch, a frame, an error and close say what plain requests are told."""
-    done = session(made, language_server.url)
+    done = session(built, language_server.url)
     assert json.loads(done.stdout) == plain_session(language_server)
-    with Image.open(made.directory / "frame.png") as frame:
+    with Image.open(built.directory / "frame.png") as frame:
         assert (frame.format, frame.size) == ("PNG", (600, 400))
 
 
-def test_what_a_reply_gains_later_stops_no_client(made: Made, language_server: Server) -> None:
+def test_what_a_reply_gains_later_stops_no_client(built: Made, language_server: Server) -> None:
     """A session is the same with a server whose replies have a member that this contract does not name."""
 
     def grow(passing: Passing) -> None:
@@ -128,7 +140,7 @@ def test_what_a_reply_gains_later_stops_no_client(made: Made, language_server: S
             passing.reply = json.dumps({**json.loads(passing.reply), "added_later": {"since": 2036}}).encode()
 
     with ReverseProxy(language_server.address, after=grow) as proxy:
-        done = session(made, proxy.url)
+        done = session(built, proxy.url)
     assert json.loads(done.stdout) == plain_session(language_server)
 
 
@@ -150,10 +162,6 @@ def test_the_agent_of_the_manual_runs_as_it_stands(made: Made, language_server: 
     assert (told[0], float(told[1])) == ("return", total)
 
 
-def session(made: Made, url: str) -> subprocess.CompletedProcess[str]:
+def session(built: Made, url: str) -> subprocess.CompletedProcess[str]:
     """Have a client's program do its session with a server."""
-    file, command = SESSIONS[made.language]
-    place = made.directory / file
-    place.parent.mkdir(exist_ok=True)
-    shutil.copy(PROGRAMS / place.name, place)
-    return run(command.format(url=url), made.directory)
+    return run(SESSIONS[built.language][2].format(url=url), built.directory)

@@ -17,6 +17,9 @@ ANNOTATIONS = Path("/usr/share/java/geronimo-annotation-1.3-spec.jar")
 
 SECONDS = 600.0
 
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""Options of every Java here, whose programs end before the second compiler pays: half the time of generator and `javac`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
@@ -98,11 +101,13 @@ def attempt(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
         "JARS": f"{generator()}/openapi-generator.jar:{ANNOTATIONS}",
         "GOCACHE": str(directory / "go-cache"),
         "CGO_ENABLED": "0",  # a client is nothing but Go, and with C its libraries take a third longer to compile
+        "GOFLAGS": "-gcflags=all=-l",  # nothing inlined: compiled a fifth faster
         "GOPROXY": "off",
+        "JAVA_TOOL_OPTIONS": QUICK,
         "PYTHONWARNINGS": "error",
         "TMPDIR": str(directory),
     }
-    return subprocess.run(
+    done = subprocess.run(
         ["bash", "-euc", command],  # noqa: S607 -- the shell is found as everything is
         cwd=directory,
         env=variables,
@@ -111,3 +116,5 @@ def attempt(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
         timeout=SECONDS,
         check=False,
     )
+    done.stderr = done.stderr.replace(f"Picked up JAVA_TOOL_OPTIONS: {QUICK}\n", "")
+    return done
