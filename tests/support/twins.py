@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,8 @@ from gym_http_server.results.recording import load_results
 from .serving import Server, eventually
 
 LANES: Final = 4
+PAUSE_SECONDS: Final = 0.002
+"""Between two steps of a twin: it leaves the machine to what is tested."""
 SEEDS: Final = itertools.count(1)
 
 
@@ -74,9 +76,7 @@ class Twin(threading.Thread):
 
     def check(self) -> None:
         """Assert that it goes on and has seen no difference."""
-        before = self.steps
-        eventually(lambda: self.error is not None or self.steps > before + 20, 60)
-        assert self.error is None, (self.name, self.error)
+        check([self])
 
     def check_recording(self, directory: Path) -> None:
         """Assert that just the episodes that were played are recorded; after `stop`."""
@@ -100,13 +100,17 @@ class Twin(threading.Thread):
             np.testing.assert_array_equal(reply["observation"], observation)
             assert (reply["reward"], reply["terminated"], reply["truncated"]) == (reward, terminated, truncated)
             total += float(reward)
-            self.steps += 1
+            self._count_step()
             if terminated or truncated:
                 self.returns.append(total)
                 total = 0.0
                 again = int(chance.integers(1 << 30))
                 reply = self._client.reset_env(self.instance_id, seed=again)
                 np.testing.assert_array_equal(reply["observation"], self._local.reset(seed=again)[0])
+
+    def _count_step(self) -> None:
+        self.steps += 1
+        self._is_over.wait(PAUSE_SECONDS)
 
     def _play_batch(self, seed: int, steps: int) -> None:
         self._local.action_space.seed(seed)
@@ -120,7 +124,7 @@ class Twin(threading.Thread):
             np.testing.assert_array_equal(reply["rewards"], rewards)
             np.testing.assert_array_equal(reply["terminated"], terminated)
             np.testing.assert_array_equal(reply["truncated"], truncated)
-            self.steps += 1
+            self._count_step()
 
 
 def twins(server: Server) -> Iterator[Twin]:
@@ -129,3 +133,11 @@ def twins(server: Server) -> Iterator[Twin]:
     yield Twin(server, "Acrobot-v1")
     yield Twin(server, "FrozenLake-v1")
     yield Twin(server, "CartPole-v1", num_envs=LANES)
+
+
+def check(playing: Sequence[Twin]) -> None:
+    """Assert that all of them go on and have seen no difference."""
+    before = [each.steps for each in playing]
+    for each, steps in zip(playing, before, strict=True):
+        eventually(lambda each=each, steps=steps: each.error is not None or each.steps > steps + 20, 60)
+        assert each.error is None, (each.name, each.error)

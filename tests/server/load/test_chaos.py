@@ -17,7 +17,7 @@ from gym_http_server.config import can_watch_memory
 from gym_http_server.results.recording import load_results
 from tests.conftest import start
 from tests.support.serving import Answer, Server, eventually
-from tests.support.twins import Twin, twins
+from tests.support.twins import Twin, check, twins
 
 TROUBLE = "tests/Troublemaker-v0"
 LIMIT = 200 << 20
@@ -62,8 +62,7 @@ def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         for each in playing:
             each.start()
         yield Load(server, playing, root, is_guest)
-        for each in playing:
-            each.check()
+        check(playing)
         stack.close()
         playing[0].check_recording(root / "twin")
 
@@ -87,8 +86,7 @@ def _undisturbed(load: Load) -> Iterator[None]:
     """Before and after each test those who play go on and see what their twins see, and no process is left."""
     before = load.server.pids()
     yield
-    for each in load.playing:
-        each.check()
+    check(load.playing)
     eventually(lambda: load.server.pids() == before)
 
 
