@@ -89,13 +89,13 @@ def handed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         yield Target(running.url, session)
 
 
-@each_operation(SCHEMA, budget(40))
+@each_operation(SCHEMA, budget(25))
 def test_every_operation_answers_as_the_contract_says(case: Case, full: Target) -> None:
     """Whatever is sent, the reply is one that the contract declares, and what it forbids is refused."""
     full.call(case)
 
 
-@each_operation(SCHEMA, budget(15), only=is_hot)
+@each_operation(SCHEMA, budget(10), only=is_hot)
 def test_the_hot_path_answers_as_the_contract_says(case: Case, hot: Target) -> None:
     """The same holds for the operations of a training loop where they do not go through connexion's stack."""
     hot.call(case)
@@ -120,7 +120,7 @@ def test_the_shutdown_was_only_recorded(live: LiveApp) -> None:
 
 def test_sequences_of_calls(full: Target) -> None:
     """Calls along the links of the contract, from createEnv on, are answered as it says."""
-    full.call_in_sequence(25)
+    full.call_in_sequence(15)
 
 
 def test_sequences_of_calls_by_the_hot_path(hot: Target) -> None:

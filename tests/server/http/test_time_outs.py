@@ -202,7 +202,7 @@ def test_a_late_body_of_a_head_request_is_answered_without_content(strict: Serve
 
 def test_the_keep_alive_is_not_the_limit_of_a_head() -> None:
     """A head may take longer than an idle connection is kept."""
-    with start("process", "--keep-alive", "1", "--header-timeout", "1.5") as server, Client(server) as client:
+    with start("process", "--keep-alive", "1", "--header-timeout", "3") as server, Client(server) as client:
         client.send(HEALTH[:10])
         time.sleep(1.2)  # longer than the one, shorter than the other
         assert client.ask(HEALTH[10:]).status == 200
