@@ -14,6 +14,8 @@ import pytest
 from markdown_it import MarkdownIt
 from packaging.requirements import Requirement
 
+from gym_http_server.client import Client
+
 from ..languages.clients import commands
 from ..languages.recipes import PAGE, recipes
 from ..manual.commands import PROJECT, RUNNABLE, Fence, Reader, fences, is_declared
@@ -130,7 +132,7 @@ def test_start_server_runs_as_the_manual_says() -> None:
 
 @pytest.mark.skipif("PACKAGE_INDEX" not in os.environ, reason="asks the package index (see .ci/run)")
 def test_the_first_commands_of_the_readme_serve(tmp_path: Path) -> None:
-    """In a copy of the sources they make a virtual environment, install the project and start a server."""
+    """In a copy of the sources they make a virtual environment, install the project and start a server that has CartPole."""
     first = FENCES[ROOT / "README.md"][0]
     assert "test_the_first_commands_of_the_readme_serve" in first.run_by[0]
     for name in ("gym_http_server", "openapi", "pyproject.toml", "README.md", "LICENSE"):
@@ -151,5 +153,7 @@ def test_the_first_commands_of_the_readme_serve(tmp_path: Path) -> None:
         for name in ("/", "/manual/settings", "/static/home.png", "/openapi.yaml"):
             with urllib.request.urlopen(url + name, timeout=60) as answer:
                 assert answer.status == 200
+        with Client(url) as client:
+            assert client.reset_env(client.create_env("CartPole-v1")["instance_id"])["observation"]
         process.terminate()
         assert process.wait(60) == 0
