@@ -60,14 +60,14 @@ class LaneSeeds:
 
     def given(self, seed: int | list[int | None] | None, lanes: Sequence[int]) -> list[int | None]:
         """Return the seed that each of some lanes was given by a reset with `seed`, and note which had one."""
+        if seed is None:
+            return [None] * len(lanes)
+        seeds: list[int | None]
         if isinstance(seed, list):
             seeds = [seed[lane] for lane in lanes]
-        elif seed is None or self._takes_one:
-            seeds = [seed] * len(lanes)
         else:
-            seeds = [seed + lane for lane in lanes]
-        for lane, each in zip(lanes, seeds, strict=True):
-            self._is_seeded[lane] |= each is not None
+            seeds = [seed if self._takes_one else seed + lane for lane in lanes]
+        self._is_seeded[[lane for lane, each in zip(lanes, seeds, strict=True) if each is not None]] = True
         return seeds
 
 
