@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -18,7 +17,7 @@ from websockets.sync.client import connect
 from gym_http_server.client import RemoteEnv
 
 from ..conftest import start
-from ..support.nginx import NGINX, address
+from ..support.nginx import NGINX, address, command_for, free_port
 from ..support.relay import Relay
 from ..support.serving import SECONDS, eventually
 from .manual import block
@@ -26,23 +25,6 @@ from .manual import block
 pytestmark = pytest.mark.full
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-
-NGINX_FRAME = """
-worker_processes 1;
-daemon off;
-pid {home}/pid;
-error_log {home}/error.log;
-events {{ worker_connections 256; }}
-http {{
-  access_log off;
-  client_body_temp_path {home}/body;
-  proxy_temp_path {home}/proxy;
-  fastcgi_temp_path {home}/fastcgi;
-  uwsgi_temp_path {home}/uwsgi;
-  scgi_temp_path {home}/scgi;
-  {configuration}
-}}
-"""
 
 
 def paths(router):
@@ -62,23 +44,19 @@ def running(kind, home, routers):
     program = {"nginx": NGINX, "haproxy": HAPROXY}[kind]
     if program is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{kind} is not installed")
-    # A proxy cannot tell which free port it has taken; this one it can take again at once.
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     configuration = block(kind)
     for documented, router in zip(("10.0.0.1:5000", "10.0.0.2:5000"), routers, strict=True):
         assert documented in configuration
         configuration = configuration.replace(documented, "{}:{}".format(*address(router.url)))
     configuration = configuration.replace("listen 80;", f"listen 127.0.0.1:{port};")
     configuration = configuration.replace("bind :80\n", f"bind 127.0.0.1:{port}\n")
-    file = home / "configuration"
     if kind == "nginx":
-        configuration = NGINX_FRAME.format(home=home, configuration=configuration)
-        user = ["-g", "user root;"] if os.getuid() == 0 else []
-        command = [program, "-p", str(home), "-e", f"{home}/error.log", "-c", str(file), *user]
+        command = command_for(home, configuration)
     else:
+        file = home / "haproxy.cfg"
+        file.write_text(configuration)
         command = [program, "-db", "-f", str(file)]
-    file.write_text(configuration)
     log = home / "log"
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)

@@ -1,4 +1,4 @@
-"""Debian's nginx as a reverse proxy that serves a server under a path."""
+"""Debian's nginx, in the foreground on a free port; and as a reverse proxy that serves a server under a path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .serving import SECONDS, eventually
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
-CONFIGURATION = """
+FRAME = """
 worker_processes 1;
 daemon off;
 pid {home}/pid;
@@ -30,6 +30,11 @@ http {{
   fastcgi_temp_path {home}/fastcgi;
   uwsgi_temp_path {home}/uwsgi;
   scgi_temp_path {home}/scgi;
+  {configuration}
+}}
+"""
+
+PREFIX = """
   server {{
     listen 127.0.0.1:{port};
     location {prefix}/ {{
@@ -42,8 +47,22 @@ http {{
       proxy_set_header Connection $http_connection;
     }}
   }}
-}}
 """
+
+
+def free_port() -> int:
+    """Return a free port: a proxy cannot tell which one it has taken, and this one it can take again at once."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def command_for(home: Path, configuration: str) -> list[str]:
+    """Return the command that runs nginx with a configuration of `http`, whose files are in a directory."""
+    file = home / "nginx.conf"
+    file.write_text(FRAME.format(home=home, configuration=configuration))
+    user = ["-g", "user root;"] if os.getuid() == 0 else []
+    return [str(NGINX), "-p", str(home), "-e", f"{home}/error.log", "-c", str(file), *user]
 
 
 def require() -> None:
@@ -55,13 +74,8 @@ def require() -> None:
 @contextlib.contextmanager
 def proxying(home: Path, url: str, prefix: str) -> Iterator[str]:
     """Serve what is at `url` under a prefix; yield where that is."""
-    # nginx cannot tell which free port it has taken; this one it can take again at once.
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    configuration = home / "nginx.conf"
-    configuration.write_text(CONFIGURATION.format(home=home, port=port, url=url, prefix=prefix))
-    user = ["-g", "user root;"] if os.getuid() == 0 else []
-    command = [str(NGINX), "-p", str(home), "-e", f"{home}/error.log", "-c", str(configuration), *user]
+    port = free_port()
+    command = command_for(home, PREFIX.format(port=port, url=url, prefix=prefix))
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         eventually(lambda: process.poll() is not None or _listens(port), SECONDS)

@@ -184,7 +184,7 @@ class McpSession:
             async with self._transport.connect() as (reading, writing):
                 is_connected.set()
                 await self._server.run(reading, writing, self._server.create_initialization_options())
-        except Exception:
+        except Exception:  # of the SDK or of what it calls: nobody awaits this task, and other sessions go on
             logger.exception("a session of MCP has failed")
         finally:
             is_connected.set()
