@@ -126,10 +126,6 @@ class Contract:
             if method in METHODS
         ]
 
-    def operation_ids(self) -> list[str]:
-        """Return the operationId of every operation, in the order of the document."""
-        return [operation["operationId"] for operation in self.operations()]
-
 
 def document_path() -> Path:
     """Return the document's path: inside the installed package, or beside it in a source tree."""
