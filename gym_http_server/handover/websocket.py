@@ -148,7 +148,7 @@ class LendableWebSocket(WebSocket):
     @property
     def _is_quiet(self) -> bool:
         """Whether all that was received is answered, and all that was sent has left."""
-        is_read = self._unfinished == b"" and not self._waiting
+        is_read = self._unfinished == b"" and not self._parts and not self._waiting
         is_open = not (self.is_closed or self.is_ending or self._transport.is_closing())
         return is_read and is_open and not self._protocol.extensions and not self._transport.get_write_buffer_size()
 
@@ -178,7 +178,7 @@ class LendableWebSocket(WebSocket):
         if data:
             self.data_received(data)
         since = returned.waits_since
-        self._heartbeat.go_on(since or self._http.loop.time(), is_partial=bool(self._unfinished))
+        self._heartbeat.go_on(since or self._http.loop.time(), is_partial=bool(self._unfinished or self._parts))
 
 
 class LentWebSocket:

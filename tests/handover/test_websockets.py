@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,10 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 
 from ..agents.test_openenv_socket import CARTPOLE, CLOSE, PING, PONG, TEXT, TROUBLE, Session, metrics
 from ..conftest import start
+from ..server.access.test_agent_attacks import FRAMES, MAX_MEMORY
 from ..support.echo import frame
 from ..support.handing import owner_of, release
 from ..support.serving import Server, eventually
@@ -168,6 +171,20 @@ def test_a_pipeline_is_answered_in_its_order_however_it_arrives(eager: Server, s
     assert is_free(eager)
 
 
+def test_a_message_whose_parts_stand_around_another_one_is_whole(eager: Server) -> None:
+    """A connection does not move between the fragments of a message, and comes back for the first of them."""
+    with Player(eager.address, TROUBLE) as client:
+        message = json.dumps({"type": "step", "data": {"action": ""}}).encode()
+        client.ask("reset")
+        for number in range(1, 4):
+            client.socket.sendall(text("step", {"action": ""}) + frame(TEXT, message[:9], fin=False))
+            assert client.answer()["data"]["observation"]["observation"] == 2 * number - 1
+            client.socket.sendall(frame(0, message[9:]))
+            assert client.answer()["data"]["observation"]["observation"] == 2 * number
+            eventually(lambda: holder(eager, client) is not None)
+        end(client)
+
+
 def test_pings_are_answered_once_while_a_step_runs(eager: Server) -> None:
     """Those before, within and behind a slow step of the process get a pong at once, and none after it."""
     with Player(eager.address, TROUBLE) as client:
@@ -211,6 +228,31 @@ def test_a_client_that_does_not_read_gets_all_its_replies(eager: Server) -> None
             assert told["metadata"]["info"] == {"big": "x" * size}
         assert client.ask("state")["data"]["step_count"] == 4
         end(client)
+
+
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[Server]:
+    """A server whose clients have half a second for a message."""
+    with start("handover", "--openenv-grace", "0", "--body-timeout", "0.5") as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_that_nobody_sends_close_a_connection_that_comes_back(hurried: Server, name: str) -> None:
+    """The server finds each byte of them, and says which rule they break as it does everywhere."""
+    data, code = FRAMES[name]
+    with Player(hurried.address, CARTPOLE) as client:
+        client.ask("reset")
+        client.ask("step", {"action": 1})
+        eventually(lambda: holder(hurried, client) is not None)
+        client.socket.sendall(text("step", {"action": 0}))
+        assert client.answer()["type"] == "observation"
+        with contextlib.suppress(ConnectionError):
+            client.socket.sendall(data)
+        # Nothing is compressed here, so the bits of it are reserved.
+        assert client.closed() == (1002 if "compressed" in name else code)
+    assert is_free(hurried)
+    assert psutil.Process(hurried.process.pid).memory_info().rss < MAX_MEMORY
 
 
 ENDS = {"exit 7": "7", "segfault": "SIGSEGV"}
