@@ -163,8 +163,6 @@ class OpenenvConnection:
         self._player: OpenenvPlayer | None = None
         self._created: list[str] = []
         self._is_attached = self._is_over = False
-        self._may_move = False
-        """Whether the latest message was one that the environment's process can serve."""
         self._telling: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
         self._kinds: dict[str, Callable[[dict[str, Any], int], Awaitable[bytes | None]]] = {
@@ -210,8 +208,7 @@ class OpenenvConnection:
             socket.is_serving = False
             if socket.is_ending:
                 socket.close(GOING_AWAY, "the server stops")
-            elif self._may_move:
-                self._may_move = False
+            elif reply is not None and reply.startswith(frames.OBSERVATION):
                 await self._lend()
         if self._telling is not None:
             await self._telling
@@ -357,7 +354,6 @@ class OpenenvConnection:
         if frames.is_tool_use(data, space):
             return await _use_tool(player, data)
         with_frame = isinstance(data, dict) and frames.asks_for_frame(data, space)
-        self._may_move = not with_frame
         try:
             return frames.observation_frame(await player.step_encoded(data, received, with_frame=with_frame))
         except InvalidActionError as error:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ENDING: Final = (EnvironmentDiedError, CallTimeoutError, InstanceLostError, UnknownInstanceError)
 """Errors after which a session has no environment."""
 
+OBSERVATION: Final = b'{"type":"observation",'
+"""How a message with an observation begins."""
+
 _HEAD: Final = b'{"observation":'
 
 
@@ -102,7 +105,7 @@ def observed(space: Mapping[str, Any], body: bytes, further: Mapping[str, Any] |
 
 def observation_frame(data: bytes) -> bytes:
     """Return the message with an observation."""
-    return b'{"type":"observation","data":%b}' % data
+    return b'%b"data":%b}' % (OBSERVATION, data)
 
 
 def state_frame(state: Mapping[str, Any], instance_id: str) -> bytes:
