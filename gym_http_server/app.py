@@ -172,8 +172,7 @@ class Application:
             self._app = AccessLog(self._app, contract)
         if settings.trusted_proxy:
             self._app = TrustedProxies(self._app, settings.trusted_proxy)
-        self._mcp = mcp
-        self._stop_pages = pages.stop
+        self._faces = mcp, pages
         self._is_running = False
 
     @property
@@ -195,7 +194,7 @@ class Application:
         """Return what is on this server."""
         openenv = vars(self).get("openenv")
         empty, waiting = (0, 0) if openenv is None else (openenv.empty, openenv.waiting)
-        return Load(self.live, empty + self._mcp.empty, waiting)
+        return Load(self.live, empty + self._faces[0].empty, waiting)
 
     @functools.cached_property
     def openenv(self) -> OpenenvFace:
@@ -237,9 +236,10 @@ class Application:
             self.replays.stop()
             self.registry.stop()
             self.interpreters.stop()
+            mcp, pages = self._faces
             try:
                 async with asyncio.timeout(self.settings.shutdown_timeout if seconds is None else seconds):
-                    await self._mcp.stop()
+                    await mcp.stop()
                     await self._reaper.stop(at_once=at_once)
                     if "openenv" in vars(self):
                         await self.openenv.stop()
@@ -251,7 +251,7 @@ class Application:
                 )
             finally:
                 await self.engine.stop()
-                self._stop_pages()
+                pages.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -162,7 +162,11 @@ class WebSocket(asyncio.Protocol):
     async def probe(self, seconds: float) -> bool:
         """Ping the client, and cut the connection if nothing is heard within `seconds`; return whether it goes on."""
         # The pongs of a client whose messages fill the queue are not read.
-        if not self.is_closed and not self._is_full and not await self._heartbeat.is_answered(seconds):
+        if (
+            not self.is_closed
+            and len(self._waiting) < MAX_WAITING_MESSAGES
+            and not await self._heartbeat.is_answered(seconds)
+        ):
             self._transport.abort()
             return False
         return not self.is_closed
@@ -262,12 +266,8 @@ class WebSocket(asyncio.Protocol):
         self._protocol.send_ping(b"")
         self._flush()
 
-    @property
-    def _is_full(self) -> bool:
-        return len(self._waiting) >= MAX_WAITING_MESSAGES
-
     def _cut(self) -> None:
-        if not self._is_full:
+        if len(self._waiting) < MAX_WAITING_MESSAGES:
             self._transport.abort()
         else:
             # Its pongs are not read while so many of its messages wait.

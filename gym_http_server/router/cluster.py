@@ -9,7 +9,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from ..agents.shard_status import PATH as STATUS_PATH
 from ..agents.shard_status import Load
 from ..errors import (
     GymHttpServerError,
@@ -20,24 +19,16 @@ from ..errors import (
 from ..support.instance_keys import instance_key
 from .connections import ConnectionPool
 from .exchanges import WholeReply, ask
+from .looks import Looks, watch
 from .shards import PREFIX_CHARS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from ..config import Settings
     from .shards import Shard, Shards
 
 logger = logging.getLogger(__name__)
-
-PING_SECONDS: Final = 1.0
-"""Time between two requests, and time limit of each."""
-
-MAX_MISSED_PINGS: Final = 3
-"""Requests without an answer after which a shard is taken for lost: 5 s at most after its last sign."""
-
-LOOK_SECONDS: Final = 0.25
-"""Time limit for shards to tell their load to a request that waits for it."""
 
 REFRESH_SECONDS: Final = 1.0
 """Time after which shards that come or go are noticed without a request for one of them."""
@@ -59,6 +50,7 @@ class Cluster:
     Attributes:
         shards: the shards.
         key: the cluster's key, as it is sent.
+        looks: asks the shards for their load.
     """
 
     def __init__(self, settings: Settings, shards: Shards) -> None:
@@ -72,8 +64,7 @@ class Cluster:
         """What `listEnvs` of each shard told last, by prefix; it stays when the shard is lost."""
         self._seen_at: dict[str, float] = {}
         self._placed_at: dict[str, float] = {}
-        self._latest_look: asyncio.Task[None] | None = None
-        self._next_look: asyncio.Task[None] | None = None
+        self.looks = Looks(self.pools, lambda: self.key, self._answered)
         self._reports: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -149,7 +140,7 @@ class Cluster:
         """
         pools = self.pools()
         if not pools:
-            return self.pool_for(await self.place())
+            return self.pool_for(await self.shards.place())
         # Rendezvous hashing: most choices stay as they are when a shard comes or goes. Not Python's hash, which is salted.
         return max(pools, key=lambda pool: instance_key(choice or "any", pool.shard.prefix))
 
@@ -165,36 +156,6 @@ class Cluster:
     def note_placed(self, prefix: str) -> None:
         """Take note that an instance is made on a shard: what that counted before is out of date."""
         self._placed_at[prefix] = asyncio.get_running_loop().time()
-
-    async def place(self, exclude: frozenset[str] = frozenset()) -> Shard:
-        """Return a shard with room, as `Shards.place`; where all are full, they are asked whether they still are."""
-        if not any(shard.has_room and shard.prefix not in exclude for shard in self.shards.shards()):
-            await self.look()
-        shard = await self.shards.place(exclude)
-        self.note_placed(shard.prefix)
-        return shard
-
-    async def look(self) -> None:
-        """Ask the shards for their load, which is up to a second old; those that do not answer at once keep what they told."""
-        if self._next_look is None:
-            self._next_look = asyncio.get_running_loop().create_task(self._look(self._latest_look))
-        await asyncio.shield(self._next_look)
-
-    async def _look(self, latest: asyncio.Task[None] | None) -> None:
-        # One at a time, for all who have asked meanwhile.
-        if latest is not None:
-            await asyncio.wait([latest])
-        self._latest_look, self._next_look = self._next_look, None
-        tasks = [asyncio.ensure_future(self._look_at(pool)) for pool in self.pools()]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=LOOK_SECONDS)
-            for task in late:
-                task.cancel()
-
-    async def _look_at(self, pool: ConnectionPool) -> None:
-        began = asyncio.get_running_loop().time()
-        with contextlib.suppress(ShardUnreachableError):  # `watch` finds it, too
-            self._answered(pool, await ask(pool, "GET", STATUS_PATH.encode(), key=self.key), began)
 
     def key_of(self, instance_id: str) -> bytes:
         """Return the key that a shard accepts for one instance: third-party code beside it may read what its client sends."""
@@ -212,15 +173,11 @@ class Cluster:
         try:
             return await ask(pool, method, target, key=self.key)
         except ShardUnreachableError:
-            self.report(pool)
+            self.report(pool.shard.prefix)
             return None
 
-    def report(self, pool: ConnectionPool) -> None:
+    def report(self, prefix: str) -> None:
         """Have the cluster find out whether a shard lives that did not answer."""
-        self.report_prefix(pool.shard.prefix)
-
-    def report_prefix(self, prefix: str) -> None:
-        """The same, for the prefix of the shard."""
         task = asyncio.get_running_loop().create_task(self._report(prefix))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
@@ -282,38 +239,4 @@ class Cluster:
         if not pool.failure:
             logger.warning("shard %s at %s does not answer: %s", pool.shard.prefix, pool.shard.url, reason)
             pool.fail(reason)
-        self.report(pool)
-
-
-async def watch(
-    pool: ConnectionPool,
-    key: bytes,
-    on_answer: Callable[[ConnectionPool, WholeReply, float], None],
-    on_loss: Callable[[ConnectionPool, str], None],
-) -> None:
-    """Ask a shard for its load each second, until this is cancelled.
-
-    A killed process is noticed by its connections. A machine that is lost, or a process that hangs, closes none: it is noticed
-    because it does not answer. However busy a shard is, it answers this request.
-
-    Args:
-        pool: the connections to the shard.
-        key: the key that it accepts.
-        on_answer: called with each answer, and when it was asked for, by the loop's clock.
-        on_loss: called with the reason each time that it is found not to answer.
-    """
-    loop, missed = asyncio.get_running_loop(), 0
-    while True:
-        began = loop.time()
-        try:
-            async with asyncio.timeout(PING_SECONDS):
-                reply = await ask(pool, "GET", STATUS_PATH.encode(), key=key)
-            missed = 0
-            on_answer(pool, reply, began)
-        except TimeoutError:
-            missed += 1
-            if missed == MAX_MISSED_PINGS:
-                on_loss(pool, f"it has not answered for {MAX_MISSED_PINGS * PING_SECONDS:g} s")
-        except ShardUnreachableError as error:
-            on_loss(pool, error.facts["reason"])
-        await asyncio.sleep(max(0.0, began + PING_SECONDS - loop.time()))
+        self.report(pool.shard.prefix)

@@ -133,7 +133,7 @@ class ClusterOperations:
         try:
             return await forward(pool, scope, receive, send, key=key, max_body=self._max_body)
         except ShardUnreachableError:
-            self._cluster.report(pool)
+            self._cluster.report(pool.shard.prefix)
             raise
 
     async def _pass_on(self, operation_id: str, instance_id: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -189,7 +189,7 @@ class ClusterOperations:
         try:
             reply = await self._ask_to_create(pool, [*headers, (LOOKUP_NAME, b"1")], body, is_repeatable=True)
         except ShardUnreachableError:
-            self._cluster.report(pool)
+            self._cluster.report(pool.shard.prefix)
             return None
         return None if reply.body == b"{}" else reply
 

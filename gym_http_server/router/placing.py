@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ShardUnreachableError
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from .cluster import Cluster
     from .connections import ConnectionPool
     from .exchanges import WholeReply
+    from .shards import Shard
 
 FULL: Final = (429, 503)
 """Statuses of a shard that has no room, or that ends."""
@@ -21,6 +21,15 @@ FULL: Final = (429, 503)
 def is_full(reply: WholeReply) -> bool:
     """Return whether a shard has refused a request because it has no room."""
     return reply.status in FULL
+
+
+async def choose(cluster: Cluster, exclude: frozenset[str] = frozenset()) -> Shard:
+    """Return a shard with room, as `Shards.place`; where all are full, they are asked whether they still are."""
+    if not any(shard.has_room and shard.prefix not in exclude for shard in cluster.shards.shards()):
+        await cluster.looks.now()
+    shard = await cluster.shards.place(exclude)
+    cluster.note_placed(shard.prefix)
+    return shard
 
 
 async def place(
@@ -44,7 +53,7 @@ async def place(
     """
     refused: set[str] = set()
     while True:
-        shard = await cluster.place(frozenset(refused))
+        shard = await choose(cluster, frozenset(refused))
         refused.add(shard.prefix)
         try:
             pool = cluster.pool_for(shard)
@@ -53,8 +62,7 @@ async def place(
             reply = await ask(pool)
             cluster.note_placed(shard.prefix)
         except ShardUnreachableError as error:
-            with contextlib.suppress(ShardUnreachableError):
-                cluster.report(cluster.pool_for(shard))
+            cluster.report(shard.prefix)
             await cluster.shards.report(shard.prefix)
             # What it may have made is gone with it; if it lives, it may still be making it.
             if is_repeatable or "not executed" in error.detail or cluster.shards.loss(shard.prefix) is not None:

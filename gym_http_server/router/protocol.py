@@ -50,7 +50,7 @@ class RouterProtocol(HttpProtocol):
 
     Args:
         take: begins to serve received bytes that are a whole request; returns False for one that is the application's.
-        report: called with the pool of a shard that did not answer.
+        report: called with the prefix of a shard that did not answer.
         pending: the connections that wait for a reply; this one is among them while it does.
         **options: options of the base class.
 
@@ -62,7 +62,7 @@ class RouterProtocol(HttpProtocol):
         self,
         *,
         take: Callable[[RouterProtocol, bytes], bool],
-        report: Callable[[ConnectionPool], None],
+        report: Callable[[str], None],
         pending: set[RouterProtocol],
         **options: Any,
     ) -> None:
@@ -153,7 +153,7 @@ class RouterProtocol(HttpProtocol):
         """Answer a request whose shard did not."""
         pool = self._passage.pool if self._passage is not None else None
         if pool is not None:
-            self._report(pool)
+            self._report(pool.shard.prefix)
         self._answer(error)
         self._end_passage()
         self._go_on()

@@ -14,6 +14,7 @@ class FrameHeads:
     """Follows one direction of a connection.
 
     Attributes:
+        total: number of bytes.
         messages: number of messages that have begun.
         is_whole: whether the last of them has ended.
         has_close: whether a close frame has begun.
@@ -21,7 +22,7 @@ class FrameHeads:
     """
 
     def __init__(self) -> None:
-        self.messages = 0
+        self.total = self.messages = 0
         self.is_whole = True
         self.has_close = False
         self.opcode = CONTINUATION
@@ -37,6 +38,7 @@ class FrameHeads:
 
     def follow(self, data: bytes) -> None:
         """Take note of the next bytes."""
+        self.total += len(data)
         at = 0
         while at < len(data):
             if self._left:

@@ -97,7 +97,7 @@ class McpRoute:
         answer: clients of the SDK's first generation end with an exception at any other, and the model never reads the words.
         """
         if isinstance(error, ShardUnreachableError) and session_id:
-            self._cluster.report_prefix(session_id[:PREFIX_CHARS])
+            self._cluster.report(session_id[:PREFIX_CHARS])
         text, status = error.detail, 200
         if isinstance(error, InstanceLostError):
             loss = self._cluster.shards.loss(session_id[:PREFIX_CHARS])

@@ -93,7 +93,7 @@ class OpenenvOperations:
         try:
             return await ask(pool, scope["method"], target, key=self._cluster.key, headers=headers, body=body)
         except ShardUnreachableError:
-            self._cluster.report(pool)
+            self._cluster.report(pool.shard.prefix)
             raise
 
 

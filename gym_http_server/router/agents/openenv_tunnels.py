@@ -14,7 +14,7 @@ from ...api.problems import problem_of
 from ...errors import GymHttpServerError, InstanceLostError, NoShardError, ShardUnreachableError, UnknownInstanceError
 from ..exchanges import WholeReply, send_reply
 from ..forwarding import forward
-from ..placing import FULL
+from ..placing import FULL, choose
 from .handshake import shake_hands
 from .tunnel import GOING_AWAY, Tunnel
 
@@ -83,7 +83,7 @@ class OpenenvTunnels:
             yield pool, b""
             return
         if self._has_grace and scope["path"].rstrip("/").endswith("/ws"):
-            await cluster.look()
+            await cluster.looks.now()
             for pool in [each for each in cluster.pools() if each.may_wait]:
                 yield pool, RESUME
         if not any(shard.has_room for shard in cluster.shards.shards()):
@@ -93,7 +93,7 @@ class OpenenvTunnels:
         refused: set[str] = set()
         try:
             while True:
-                shard = await cluster.place(frozenset(refused))
+                shard = await choose(cluster, frozenset(refused))
                 refused.add(shard.prefix)
                 with contextlib.suppress(ShardUnreachableError):
                     yield cluster.pool_for(shard), ROOM
@@ -133,7 +133,7 @@ class _Passage:
         try:
             connection, handshake = await shake_hands(pool, self._scope, self._cluster.key, further)
         except ShardUnreachableError as error:
-            self._cluster.report(pool)
+            self._cluster.report(pool.shard.prefix)
             self.failure = error
             return False
         reply = handshake.reply
@@ -166,7 +166,7 @@ class _Passage:
         if tunnel is not None:
             tunnel.end("no shard of the cluster takes the WebSocket: connect again")
             # For the access log; the protocol sends nothing.
-            sizes = {"received_bytes": tunnel.received_bytes, "sent_bytes": tunnel.sent_bytes}
+            sizes = {"received_bytes": tunnel.from_client.total, "sent_bytes": tunnel.from_shard.total}
             await send({"type": "gym_http_server.websocket", "status": 101, **sizes})
         elif isinstance(failure, WholeReply):
             await send_reply(failure, send)

@@ -53,9 +53,8 @@ class Tunnel(asyncio.Protocol):
         client: the client's connection.
 
     Attributes:
-        received_bytes: bytes of the client.
-        sent_bytes: bytes sent to it.
-        is_over: whether no shard can take it any more.
+        from_client, from_shard: the frames of either side.
+        is_over: whether no shard can take it any more, and nothing of the client is passed on.
         is_new: whether its first message goes on with no episode.
     """
 
@@ -64,16 +63,15 @@ class Tunnel(asyncio.Protocol):
         self._transport = client.transport
         self._shard: TunnelConnection | None = None
         # Frames
-        self._from_client, self._from_shard = FrameHeads(), FrameHeads()
+        self.from_client, self.from_shard = FrameHeads(), FrameHeads()
         self._kept: bytearray | None = bytearray()
         """What the client has sent, while the next shard may have to be sent it again."""
         self._undecided = b""
         """What a shard has sent of a frame that may be the sign that it leaves the client to the next one."""
-        self.received_bytes = self.sent_bytes = 0
         self._is_held = False
         # Its end
         self._turn: asyncio.Future[bool] | None = None
-        self._is_stopping = self._is_ending = self.is_over = self.is_new = False
+        self._is_stopping = self.is_over = self.is_new = False
         client.begin(self)
         if client.received:
             self.data_received(client.received)
@@ -81,7 +79,7 @@ class Tunnel(asyncio.Protocol):
     @property
     def is_clean(self) -> bool:
         """Whether either side has closed the WebSocket."""
-        return self._from_client.has_close or self._from_shard.has_close
+        return self.from_client.has_close or self.from_shard.has_close
 
     async def run(self, connection: TunnelConnection, early: bytes, *, may_decline: bool) -> bool:
         """Pass bytes to the end of either side.
@@ -117,15 +115,15 @@ class Tunnel(asyncio.Protocol):
 
     def end(self, reason: str, code: int = UNEXPECTED) -> None:
         """Close the client's WebSocket."""
-        if self._is_ending:
+        if self.is_over:
             return
-        self._is_ending = self.is_over = True
+        self.is_over = True
         shard, self._shard = self._shard, None
         if shard is not None:
             # No close: where the environment lives, its client may come back to it.
             shard.abort()
-        if not self._from_shard.has_close:
-            if not self._from_shard.is_between:
+        if not self.from_shard.has_close:
+            if not self.from_shard.is_between:
                 self._transport.abort()
                 return
             self._transport.write(close_frame(code, reason))
@@ -144,15 +142,14 @@ class Tunnel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on to the shard."""
-        if self._is_ending:
+        if self.is_over:
             return
-        self.received_bytes += len(data)
-        self._from_client.follow(data)
+        self.from_client.follow(data)
         if self._shard is not None:
             self._shard.transport.write(data)
         if self._kept is not None:
             self._kept += data
-            if self._shard is not None and not self._from_client.messages and self._from_client.is_between:
+            if self._shard is not None and not self.from_client.messages and self.from_client.is_between:
                 # Pings, which this shard has answered.
                 self._kept.clear()
             if len(self._kept) > MAX_KEPT_BYTES:
@@ -161,7 +158,7 @@ class Tunnel(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the shard's side, after what it has not taken yet."""
-        self._is_ending = self.is_over = True
+        self.is_over = True
         shard, self._shard = self._shard, None
         if shard is not None:
             shard.release()
@@ -187,27 +184,23 @@ class Tunnel(asyncio.Protocol):
 
     def take(self, data: bytes) -> None:
         """Pass bytes on to the client."""
-        self._from_shard.follow(data)
+        self.from_shard.follow(data)
         if self._kept is not None:
             data = self._undecided + data
-            if self._from_shard.messages or self._from_shard.has_close:
+            if self.from_shard.messages or self.from_shard.has_close:
                 self._decide()
-            elif not self._from_shard.is_between:
+            elif not self.from_shard.is_between:
                 self._undecided = data
                 return
-            elif data.endswith(LEAVING) and self._from_shard.opcode == data[-2] & 0x0F:
+            elif data.endswith(LEAVING) and self.from_shard.opcode == data[-2] & 0x0F:
                 self.is_new = data.endswith(LEFT_TO_ALL)
-                self._send(data[:-2])
+                self._transport.write(data[:-2])
                 self._leave()
                 return
             self._undecided = b""
-        self._send(data)
+        self._transport.write(data)
         if self._is_stopping:
             self._stop_between()
-
-    def _send(self, data: bytes) -> None:
-        self.sent_bytes += len(data)
-        self._transport.write(data)
 
     def lose(self, reason: str) -> None:
         """End the client's side, or leave it to the next shard."""
@@ -249,12 +242,12 @@ class Tunnel(asyncio.Protocol):
         shard, self._shard = self._shard, None
         if shard is not None:
             shard.abort()
-            self._from_shard, self._undecided = FrameHeads(), b""
+            self.from_shard, self._undecided = FrameHeads(), b""
             self._tell(is_over=False)
 
     def _stop_between(self) -> None:
         """End between two messages, none of which waits for a reply."""
-        heads = self._from_client, self._from_shard
+        heads = self.from_client, self.from_shard
         is_quiet = all(each.is_between and each.is_whole for each in heads) and heads[0].messages <= heads[1].messages
         if is_quiet or self._shard is None:
             self.end("the router stops: connect to the next one", GOING_AWAY)
