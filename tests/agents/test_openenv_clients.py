@@ -38,10 +38,16 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def found(server: Server) -> Any:
     """What `openenv_session.py` has found; nothing is left of it."""
-    command = [OPENENV, str(ROOT / "tests/support/openenv_session.py"), server.url, *PATHS]
+    found = played(server.url, *PATHS)
+    assert eventually(lambda: server.get("/v1/envs/").json["envs"] == {})
+    return found
+
+
+def played(url: str, *paths: str) -> Any:
+    """Return what `openenv_session.py` finds at a server."""
+    command = [OPENENV, str(ROOT / "tests/support/openenv_session.py"), url, *paths]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd="/")
     assert done.returncode == 0, done.stderr
-    assert eventually(lambda: server.get("/v1/envs/").json["envs"] == {})
     return json.loads(done.stdout)
 
 

@@ -1,7 +1,7 @@
 """What a user of OpenEnv does with its own validator and clients: run by a Python that has `openenv` and not this package.
 
-python openenv_session.py URL PATH…: validates the environments at the paths and plays; prints what was found, as JSON. It is one
-process, because importing `openenv` takes seconds.
+python openenv_session.py URL [PLAY…] [PATH…]: validates the environments at the paths and plays all that is here, or what is named;
+prints what was found, as JSON. It is one process, because importing `openenv` takes seconds.
 """
 
 # ruff: noqa: T201 -- it prints its finding
@@ -157,10 +157,15 @@ def validate(url: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    url, *paths = sys.argv[1:]
+    url, *further = sys.argv[1:]
+    paths = [each for each in further if each.startswith("/")]
+    named = [each for each in further if each not in paths]
     random.seed(5)
-    found = {play.__name__: asyncio.run(play(url)) for play in (episodes, tool_episodes, tools, at_once)}
-    found |= {play.__name__: play(url) for play in (synchronous_episodes, synchronous)}
+    found: dict[str, Any] = {}
+    for play in (episodes, tool_episodes, tools, at_once, synchronous_episodes, synchronous):
+        if not named or play.__name__ in named:
+            result = play(url)
+            found[play.__name__] = asyncio.run(result) if asyncio.iscoroutine(result) else result
     found["validated"] = {path: validate(f"{url}{path}") for path in paths}
     print(json.dumps(found))
 

@@ -102,10 +102,14 @@ def test_shards_have_the_settings_of_environments_and_not_those_of_clients() -> 
         api_key="a key of clients",
         tls_cert="cert.pem",
         shard_resources=("licence=0.5",),
+        mcp_mode="play",
+        openenv=("lake=FrozenLake-v1",),
+        openenv_grace=7.0,
     )
     plan = plan_of(settings)["shards"]
     options = plan["options"]
     assert (options["imports"], options["call_timeout"], options["max_envs"]) == (("ale_py",), 7.0, 3)
+    assert (options["mcp_mode"], options["openenv"], options["openenv_grace"]) == ("play", ("lake=FrozenLake-v1",), 7.0)
     assert not {"api_key", "tls_cert", "listen", "cors_origin", "ray_address", "shard_envs", "direct"} & set(options)
     assert Settings(**options).engine != "ray"
     assert plan["resources"] == {"licence": 0.5}
