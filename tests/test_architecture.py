@@ -78,10 +78,7 @@ LARGE_CLASSES = {
     "Settings": "an attribute for each option",
     # Protocols and processes.
     "ParsedReply": "the callbacks of its parser share the state of a reply",
-    "Application": "wires the parts, and keeps those that are asked later",
     "WebSocket": "what the app, the connection and the heartbeat call",
-    "Tunnel": "the callbacks of two connections share its state",
-    "Cluster": "what all parts of a router know of its shards",
     "HttpProtocol": "adds to one class of uvicorn's, whose callbacks share the state of a connection",
     # Beside an environment: state that a step needs without a further call.
     "Batch": "the functions that its spaces are compiled into",
