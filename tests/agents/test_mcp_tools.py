@@ -141,7 +141,7 @@ async def test_actions_go_by_the_names_that_the_environment_has(server: Server) 
         assert told["observation"] is None
         text, told = await use(client, "step", actions=["FIRE", "left", 2, "3"])
         assert [each["action"] for each in told["taken"]] == [1, 3, 2, 3]
-        assert "1. 1 (FIRE): observation 210 x 160 x 3 numbers" in text
+        assert "1. 1 (FIRE): an image, 210 x 160 x 3 numbers" in text
         _, told = await use(client, "observe")
         assert len(told["observation"]) == 210
         assert "'UP' is a text, expected one of NOOP, FIRE, RIGHT" in await failure(client, "step", action="UP")
@@ -190,12 +190,13 @@ async def test_what_goes_wrong_is_a_tools_error_with_what_to_do(server: Server) 
         assert "create" in await failure(client, "reset")
         assert "Nonsense-v0" in await failure(client, "create", env_id="Nonsense-v0")
         text = await failure(client, "create", name="CartPole-v1")
-        assert "it takes env_id, kwargs, render_mode" in text
+        assert "it takes env_id, library, kwargs, render_mode" in text
         assert "is not one of yours: you have none" in await failure(client, "reset", instance_id="00000000")
         made = [(await use(client, "create", env_id="CartPole-v1"))[1]["instance_id"] for _ in range(2)]
         assert f"one of {made[0]}, {made[1]}" in await failure(client, "reset")
         await use(client, "reset", instance_id=made[0])
-        assert "Discrete(2)" in await failure(client, "step", instance_id=made[0], action=7)
+        text = await failure(client, "step", instance_id=made[0], action=7)
+        assert text.endswith("Discrete(2); expected 0 = push cart to the left, 1 = push cart to the right")
         assert "one of push cart to the left" in await failure(client, "step", instance_id=made[0], action="jump")
         await use(client, "step", instance_id=made[0], action=1)
         with pytest.raises(MCPError, match="there is no tool 'win'"):
