@@ -172,8 +172,10 @@ def test_the_page_allows_its_own_files_only_and_is_linked(browser):
 
 def test_a_server_shows_its_environments(server: Server) -> None:
     """The page has what the operation lists, on every engine."""
+
     def page() -> Answer:
         return server.get("/environments?q=cartpole-v1+&library=gym", headers=BROWSER, check=False)
 
-    eventually(lambda: page().status != 503, SECONDS)  # on a loaded machine the imports may take longer than a page waits
+    # On a loaded machine the imports may take longer than a page waits.
+    eventually(lambda: page().status != 503, SECONDS)
     assert [row[:3] for row in cells(page().body.decode())] == [["CartPole-v1", "gym", "yes"]]
