@@ -158,7 +158,7 @@ class Cluster:
         self._placed_at[prefix] = asyncio.get_running_loop().time()
 
     def key_of(self, instance_id: str) -> bytes:
-        """Return the key that a shard accepts for one instance: third-party code beside it may read what its client sends."""
+        """Return the key that a shard accepts for one instance alone: an environment's code may read what clients send it."""
         return instance_key(self.shards.key, instance_id).encode()
 
     async def ask_all(
@@ -190,7 +190,7 @@ class Cluster:
         self.refresh()
 
     async def list(self, pools: Iterable[ConnectionPool] | None = None) -> None:
-        """Ask shards for their instances; `seen` has them then."""
+        """Ask shards for their instances, and keep these in `seen`."""
         for prefix, reply in (await self.ask_all("GET", b"/v1/envs/", pools)).items():
             if reply.status == 200:
                 self.seen[prefix] = json.loads(reply.body)

@@ -1,4 +1,4 @@
-"""Requests as shards are sent them, and replies that are parsed: all but those of the fast path."""
+"""Requests to shards and their replies, parsed: of everything that the fast path does not serve."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ REPEATABLE: Final = frozenset(("GET", "HEAD"))
 
 
 class WholeReply(NamedTuple):
-    """A reply that is not passed on part by part."""
+    """A reply with all of its content."""
 
     status: int
     headers: list[tuple[bytes, bytes]]

@@ -88,12 +88,15 @@ class CountingStepper:
 
 
 def difference(evaluation: Evaluation, curve: Curve, replayed: Sequence[Claim]) -> tuple[int | None, str] | None:
-    """Return what an evaluation claims otherwise than a replay gives it, and the place in the order of ends; None for nothing.
+    """Return the first difference between what an evaluation claims and what a replay gives; None if there is none.
 
     Args:
         evaluation: the evaluation.
         curve: its learning curve, from the uploaded files.
         replayed: what the replay gives for as many episodes, in the order in which they ended.
+
+    Returns:
+        The episode's place in the order of ends, None where it is a score of all; and the difference in words.
     """
     claims = [Claim(*pair) for pair in zip(curve.episode_returns, curve.episode_lengths, strict=True)]
     given = [Claim(finite(claim.episode_return), claim.length) for claim in replayed]

@@ -33,7 +33,7 @@ def missing_package() -> str | None:
 def parquet_archive(source: Source) -> Iterator[bytes]:
     """Write the dataset, and return the parts of its archive.
 
-    The files have no name any more when the first part is sent: whatever becomes of the reply or the server, none is left.
+    The files are unlinked before the first part is sent, so none is left whatever becomes of the reply or the server.
 
     Raises:
         NoTrajectoriesError: there are none, or only actions.
@@ -74,6 +74,6 @@ def parquet_archive(source: Source) -> Iterator[bytes]:
 
     made_at = datetime.now(UTC) if source.evaluation is None else source.evaluation.created_at
     parts = zip_parts(sizes, read, made_at.timetuple()[:6])
-    # Of a reply that is never sent no part is read: nothing that surrounds the reading would close them.
+    # Not by a context manager around the reading: no part of a reply that is never sent is read.
     weakref.finalize(parts, closing.close)
     return parts

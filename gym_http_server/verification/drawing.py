@@ -57,7 +57,7 @@ def draw(source: Source, number: int, maker: EnvironmentMaker, viewer: Viewer) -
 
 
 def _since_seed(recorded: Trajectories, last: RecordedEpisode) -> list[RecordedEpisode]:
-    """Return an episode after those of its lane before it, from the last one with a seed on."""
+    """Return the episodes of its lane up to the `last` one, from the latest with a seed on."""
     episodes: list[RecordedEpisode] = []
     for episode in recorded:
         if episode.lane == last.lane:
@@ -70,7 +70,7 @@ def _since_seed(recorded: Trajectories, last: RecordedEpisode) -> list[RecordedE
 
 
 def _check_claim(source: Source, recorded: Trajectories) -> None:
-    """Check that the trajectories are of the environment that their evaluation tells."""
+    """Check that the trajectories are of the environment that their evaluation names."""
     evaluation = source.evaluation
     if evaluation is None:
         return

@@ -117,7 +117,7 @@ class _Run:
             yield Fault(IMPOSSIBLE, error.detail)
 
     def false_claim(self, curve: Curve) -> Fault | None:
-        """Return what the evaluation claims otherwise than the replay gives it."""
+        """Return the fault of an evaluation whose returns, lengths or scores are not those of the replay; None if they are."""
         # A recording that was uploaded while it grew may have more trajectories than returns.
         claims = sorted(self._claims)[: len(curve.episode_returns)]
         found = difference(self._evaluation, curve, [claim for _, _, claim in claims])
@@ -151,7 +151,7 @@ class _Run:
         self._stepper = stepper
 
     def _open(self) -> CountingStepper:
-        # Which is the evaluation's: `other_environment` has looked.
+        # `other_environment` has found it to be the evaluation's.
         recorded = self._recorded
         stepper = self._maker.make(recorded.env_id, recorded.library, environment_of(recorded))
         name, _, number = stepper.description.library.partition(" ")

@@ -114,7 +114,7 @@ class ServedStepper:
 
     @property
     def description(self) -> Description:
-        """The environment."""
+        """What the environment is."""
         return self._worker.description
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:

@@ -51,7 +51,7 @@ class Tool(NamedTuple):
     is_idempotent: bool = False
 
     def without(self, names: Collection[str]) -> Tool:
-        """Return it without some of its arguments."""
+        """Return the tool without some of its arguments."""
         properties = {name: schema for name, schema in self.takes["properties"].items() if name not in names}
         return self._replace(takes=_arguments(properties, *(set(self.takes.get("required", ())) - set(names))))
 

@@ -1,4 +1,4 @@
-"""Why a shard is gone, in Ray's words as short as they are true."""
+"""Why a shard is gone, in one line: what Ray says of it, shortened."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ def reason_in(text: str) -> str:
     said = next((line for line in lines if "because" in line or "reason" in line.lower()), lines[-1] if lines else "")
     if len(lines) > 1 and said.startswith("The actor died because of an error raised in its creation task"):
         said = lines[-1]
-    # What may be the cause in general is not the cause; and only people who ask Ray need the advice.
+    # Ray goes on with causes that are possible in general, and with advice for its own users.
     said = re.split(r" Some common causes|There are some potential root causes| If the process was killed", said)[0]
     return said if len(said) <= MAX_REASON_CHARS else said[:MAX_REASON_CHARS] + "…"

@@ -223,12 +223,12 @@ async def serve(out: Any) -> None:
 
 
 def end_all() -> None:
-    """End this process and with it a local Ray, which is of its group but for workers, which end with that."""
+    """End this process and a local Ray: Ray is in its process group, and Ray's workers end with Ray."""
     os.killpg(0, signal.SIGKILL)
 
 
 def end_with(router: int) -> None:
-    """End this process with the router's, however Ray blocks it then."""
+    """End this process when the router's has ended, even while Ray blocks it."""
     while os.getppid() == router:
         time.sleep(ORPHAN_SECONDS)
     end_all()

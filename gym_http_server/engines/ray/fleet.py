@@ -51,7 +51,7 @@ class ShardEntry:
         node: its node; empty while it waits for one with room.
         is_draining: whether it takes no new instances, because it ends when it has none.
         is_ending: whether its server ends.
-        changed: when it began to be as it is: pending, idle, in use, or draining.
+        changed: when its state began, which is pending, idle, in use or draining.
     """
 
     prefix: str
