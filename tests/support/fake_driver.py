@@ -1,7 +1,7 @@
 """A driver without Ray, as `engines/ray/driver.py` is seen by the router: its plan's address says how it behaves.
 
 `room`: each `grow` starts a shard for one instance, `full`: none finds a node, `broken`: none can start, `ended`: the head ends at the
-first `grow`, `failing`: the cluster cannot be joined.
+first `grow`, `silent`: one starts, then the directory does not answer, `failing`: the cluster cannot be joined.
 """
 
 from __future__ import annotations
@@ -40,14 +40,17 @@ def main() -> None:
             prefix = command["report"]
             state["shards"] = [each for each in state["shards"] if each[0] != prefix]
             state["losses"][prefix] = "node 10.0.0.1 was lost"
-        elif how == "room":
+        elif how == "silent" and state["shards"]:
+            write({"problem": "the directory does not answer"})
+            continue
+        elif how in ("room", "silent"):
             number = len(state["shards"]) + len(state["losses"])
             state["shards"].append([f"{number:03x}", f"http://10.0.0.1:{8000 + number}", "10.0.0.1", 1, 0])
         elif how == "broken":
             state |= {"failures": state["failures"] + 1, "failure": "no module named no_such_module"}
         elif how == "full":
             state["pending"] = 1
-        write({"problem": "the head has ended"} if how == "ended" else {"state": state})
+        write({"problem": "the head has ended", "ended": True} if how == "ended" else {"state": state})
         if "report" in command:
             write({"reported": command["report"]})
 

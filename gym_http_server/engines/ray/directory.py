@@ -49,11 +49,7 @@ class Directory:
 
     async def join(self, router: str, plan: dict[str, Any] | None, version: str) -> dict[str, Any]:
         """Take note of a router, and of how shards are started if it starts any; return an `error` or the state."""
-        if self._begun is None:
-            self._begun = asyncio.ensure_future(self._fleet.adopt())
-        await self._begun
-        if self._tending is None:
-            self._tending = asyncio.ensure_future(self._tend())
+        await self._begin()
         if self._is_ending:
             return {"ending": True}
         if version != (own := own_version()):
@@ -93,11 +89,20 @@ class Directory:
 
     async def leave(self, router: str, ends: bool) -> None:
         """Take note that a router stops; if it was the last and `ends`, end all shards and wait for that."""
+        await self._begin()
         self._routers.pop(router, None)
         self._is_unwanted = ends
         await self._end_unwanted()
 
     # Looking after
+
+    async def _begin(self) -> None:
+        """Find the shards that are there, once, and look after them."""
+        if self._begun is None:
+            self._begun = asyncio.ensure_future(self._fleet.adopt())
+        await self._begun
+        if self._tending is None:
+            self._tending = asyncio.ensure_future(self._tend())
 
     async def _end_unwanted(self) -> None:
         """End all shards if the routers stopped; those that were only killed may be started again and find them."""
@@ -138,7 +143,9 @@ class Directory:
         self._news = asyncio.Event()
 
     def _state(self) -> dict[str, Any]:
-        return {"version": self._version, "ending": self._is_ending, **self._fleet.state()}
+        # One that was started anew knows nothing until a router joins it.
+        is_ending = self._is_ending or self._tending is None
+        return {"version": self._version, "ending": is_ending, **self._fleet.state()}
 
 
 def own_version() -> str:

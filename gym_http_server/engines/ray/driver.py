@@ -8,7 +8,7 @@ word, because the router has died. It writes JSON lines to stdout: the state of 
     {"leave": true}          →   the end of the process: the router stops, and shards end if it was the last and true
 
                              ←   {"state": {...}}
-                             ←   {"problem": "why the cluster can take no instance"}; asked again until it is over
+                             ←   {"problem": "why the cluster does not answer", "ended": true if it never will}; asked again
                              ←   {"failed": "why the cluster cannot be joined"}, and the end of the process
 """
 
@@ -21,11 +21,14 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 import warnings
 from typing import Any, Final
+
+from .deaths import reason_in
 
 QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -44,6 +47,8 @@ CLIENT_NEEDS: Final = (
     "cluster needs none: there --ray-address auto is enough"
 )
 WATCH_SECONDS: Final = 1.0
+REJOIN_SECONDS: Final = 30.0
+"""Time without an answer of the directory, though there is a head, after which another process joins the cluster."""
 ANSWER_SECONDS: Final = 3.0
 """Time in which the directory answers; after it the cluster counts as unreachable."""
 ORPHAN_SECONDS: Final = 2.0
@@ -103,6 +108,7 @@ class Driver:
         self._directory: Any = None
         self._version = 0
         self._head = ""
+        self._is_durable = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, commands: asyncio.StreamReader) -> None:
@@ -172,9 +178,8 @@ class Driver:
             await asyncio.sleep(0.5)
 
     async def _watch(self, commands: asyncio.StreamReader) -> None:
-        """Tell the router the state, again and again; the cluster may come back."""
-        import ray
-
+        """Tell the router the state, again and again; end this process when another one would find the cluster again."""
+        answered = time.monotonic()
         while True:
             try:
                 async with asyncio.timeout(WATCH_SECONDS + ANSWER_SECONDS):
@@ -183,27 +188,45 @@ class Driver:
                     await self._join()
                 else:
                     self._tell(state)
+                answered = time.monotonic()
             except Exception as error:  # noqa: BLE001 -- as above
-                self._write({"problem": await self._problem(error)})
+                has_restarted = await self._await_head()
+                if has_restarted or (self._head and time.monotonic() - answered > REJOIN_SECONDS):
+                    # What Ray has in this process may hang or be of the former head.
+                    return commands.feed_eof()
+                reason = reason_in(str(error)) or type(error).__name__
+                self._write({"problem": f"the Ray cluster does not answer: {reason}"})
                 with contextlib.suppress(Exception):
-                    await self._join()
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        await self._join()
                 await asyncio.sleep(WATCH_SECONDS)
-            if not ray.is_initialized():
-                # Ray's client has given up for good: the router starts another driver.
-                return commands.feed_eof()
 
-    async def _problem(self, error: Exception) -> str:
-        from .deaths import reason_in
-        from .shard import is_refused
-
-        host, _, port = self._head.rpartition(":")
-        if self._head and not self._head.startswith(CLIENT) and await asyncio.to_thread(is_refused, host, port):
-            return f"the head of the Ray cluster at {self._head} has ended, and with it the cluster"
-        return f"the Ray cluster does not answer: {reason_in(str(error)) or type(error).__name__}"
+    async def _await_head(self) -> bool:
+        """Return whether Ray's head had ended, when it is there again."""
+        host, _, port = self._head.removeprefix(CLIENT).rpartition(":")
+        had_ended = False
+        while self._head != "" and await asyncio.to_thread(is_refused, host, port):
+            had_ended = True
+            words = f"the head of the Ray cluster at {self._head} has ended"
+            words += ", and is awaited" if self._is_durable else ", and with it the cluster"
+            self._write({"problem": words, "ended": not self._is_durable})
+            await asyncio.sleep(WATCH_SECONDS)
+        return had_ended
 
     def _tell(self, state: dict[str, Any]) -> None:
-        self._version = state["version"]
+        self._version, self._is_durable = state["version"], state["durable"]
         self._write({"state": state})
+
+
+def is_refused(host: str, port: str) -> bool:
+    """Return whether nothing listens at an address of a machine that answers."""
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 async def serve(out: Any) -> None:

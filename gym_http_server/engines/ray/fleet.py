@@ -34,6 +34,8 @@ PREFIXES: Final = 4096
 TICK_SECONDS: Final = 1.0
 PING_SECONDS: Final = 2.0
 """Time in which a shard answers, after which one that a router reported counts as lost."""
+ADOPT_SECONDS: Final = 15.0
+"""Time in which a shard answers a new directory, which would not know of it else."""
 DRAIN_SECONDS: Final = 3.0
 """Time between the word that an idle shard ends and its end: routers hear of it meanwhile, and what they placed arrives."""
 LEARN_SECONDS: Final = 40.0
@@ -98,15 +100,18 @@ class Fleet:
 
     async def adopt(self) -> None:
         """Find the shards that are there, because the directory was started anew."""
-        for each in await asyncio.to_thread(list_named_actors, all_namespaces=True):
-            if each["namespace"] == NAMESPACE and each["name"].startswith(ACTOR_NAME):
-                with contextlib.suppress(RayError, ValueError, TimeoutError):
-                    actor = await asyncio.to_thread(ray.get_actor, each["name"], NAMESPACE)
-                    async with asyncio.timeout(PING_SECONDS):
-                        about = await actor.about.remote()
-                    self.key = about["key"]
-                    self._add(ShardEntry(about["prefix"], actor, about["room"], about["url"], about["node"]))
+        actors = await asyncio.to_thread(list_named_actors, all_namespaces=True)
+        names = [each["name"] for each in actors if each["namespace"] == NAMESPACE]
+        await asyncio.gather(*(self._adopt(name) for name in names if name.startswith(ACTOR_NAME)))
         await self.read_nodes()
+
+    async def _adopt(self, name: str) -> None:
+        with contextlib.suppress(RayError, ValueError, TimeoutError):
+            actor = await asyncio.to_thread(ray.get_actor, name, NAMESPACE)
+            async with asyncio.timeout(ADOPT_SECONDS):
+                about = await actor.about.remote()
+            self.key = about["key"]
+            self._add(ShardEntry(about["prefix"], actor, about["room"], about["url"], about["node"]))
 
     # Starting
 
@@ -307,6 +312,7 @@ class Fleet:
         """Return what routers are told."""
         return {
             "key": self.key,
+            "durable": self._is_durable,
             "shards": [
                 [
                     entry.prefix,

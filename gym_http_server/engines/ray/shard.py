@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import importlib
 import os
-import socket
 import sys
 import threading
 import time
@@ -152,14 +151,3 @@ class RayShard:
         self._server.force_exit = self._server.should_exit = True
         await asyncio.sleep(CLOSE_SECONDS)
         os._exit(1)
-
-
-def is_refused(host: str, port: str) -> bool:
-    """Return whether nothing listens at an address of a machine that answers."""
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -53,6 +53,9 @@ class RayShards(Shards):
         # What it told
         self._state: dict[str, Any] | None = None
         self._problem: str | None = None
+        """Why the directory does not answer."""
+        self._has_ended = False
+        """Whether the cluster has, and not only its directory is silent."""
         self._shards: dict[str, Shard] = {}
         self._losses: dict[str, str] = {}
         """Why shards are gone; the directory may have been started anew meanwhile."""
@@ -135,12 +138,16 @@ class RayShards(Shards):
             if (event := self._reported.pop(message["reported"], None)) is not None:
                 event.set()
             return
-        problem = message.get("problem")
-        if self._state is not None and (problem is None) != (self._problem is None):
+        problem, has_ended = message.get("problem"), message.get("ended", False)
+        if problem is not None and self._has_ended:
+            return
+        if self._state is not None and (problem is None, has_ended) != (self._problem is None, self._has_ended):
             logger.warning(
-                "the Ray cluster answers again" if problem is None else f"the Ray cluster is lost: {problem}"
+                "the Ray cluster answers again"
+                if problem is None
+                else f"the Ray cluster {'is lost' if has_ended else 'starts and ends no shards'}: {problem}"
             )
-        self._problem = problem
+        self._problem, self._has_ended = problem, has_ended
         if "state" in message:
             self._take_state(message["state"])
         self._tell()
@@ -183,7 +190,7 @@ class RayShards(Shards):
             Node(name, is_alive, ", ".join(f"{number:g} {what}" for what, number in sorted(resources.items())))
             for name, is_alive, resources in state["nodes"]
         )
-        return ClusterStatus(nodes, dict(self._losses), state["pending"], self._problem)
+        return ClusterStatus(nodes, dict(self._losses), state["pending"], self._problem if self._has_ended else None)
 
     # What is done
 
@@ -194,7 +201,7 @@ class RayShards(Shards):
         self._waiting += 1
         try:
             while True:
-                if (state := self._state) is None or self._problem is not None:
+                if (state := self._state) is None or self._has_ended:
                     raise NoShardError.of(self._problem or "the Ray cluster is not joined yet")
                 if (chosen := self._choose(exclude)) is not None:
                     return chosen
@@ -213,7 +220,8 @@ class RayShards(Shards):
             raise NoShardError.of(f"a new shard did not start within {seconds:.0f} s")
         if not is_starting and seconds > limit:
             raise NoShardError.of(
-                f"no node of the Ray cluster had room for another shard ({self._wants()}) for {limit:g} s (--shard-timeout)"
+                self._problem
+                or f"no node of the Ray cluster had room for another shard ({self._wants()}) for {limit:g} s (--shard-timeout)"
             )
 
     def _choose(self, exclude: frozenset[str]) -> Shard | None:

@@ -85,6 +85,17 @@ async def test_a_cluster_that_has_ended_takes_no_instance() -> None:
         assert running.status().problem == "the head has ended"
 
 
+async def test_a_cluster_whose_directory_is_silent_goes_on_with_the_shards_that_it_has() -> None:
+    """As while a head restarts; a creation that needs another shard waits, and says why that did not come."""
+    async with cluster("silent", shard_timeout=0.2) as running:
+        assert (await running.place()).prefix == "000"
+        with pytest.raises(NoShardError, match="the directory does not answer"):
+            await running.place()
+        running.count("000", 0)
+        assert (await running.place()).prefix == "000"
+        assert running.status().problem is None
+
+
 async def test_a_missing_ray_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is started."""
     monkeypatch.setattr(shards, "is_installed", lambda: False)
