@@ -100,18 +100,19 @@ class Fleet:
 
     async def adopt(self) -> None:
         """Find the shards that are there, because the directory was started anew."""
+
+        async def find(name: str) -> None:
+            with contextlib.suppress(RayError, ValueError, TimeoutError):
+                actor = await asyncio.to_thread(ray.get_actor, name, NAMESPACE)
+                async with asyncio.timeout(ADOPT_SECONDS):
+                    about = await actor.about.remote()
+                self.key = about["key"]
+                self._add(ShardEntry(about["prefix"], actor, about["room"], about["url"], about["node"]))
+
         actors = await asyncio.to_thread(list_named_actors, all_namespaces=True)
         names = [each["name"] for each in actors if each["namespace"] == NAMESPACE]
-        await asyncio.gather(*(self._adopt(name) for name in names if name.startswith(ACTOR_NAME)))
+        await asyncio.gather(*(find(name) for name in names if name.startswith(ACTOR_NAME)))
         await self.read_nodes()
-
-    async def _adopt(self, name: str) -> None:
-        with contextlib.suppress(RayError, ValueError, TimeoutError):
-            actor = await asyncio.to_thread(ray.get_actor, name, NAMESPACE)
-            async with asyncio.timeout(ADOPT_SECONDS):
-                about = await actor.about.remote()
-            self.key = about["key"]
-            self._add(ShardEntry(about["prefix"], actor, about["room"], about["url"], about["node"]))
 
     # Starting
 
