@@ -8,7 +8,7 @@ import dataclasses
 import importlib.util
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from ...errors import EngineUnavailableError, NoShardError, StartError
@@ -37,6 +37,18 @@ STOP_SECONDS: Final = 15.0
 """Time after --shutdown-timeout in which the driver has ended the shards, a local Ray and itself."""
 
 
+class Outage(NamedTuple):
+    """Why the directory does not answer.
+
+    Attributes:
+        words: the reason.
+        is_end: whether the cluster has ended, and with it its shards.
+    """
+
+    words: str
+    is_end: bool
+
+
 class RayShards(Shards):
     """The shards of a Ray cluster.
 
@@ -52,10 +64,7 @@ class RayShards(Shards):
         self._running: asyncio.Task[None] | None = None
         # What it told
         self._state: dict[str, Any] | None = None
-        self._problem: str | None = None
-        """Why the directory does not answer."""
-        self._has_ended = False
-        """Whether the cluster has, and not only its directory is silent."""
+        self._outage: Outage | None = None
         self._shards: dict[str, Shard] = {}
         self._losses: dict[str, str] = {}
         """Why shards are gone; the directory may have been started anew meanwhile."""
@@ -138,16 +147,13 @@ class RayShards(Shards):
             if (event := self._reported.pop(message["reported"], None)) is not None:
                 event.set()
             return
-        problem, has_ended = message.get("problem"), message.get("ended", False)
-        if problem is not None and self._has_ended:
+        if "problem" in message and self._has_ended:
             return
-        if self._state is not None and (problem is None, has_ended) != (self._problem is None, self._has_ended):
-            logger.warning(
-                "the Ray cluster answers again"
-                if problem is None
-                else f"the Ray cluster {'is lost' if has_ended else 'starts and ends no shards'}: {problem}"
-            )
-        self._problem, self._has_ended = problem, has_ended
+        had_problem, had_ended = self._problem is not None, self._has_ended
+        self._outage = Outage(message["problem"], message.get("ended", False)) if "problem" in message else None
+        if self._state is not None and (had_problem, had_ended) != (self._problem is not None, self._has_ended):
+            how = "is lost" if self._has_ended else "starts and ends no shards"
+            logger.warning("the Ray cluster %s", f"{how}: {self._problem}" if self._problem else "answers again")
         if "state" in message:
             self._take_state(message["state"])
         self._tell()
@@ -168,6 +174,14 @@ class RayShards(Shards):
         self._shards = {}
 
     # What is known
+
+    @property
+    def _problem(self) -> str | None:
+        return None if self._outage is None else self._outage.words
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._outage is not None and self._outage.is_end
 
     def shards(self) -> list[Shard]:
         """Return the live shards with their counts."""
