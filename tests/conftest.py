@@ -39,7 +39,10 @@ ROUTED_PLACES = ("tests/server/operations/", "tests/server/http/", "tests/confor
 """Where tests are that a router is asked, too, with `--routed`."""
 
 ROUTED_FILES = (
-    *(f"tests/server/operations/test_{name}.py" for name in ("compliance", "idempotency", "holds", "metadata", "live")),
+    *(
+        f"tests/server/operations/test_{name}.py"
+        for name in ("batches", "compliance", "holds", "idempotency", "live", "metadata")
+    ),
     "tests/server/http/test_bad_input.py",
     "tests/conformity/test_wire.py",
 )
