@@ -24,10 +24,6 @@ QUIET_SECONDS: Final = 1.0
 """Silence of a client after which its connection goes back to the server, which pings it and ends idle sessions; that of
 `players.SILENT_SECONDS`, from which on the server may have to know whose it is."""
 
-_PONGING_SECONDS: Final = 0.0001
-_MAX_PONGING_SECONDS: Final = 1.0
-"""Time between two looks whether the server still writes, and for all of them: it may have been stopped there."""
-
 
 class HostedWebSocket:
     """Serves plain messages of one WebSocket in order, without waiting for anything.
@@ -164,14 +160,7 @@ class HostedWebSocket:
         """Do nothing: it never ends a connection."""
 
     def _write(self, kind: int, payload: bytes) -> None:
-        if self._buffer.pongs.is_writing:
-            self._await_pong()
         self._went_on(is_written=self._writer.write(frame_head(kind, len(payload)), payload))
-
-    def _await_pong(self) -> None:
-        end = time.monotonic() + _MAX_PONGING_SECONDS
-        while self._buffer.pongs.is_writing and time.monotonic() < end:
-            time.sleep(_PONGING_SECONDS)
 
     def _went_on(self, *, is_written: bool) -> None:
         """Go on after a part of a reply was written, if it was."""

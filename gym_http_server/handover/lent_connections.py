@@ -135,11 +135,14 @@ class LentConnection:
     def answer_pings(self) -> None:
         """Answer the pings that wait on a WebSocket while the process executes something, and writes nothing."""
         buffer, pongs = self.buffer, self.buffer.pongs
+        served = buffer.served
         received = after_frames(buffer.data, buffer.answered)
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection)) as connection:
             with contextlib.suppress(BlockingIOError):
                 received += connection.recv(MAX_LOOK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            for number, frame in enumerate(read_frames(received), buffer.served + 1):
+            if buffer.served != served:
+                return  # the process goes on
+            for number, frame in enumerate(read_frames(received), served + 1):
                 if frame.kind != PING or number <= pongs.count:
                     continue
                 with pongs.writing():

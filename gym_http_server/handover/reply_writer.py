@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from ..http1.transport import MAX_COPIED_BODY_BYTES
 from .receive_buffer import EXECUTING
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     import socket
 
     from .receive_buffer import ReceiveBuffer
+
+PONG_LOOK_SECONDS: Final = 0.0001
+MAX_PONG_SECONDS: Final = 1.0
+"""Time between two looks whether the server still writes a pong, and of all of them: it may have been stopped in between."""
 
 
 class ReplyWriter:
@@ -35,6 +40,8 @@ class ReplyWriter:
         """Write a reply, or as much of it as the socket takes; return False if the connection is broken."""
         size = len(head) + len(body)
         self._buffer.replies(self._written, self._written + size)
+        if self._buffer.pongs.is_writing:  # after the note on the reply, before which the server looks for one
+            self._await_pongs()
         try:
             if len(body) < MAX_COPIED_BODY_BYTES:
                 sent = self._connection.send(head + body)
@@ -53,6 +60,11 @@ class ReplyWriter:
         else:
             self.unsent = memoryview(body)[sent - len(head) :]
         return True
+
+    def _await_pongs(self) -> None:
+        end = time.monotonic() + MAX_PONG_SECONDS
+        while self._buffer.pongs.is_writing and time.monotonic() < end:
+            time.sleep(PONG_LOOK_SECONDS)
 
     def write_rest(self) -> bool:
         """Write more of the last reply; return False if the connection is broken."""
