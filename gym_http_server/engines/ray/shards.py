@@ -37,6 +37,14 @@ STOP_SECONDS: Final = 15.0
 """Time after --shutdown-timeout in which the driver has ended the shards, a local Ray and itself."""
 
 
+JOINING: Final = {
+    "": "joining the Ray cluster that runs here, or else starting one",
+    "auto": "joining the Ray cluster that runs here",
+    "local": "starting a Ray cluster here",
+}
+"""What a router does at its start, by its `--ray-address`."""
+
+
 class Outage(NamedTuple):
     """Why the directory does not answer.
 
@@ -85,6 +93,8 @@ class RayShards(Shards):
             raise EngineUnavailableError(
                 f"--engine ray needs a package that is not installed: install it with: {pip_command(REQUIREMENTS['ray'])}"
             )
+        address = self._settings.ray_address
+        logger.info("%s; this takes some seconds", JOINING.get(address, f"joining the Ray cluster at {address}"))
         self._running = asyncio.ensure_future(self._run())
         try:
             await self._begin()
@@ -266,7 +276,8 @@ class RayShards(Shards):
                 async with asyncio.timeout(SILENT_SECONDS):
                     await event.wait()
         elif not await _listens(shard.url):
-            self._losses[prefix] = f"{self._problem}"
+            ended = f"its process on node {shard.node} ended, and why is not known because {self._problem}"
+            self._losses[prefix] = f"{self._problem}" if self._has_ended else ended
             self._shards.pop(prefix, None)
 
     async def _wait(self) -> None:
