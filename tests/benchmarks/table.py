@@ -51,6 +51,7 @@ INSTANCES = (100, 1000)
 USED_INSTANCES = 100
 CROWD = 1000
 CLUSTER_CLIENTS = 16
+WEBSOCKET = "/openenv/CartPole-v1/ws"
 PAGES = {"/metrics": "text/plain", "/v1/envs/": JSON, "/": "text/html"}
 
 BARE_APP = "bare ASGI app, env inline"
@@ -288,11 +289,15 @@ def _cluster() -> list[Row]:
     group, floor, router = "a cluster", "one server", CLUSTERS[1]
     direct, local = p50(RemoteStep(router)), p50(RemoteStep(PROCESS))
     through, pipe = p50(Step(router)), p50(Step(PIPE))
+    tunnel = p50(WebSocketStep(router, WEBSOCKET))
     creation, own_creation = p50(Creation(router)), p50(Creation(PROCESS))
     many, many_pipe = Load(router, CLUSTER_CLIENTS), Load(PIPE, CLUSTER_CLIENTS)
     return [
         Row(group, "a step directly, RemoteEnv, p50", "µs", direct, floor, local, at_most_times(1.1)),
         Row(group, "a step through the router, p50", "µs", through, WITHOUT_HANDOVER, pipe, at_most_times(2)),
+        Row(
+            group, "OpenEnv's WebSocket through the router, p50", "µs", tunnel, WITHOUT_HANDOVER, pipe, at_most_times(2)
+        ),
         Row(group, "a creation, p50", "µs", creation, floor, own_creation, at_most_over(5000, "µs")),
         *(
             Row(
@@ -349,7 +354,7 @@ def _rivals() -> list[Row]:
     packed = p50(RemoteStep(PROCESS))
     openenv = p50(OwnClientStep(OPENENV, OPENENV_CLIENT))
     dm_env_rpc = p50(OwnClientStep(DM_ENV_RPC, DM_ENV_RPC_CLIENT))
-    face, their_socket = p50(WebSocketStep(PROCESS, "/openenv/CartPole-v1/ws")), "OpenEnv, WebSocket by raw socket"
+    face, their_socket = p50(WebSocketStep(PROCESS, WEBSOCKET)), "OpenEnv, WebSocket by raw socket"
     piped = p50(Step(PIPE))
     return [
         Row(group, "process by raw socket, p50", "µs", raw, their_socket, p50(WebSocketStep())),

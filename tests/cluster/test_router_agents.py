@@ -319,7 +319,9 @@ def test_the_routers_key_origin_and_host_hold(cluster: TestCluster) -> None:
             for path in ("/mcp", "/mcp/CartPole-v1", "/openenv/CartPole-v1/reset"):
                 answer = router.post(path, initialize(), headers={**HEADERS, **headers, **further}, check=False)
                 assert answer.status == status, (path, further)
-        with Session(router.address, CARTPOLE, "Authorization: Bearer of-the-router") as client:
+        # What routers ask of shards is not for clients to ask.
+        lines = ("Authorization: Bearer of-the-router", "Router-Asks: resume")
+        with Session(router.address, CARTPOLE, *lines) as client:
             assert client.ask("reset")["type"] == "observation"
             close(client)
 
