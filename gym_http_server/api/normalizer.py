@@ -24,7 +24,7 @@ from .telemetry.counting import Counting
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..contract import Contract
+    from ..contract import Contract, PathItem
     from ..runtime.shared.traffic import Traffic
     from .asgi import App, Receive, Scope, Send
 
@@ -79,23 +79,33 @@ class Normalizer:
         await self._app(scope, replay([whole_body(scope["gym_http_server.body"])], receive), send)
 
     def _route(self, scope: Scope) -> tuple[dict[str, Any], Scope]:
-        found = self._contract.match(scope["path"])
-        if found is None:
-            raise HttpProblem(
-                404, "not-found", f"there is no path {scope['path']!r} here: see /openapi.yaml for those there are"
-            )
-        item, path = found
-        operation = item.operation(scope["method"])
-        if operation is None:
-            allowed = ", ".join(item.methods)
-            detail = f"{scope['method']} is not served at {path!r}: it takes {allowed}"
-            raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": allowed})
+        _, path, operation = operation_of(self._contract, scope)
         # connexion's router matches no newline. In JSON it is white space, and ids contain none.
         path = path.replace("\n", " ")
         # The HTTP protocol knows the original method and omits the content of a reply to HEAD.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         is_head = scope["method"] == "HEAD"
         return operation, {**scope, "method": method, IS_HEAD: is_head, "path": path, "raw_path": path.encode()}
+
+
+def operation_of(contract: Contract, scope: Scope) -> tuple[PathItem, str, dict[str, Any]]:
+    """Return the path item of a request, its path as the contract has it, and its operation.
+
+    Raises:
+        HttpProblem: 404 or 405: there is none.
+    """
+    found = contract.match(scope["path"])
+    if found is None:
+        raise HttpProblem(
+            404, "not-found", f"there is no path {scope['path']!r} here: see /openapi.yaml for those there are"
+        )
+    item, path = found
+    operation = item.operation(scope["method"])
+    if operation is None:
+        allowed = ", ".join(item.methods)
+        detail = f"{scope['method']} is not served at {path!r}: it takes {allowed}"
+        raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": allowed})
+    return item, path, operation
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, *, setting: str | None = "max_body") -> bytes:

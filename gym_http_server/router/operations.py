@@ -12,7 +12,7 @@ from .. import __version__
 from ..api.call import KEY_NAME, LOOKUP_NAME
 from ..api.content.headers import wants_html_only
 from ..api.handlers.openenv import check_openenv
-from ..api.normalizer import ClientDisconnected, read_body, send_problem
+from ..api.normalizer import ClientDisconnected, operation_of, read_body, send_problem
 from ..api.problems import HttpProblem, problem_of
 from ..errors import GymHttpServerError, InstanceLostError, NoShardError, ShardUnreachableError
 from ..runtime.messages import JSON
@@ -114,19 +114,8 @@ class ClusterOperations:
 
     def _find(self, scope: Scope) -> tuple[str, dict[str, str]]:
         """Return the operationId of a request, and the parameters in its path."""
-        path = scope["path"]
-        found = self._contract.match(path)
-        if found is None:
-            raise HttpProblem(
-                404, "not-found", f"there is no path {path!r} here: see /openapi.yaml for those there are"
-            )
-        item, canonical = found
-        operation = item.operation(scope["method"])
-        if operation is None:
-            allowed = ", ".join(item.methods)
-            detail = f"{scope['method']} is not served at {canonical!r}: it takes {allowed}"
-            raise HttpProblem(405, "method-not-allowed", detail, headers={"allow": allowed})
-        match = item.pattern.fullmatch(path)
+        item, _, operation = operation_of(self._contract, scope)
+        match = item.pattern.fullmatch(scope["path"])
         return operation["operationId"], {} if match is None else match.groupdict()
 
     async def _forward(self, pool: ConnectionPool, scope: Scope, receive: Receive, send: Send, key: bytes) -> int:
