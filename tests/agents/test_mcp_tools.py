@@ -7,19 +7,26 @@ import contextlib
 import io
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from mcp import Client, MCPError
 from PIL import Image
 
+from ..conftest import SharedServers
 from ..support.serving import SECONDS, Server
 
 READ_ONLY = {"list_environments", "describe_environment", "observe", "render"}
 DESTRUCTIVE = {"reset", "restore", "close"}
 WAY = ["move down", "move down", "move right", "move down", "move right", "move right"]
 """The way to the goal of a FrozenLake that is not slippery."""
+
+
+@pytest.fixture(scope="module", params=["handover", "inline"])
+def server(request: pytest.FixtureRequest, _servers: SharedServers) -> Iterator[Server]:
+    """A server of each engine: sessions of MCP are not handed over."""
+    yield from _servers.lend(request.param)
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from typing import Any, Self
 
 import uvicorn
@@ -38,7 +39,8 @@ class EchoServer:
         options = Settings(**settings)
         paths = re.compile(rb"/ws(\?.*)?")
         self.server = uvicorn.Server(Configuration(self, options, HttpProtocol, websockets=paths))
-        self._thread = threading.Thread(target=self.server.run, args=([self._socket],))
+        # A daemon, so that one that does not end is a failure and no tests that never end.
+        self._thread = threading.Thread(target=self.server.run, args=([self._socket],), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -123,7 +125,9 @@ class Frames:
 
     def closed(self) -> int:
         """Return the code of the close frame that comes next; pings before it are skipped."""
+        until = time.monotonic() + SECONDS
         while True:
+            assert time.monotonic() < until, f"nothing but pings in {SECONDS:g} s"
             opcode, payload = self.read()
             if opcode == 8:
                 return int(struct.unpack("!H", payload[:2])[0])
@@ -136,7 +140,10 @@ class Frames:
         return data
 
     def _more(self) -> None:
-        data = self.socket.recv(1 << 16)
+        try:
+            data = self.socket.recv(1 << 16)
+        except TimeoutError:
+            raise AssertionError(f"nothing in {SECONDS:g} s after {self._buffer[:200]!r}") from None
         if not data:
             raise EOFError
         self._buffer += data

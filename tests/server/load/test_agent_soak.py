@@ -1,6 +1,6 @@
 """A soak by agents: sessions of both faces that play, break, are cut off and left, and a server that stays as it was.
 
-Bounded: 8 s, or as many as `SOAK_SECONDS` says (`SOAK_SECONDS=300 pytest tests/server/load/test_agent_soak.py`).
+Bounded: 5 s, or as many as `SOAK_SECONDS` says (`SOAK_SECONDS=300 pytest tests/server/load/test_agent_soak.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.serving import Server
 
 from .test_soak import CLIENTS, SLACK, held
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "8"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "5"))
 ROUNDS = 4 if SECONDS <= 60 else 12
 
 ENVIRONMENTS = ("CartPole-v1", "FrozenLake-v1", "tests/Troublemaker-v0", "no-such-env")
