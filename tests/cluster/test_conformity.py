@@ -28,11 +28,12 @@ def check(directory: Path, url: str, *arguments: str, key: str = "") -> str:
     """Run the kit; it passes."""
     command = [sys.executable, "-m", "gym_http_server", "check", url, "--examples", "1", "--with-uploads", *arguments]
     variables = {**os.environ, "GYM_HTTP_SERVER_API_KEY": key, "HYPOTHESIS_STORAGE_DIRECTORY": str(directory)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=directory, env=variables)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=directory, env=variables)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     return done.stdout
 
 
+@pytest.mark.timeout(540)
 def test_a_router_passes(cluster: TestCluster, tmp_path: Path) -> None:
     """All groups of the kit: every operation with generated requests, sequences, trajectories, sessions of old clients."""
     told = check(tmp_path, cluster.router.url)
