@@ -68,7 +68,10 @@ class LendableWebSocket(WebSocket):
             return None
         lent = LentWebSocket(instance, told())
         transport = self._transport
-        connection = os.dup(transport.get_extra_info("socket").fileno())
+        try:
+            connection = os.dup(transport.get_extra_info("socket").fileno())
+        except OSError:
+            return None
         if not instance.hand_over(connection, b"", lent):
             os.close(connection)
             return None
