@@ -94,9 +94,8 @@ BUILDS = {
     "rust": Client(
         Toolchain(
             ("cargo",),
-            check="pkg-config --exists openssl",
             reach="cargo init --quiet --name reach reach && cargo add --quiet --manifest-path reach/Cargo.toml serde_json",
-            install="apt install cargo (1.85 or later) libssl-dev pkg-config",
+            install="apt install cargo (1.85 or later)",
         ),
         "session.rs",
         "cargo run --quiet --manifest-path Cargo.toml -- {url} frame.png",
