@@ -311,7 +311,7 @@ def stalled() -> Iterator[Server]:
 
 @pytest.mark.parametrize("name", STALLS)
 def test_nobody_else_waits(stalled: Server, name: str) -> None:
-    """Meanwhile each step of a bystander and each look at the health takes 100 ms at most."""
+    """Meanwhile each step of a bystander and each look at the health waits for 100 ms of the server's work at most."""
     assert_nobody_waits(stalled, STALLS[name])
 
 

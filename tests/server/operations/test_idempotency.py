@@ -419,7 +419,7 @@ def test_requests_are_told_apart(one: bytes, other: bytes, first: str, second: s
     )
 
 
-STEPS = {"handover": 10_000, "process": 3000, "inline": 3000, "router": 2000}
+STEPS = {"handover": 4000, "process": 3000, "inline": 3000, "router": 2000}
 
 
 def test_a_client_on_a_bad_network_gets_the_trajectory_of_an_undisturbed_one(
