@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -239,7 +240,10 @@ def test_whatever_is_killed_replies_are_right_or_proper_problems_and_nothing_han
                 nodes.kill(nodes.nodes[0])
                 assert living(ours, GONE_SECONDS) == []
                 assert "the head of the Ray cluster" in await_problem(503, client.create_env, ENV_ID)
-                assert "the head of the Ray cluster" in await_problem(410, client.get_env, kept)
+                # The shard may be missed before it is known why.
+                assert re.search(
+                    "the head of the Ray cluster|why is not known", await_problem(410, client.get_env, kept)
+                )
             assert crowd.wrong() == []
             assert crowd.longest < BOUND_SECONDS
         of_router = psutil.Process(two.process.pid).children(recursive=True)
