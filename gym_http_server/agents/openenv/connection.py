@@ -93,13 +93,13 @@ class OpenenvSockets:
             await send_problem(answer, send)
             return
         self.totals.traffic.count(NONE, 101, 0.0, 0, 0)
-        self.totals.websockets += 1
         self.totals.open_websockets += 1
         connection = OpenenvConnection(self, socket, match[1], client_of(scope))
         query = parse_qs(scope["query_string"].decode("latin-1"))
         try:
             first = await first_message(socket, match[1], self.players, self.lost) if asked == RESUME else None
             if asked != RESUME or first is not None:
+                self.totals.websockets += 1
                 await connection.serve(match[2] == "mcp", query.get("session_id", [None])[0], first)
         finally:
             self.totals.open_websockets -= 1

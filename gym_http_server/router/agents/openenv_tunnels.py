@@ -129,6 +129,8 @@ class _Passage:
 
     async def try_shard(self, pool: ConnectionPool, asked: bytes) -> bool:
         """Offer the WebSocket to a shard; return whether that is over."""
+        if self._tunnel is not None and self._tunnel.is_over:
+            return True
         further = [(ROUTER_ASKS, asked)] if asked else []
         try:
             connection, handshake = await shake_hands(pool, self._scope, self._cluster.key, further)

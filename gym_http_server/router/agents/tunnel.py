@@ -71,9 +71,11 @@ class Tunnel(asyncio.Protocol):
         self._is_held = False
         # Its end
         self._turn: asyncio.Future[bool] | None = None
-        self._is_stopping = self.is_over = self.is_new = False
-        client.begin(self)
-        if client.received:
+        self._is_stopping = self.is_new = False
+        # It may be lost by now: shards were asked, and one may have had to be started.
+        self.is_over = client.transport.is_closing()
+        if not self.is_over:
+            client.begin(self)
             self.data_received(client.received)
 
     @property
