@@ -141,6 +141,10 @@ class OpenenvSockets:
             connection.tell_end(session.why_ended or "")
 
 
+class _ClientMayBeBack(Exception):
+    """There is no room, and the first message tells whether the client needs any."""
+
+
 class OpenenvConnection:
     """One WebSocket.
 
@@ -251,16 +255,19 @@ class OpenenvConnection:
             self._is_attached = True
             self._take(player)
         elif not self._sockets.lost.has(self._name):
-            await self._open()
+            with contextlib.suppress(_ClientMayBeBack):
+                await self._open(is_first=True)
         # Else the first message tells whether the client comes back to an environment that waits for it.
 
-    async def _open(self) -> OpenenvPlayer:
+    async def _open(self, *, is_first: bool = False) -> OpenenvPlayer:
         players = self._sockets.players
         while True:
             try:
                 player = await players.open(self._name, self._client)
                 break
             except TooManyInstancesError:
+                if is_first and self._sockets.lost.has(self._name):
+                    raise _ClientMayBeBack from None  # its old connection was found to be lost meanwhile
                 if await self._sockets.lost.make_room():
                     continue
                 room = players.capacity()
