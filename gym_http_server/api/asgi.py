@@ -61,6 +61,10 @@ class MessageSocket(Protocol):
     def is_clean(self) -> bool:
         """Whether it was closed on purpose."""
 
+    @property
+    def unread(self) -> list[bytes]:
+        """Texts that came before its end and were not received."""
+
     async def receive(self) -> bytes | None:
         """Return the next text in UTF-8; None if there is none any more."""
 

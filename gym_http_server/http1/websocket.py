@@ -186,6 +186,11 @@ class WebSocket(asyncio.Protocol):
         """Whether the client, or the server, has closed the connection on purpose."""
         return self._protocol.close_rcvd is not None or self._protocol.close_sent is not None
 
+    @property
+    def unread(self) -> list[bytes]:
+        """Texts that came before the end of the connection and were not received; nobody would read their replies."""
+        return [message for message in self._waiting if message is not None]
+
     # What the connection calls
 
     def data_received(self, data: bytes) -> None:

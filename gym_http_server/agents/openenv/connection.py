@@ -296,7 +296,7 @@ class OpenenvConnection:
         self._sockets.note(player.session.session_id, None)
         if self._is_attached:
             players.detach(player)
-        elif self._is_over or self.socket.is_clean:
+        elif self._is_over or self.socket.is_clean or any(map(frames.is_close, self.socket.unread)):
             players.close(player)
         else:
             self._sockets.lost.keep(self._name, player)

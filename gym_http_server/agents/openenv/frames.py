@@ -103,6 +103,15 @@ def observed(space: Mapping[str, Any], body: bytes, further: Mapping[str, Any] |
     return b'{"observation":{%b},"reward":%b,"done":%b,"metadata":%b}' % fields, reward
 
 
+def is_close(message: bytes) -> bool:
+    """Return whether a client's message closes its session."""
+    try:
+        told = orjson.loads(message)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and told.get("type") == "close"
+
+
 def observation_frame(data: bytes) -> bytes:
     """Return the message with an observation."""
     return b'%b"data":%b}' % (OBSERVATION, data)
