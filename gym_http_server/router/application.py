@@ -21,7 +21,7 @@ from ..contract import load_contract
 from .agents.mcp import McpRoute
 from .agents.openenv_tunnels import OpenenvTunnels
 from .cluster import Cluster
-from .fast_path import FastPath
+from .fast_path.routing import FastPath
 from .operations import ClusterOperations
 from .pages import ClusterPages, ClusterView
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..api.asgi import App, Receive, Scope, Send
     from ..config import Settings
-    from .protocol import RouterProtocol
+    from .fast_path.protocol import RouterProtocol
     from .shards import Shards
 
 

@@ -1,9 +1,4 @@
-"""The fast path: requests of a training loop pass between two connections as bytes, without ASGI.
-
-A client's connection has a connection to the shard for each instance that it uses, so that the shard can hand that over to the
-environment's process. A head is parsed once and then recognised by its bytes; bodies are never looked into. Whatever is not plain
-goes to the application, which serves everything.
-"""
+"""`FastPath`: which requests take the fast path, and to which shard."""
 
 from __future__ import annotations
 
@@ -12,18 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 
-from ..api.problems import HttpProblem
-from ..contract import load_contract
-from ..errors import GymHttpServerError
-from ..http1.arrival import MAX_HEAD_BYTES
-from ..http1.known_heads import END_OF_HEAD, KEY_LINE, MAX_KNOWN_HEADS, end_of_known
-from .exchanges import INSTANCE_PATH, head_bytes, request_headers
+from ...api.problems import HttpProblem
+from ...contract import load_contract
+from ...errors import GymHttpServerError
+from ...http1.arrival import MAX_HEAD_BYTES
+from ...http1.known_heads import END_OF_HEAD, KEY_LINE, MAX_KNOWN_HEADS, end_of_known
+from ..exchanges import INSTANCE_PATH, head_bytes, request_headers
 from .protocol import KnownHead, RouterProtocol
 
 if TYPE_CHECKING:
-    from ..api.guard.security import Guard
-    from ..config import Settings
-    from .cluster import Cluster
+    from ...api.guard.security import Guard
+    from ...config import Settings
+    from ..cluster import Cluster
 
 
 _KEY: Final = re.compile(rb"[!-~]{1,255}")

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from ..api.problems import HttpProblem, problem_of
-from ..errors import GymHttpServerError, ShardUnreachableError
-from ..http1.arrival import MAX_HEAD_BYTES
-from ..http1.known_heads import END_OF_HEAD
-from ..http1.protocol import HttpProtocol
+from ...api.problems import HttpProblem, problem_of
+from ...errors import GymHttpServerError, ShardUnreachableError
+from ...http1.arrival import MAX_HEAD_BYTES
+from ...http1.known_heads import END_OF_HEAD
+from ...http1.protocol import HttpProtocol
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from .connections import ConnectionPool, ShardConnection
+    from ..connections import ConnectionPool, ShardConnection
 
 MAX_LANES: Final = 8
 """Maximum number of connections to shards that one connection of a client keeps."""
