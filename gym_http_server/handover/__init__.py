@@ -27,7 +27,7 @@ server's side, `hosted_websocket.py` the process's, and `agents/openenv/` has wh
 - **Trust.** The environment is third-party code that can read its own connections and keep a copy of a descriptor, so with an API
   key connections move only with `--handover`. The process has a digest of the key, not the key. The server takes no descriptor
   from it, only numbers that it checks and bytes that it parses like a client's.
-- **A WebSocket** moves after the second step or reset in a row, between two messages, with what the process has to know of its session. There
+- **A WebSocket** moves after the second step in a row, between two messages, with what the process has to know of its session. There
   whole, unfragmented text frames with a step, a reset or a question for the state are answered, and pings. The first other
   frame brings the connection back with its bytes and a note on the session, and so do a quiet second, the end of the stream and a
   reply that nobody takes: idle time, the server's own pings, dead peers and a stop are the server's. It is never taken from a

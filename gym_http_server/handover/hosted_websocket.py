@@ -125,7 +125,10 @@ class HostedWebSocket:
                 self._frames.clear()
                 return
             environment.usage.count_message()
-            self._write(TEXT, answer)
+            if answer:
+                self._write(TEXT, answer)
+            else:
+                buffer.mark_answered()
             if self._session.is_over:
                 self.is_to_leave = True
                 self._frames.clear()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_UNFINISHED_BYTES: Final = 1 << 16
 """Maximum size of a frame that arrives in parts; a connection with a larger one stays here."""
 
+MAX_DROPPED_READS: Final = 64
+"""Maximum number of reads of bytes that nobody serves any more."""
+
 
 class LendableWebSocket(WebSocket):
     """A WebSocket that an environment's process may serve for a while.
@@ -158,6 +161,8 @@ class LendableWebSocket(WebSocket):
     async def _go_on(self, returned: Returned) -> None:
         connection = socket.socket(fileno=returned.connection)
         connection.setblocking(False)
+        if returned.error is not None:
+            drop_received(connection)
         self._returned = returned
         loop = self._http.loop
         try:
@@ -182,6 +187,14 @@ class LendableWebSocket(WebSocket):
             self.data_received(data)
         since = returned.waits_since
         self._heartbeat.go_on(since or self._http.loop.time(), is_partial=bool(self._unfinished or self._parts))
+
+
+def drop_received(connection: socket.socket) -> None:
+    """Drop what waits on a connection whose session has ended: nothing of it is served, and its pings are answered."""
+    with contextlib.suppress(OSError):
+        for _ in range(MAX_DROPPED_READS):
+            if not connection.recv(MAX_UNFINISHED_BYTES):
+                return
 
 
 class LentWebSocket:

@@ -108,6 +108,7 @@ def test_a_connection_moves_after_the_second_answer_and_a_quiet_one_comes_back()
         client.ask("reset")
         assert holder(server, client) is None
         client.ask("step", {"action": 1})
+        client.ask("step", {"action": 0})
         assert eventually(lambda: holder(server, client) is not None)
         client.send(PING, b"there")
         assert client.read() == (PONG, b"there")
@@ -115,7 +116,7 @@ def test_a_connection_moves_after_the_second_answer_and_a_quiet_one_comes_back()
         eventually(lambda: holder(server, client) is None)
         client.send(PING, b"here")
         assert client.read() == (PONG, b"here")
-        assert client.ask("state")["data"]["step_count"] == 1
+        assert client.ask("state")["data"]["step_count"] == 2
         end(client)
 
 

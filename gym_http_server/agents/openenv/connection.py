@@ -212,7 +212,7 @@ class OpenenvConnection:
             socket.is_serving = False
             if socket.is_ending:
                 socket.close(GOING_AWAY, "the server stops")
-            elif reply is not None and reply.startswith(frames.OBSERVATION):
+            elif reply is not None and reply.startswith(frames.OBSERVATION) and b'"reset"' not in message:
                 await self._lend()
         if self._telling is not None:
             await self._telling

@@ -32,7 +32,7 @@ class Execute(Protocol):
 
 
 class HostedSession:
-    """Answers steps, resets and questions for the state. Whatever else comes is the server's.
+    """Answers steps, resets, questions for the state and the close. Whatever else comes is the server's.
 
     Args:
         told: the session, from `told`.
@@ -40,7 +40,7 @@ class HostedSession:
         max_values: maximum number of values in a message.
 
     Attributes:
-        is_over: the environment has ended; the latest answer tells it.
+        is_over: the client has closed the session, or the environment has ended, which the latest answer tells.
     """
 
     def __init__(self, told: Mapping[str, Any], execute: Execute, max_values: int) -> None:
@@ -61,7 +61,7 @@ class HostedSession:
         return self._episode.note()
 
     def answer(self, message: bytes) -> bytes | None:
-        """Return the answer to a message; None for one that the server answers, of which nothing is executed."""
+        """Return the answer to a message, empty for none; None where the server answers, and nothing is executed."""
         try:
             told = parse_plain(JSON, message, self._max_values)
         except ValueError:
@@ -74,6 +74,9 @@ class HostedSession:
                 return self._step(data, len(message))
             if kind == "reset":
                 return self._reset(data if isinstance(data, dict) else {}, len(message))
+            if kind == "close":
+                self.is_over = True
+                return b""
             if kind == "state":
                 return frames.state_frame(self._episode.state(), self._instance_id)
         except NotPlainError:
