@@ -21,6 +21,10 @@ PROBE_INTERVAL: Final = 0.05
 """Time between two looks for the answer to a ping that somebody waits for, in seconds."""
 
 
+CLOCK_SECONDS: Final = 0.1
+"""Time by which the loop's clock may be behind that of another process."""
+
+
 class Heartbeat:
     """Checks a connection from `start` to `stop`.
 
@@ -60,7 +64,8 @@ class Heartbeat:
 
     def go_on(self, since: float, *, is_partial: bool) -> None:
         """Begin to check a connection whose client is waited for since a moment of the loop's clock."""
-        self.is_heard, self._heard_at = False, since
+        # The loop's clock may stand a little behind, and a ping that is sent now has to be answered later than that.
+        self.is_heard, self._heard_at = False, since - CLOCK_SECONDS
         self._partial_since = since if is_partial else None
         self.start()
 
