@@ -13,7 +13,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from ..agents.openenv.hosted import HostedSession
+from ..agents.openenv.sockets.hosted import HostedSession
 from ..api.call import Call
 from ..api.guard.security import Access
 from ..api.refusals import tell_on_stderr

@@ -14,7 +14,7 @@ from .reply_writer import ReplyWriter
 if TYPE_CHECKING:
     import socket
 
-    from ..agents.openenv.hosted import HostedSession
+    from ..agents.openenv.sockets.hosted import HostedSession
     from ..config import Settings
     from ..runtime.served.base import Served
     from ..runtime.shared.traffic import Traffic

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import httptools
 
-from ..agents.openenv.placing import ROUTER_ASKS
+from ..agents.openenv.sockets.placing import ROUTER_ASKS
 from ..api.call import LOOKUP_NAME
 from ..errors import ShardUnreachableError
 

@@ -7,12 +7,12 @@ from urllib.parse import quote
 
 from ...api.guard.proxy import root_path
 from ..sessions import AgentSessions
-from .connection import OpenenvSockets
 from .dialect import Dialect
 from .environments import OpenenvEnvironments
 from .lost_players import LostPlayers
 from .messages import schemas
 from .players import OpenenvPlayers
+from .sockets.connection import OpenenvSockets
 
 if TYPE_CHECKING:
     from ...api.asgi import Scope

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
-from ...agents.openenv.placing import LOST_ROOM, RESUME, ROOM, ROUTER_ASKS
+from ...agents.openenv.sockets.placing import LOST_ROOM, RESUME, ROOM, ROUTER_ASKS
 from ...api.asgi import link_of
 from ...api.normalizer import send_problem
 from ...api.problems import problem_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from ...agents.openenv.placing import LEFT_TO_ALL, LEFT_TO_NEXT
+from ...agents.openenv.sockets.placing import LEFT_TO_ALL, LEFT_TO_NEXT
 from ..connections import ShardConnection
 from .frame_heads import FrameHeads, close_frame
 

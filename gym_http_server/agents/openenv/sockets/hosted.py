@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...api.content.bodies import parse_plain
-from ...api.hot_operations import NotPlainError
-from ...api.problems import HttpProblem
-from ...errors import GymHttpServerError, InvalidActionError
-from ...runtime.messages import JSON
-from . import frames
-from .episode import OpenenvEpisode
+from ....api.content.bodies import parse_plain
+from ....api.hot_operations import NotPlainError
+from ....api.problems import HttpProblem
+from ....errors import GymHttpServerError, InvalidActionError
+from ....runtime.messages import JSON
+from .. import frames
+from ..episode import OpenenvEpisode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...runtime.messages import Reply
+    from ....runtime.messages import Reply
 
 
 class Execute(Protocol):

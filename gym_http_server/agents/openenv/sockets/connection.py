@@ -12,29 +12,29 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from ...api.asgi import BinaryMessageError, link_of
-from ...api.content.bodies import MAX_LOOP_BODY_BYTES, READERS, parse, parse_plain
-from ...api.normalizer import send_problem
-from ...api.problems import HttpProblem, problem_of
-from ...api.refusals import client_of
-from ...errors import GymHttpServerError, InvalidActionError, TooManyInstancesError
-from ...runtime.messages import JSON
-from ...runtime.shared.traffic import NONE
-from . import frames
-from .frames import ENDING, InvalidMessage, OutOfSession
+from ....api.asgi import BinaryMessageError, link_of
+from ....api.content.bodies import MAX_LOOP_BODY_BYTES, READERS, parse, parse_plain
+from ....api.normalizer import send_problem
+from ....api.problems import HttpProblem, problem_of
+from ....api.refusals import client_of
+from ....errors import GymHttpServerError, InvalidActionError, TooManyInstancesError
+from ....runtime.messages import JSON
+from ....runtime.shared.traffic import NONE
+from .. import frames
+from ..frames import ENDING, InvalidMessage, OutOfSession
+from ..tools import call_tool, tools_of
 from .hosted import HostedSession
 from .placing import RESUME, asked_of, check_asked, first_message
-from .tools import call_tool, tools_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ...api.asgi import MessageSocket, Receive, Scope, Send
-    from ...instances.census import Totals
-    from ..sessions import AgentSession
-    from .lost_players import LostPlayers
-    from .player import OpenenvPlayer
-    from .players import OpenenvPlayers
+    from ....api.asgi import MessageSocket, Receive, Scope, Send
+    from ....instances.census import Totals
+    from ...sessions import AgentSession
+    from ..lost_players import LostPlayers
+    from ..player import OpenenvPlayer
+    from ..players import OpenenvPlayers
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from ...api.asgi import BinaryMessageError
-from ...api.problems import HttpProblem
+from ....api.asgi import BinaryMessageError
+from ....api.problems import HttpProblem
 
 if TYPE_CHECKING:
-    from ...api.asgi import MessageSocket, Scope
-    from .lost_players import LostPlayers
-    from .players import OpenenvPlayers
+    from ....api.asgi import MessageSocket, Scope
+    from ..lost_players import LostPlayers
+    from ..players import OpenenvPlayers
 
 ROUTER_ASKS: Final = b"router-asks"
 """The header with one of the next three; without it, the shard takes the WebSocket in any case."""
