@@ -192,7 +192,7 @@ class Watched:
     """An instance that answers each call with its number."""
 
     def __init__(self) -> None:
-        self.version = "0.0"
+        self.usage = SimpleNamespace(version="0.0")
         self.loss: str | None = None
         self.calls = 0
         self.free = asyncio.Event()
@@ -226,7 +226,7 @@ def test_viewers_share_replies(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await asyncio.gather(*asking) == [b"1"] * 19
         clock.now += 50
         assert await ask() == b"1"
-        instance.version = "1.0"
+        instance.usage.version = "1.0"
         assert await ask(60) == b"1"
         assert await ask() == b"2"
         assert await ask(lane=1) == b"3"
