@@ -194,7 +194,7 @@ class Application:
         """Return what is on this server."""
         openenv = vars(self).get("openenv")
         empty, waiting = (0, 0) if openenv is None else (openenv.empty, openenv.waiting)
-        return Load(self.live, empty + self._faces[0].empty, waiting)
+        return Load(self.live, self.instances.making, empty + self._faces[0].empty, waiting)
 
     @functools.cached_property
     def openenv(self) -> OpenenvFace:

@@ -19,18 +19,20 @@ class Load(NamedTuple):
 
     Attributes:
         instances: number of live instances.
+        making: number of instances that are being made.
         empty_sessions: number of sessions of agents that have none, and may make one here at any time.
         waiting: number of instances that wait for an OpenEnv client to come back.
     """
 
     instances: int
+    making: int
     empty_sessions: int
     waiting: int
 
     @property
     def taken(self) -> int:
         """Number of places that are taken."""
-        return self.instances + self.empty_sessions
+        return self.instances + self.making + self.empty_sessions
 
 
 class ShardStatus:

@@ -38,6 +38,7 @@ class Instances:
         shard: what the ids of all begin with; empty outside a cluster.
         closed: the instances that were closed last.
         totals: counters of closed instances; their `traffic` is that of requests for no live instance.
+        making: number of instances that are being made.
         has_lease: set when an instance with a lease is added.
     """
 
@@ -48,7 +49,7 @@ class Instances:
         self.totals = Totals(traffic or Traffic())
         self.closed = ClosedInstances()
         self._live: dict[str, Instance] = {}
-        self._making = 0
+        self.making = 0
         # Fair: who waits longest is next.
         self._creations = asyncio.Semaphore(settings.max_creations)
         self.has_lease = asyncio.Event()
@@ -76,7 +77,7 @@ class Instances:
             raise TooManyLanesError.of(processes, "max_async_lanes", self._settings.max_async_lanes)
         if not self.has_room:
             raise TooManyInstancesError.of(self._settings.max_envs)
-        self._making += 1
+        self.making += 1
         try:
             async with self._creations:
                 instance_id = self._new_id()
@@ -88,7 +89,7 @@ class Instances:
                 worker.description = replace(worker.description, interpreter=request.interpreter.name)
             return self.add(instance_id, worker, metadata=metadata, lease=lease)
         finally:
-            self._making -= 1
+            self.making -= 1
 
     def add(
         self,
@@ -134,7 +135,7 @@ class Instances:
     @property
     def has_room(self) -> bool:
         """Whether another instance may be made; those in creation count."""
-        return len(self._live) + self._making < self._settings.max_envs
+        return len(self._live) + self.making < self._settings.max_envs
 
     def all(self) -> list[Instance]:
         """Return the live instances, the oldest first."""

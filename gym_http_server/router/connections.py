@@ -152,7 +152,7 @@ class ConnectionPool:
         self.authority = address.netloc.encode()
         self.connections: set[ShardConnection] = set()
         self.failure = ""
-        self.load = Load(0, 0, 0)
+        self.load = Load(0, 0, 0, 0)
         self._lost_at = -math.inf
         self._host, self._port = address.hostname or "", address.port or 80
         self._idle: list[ShardConnection] = []

@@ -115,6 +115,7 @@ async def test_shards_run_on_nodes_of_their_own_and_routers_see_the_same(nodes: 
         assert len({each.node for each in placed}) == NODES
         (fork_server,) = shard_at(nodes, placed[0].url).children()
         assert fork_server.environ()["CUDA_VISIBLE_DEVICES"] == "0"
+        await until(lambda: first.get("/metrics").body.count(b"\ngym_http_server_shard_room{") == NODES)
         paths = [await asyncio.to_thread(first.create) for _ in range(NODES)]
         assert {path.split("/")[3][:3] for path in paths} == {each.prefix for each in placed}
         with Client(placed[0].url, "another-key") as client, pytest.raises(ServerProblem, match="401"):
