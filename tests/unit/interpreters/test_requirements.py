@@ -184,9 +184,10 @@ def test_a_cache_that_cannot_be_written_is_named_with_its_option(here: Surroundi
         here.environment("one").make()
 
 
-def test_without_uv_a_version_is_looked_for_on_path(here: Surroundings) -> None:
+def test_without_uv_a_version_is_looked_for_on_path(here: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is `python` and the version; one that is not there is named."""
     (here.bin / "uv").unlink()
+    monkeypatch.setenv("PATH", str(here.bin))
     (here.bin / "python7.7").symlink_to(sys.executable)
     here.environment("one", "7.7")
     with pytest.raises(InterpreterOptionError, match=r"--python 7.8 .* python7.8 is not on PATH"):
