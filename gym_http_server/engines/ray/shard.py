@@ -116,6 +116,7 @@ class RayShard:
                 self._url.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
             self._end.set_result(f"its server ended: {error}")
         if self._has_head:
+            # The directory kills the actor once it has heard why, which ends this wait.
             time.sleep(HEARD_SECONDS)
         # Nothing of the shard is left, whoever is there to end it.
         os._exit(0)
