@@ -62,7 +62,7 @@ class ReplyWriter:
         return True
 
     def _await_pongs(self) -> None:
-        """Wait until the server, which has the same socket, has written the pong that it is writing: microseconds."""
+        """Wait until the server, which has the same socket, has written the pong that it is writing; at most `MAX_PONG_SECONDS`."""
         end = time.monotonic() + MAX_PONG_SECONDS
         while self._buffer.pongs.is_writing and time.monotonic() < end:
             time.sleep(PONG_LOOK_SECONDS)
